@@ -1,0 +1,73 @@
+"""Small helpers that keep replicated data identical on every rank.
+
+A *decision* (has it converged? which step is next?) is taken on rank 0 and broadcast, so that round-off
+differences between ranks can never send them down different paths.  Dense eigenproblems follow the same rule:
+signs and rotations of degenerate vectors would otherwise differ.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from mpi4py import MPI
+
+from mpiqmd.errors import MpiqmdError
+
+
+def decide(comm: MPI.Comm, value):
+    """Return rank 0's ``value`` on every rank.  Collective."""
+    return comm.bcast(value, root=0) if comm.size > 1 else value
+
+
+def sum_over_ranks(comm: MPI.Comm, local):
+    """Return the sum of a number or an array over all ranks, the same on each.  Collective."""
+    if comm.size == 1:
+        return local
+    if np.ndim(local) == 0:
+        return comm.allreduce(local)
+    total = np.ascontiguousarray(local).copy()
+    comm.Allreduce(MPI.IN_PLACE, total)
+    return total
+
+
+def max_over_ranks(comm: MPI.Comm, local: float) -> float:
+    """Return the maximum of a number over all ranks.  Collective."""
+    return comm.allreduce(local, op=MPI.MAX)
+
+
+def replicate(comm: MPI.Comm, array: np.ndarray) -> np.ndarray:
+    """Overwrite ``array`` with rank 0's copy on every rank and return it.  Collective."""
+    if comm.size > 1:
+        comm.Bcast(array, root=0)
+    return array
+
+
+def on_rank_zero(comm: MPI.Comm, function, *args):
+    """Run ``function(*args)`` on rank 0 and return its result everywhere; its exception is raised everywhere.
+
+    Collective.  The result is pickled between ranks of one job (never to disk), so keep it small.
+    """
+    result, error = None, None
+    if comm.rank == 0:
+        try:
+            result = function(*args)
+        except Exception as exception:
+            error = exception
+    error = comm.bcast(error, root=0)
+    if error is not None:
+        raise error
+    return comm.bcast(result, root=0)
+
+
+def require(comm: MPI.Comm, condition: bool, message: str, error: type[MpiqmdError] = MpiqmdError) -> None:
+    """Raise ``error(message)`` on every rank if ``condition`` fails on any, naming the ranks.  Collective."""
+    verdicts = comm.allgather(bool(condition))
+    if not all(verdicts):
+        failed = [rank for rank, verdict in enumerate(verdicts) if not verdict]
+        where = "" if comm.size == 1 else f" (on ranks {failed})"
+        raise error(message + where)
+
+
+def split(comm: MPI.Comm, n_groups: int) -> tuple[MPI.Comm, int]:
+    """Split a communicator into ``n_groups`` contiguous groups; return this rank's group and its index.  Collective."""
+    group = comm.rank * n_groups // comm.size
+    return comm.Split(group, comm.rank), group

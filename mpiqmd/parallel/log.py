@@ -1,0 +1,47 @@
+"""What the user sees while a job runs: lines from rank 0, progress that stays plain when not on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+from mpi4py import MPI
+
+
+class Log:
+    """Prints on rank 0 only.  Not collective: every method may be called by any subset of ranks.
+
+    Parameters
+    ----------
+    comm
+        The job's communicator; only its rank 0 prints.
+    stream
+        Where to print; standard output by default.
+    quiet
+        Print nothing at all.
+    """
+
+    def __init__(self, comm: MPI.Comm, stream: TextIO | None = None, quiet: bool = False) -> None:
+        self.stream = stream or sys.stdout
+        self.active = comm.rank == 0 and not quiet
+        self.started = time.perf_counter()
+
+    def __call__(self, text: str = "") -> None:
+        """Print one line."""
+        if self.active:
+            print(text, file=self.stream, flush=True)
+
+    def progress(self, text: str, last: bool = False) -> None:
+        """Print a line that the next one replaces on a terminal; elsewhere an ordinary line."""
+        if not self.active:
+            return
+        if self.stream.isatty():
+            print("\r\x1b[K" + text, end="\n" if last else "", file=self.stream, flush=True)
+        else:
+            print(text, file=self.stream, flush=True)
+
+
+def silent(comm: MPI.Comm) -> Log:
+    """Return a log that prints nothing."""
+    return Log(comm, quiet=True)

@@ -1,0 +1,29 @@
+"""Conversions between Hartree atomic units (used everywhere inside) and the units people write.
+
+CODATA 2018 values.  Only the doors (input files, ASE, i-PI, figures) may import this module's factors.
+"""
+
+BOHR_IN_ANGSTROM = 0.529177210903
+HARTREE_IN_EV = 27.211386245988
+ATOMIC_TIME_IN_FS = 0.024188843265857
+KELVIN_IN_HARTREE = 3.1668115634556e-6
+DALTON_IN_ELECTRON_MASS = 1822.888486209
+HARTREE_IN_INVERSE_CM = 219474.63136320
+DEBYE_IN_ATOMIC_UNITS = 0.393430269519
+
+UNITS = {
+    "length": {"bohr": 1.0, "angstrom": 1 / BOHR_IN_ANGSTROM, "nm": 10 / BOHR_IN_ANGSTROM},
+    "energy": {
+        "Ha": 1.0,
+        "hartree": 1.0,
+        "mHa": 1e-3,
+        "eV": 1 / HARTREE_IN_EV,
+        "meV": 1e-3 / HARTREE_IN_EV,
+        "Ry": 0.5,
+        "K": KELVIN_IN_HARTREE,
+    },
+    "time": {"au": 1.0, "a.u.": 1.0, "fs": 1 / ATOMIC_TIME_IN_FS, "ps": 1e3 / ATOMIC_TIME_IN_FS},
+    "temperature": {"K": KELVIN_IN_HARTREE, "Ha": 1.0, "hartree": 1.0, "eV": 1 / HARTREE_IN_EV},
+    "angle": {"rad": 1.0, "deg": 0.017453292519943295, "degrees": 0.017453292519943295},
+}
+"""Factor from a written unit to atomic units, by dimension."""
