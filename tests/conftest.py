@@ -1,0 +1,59 @@
+"""Fixtures shared by the whole suite, which runs unchanged on 1, 2, 3 and 4 ranks."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "serial: runs on one rank only")
+    config.addinivalue_line("markers", "slow: long validation, run with -m slow")
+    config.addinivalue_line("markers", "reference: compares with another code's numbers")
+
+
+def pytest_collection_modifyitems(config, items):
+    if MPI.COMM_WORLD.size == 1:
+        return
+    skip = pytest.mark.skip(reason="one rank only")
+    for item in items:
+        if "serial" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture
+def comm():
+    """A duplicate of the world: library code that reaches for the world itself deadlocks or fails."""
+    duplicate = MPI.COMM_WORLD.Dup()
+    yield duplicate
+    gc.collect()
+    duplicate.Barrier()
+    duplicate.Free()
+
+
+@pytest.fixture
+def serial_comm():
+    """This rank alone, for a serial recomputation inside a distributed test."""
+    return MPI.COMM_SELF
+
+
+@pytest.fixture
+def rng():
+    """A seeded generator, the same on every rank."""
+    return np.random.default_rng(20240917)
+
+
+@pytest.fixture
+def shared_tmp_path(comm):
+    """A temporary folder that every rank sees under the same name."""
+    holder = tempfile.TemporaryDirectory() if comm.rank == 0 else None
+    path = comm.bcast(holder.name if holder else None, root=0)
+    yield Path(path)
+    comm.Barrier()
+    if holder:
+        holder.cleanup()
