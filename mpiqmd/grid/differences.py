@@ -1,0 +1,144 @@
+"""Finite differences along the axes of a block of functions, on any number of ranks.
+
+A 1-D stencil acts along an axis as a small dense matrix, so a whole block is differentiated by matrix-matrix products
+at the speed of BLAS for any order.  Along a distributed axis the matrix splits into the rank's own part and two thin
+parts for the neighbours' planes; the planes of all functions travel in one message while the own part is computed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from mpi4py import MPI
+
+from mpiqmd.grid import stencils
+from mpiqmd.grid.arrays import Field, Orbitals
+from mpiqmd.grid.grid import Grid
+
+
+class AxisOperator:
+    """A 1-D stencil applied along one array axis of blocks shaped ``(n, z, y, x)``.
+
+    Parameters
+    ----------
+    grid
+        The grid.
+    axis
+        Array axis: 0 is z, 1 is y, 2 is x.
+    weights
+        Stencil weights on a unit grid at offsets ``-w..w``.
+    power
+        Power of the spacing to divide by (1 for a first, 2 for a second derivative).
+    """
+
+    def __init__(self, grid: Grid, axis: int, weights: list, power: int) -> None:
+        self.grid, self.axis = grid, axis
+        scale = float(grid.spacing_v[2 - axis]) ** -power
+        n, n_local, start = grid.shape[axis], grid.local_shape[axis], grid.start[axis]
+        self.comm = grid.axis_comms[axis]
+        self.is_split = self.comm is not None and self.comm.size > 1
+        if not self.is_split:
+            self.own = stencils.matrix(weights, scale, n, grid.is_periodic)
+            return
+        width, self.width = len(weights) // 2, len(weights) // 2
+        extended = np.zeros((n_local, n_local + 2 * width))
+        for row in range(n_local):
+            extended[row, row : row + 2 * width + 1] = [float(w) * scale for w in weights]
+        self.own = np.ascontiguousarray(extended[:, width:-width])
+        self.before = np.ascontiguousarray(extended[:, :width])
+        self.after = np.ascontiguousarray(extended[:, -width:])
+        rank, size, wrap = self.comm.rank, self.comm.size, grid.is_periodic
+        self.previous = (rank - 1) % size if wrap or start > 0 else MPI.PROC_NULL
+        self.next = (rank + 1) % size if wrap or start + n_local < n else MPI.PROC_NULL
+
+    def add_to(self, result_local: np.ndarray, block_local: np.ndarray, scratch: np.ndarray) -> None:
+        """Add the differentiated block to ``result_local``.  Collective over the axis."""
+        if not self.is_split:
+            _multiply(self.own, block_local, self.axis, scratch)
+            result_local += scratch
+            return
+        planes, requests = self._start_exchange(block_local)
+        _multiply(self.own, block_local, self.axis, scratch)
+        result_local += scratch
+        MPI.Request.Waitall(requests)
+        for matrix, halo in zip((self.before, self.after), planes, strict=True):
+            _multiply(matrix, halo, self.axis, scratch)
+            result_local += scratch
+
+    def _start_exchange(self, block_local: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], list[MPI.Request]]:
+        """Post the exchange of the outermost planes with both neighbours; zeros come from beyond a wall."""
+        axis = self.axis + 1
+        first, last = [slice(None)] * 4, [slice(None)] * 4
+        first[axis], last[axis] = slice(0, self.width), slice(-self.width, None)
+        send_first = np.ascontiguousarray(block_local[tuple(first)])
+        send_last = np.ascontiguousarray(block_local[tuple(last)])
+        before, after = np.zeros_like(send_last), np.zeros_like(send_first)
+        requests = [
+            self.comm.Irecv(before, self.previous, tag=1),
+            self.comm.Irecv(after, self.next, tag=2),
+            self.comm.Isend(send_last, self.next, tag=1),
+            self.comm.Isend(send_first, self.previous, tag=2),
+        ]
+        return (before, after), requests
+
+
+def _multiply(matrix: np.ndarray, block: np.ndarray, axis: int, out: np.ndarray) -> None:
+    """Contract ``matrix`` with one spatial axis of ``block`` (n, z, y, x) into ``out``."""
+    if axis == 2:
+        np.matmul(block.reshape(-1, block.shape[3]), matrix.T, out=out.reshape(-1, out.shape[3]))
+    elif axis == 1:
+        np.matmul(matrix, block, out=out)
+    else:
+        n = len(block)
+        np.matmul(matrix, block.reshape(n, block.shape[1], -1), out=out.reshape(n, out.shape[1], -1))
+
+
+class Laplacian:
+    """``∇²`` of a block of functions by central differences of the grid's order."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid = grid
+        weights = stencils.second_derivative(grid.order)
+        self.axes = [AxisOperator(grid, axis, weights, 2) for axis in range(3)]
+        self._scratch = np.empty((0, *grid.local_shape))
+
+    def apply(self, orbitals: Orbitals, out: np.ndarray | None = None, scale: float = 1.0) -> np.ndarray:
+        """Return (in ``out`` if given) ``scale ∇²φ_i`` as a local block ``(n, z, y, x)``.  Collective."""
+        block = orbitals.local
+        if len(self._scratch) < len(block):
+            self._scratch = np.empty_like(block)
+        result = np.zeros_like(block) if out is None else out
+        if out is not None:
+            result[:] = 0.0
+        for axis in self.axes:
+            axis.add_to(result, block, self._scratch[: len(block)])
+        if scale != 1.0:
+            result *= scale
+        return result
+
+
+class Gradient:
+    """``∇f`` of a field by central differences, and its negative adjoint ``∇·``."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid = grid
+        weights = stencils.first_derivative(grid.order)
+        self.axes = [AxisOperator(grid, axis, weights, 1) for axis in range(3)]
+        self._scratch = np.empty((1, *grid.local_shape))
+
+    def apply(self, field: Field) -> np.ndarray:
+        """Return the local block ``(3, z, y, x)`` of ``(∂x f, ∂y f, ∂z f)``.  Collective."""
+        result = np.zeros((3, *self.grid.local_shape))
+        for direction in range(3):
+            self.axes[2 - direction].add_to(result[direction : direction + 1], field.local[None], self._scratch)
+        return result
+
+    def divergence(self, vector_local: np.ndarray) -> np.ndarray:
+        """Return the local block of ``∇·v`` for a local block ``v`` of shape (3, z, y, x).  Collective.
+
+        The stencils are antisymmetric, so this is exactly minus the adjoint of :meth:`apply`.
+        """
+        result = np.zeros((1, *self.grid.local_shape))
+        for direction in range(3):
+            piece = np.ascontiguousarray(vector_local[direction : direction + 1])
+            self.axes[2 - direction].add_to(result, piece, self._scratch)
+        return result[0]

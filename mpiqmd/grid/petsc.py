@@ -1,0 +1,24 @@
+"""PETSc and SLEPc, initialised once, without reading the program's own command line."""
+
+from __future__ import annotations
+
+import petsc4py
+import slepc4py
+
+petsc4py.init([])
+slepc4py.init([])
+
+from petsc4py import PETSc  # noqa: E402  (the libraries must be initialised first)
+from slepc4py import SLEPc  # noqa: E402
+
+__all__ = ["PETSc", "SLEPc", "versions"]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of PETSc and SLEPc and the types of their scalars and integers.  Not collective."""
+    return {
+        "petsc": ".".join(map(str, PETSc.Sys.getVersion())),
+        "slepc": ".".join(map(str, SLEPc.Sys.getVersion())),
+        "scalar": PETSc.ScalarType().dtype.name,
+        "int": PETSc.IntType().dtype.name,
+    }

@@ -1,0 +1,96 @@
+"""The Coulomb potential of a density, exactly for band-limited densities, by separable transforms.
+
+Periodic: ``v = W^T (4π / k²) W ρ`` in a real Fourier basis, the k = 0 term dropped as plane-wave codes do.
+
+Isolated: the convolution ``v(r) = ∫ ρ(r') / |r - r'| dr'`` in free space, without images.  The Coulomb kernel is cut
+beyond the largest distance R inside the cell, which changes nothing there and makes its transform smooth,
+
+    Ĝ(k) = 4π (1 - cos kR) / k²,    Ĝ(0) = 2π R²,
+
+so sampling it on a period of L + R and restricting it to differences inside the cell gives weights with spectral
+accuracy (Vico, Greengard, Ferrando, J. Comput. Phys. 323, 191 (2016)).  Embedded in a grid of twice the size they
+become diagonal in a real Fourier basis, because the kernel is even along every axis.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpiqmd.grid.arrays import Field
+from mpiqmd.grid.grid import Grid
+from mpiqmd.grid.separable import SeparableOperator, fourier_basis, wave_numbers
+
+
+class Poisson:
+    """Solves ``-∇²v = 4πρ`` with the grid's boundary.  Construction is not collective."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid = grid
+        self.operator = _periodic(grid) if grid.is_periodic else _free_space(grid)
+
+    def solve(self, density: Field) -> Field:
+        """Return the Hartree potential (Ha) of a density (bohr⁻³).  Collective."""
+        return Field(self.grid, self.operator.apply(density.local[None])[0])
+
+
+def periodic_waves(grid: Grid) -> list[np.ndarray]:
+    """Return the angular wave numbers (1/bohr) of the Fourier basis along z, y and x.  Not collective."""
+    return [2.0 * np.pi / grid.cell_v[2 - axis] * wave_numbers(grid.shape[axis]) for axis in range(3)]
+
+
+def squared_norm(waves: list[np.ndarray], kz: slice, ky: slice, kx: slice) -> np.ndarray:
+    """Return ``kz² + ky² + kx²`` on part of the mode box.  Not collective."""
+    z, y, x = waves[0][kz] ** 2, waves[1][ky] ** 2, waves[2][kx] ** 2
+    return z[:, None, None] + y[None, :, None] + x[None, None, :]
+
+
+def _periodic(grid: Grid) -> SeparableOperator:
+    waves = periodic_waves(grid)
+
+    def inverse_laplacian(*part: slice) -> np.ndarray:
+        squares = squared_norm(waves, *part)
+        return np.where(squares > 0, 4.0 * np.pi / np.maximum(squares, 1e-100), 0.0)
+
+    bases = tuple(fourier_basis(n) for n in grid.shape)
+    return SeparableOperator(grid, bases, inverse_laplacian)
+
+
+def _free_space(grid: Grid) -> SeparableOperator:
+    radius = float(np.sqrt((grid.cell_v**2).sum()))
+    padded = [2 * (n + 1) for n in grid.shape]
+    kernels = [_KernelAxis(n, grid.spacing_v[2 - axis], radius, padded[axis]) for axis, n in enumerate(grid.shape)]
+
+    def diagonal(kz: slice, ky: slice, kx: slice) -> np.ndarray:
+        z, y, x = kernels
+        map_y, map_x = y.map[y.half(ky)], x.map[x.half(kx)]
+        slabs = np.empty((len(z.waves), len(map_y), len(map_x)))
+        for index, wave in enumerate(z.waves):
+            k = np.sqrt(wave**2 + y.waves[:, None] ** 2 + x.waves[None, :] ** 2)
+            cut = 2.0 * np.sin(0.5 * k * radius) ** 2
+            transform = 4.0 * np.pi * cut / np.maximum(k, 1e-100) ** 2
+            transform[k == 0] = 2.0 * np.pi * radius**2
+            slabs[index] = map_y @ transform @ map_x.T
+        return np.tensordot(z.map[z.half(kz)], slabs, axes=1)
+
+    bases = tuple(fourier_basis(m, n) for m, n in zip(padded, grid.shape, strict=True))
+    return SeparableOperator(grid, bases, diagonal)
+
+
+class _KernelAxis:
+    """One axis of the map from the kernel's transform on the long period to its transform on the padded grid."""
+
+    def __init__(self, n: int, spacing: float, radius: float, padded: int) -> None:
+        period = 2 * int(np.ceil(0.5 * ((n + 1) + radius / spacing)))
+        half = np.arange(period // 2 + 1)
+        self.waves = 2.0 * np.pi / (period * spacing) * half
+        self.half_index = wave_numbers(padded)
+        differences = np.arange(padded // 2 + 1)
+        to_space = np.cos(2.0 * np.pi * np.outer(differences, half) / period) / (period * spacing)
+        to_space[:, 1 : (period + 1) // 2] *= 2.0
+        from_space = np.cos(2.0 * np.pi * np.outer(differences, differences) / padded) * spacing
+        from_space[:, 1 : padded // 2] *= 2.0
+        self.map = from_space @ to_space
+
+    def half(self, part: slice) -> np.ndarray:
+        """Return the wave numbers (indices into the kernel's half axis) of a range of basis rows."""
+        return self.half_index[part]
