@@ -1,0 +1,108 @@
+"""The nuclei of one molecule: symbols, positions, masses and net charge, the same on every rank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpiqmd.errors import GeometryError
+from mpiqmd.molecule.elements import ATOMIC_NUMBERS, ATOMIC_WEIGHTS, require_element
+from mpiqmd.units import DALTON_IN_ELECTRON_MASS
+
+SHORTEST_DISTANCE = 0.3
+"""Two nuclei closer than this (bohr) are a mistake in the input, not a molecule."""
+
+
+@dataclass(frozen=True, eq=False)
+class Molecule:
+    """Nuclei of a molecule. Not collective; replicated.
+
+    Parameters
+    ----------
+    symbols
+        Element symbols, one for each of the N atoms.
+    positions_av
+        Cartesian positions, shape (N, 3), bohr. A read-only copy is kept.
+    charge
+        Net charge of the molecule in units of the elementary charge.
+    masses_a
+        Nuclear masses, shape (N,), electron masses; standard atomic weights if not given.
+
+    Raises
+    ------
+    GeometryError
+        A symbol is unknown, or the shapes of the arrays do not match the symbols.
+    """
+
+    symbols: tuple[str, ...]
+    positions_av: np.ndarray
+    charge: int = 0
+    masses_a: np.ndarray = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        symbols = tuple(require_element(symbol) for symbol in self.symbols)
+        masses_a = self.masses_a
+        if masses_a is None:
+            masses_a = [ATOMIC_WEIGHTS[symbol] * DALTON_IN_ELECTRON_MASS for symbol in symbols]
+        object.__setattr__(self, "symbols", symbols)
+        object.__setattr__(self, "positions_av", _frozen(self.positions_av, (len(symbols), 3), "positions"))
+        object.__setattr__(self, "masses_a", _frozen(masses_a, (len(symbols),), "masses"))
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    @property
+    def atomic_numbers_a(self) -> np.ndarray:
+        """Atomic numbers, shape (N,), integers."""
+        return np.array([ATOMIC_NUMBERS[symbol] for symbol in self.symbols], dtype=int)
+
+    @property
+    def centre_of_mass_v(self) -> np.ndarray:
+        """Centre of mass ``sum_a M_a R_a / sum_a M_a``, shape (3,), bohr."""
+        return self.masses_a @ self.positions_av / self.masses_a.sum()
+
+    def with_positions(self, positions_av: np.ndarray) -> Molecule:
+        """Return the same molecule with its nuclei at ``positions_av``, shape (N, 3), bohr."""
+        return replace(self, positions_av=positions_av)
+
+    def check(self) -> None:
+        """Raise GeometryError unless positions and masses are finite and no two nuclei coincide.
+
+        Two nuclei must be at least ``SHORTEST_DISTANCE`` apart. Not collective.
+        """
+        if not np.isfinite(self.positions_av).all():
+            atom = int(np.argmax(~np.isfinite(self.positions_av).all(axis=1)))
+            raise GeometryError(
+                f"position of atom {atom} ({self.symbols[atom]}) is {self.positions_av[atom].tolist()}; "
+                "coordinates must be finite numbers. Correct the structure, or the step that produced it."
+            )
+        if not (np.isfinite(self.masses_a).all() and (self.masses_a > 0).all()):
+            raise GeometryError(
+                f"masses are {self.masses_a.tolist()}; each must be finite and positive, in electron masses. "
+                "Leave the masses out to get standard atomic weights."
+            )
+        self._check_distances()
+
+    def _check_distances(self) -> None:
+        for first in range(len(self)):
+            for second in range(first + 1, len(self)):
+                distance = float(np.linalg.norm(self.positions_av[first] - self.positions_av[second]))
+                if distance < SHORTEST_DISTANCE:
+                    raise GeometryError(
+                        f"atoms {first} ({self.symbols[first]}) and {second} ({self.symbols[second]}) are "
+                        f"{distance:.4g} bohr apart; at least {SHORTEST_DISTANCE} bohr is allowed. "
+                        "Check the positions and their unit."
+                    )
+
+
+def _frozen(values: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
+    """A read-only float copy of ``values`` with the expected shape."""
+    array = np.array(values, dtype=float)
+    if array.shape != shape:
+        raise GeometryError(
+            f"{name} have shape {array.shape}; one row for "
+            f"each of the {shape[0]} atoms are needed, shape {shape}. Make symbols and {name} the same length."
+        )
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,159 @@
+r"""Norm-conserving pseudopotentials as radial functions on a uniform mesh.
+
+The ion of charge Z acts on an electron through a local part, which tends to ``-Z/r``, and a separable non-local part,
+
+.. math:: V_{nl} = \sum_{lm} \sum_{pq} |\chi^l_p Y_{lm}\rangle\, h^l_{pq}\, \langle \chi^l_q Y_{lm}|,
+
+with real spherical harmonics ``Y_lm``.  Every format (GTH table, psp8 file) becomes this one type.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import erf
+
+from mpiqmd.errors import DataFileError
+
+HIGHEST_ANGULAR_MOMENTUM = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """Projectors of one angular momentum. Not collective; replicated.
+
+    Parameters
+    ----------
+    l
+        Angular momentum, 0 to 3.
+    projectors_pr
+        Radial functions chi_p(r) themselves (not r times them) on the mesh of the pseudopotential,
+        shape (n_projectors, n_mesh), bohr^-3/2; they behave as r^l near the nucleus.
+    coupling_pp
+        Symmetric matrix h of the non-local energy, shape (n_projectors, n_projectors), Ha.
+    """
+
+    l: int  # noqa: E741
+    projectors_pr: np.ndarray
+    coupling_pp: np.ndarray
+
+    def __post_init__(self) -> None:
+        projectors_pr = _frozen(self.projectors_pr)
+        coupling_pp = _frozen(self.coupling_pp)
+        n_projectors = projectors_pr.shape[0]
+        if projectors_pr.ndim != 2 or coupling_pp.shape != (n_projectors, n_projectors):
+            raise DataFileError(
+                f"channel l = {self.l} has projectors of shape {projectors_pr.shape} and a coupling matrix of "
+                f"shape {coupling_pp.shape}; (n, n_mesh) and (n, n) are needed. Check the pseudopotential."
+            )
+        if not np.allclose(coupling_pp, coupling_pp.T, rtol=1e-12, atol=0.0):
+            raise DataFileError(
+                f"coupling matrix of channel l = {self.l} is {coupling_pp.tolist()}; it must be symmetric. "
+                "Check the pseudopotential."
+            )
+        object.__setattr__(self, "projectors_pr", projectors_pr)
+        object.__setattr__(self, "coupling_pp", coupling_pp)
+
+
+@dataclass(frozen=True, eq=False)
+class Pseudopotential:
+    """One species: its ionic charge, local potential, projectors and atomic densities. Not collective; replicated.
+
+    Parameters
+    ----------
+    symbol
+        Element symbol.
+    valence
+        Charge Z of the ion, equal to the number of valence electrons of the neutral atom.
+    functional
+        Family the potential was made for: ``"LDA"``, ``"PBE"``, or another name.
+    source
+        File name, or name of the table entry.
+    sha256
+        Hash of the file, or of the table entry.
+    mesh_r
+        Uniform radial mesh from 0, shape (n_mesh,), bohr.
+    local_r
+        Local potential, shape (n_mesh,), Ha; finite at 0 and equal to -Z/r at the end of the mesh.
+    channels
+        Non-local part; empty for a purely local potential.
+    core_density_r
+        Model core density of a non-linear core correction, shape (n_mesh,), electrons per bohr^3, or None.
+    valence_density_r
+        Density of the neutral atom's valence electrons, shape (n_mesh,), electrons per bohr^3, or None.
+    """
+
+    symbol: str
+    valence: float
+    functional: str
+    source: str
+    sha256: str
+    mesh_r: np.ndarray
+    local_r: np.ndarray
+    channels: tuple[Channel, ...]
+    core_density_r: np.ndarray | None = None
+    valence_density_r: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("mesh_r", "local_r", "core_density_r", "valence_density_r"):
+            values = getattr(self, name)
+            if values is not None:
+                object.__setattr__(self, name, _frozen(values))
+        object.__setattr__(self, "channels", tuple(self.channels))
+        self._check_shapes()
+        self._check_finite()
+
+    @property
+    def mesh_spacing(self) -> float:
+        """Spacing of the radial mesh, bohr."""
+        return float(self.mesh_r[1] - self.mesh_r[0])
+
+    @property
+    def n_projectors(self) -> int:
+        """Number of projectors of one atom, counting the 2l + 1 orientations of each."""
+        return sum((2 * channel.l + 1) * len(channel.coupling_pp) for channel in self.channels)
+
+    def short_range_local(self, width: float) -> np.ndarray:
+        """Return the local potential without its Coulomb tail, shape (n_mesh,), Ha.
+
+        ``V_loc(r) + Z erf(r/width)/r`` on the mesh: the rest of the ion once the potential of the Gaussian charge
+        ``Z exp(-r^2/width^2) / (sqrt(pi) width)^3`` has been split off.  ``width`` is in bohr.
+        """
+        smeared_r = np.empty_like(self.mesh_r)
+        smeared_r[0] = 2.0 / (np.sqrt(np.pi) * width)
+        smeared_r[1:] = erf(self.mesh_r[1:] / width) / self.mesh_r[1:]
+        return self.local_r + self.valence * smeared_r
+
+    def _check_shapes(self) -> None:
+        n_mesh = len(self.mesh_r)
+        shapes = [self.local_r.shape[-1]] + [channel.projectors_pr.shape[-1] for channel in self.channels]
+        shapes += [len(values) for values in (self.core_density_r, self.valence_density_r) if values is not None]
+        if any(length != n_mesh for length in shapes):
+            raise DataFileError(
+                f"{self.source}: radial functions have {shapes} values on a mesh of {n_mesh} points; all must "
+                "have the length of the mesh. Check the pseudopotential."
+            )
+        steps_r = np.diff(self.mesh_r)
+        if n_mesh < 4 or self.mesh_r[0] != 0.0 or not np.allclose(steps_r, self.mesh_r[-1] / (n_mesh - 1), rtol=1e-6):
+            raise DataFileError(
+                f"{self.source}: radial mesh of {n_mesh} points starts at {self.mesh_r[:3].tolist()}; it must be "
+                "uniform and start at 0. Convert the file to a uniform mesh."
+            )
+
+    def _check_finite(self) -> None:
+        functions = [self.local_r, *(channel.projectors_pr for channel in self.channels)]
+        functions += [values for values in (self.core_density_r, self.valence_density_r) if values is not None]
+        couplings = [channel.coupling_pp for channel in self.channels]
+        if not all(np.isfinite(values).all() for values in functions + couplings):
+            raise DataFileError(
+                f"{self.source}: a radial function of {self.symbol} holds NaN or infinity; all values must be "
+                "finite. Get the file again."
+            )
+
+
+def _frozen(values: np.ndarray) -> np.ndarray:
+    """A read-only float copy."""
+    array = np.array(values, dtype=float)
+    array.flags.writeable = False
+    return array
