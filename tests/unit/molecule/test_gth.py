@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 from scipy.special import erf
 
 from mpiqmd.errors import ConfigError
@@ -50,7 +51,7 @@ def test_every_entry_is_sound(functional, least):
         r = pseudopotential.mesh_r
         assert pseudopotential.local_r[-1] * r[-1] == pytest.approx(-pseudopotential.valence, abs=1e-12)
         for channel in pseudopotential.channels:
-            norms = np.trapz(channel.projectors_pr**2 * r**2, r)
+            norms = trapezoid(channel.projectors_pr**2 * r**2, r)
             assert norms == pytest.approx(1.0, abs=1e-9), (symbol, channel.l)
             assert np.abs(channel.projectors_pr[:, -1]).max() < 1e-12
             assert np.array_equal(channel.coupling_pp, channel.coupling_pp.T)

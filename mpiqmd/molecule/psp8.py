@@ -1,0 +1,293 @@
+r"""Reader of psp8 files, the format in which ONCVPSP writes optimised norm-conserving potentials.
+
+What a file holds, in this order (ABINIT's ``pspcod = 8``), in Hartree atomic units:
+
+1. title; ``zatom zion pspd``; ``pspcod pspxc lmax lloc mmax r2well``; ``rchrg fchrg qchrg``; ``nproj`` for
+   l = 0, 1, ...; the extension switches (and, with spin-orbit coupling, its own projector numbers);
+2. for each l a line ``l ekb_1 ... ekb_n`` and ``mmax`` rows ``i r  r chi_1(r) ... r chi_n(r)``; the local potential is
+   a block of rows ``i r V_loc(r)`` headed by ``lloc``, in the place of channel ``lloc`` or after the last one;
+3. spin-orbit blocks, if the first switch is 2 or 3: read and ignored, the potential is the scalar-relativistic one;
+4. if ``fchrg > 0``, rows ``i r n n' n'' n''' n''''`` of the model core density;
+5. if the first switch is 1 or 3, rows ``i r n ...`` of the atomic valence density.
+
+Both densities are tabulated as 4 pi n(r) (the integral of the second over r^2 dr is the number of valence electrons);
+they are returned as n(r).  D. R. Hamann, Phys. Rev. B 88, 085117 (2013), for the potentials.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.integrate import trapezoid
+
+from mpiqmd.errors import DataFileError
+from mpiqmd.molecule.elements import SYMBOLS
+from mpiqmd.molecule.pseudopotential import HIGHEST_ANGULAR_MOMENTUM, Channel, Pseudopotential
+
+_LONGEST_MESH = 100_000
+
+_FUNCTIONALS_BY_LIBXC = {
+    frozenset({101, 130}): "PBE",
+    frozenset({102, 130}): "revPBE",
+    frozenset({117, 130}): "RPBE",
+    frozenset({116, 133}): "PBEsol",
+    frozenset({106, 131}): "BLYP",
+}
+_FUNCTIONALS_BY_ABINIT = {11: "PBE", 14: "revPBE", 15: "RPBE"}
+
+
+def read_psp8(path: str | Path) -> Pseudopotential:
+    """Read a psp8 file. Not collective; every rank that calls it reads the file.
+
+    Parameters
+    ----------
+    path
+        The file; ``source`` of the result is its name, ``sha256`` the hash of its bytes.
+
+    Returns
+    -------
+    Pseudopotential on the mesh of the file, with diagonal coupling matrices, and the densities the file has.
+
+    Raises
+    ------
+    DataFileError
+        The file cannot be read, is not psp8, is cut short or damaged; the message names file and line.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataFileError(
+            f"cannot read the pseudopotential file {path}: {error.strerror}; a readable psp8 file is needed. "
+            "Check the path, which is taken relative to the input file."
+        ) from error
+    lines = _Lines(path, content.decode("utf-8", errors="replace").splitlines())
+    header = _read_header(lines)
+    channels, local_r, mesh_r = _read_potentials(lines, header)
+    _skip_spin_orbit(lines, header)
+    core_density_r = valence_density_r = None
+    if header.core_charge > 0:
+        core_density_r = lines.block(header.n_mesh, 1, "model core density")[1][:, 0] / (4.0 * np.pi)
+    if header.extension in (1, 3):
+        valence_density_r = lines.block(header.n_mesh, 1, "valence density")[1][:, 0] / (4.0 * np.pi)
+        _check_valence(lines, header, mesh_r, valence_density_r)
+    _check_tail(lines, header, mesh_r, local_r)
+    return Pseudopotential(
+        symbol=header.symbol,
+        valence=header.valence,
+        functional=header.functional,
+        source=path.name,
+        sha256=hashlib.sha256(content).hexdigest(),
+        mesh_r=mesh_r,
+        local_r=local_r,
+        channels=channels,
+        core_density_r=core_density_r,
+        valence_density_r=valence_density_r,
+    )
+
+
+def functional_name(pspxc: int) -> str:
+    """Return the family of an ABINIT functional number. Not collective.
+
+    1 to 10 are local functionals, 11 is PBE, 14 revPBE, 15 RPBE; a negative number holds one or two libxc numbers of
+    three digits each (-1012 is 1 and 12, exchange and PW92 correlation).  Others give ``"ixc NUMBER"``.
+    """
+    if pspxc < 0:
+        parts = {part for part in divmod(-pspxc, 1000) if part}
+        if parts and max(parts) < 100:
+            return "LDA"
+        return _FUNCTIONALS_BY_LIBXC.get(frozenset(parts), f"ixc {pspxc}")
+    if 1 <= pspxc <= 10:
+        return "LDA"
+    return _FUNCTIONALS_BY_ABINIT.get(pspxc, f"ixc {pspxc}")
+
+
+@dataclass(frozen=True)
+class _Header:
+    symbol: str
+    valence: float
+    functional: str
+    highest: int
+    local: int
+    n_mesh: int
+    core_charge: float
+    n_projectors: tuple[int, ...]
+    extension: int
+    n_spin_orbit: tuple[int, ...]
+
+
+class _Lines:
+    """The lines of a file with a cursor, so that every complaint can name the line."""
+
+    def __init__(self, path: Path, lines: list[str]) -> None:
+        self.path = path
+        self.lines = lines
+        self.position = 0
+
+    def error(self, message: str, line: int | None = None) -> DataFileError:
+        number = self.position if line is None else line
+        return DataFileError(f"{self.path}, line {number}: {message} Get the file again, or use another one.")
+
+    def numbers(self, n_least: int, name: str) -> list[float]:
+        """The leading numbers of the next line, at least ``n_least`` of them."""
+        if self.position >= len(self.lines):
+            self.position += 1
+            raise self.error(f"the file ends where {name} should be; {n_least} number(s) are expected.")
+        text = self.lines[self.position]
+        self.position += 1
+        values: list[float] = []
+        for field in text.replace("D", "E").replace("d", "e").split():
+            try:
+                values.append(float(field))
+            except ValueError:
+                break
+        if len(values) < n_least or not np.isfinite(values).all():
+            raise self.error(f"{name} reads {text.strip()[:60]!r}; {n_least} finite number(s) are expected.")
+        return values
+
+    def integers(self, n_least: int, name: str) -> list[int]:
+        """The leading integers of the next line, at least ``n_least`` of them."""
+        values = self.numbers(n_least, name)
+        whole = [int(value) for value in values if value == int(value)]
+        if len(whole) != len(values):
+            raise self.error(f"{name} reads {values}; whole numbers are expected.")
+        return whole
+
+    def block(self, n_rows: int, n_columns: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Radii (n_rows,) and the first ``n_columns`` functions (n_rows, n_columns) of a table of rows ``i r f ...``."""
+        rows = np.empty((n_rows, 1 + n_columns))
+        for row in range(n_rows):
+            values = self.numbers(2 + n_columns, f"row {row + 1} of {n_rows} of the {name}")
+            if values[0] != row + 1:
+                raise self.error(f"the {name} has row number {values[0]:g}; {row + 1} is expected.")
+            rows[row] = values[1 : 2 + n_columns]
+        return rows[:, 0], rows[:, 1:]
+
+    def peek(self) -> list[float]:
+        """The leading numbers of the next line without moving on; empty at the end."""
+        if self.position >= len(self.lines):
+            return []
+        position = self.position
+        values = self.numbers(0, "")
+        self.position = position
+        return values
+
+
+def _read_header(lines: _Lines) -> _Header:
+    lines.position = 1
+    atomic_number, valence = lines.numbers(2, "zatom and zion")[:2]
+    if atomic_number not in range(1, len(SYMBOLS) + 1):
+        raise lines.error(f"zatom is {atomic_number:g}; an atomic number from 1 to {len(SYMBOLS)} is expected.")
+    if not 0 < valence <= atomic_number:
+        raise lines.error(f"zion is {valence:g}; more than 0 and at most zatom = {atomic_number:g} is allowed.")
+    code, functional, highest, local, n_mesh = lines.integers(5, "pspcod, pspxc, lmax, lloc and mmax")[:5]
+    if code != 8:
+        raise lines.error(f"pspcod is {code}; only psp8 files, 8, can be read.")
+    if not 0 <= highest <= HIGHEST_ANGULAR_MOMENTUM:
+        raise lines.error(f"lmax is {highest}; 0 to {HIGHEST_ANGULAR_MOMENTUM} is supported.")
+    if not 0 <= local <= 4 or not 4 <= n_mesh <= _LONGEST_MESH:
+        raise lines.error(f"lloc is {local} and mmax {n_mesh}; 0 to 4 and 4 to {_LONGEST_MESH} are allowed.")
+    core_charge = lines.numbers(2, "rchrg and fchrg")[1]
+    n_projectors = _projector_numbers(lines, highest + 1, "nproj")
+    extension = lines.integers(1, "extension_switch")[0]
+    if extension not in (0, 1, 2, 3):
+        raise lines.error(f"extension_switch is {extension}; 0 to 3 is allowed.")
+    # spin-orbit coupling starts at l = 1
+    n_spin_orbit = _projector_numbers(lines, highest, "nprojso") if extension in (2, 3) else ()
+    return _Header(
+        symbol=SYMBOLS[int(atomic_number) - 1],
+        valence=valence,
+        functional=functional_name(functional),
+        highest=highest,
+        local=local,
+        n_mesh=n_mesh,
+        core_charge=core_charge,
+        n_projectors=n_projectors,
+        extension=extension,
+        n_spin_orbit=n_spin_orbit,
+    )
+
+
+def _projector_numbers(lines: _Lines, n_channels: int, name: str) -> tuple[int, ...]:
+    numbers = lines.integers(n_channels, name)[:n_channels]
+    if any(not 0 <= number <= 10 for number in numbers):
+        raise lines.error(f"{name} reads {numbers}; 0 to 10 projectors per channel are allowed.")
+    return tuple(numbers)
+
+
+def _read_potentials(lines: _Lines, header: _Header) -> tuple[tuple[Channel, ...], np.ndarray, np.ndarray]:
+    """Channels, local potential and mesh."""
+    channels: list[Channel] = []
+    local_r = mesh_r = None
+    for l in [*range(header.highest + 1), *([header.local] if header.local > header.highest else [])]:  # noqa: E741
+        n_projectors = 0 if l == header.local else header.n_projectors[l]
+        if l != header.local and n_projectors == 0 and lines.peek()[:1] != [float(l)]:
+            continue
+        energies = _channel_header(lines, l, n_projectors)
+        n_columns = 1 if l == header.local else n_projectors
+        radii_r, columns_rp = lines.block(header.n_mesh, n_columns, f"block l = {l}")
+        mesh_r = _check_mesh(lines, radii_r, mesh_r)
+        if l == header.local:
+            local_r = columns_rp[:, 0]
+        elif n_projectors:
+            channels.append(Channel(l, _divide_by_radius(columns_rp.T, mesh_r, l), np.diag(energies)))
+    if local_r is None or mesh_r is None:
+        raise lines.error(f"there is no local potential, lloc = {header.local}; one block is expected.")
+    return tuple(channels), local_r, mesh_r
+
+
+def _channel_header(lines: _Lines, l: int, n_projectors: int) -> list[float]:  # noqa: E741
+    """The energies on the line that opens a block."""
+    values = lines.numbers(1 + n_projectors, f"the line opening the block l = {l}")
+    if values[0] != l:
+        raise lines.error(f"a block for l = {values[0]:g} starts here; l = {l} is expected.")
+    return values[1 : 1 + n_projectors]
+
+
+def _skip_spin_orbit(lines: _Lines, header: _Header) -> None:
+    for l, n_projectors in enumerate(header.n_spin_orbit, start=1):  # noqa: E741
+        if n_projectors:
+            _channel_header(lines, l, n_projectors)
+            lines.block(header.n_mesh, n_projectors, f"spin-orbit block l = {l}")
+
+
+def _divide_by_radius(weighted_pr: np.ndarray, mesh_r: np.ndarray, l: int) -> np.ndarray:  # noqa: E741
+    """chi(r) from r chi(r); at r = 0 an even polynomial through the next three points for l = 0, else zero."""
+    projectors_pr = np.zeros_like(weighted_pr)
+    projectors_pr[:, 1:] = weighted_pr[:, 1:] / mesh_r[1:]
+    if l == 0:
+        projectors_pr[:, 0] = projectors_pr[:, 1:4] @ np.array([1.5, -0.6, 0.1])
+    return projectors_pr
+
+
+def _check_mesh(lines: _Lines, radii_r: np.ndarray, mesh_r: np.ndarray | None) -> np.ndarray:
+    """The mesh, once it is known to be uniform, to start at 0 and to be the same for all blocks."""
+    uniform_r = np.linspace(0.0, radii_r[-1], len(radii_r))
+    expected_r = uniform_r if mesh_r is None else mesh_r
+    if radii_r[-1] <= 0 or not np.allclose(radii_r, expected_r, rtol=0.0, atol=1e-6):
+        raise lines.error(
+            f"the radii of the block before this line run from {radii_r[0]:g} to {radii_r[-1]:g} bohr unevenly or "
+            "unlike those of the first block; one uniform mesh from 0 is expected."
+        )
+    return expected_r
+
+
+def _check_tail(lines: _Lines, header: _Header, mesh_r: np.ndarray, local_r: np.ndarray) -> None:
+    charge = -float(local_r[-1] * mesh_r[-1])
+    if abs(charge - header.valence) > 1e-3 * header.valence:
+        raise lines.error(
+            f"the local potential ends at {mesh_r[-1]:g} bohr like that of a charge {charge:.6g}; "
+            f"zion = {header.valence:g} is expected."
+        )
+
+
+def _check_valence(lines: _Lines, header: _Header, mesh_r: np.ndarray, density_r: np.ndarray) -> None:
+    electrons = float(trapezoid(4.0 * np.pi * density_r * mesh_r**2, mesh_r))
+    if density_r.min() < -1e-6 or not 0.5 * header.valence < electrons < 1.01 * header.valence:
+        raise lines.error(
+            f"the valence density before this line holds {electrons:.6g} electrons; at most zion = "
+            f"{header.valence:g} and at least half of it are expected."
+        )
