@@ -50,24 +50,25 @@ class SeparableOperator:
         comm_z, comm_y, _ = grid.axis_comms
         self.swap_xy = _Exchange(comm_y, len(bases[2]), grid.counts[1], split_axis=3, join_axis=2)
         self.swap_yz = _Exchange(comm_z, len(bases[1]), grid.counts[0], split_axis=2, join_axis=1)
-        own = (slice(0, len(bases[0])), self.swap_yz.own, self.swap_xy.own)
-        self.diagonal_local = np.ascontiguousarray(diagonal(*own), dtype=dtype)
+        self.own_modes = (slice(0, len(bases[0])), self.swap_yz.own, self.swap_xy.own)
+        self.diagonal_local = np.ascontiguousarray(diagonal(*self.own_modes), dtype=dtype)
 
     def apply(self, block_local: np.ndarray) -> np.ndarray:
         """Return ``A f`` for a local block ``(n, z, y, x)``, in its own precision.  Collective."""
-        work = np.asarray(block_local, dtype=self.dtype)
-        work = self._forward(work)
+        work = self.forward(np.asarray(block_local, dtype=self.dtype))
         work *= self.diagonal_local
-        return np.asarray(self._backward(work), dtype=np.float64)
+        return np.asarray(self.backward(work), dtype=np.float64)
 
-    def _forward(self, work: np.ndarray) -> np.ndarray:
+    def forward(self, work: np.ndarray) -> np.ndarray:
+        """Return ``W f`` on this rank's part of the mode box, ``own_modes``.  Collective."""
         work = work @ self.transposed[2]
         work = self.swap_xy.forward(work)
         work = np.matmul(self.bases[1], work)
         work = self.swap_yz.forward(work)
         return _along_z(self.bases[0], work)
 
-    def _backward(self, work: np.ndarray) -> np.ndarray:
+    def backward(self, work: np.ndarray) -> np.ndarray:
+        """Return the local block of ``W^T c`` for this rank's part of the mode box.  Collective."""
         work = _along_z(self.transposed[0], work)
         work = self.swap_yz.backward(work)
         work = np.matmul(self.transposed[1], work)

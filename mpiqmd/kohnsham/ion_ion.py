@@ -1,0 +1,83 @@
+"""Repulsion of the bare ions: a pair sum in free space, Ewald's sum in a periodic cell.
+
+Periodic, with a neutralising background and width η,
+
+    E = ½ Σ'_{ab,T} Z_a Z_b erfc(|R_ab + T| / η) / |R_ab + T| - Σ Z_a² / (√π η)
+        + (2π/Ω) Σ_{G≠0} exp(-G² η²/4) |Σ_a Z_a exp(iG·R_a)|² / G² - π η² (Σ Z_a)² / (2Ω),
+
+the convention of plane-wave codes (Ewald 1921).  Replicated data, not collective.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+from scipy.special import erfc
+
+
+def ion_ion_energy(
+    positions_av: np.ndarray, valences_a: np.ndarray, cell_v: np.ndarray | None
+) -> tuple[float, np.ndarray]:
+    """Return the energy (Ha) and its gradient dE/dR (Ha/bohr, shape (N, 3)); ``cell_v`` None means free space."""
+    if cell_v is None:
+        return _pairs(positions_av, valences_a)
+    return _ewald(positions_av, valences_a, cell_v)
+
+
+def _pairs(positions_av: np.ndarray, valences_a: np.ndarray) -> tuple[float, np.ndarray]:
+    energy, gradient_av = 0.0, np.zeros_like(positions_av)
+    for a in range(len(positions_av)):
+        for b in range(a):
+            separation = positions_av[a] - positions_av[b]
+            distance = np.sqrt(separation @ separation)
+            product_of_charges = valences_a[a] * valences_a[b]
+            energy += product_of_charges / distance
+            slope = -product_of_charges * separation / distance**3
+            gradient_av[a] += slope
+            gradient_av[b] -= slope
+    return float(energy), gradient_av
+
+
+def _ewald(positions_av: np.ndarray, valences_a: np.ndarray, cell_v: np.ndarray) -> tuple[float, np.ndarray]:
+    volume = float(np.prod(cell_v))
+    width = float(volume ** (1 / 3) / 3.0)
+    energy = -np.sum(valences_a**2) / (np.sqrt(np.pi) * width)
+    energy -= np.pi * width**2 * valences_a.sum() ** 2 / (2.0 * volume)
+    short, short_gradient_av = _short_range(positions_av, valences_a, cell_v, width)
+    long, long_gradient_av = _long_range(positions_av, valences_a, cell_v, width)
+    return float(energy + short + long), short_gradient_av + long_gradient_av
+
+
+def _lattice(reach: np.ndarray) -> np.ndarray:
+    return np.array(list(product(*(range(-n, n + 1) for n in reach))), float)
+
+
+def _short_range(positions_av, valences_a, cell_v, width) -> tuple[float, np.ndarray]:
+    reach = np.ceil(6.5 * width / cell_v).astype(int) + 1
+    translations = _lattice(reach) * cell_v
+    separations = positions_av[:, None, None] - positions_av[None, :, None] + translations[None, None]
+    distances = np.sqrt((separations**2).sum(-1))
+    itself = distances < 1e-12
+    distances[itself] = 1.0
+    charges = (valences_a[:, None] * valences_a[None, :])[:, :, None]
+    values = charges * erfc(distances / width) / distances
+    slopes = -(values + charges * 2 / (np.sqrt(np.pi) * width) * np.exp(-((distances / width) ** 2))) / distances
+    values[itself] = 0.0
+    slopes[itself] = 0.0
+    gradient_av = ((slopes / distances)[..., None] * separations).sum(axis=(1, 2))
+    return 0.5 * float(values.sum()), gradient_av
+
+
+def _long_range(positions_av, valences_a, cell_v, width) -> tuple[float, np.ndarray]:
+    reach = np.ceil(13.0 / width * cell_v / (2 * np.pi)).astype(int)
+    waves = _lattice(reach) * (2 * np.pi / cell_v)
+    squares = (waves**2).sum(-1)
+    keep = (squares > 1e-12) & (squares * width**2 / 4 < 42.0)
+    waves, squares = waves[keep], squares[keep]
+    phases = positions_av @ waves.T
+    factor = 2 * np.pi / np.prod(cell_v) * np.exp(-squares * width**2 / 4) / squares
+    cosine, sine = valences_a @ np.cos(phases), valences_a @ np.sin(phases)
+    energy = float(np.sum(factor * (cosine**2 + sine**2)))
+    weights = 2.0 * factor * (-np.sin(phases) * cosine + np.cos(phases) * sine) * valences_a[:, None]
+    return energy, weights @ waves

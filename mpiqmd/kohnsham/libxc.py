@@ -1,0 +1,84 @@
+"""A thin binding of the libxc C library, unpolarised LDA and GGA functionals.
+
+    E_xc = ∫ e(ρ, σ) dr,   σ = |∇ρ|²,   libxc returns e/ρ and the derivatives ∂e/∂ρ, ∂e/∂σ
+
+(Lehtola, Steigemann, Oliveira, Marques, SoftwareX 7, 1 (2018)).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from mpiqmd.errors import ConfigError, DataFileError
+
+LDA, GGA = 1, 2
+_pointer = ctypes.POINTER(ctypes.c_double)
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL:
+    """Return the loaded C library.  Raises DataFileError if it is not installed."""
+    prefixes = [os.environ.get("CONDA_PREFIX"), os.environ.get("LIBXC_PREFIX")]
+    candidates = [str(Path(prefix) / "lib" / "libxc.so") for prefix in prefixes if prefix]
+    candidates += [name for name in (ctypes.util.find_library("xc"), "libxc.so") if name]
+    for name in candidates:
+        try:
+            loaded = ctypes.CDLL(name)
+        except OSError:
+            continue
+        loaded.xc_func_alloc.restype = ctypes.c_void_p
+        loaded.xc_version_string.restype = ctypes.c_char_p
+        loaded.xc_func_get_info.restype = ctypes.c_void_p
+        loaded.xc_functional_get_number.argtypes = [ctypes.c_char_p]
+        return loaded
+    raise DataFileError(
+        f"libxc was not found (tried {candidates or 'the loader path'}): install it (Debian: libxc9, conda: libxc) "
+        "or set LIBXC_PREFIX to its folder."
+    )
+
+
+def version() -> str:
+    """Return the version of the C library."""
+    return library().xc_version_string().decode()
+
+
+class LibxcTerm:
+    """One exchange or correlation functional by its libxc name, such as ``gga_x_pbe``."""
+
+    def __init__(self, name: str) -> None:
+        c = library()
+        self.name = name.lower()
+        number = c.xc_functional_get_number(self.name.encode())
+        self._function = ctypes.c_void_p(c.xc_func_alloc())
+        if number <= 0 or c.xc_func_init(self._function, ctypes.c_int(number), ctypes.c_int(1)) != 0:
+            raise ConfigError(
+                f"xc.functional: libxc {version()} has no functional {name!r}. Use a short name (LDA, PW92, PBE, revPBE, "
+                "BLYP) or libxc names joined by '+', such as gga_x_pbe+gga_c_pbe."
+            )
+        c.xc_func_info_get_family.argtypes = [ctypes.c_void_p]
+        self.family = int(c.xc_func_info_get_family(ctypes.c_void_p(c.xc_func_get_info(self._function))))
+        if self.family not in (LDA, GGA):
+            raise ConfigError(f"xc.functional: {name!r} is neither an LDA nor a GGA; those are what mpiqmd evaluates.")
+
+    def add(self, rho: np.ndarray, sigma: np.ndarray | None, energy: np.ndarray, v_rho: np.ndarray, v_sigma) -> None:
+        """Add e/ρ, ∂e/∂ρ and (GGA) ∂e/∂σ at the given points to the output arrays."""
+        n = ctypes.c_size_t(rho.size)
+        e, v = np.empty_like(rho), np.empty_like(rho)
+        if self.family == LDA:
+            library().xc_lda_exc_vxc(self._function, n, _c(rho), _c(e), _c(v))
+        else:
+            s = np.empty_like(rho)
+            library().xc_gga_exc_vxc(self._function, n, _c(rho), _c(sigma), _c(e), _c(v), _c(s))
+            v_sigma += s
+        energy += e
+        v_rho += v
+
+
+def _c(array: np.ndarray):
+    return array.ctypes.data_as(_pointer)

@@ -1,0 +1,150 @@
+"""The ions' local pseudopotential on the grid, and its derivative with respect to the nuclei.
+
+Every ion is split into a Gaussian-smeared core of width w and a short-range rest,
+
+    V_loc(r) = -Z erf(r / w) / r  +  [V_loc(r) + Z erf(r / w) / r].
+
+The rest is band-limited once per species and added from a spline near its ion.  The smeared part has a closed form in
+free space; in a periodic cell it is a product of 1-D Gaussians in Fourier space,
+
+    v(G) = -4π Z exp(-G² w²/4) / G²,   with the finite limit π Z w² kept at G = 0,
+
+so that the total energy is that of plane-wave codes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import erf
+
+from mpiqmd.grid.arrays import Field
+from mpiqmd.grid.grid import Grid
+from mpiqmd.grid.poisson import Poisson, periodic_waves
+from mpiqmd.grid.radial import RadialFunction, band_limited
+from mpiqmd.grid.support import boxes
+from mpiqmd.molecule.pseudopotential import Pseudopotential
+from mpiqmd.parallel.comm import sum_over_ranks
+
+WIDTH_IN_SPACINGS = 3.3
+"""Smearing in units of the spacing: the Gaussian's spectrum is 1e-11 at the grid's Nyquist wave number."""
+SMALLEST_WIDTH = 0.5
+"""Smallest smearing, bohr."""
+
+
+class LocalPotential:
+    """``V(r) = Σ_a V_loc,a(r - R_a)`` for any positions of the ions.
+
+    Construction is not collective.
+    """
+
+    def __init__(self, grid: Grid, species: dict[str, Pseudopotential], symbols: tuple[str, ...], poisson: Poisson):
+        self.grid = grid
+        self.symbols = symbols
+        self.width = max(SMALLEST_WIDTH, WIDTH_IN_SPACINGS * float(grid.spacing_v.max()))
+        self.valences_a = np.array([species[symbol].valence for symbol in symbols])
+        spacing = float(grid.spacing_v.max())
+        self.short: dict[str, RadialFunction] = {
+            symbol: band_limited(pseudo.mesh_r, pseudo.short_range_local(self.width), 0, spacing)
+            for symbol, pseudo in species.items()
+        }
+        smeared = _PeriodicCores if grid.is_periodic else _FreeCores
+        self.cores = smeared(grid, self.valences_a, self.width, poisson)
+
+    def evaluate(self, positions_av: np.ndarray) -> Field:
+        """Return the potential (Ha) of all ions.  Collective."""
+        local = self.cores.potential_local(positions_av)
+        for symbol, position_v in zip(self.symbols, positions_av, strict=True):
+            function = self.short[symbol]
+            for box in boxes(self.grid, position_v, function.radius):
+                local[box.slices] += function.reduced(box.distances)
+        return Field(self.grid, local)
+
+    def gradient(self, positions_av: np.ndarray, density: Field) -> np.ndarray:
+        """Return ``∂/∂R_a ∫ ρ V dr`` at fixed density, shape (N, 3), Ha/bohr.  Collective."""
+        gradient_av = self.cores.gradient_local(positions_av, density)
+        for a, position_v in enumerate(positions_av):
+            function = self.short[self.symbols[a]]
+            for box in boxes(self.grid, position_v, function.radius):
+                distances = np.maximum(box.distances, 1e-12)
+                weighted = function.reduced_derivative(distances) / distances * density.local[box.slices]
+                gradient_av[a] -= _moments(weighted, box.x, box.y, box.z) * self.grid.volume_element
+        return sum_over_ranks(self.grid.comm, gradient_av)
+
+
+def _moments(weighted: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return the sums of ``weighted`` times x, y and z over a box."""
+    plane = weighted.sum(axis=0)
+    return np.array([plane.sum(axis=0) @ x.ravel(), plane.sum(axis=1) @ y.ravel(), weighted.sum(axis=(1, 2)) @ z.ravel()])
+
+
+class _FreeCores:
+    """Smeared cores in free space: ``-Z erf(r/w)/r`` in closed form."""
+
+    def __init__(self, grid: Grid, valences_a: np.ndarray, width: float, poisson: Poisson) -> None:
+        self.grid, self.valences_a, self.width = grid, valences_a, width
+
+    def potential_local(self, positions_av: np.ndarray) -> np.ndarray:
+        total = np.zeros(self.grid.local_shape)
+        for valence, position_v in zip(self.valences_a, positions_av, strict=True):
+            _, _, _, distances = self._displacements(position_v)
+            total -= valence * erf(distances / self.width) / distances
+        return total
+
+    def gradient_local(self, positions_av: np.ndarray, density: Field) -> np.ndarray:
+        gradient_av = np.zeros_like(positions_av)
+        slope_at_zero = 2.0 / (np.sqrt(np.pi) * self.width)
+        for a, (valence, position_v) in enumerate(zip(self.valences_a, positions_av, strict=True)):
+            x, y, z, distances = self._displacements(position_v)
+            scaled = distances / self.width
+            slope = slope_at_zero * np.exp(-(scaled**2)) - erf(scaled) / distances
+            weighted = -valence * slope / distances**2 * density.local
+            gradient_av[a] = -_moments(weighted, x, y, z) * self.grid.volume_element
+        return gradient_av
+
+    def _displacements(self, position_v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        z, y, x = self.grid.local_coordinates
+        x, y, z = x - position_v[0], y - position_v[1], z - position_v[2]
+        return x, y, z, np.maximum(np.sqrt(z**2 + y**2 + x**2), 1e-4)
+
+
+class _PeriodicCores:
+    """Smeared cores and their images: products of 1-D Gaussians in the Fourier basis of the Poisson solver."""
+
+    def __init__(self, grid: Grid, valences_a: np.ndarray, width: float, poisson: Poisson) -> None:
+        self.grid, self.valences_a, self.width = grid, valences_a, width
+        self.transform = poisson.operator
+        self.waves = periodic_waves(grid)
+        self.constant = np.pi * width**2 * float(valences_a.sum()) / grid.volume
+
+    def potential_local(self, positions_av: np.ndarray) -> np.ndarray:
+        modes = np.zeros(self.transform.diagonal_local.shape)
+        for valence, position_v in zip(self.valences_a, positions_av, strict=True):
+            z, y, x = (self._axis(axis, position_v[2 - axis])[0] for axis in range(3))
+            modes -= valence * z[:, None, None] * (y[:, None] * x)
+        modes *= self.transform.diagonal_local
+        return self.transform.backward(modes[None])[0] + self.constant
+
+    def gradient_local(self, positions_av: np.ndarray, density: Field) -> np.ndarray:
+        modes = self.transform.forward(density.local[None])[0] * self.transform.diagonal_local
+        gradient_av = np.zeros_like(positions_av)
+        for a, (valence, position_v) in enumerate(zip(self.valences_a, positions_av, strict=True)):
+            (z, dz), (y, dy), (x, dx) = (self._axis(axis, position_v[2 - axis]) for axis in range(3))
+            rows, slopes = modes @ x, modes @ dx
+            pull = [z @ slopes @ y, z @ rows @ dy, dz @ rows @ y]
+            gradient_av[a] = -valence * self.grid.volume_element * np.array(pull)
+        return gradient_av
+
+    def _axis(self, axis: int, centre: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return a 1-D periodic Gaussian's coefficients in the orthonormal Fourier basis and their d/d(centre)."""
+        n, edge = self.grid.shape[axis], self.grid.cell_v[2 - axis]
+        waves = self.waves[axis][self.transform.own_modes[axis]]
+        rows = np.arange(n)[self.transform.own_modes[axis]]
+        amplitude = np.exp(-((0.5 * waves * self.width) ** 2)) / edge
+        amplitude *= np.where(rows == 0, np.sqrt(n), np.sqrt(2.0 * n))
+        if n % 2 == 0:
+            amplitude[rows == n - 1] = 0.0
+        phase = waves * (-0.5 * edge - centre)
+        is_cosine = (rows == 0) | (rows % 2 == 1)
+        values = np.where(is_cosine, np.cos(phase), -np.sin(phase)) * amplitude
+        slopes = np.where(is_cosine, np.sin(phase), np.cos(phase)) * amplitude * waves
+        return values, slopes

@@ -1,0 +1,189 @@
+"""The Kohn-Sham model (physics, no algorithm) and the problem it poses at one geometry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiqmd.errors import ConfigError, GeometryError
+from mpiqmd.grid.arrays import Field, Orbitals
+from mpiqmd.grid.differences import Laplacian
+from mpiqmd.grid.grid import Grid
+from mpiqmd.grid.poisson import Poisson
+from mpiqmd.kohnsham.ion_ion import ion_ion_energy
+from mpiqmd.kohnsham.local import LocalPotential
+from mpiqmd.kohnsham.projectors import Projectors, SpeciesProjectors
+from mpiqmd.kohnsham.xc import ExchangeCorrelation, Functional
+from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.pseudopotential import Pseudopotential
+
+
+@dataclass(frozen=True)
+class DensityTerms:
+    """The terms that depend on the density alone: energies (Ha) and their common potential."""
+
+    hartree: float
+    xc: float
+    potential: Field
+
+
+class KohnShamModel:
+    """What does not depend on the geometry: grid, species, functional, electrostatics.
+
+    Construction is not collective.
+
+    Parameters
+    ----------
+    grid
+        The distributed grid.
+    molecule
+        Species, charge and masses; its positions are not used.
+    pseudopotentials
+        One per species.
+    functional
+        Exchange-correlation functional.
+    electronic_temperature
+        T_e in hartree; 0 for integer occupations.
+
+    Raises
+    ------
+    ConfigError
+        If a pseudopotential needs what is not implemented, or the electron count is impossible.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        molecule: Molecule,
+        pseudopotentials: dict[str, Pseudopotential],
+        functional: Functional,
+        electronic_temperature: float = 0.0,
+    ) -> None:
+        self.grid = grid
+        self.molecule = molecule
+        self.pseudopotentials = pseudopotentials
+        self.functional = functional
+        self.electronic_temperature = electronic_temperature
+        self.valences_a = np.array([pseudopotentials[symbol].valence for symbol in molecule.symbols])
+        self.n_electrons = float(self.valences_a.sum() - molecule.charge)
+        self._check()
+        spacing = float(grid.spacing_v.max())
+        self.poisson = Poisson(grid)
+        self.xc = ExchangeCorrelation(grid, functional)
+        self.laplacian = Laplacian(grid)
+        self.local = LocalPotential(grid, pseudopotentials, molecule.symbols, self.poisson)
+        self.species = {symbol: SpeciesProjectors(p, spacing) for symbol, p in pseudopotentials.items()}
+
+    def _check(self) -> None:
+        for symbol, pseudo in self.pseudopotentials.items():
+            if pseudo.core_density_r is not None:
+                raise ConfigError(
+                    f"pseudopotentials.{symbol} = {pseudo.source!r} has a nonlinear core correction, which mpiqmd does "
+                    "not evaluate. Use a file without one (SG15 has none) or pseudopotentials.default = 'gth'."
+                )
+        if self.n_electrons <= 0 or abs(self.n_electrons / 2 - round(self.n_electrons / 2)) > 1e-9:
+            if self.electronic_temperature <= 0 or self.n_electrons <= 0:
+                raise ConfigError(
+                    f"system.charge = {self.molecule.charge} leaves {self.n_electrons:g} valence electrons: mpiqmd "
+                    "treats closed shells, an even number above zero. Change the charge, or set "
+                    "scf.electronic_temperature for fractional occupations."
+                )
+
+    @property
+    def n_occupied(self) -> int:
+        """Number of doubly occupied orbitals needed to hold the electrons."""
+        return int(np.ceil(self.n_electrons / 2 - 1e-9))
+
+    def signature(self) -> dict[str, object]:
+        """Return what must agree for results to describe the same physics, as plain data.  Not collective."""
+        return self.grid.signature() | {
+            "functional": self.functional.name,
+            "symbols": list(self.molecule.symbols),
+            "charge": int(self.molecule.charge),
+            "electronic_temperature": float(self.electronic_temperature),
+            "pseudopotentials": {symbol: p.sha256 for symbol, p in sorted(self.pseudopotentials.items())},
+        }
+
+    def place(self, positions_av: np.ndarray) -> Problem:
+        """Return the Kohn-Sham problem with the nuclei at these positions.  Collective."""
+        return Problem(self, positions_av)
+
+
+class Problem:
+    """The Kohn-Sham problem of one geometry.  Construction is collective.
+
+    Raises GeometryError for nuclei outside an isolated cell, on top of each other, or not finite.
+    """
+
+    def __init__(self, model: KohnShamModel, positions_av: np.ndarray) -> None:
+        self.model = model
+        self.grid = model.grid
+        self.positions_av = np.array(positions_av, float)
+        self.molecule = model.molecule.with_positions(self.positions_av)
+        self.molecule.check()
+        self._check_inside()
+        self.n_electrons, self.n_occupied = model.n_electrons, model.n_occupied
+        self.local_potential = model.local.evaluate(self.positions_av)
+        self.projectors = Projectors(self.grid, model.species, model.molecule.symbols, self.positions_av)
+        cell = self.grid.cell_v if self.grid.is_periodic else None
+        self.ion_ion, self._ion_gradient_av = ion_ion_energy(self.positions_av, model.valences_a, cell)
+
+    def _check_inside(self) -> None:
+        if self.grid.is_periodic:
+            return
+        margin = 0.5 * self.grid.cell_v - np.abs(self.positions_av)
+        if margin.min() < 1.0:
+            a = int(np.argmin(margin.min(axis=1)))
+            raise GeometryError(
+                f"atom {a} ({self.molecule.symbols[a]}) at {np.round(self.positions_av[a], 3).tolist()} bohr is outside "
+                f"the isolated cell or within 1 bohr of its walls at +-{(0.5 * self.grid.cell_v).tolist()}. "
+                "Centre the molecule on the origin or enlarge grid.cell."
+            )
+
+    @property
+    def projector_coupling(self) -> np.ndarray:
+        """D of ``V_nl = Σ |β_p> D_pq <β_q|``, Ha."""
+        return self.projectors.coupling_pp
+
+    def kinetic_matrix(self, orbitals: Orbitals) -> np.ndarray:
+        """Return ``<φ_i|-∇²/2|φ_j>``, Ha.  Collective."""
+        applied = Orbitals(self.grid, self.model.laplacian.apply(orbitals, scale=-0.5))
+        matrix = orbitals.gram(applied)
+        return 0.5 * (matrix + matrix.T)
+
+    def local_matrix(self, orbitals: Orbitals) -> np.ndarray:
+        """Return ``<φ_i|V_loc|φ_j>``, Ha.  Collective."""
+        return orbitals.matrix_elements(self.local_potential)
+
+    def projector_overlaps(self, orbitals: Orbitals) -> np.ndarray:
+        """Return ``<φ_i|β_p>``, shape (n, projectors).  Collective."""
+        return self.projectors.overlaps(orbitals)
+
+    def density_terms(self, density: Field) -> DensityTerms:
+        """Return the Hartree and xc energies and ``v_H + v_xc``.  Collective."""
+        hartree_potential = self.model.poisson.solve(density)
+        hartree = 0.5 * density.inner(hartree_potential)
+        xc, potential = self.model.xc.evaluate(density)
+        potential.local += hartree_potential.local
+        return DensityTerms(hartree, xc, potential)
+
+    def apply_hamiltonian(self, orbitals: Orbitals, potential: Field, out: np.ndarray | None = None) -> np.ndarray:
+        """Return ``(T + V_loc + v + V_nl) φ_i`` as a local block, ``v = v_H + v_xc``.  Collective."""
+        result = self.model.laplacian.apply(orbitals, out=out, scale=-0.5)
+        result += (self.local_potential.local + potential.local) * orbitals.local
+        self.projectors.add_applied(self.projectors.overlaps(orbitals), result)
+        return result
+
+    def ion_gradient(self, density: Field, orbitals: Orbitals, density_matrix_nn: np.ndarray) -> np.ndarray:
+        """Return ``∂A/∂R_a`` at fixed electrons (Hellmann-Feynman), shape (N, 3), Ha/bohr.  Collective.
+
+        At a minimum over orbitals and density matrices this is the derivative of the discrete energy: the grid does
+        not move, and the sampled functions are differentiated exactly.
+        """
+        overlaps = self.projectors.overlaps(orbitals)
+        return (
+            self._ion_gradient_av
+            + self.model.local.gradient(self.positions_av, density)
+            + self.projectors.gradient(orbitals, density_matrix_nn, overlaps)
+        )
