@@ -1,0 +1,218 @@
+"""The command line: what can be asked, and the step from there to a running command.
+
+Nothing here knows any physics.  Help and mistakes in the command are answered before MPI or NumPy is loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import mpiqmd
+from mpiqmd.commands import COMMANDS, Command
+from mpiqmd.config import describe_keys
+from mpiqmd.launcher import launcher_rank, prepare_environment, singletons_message
+
+MODEL_HELP = "reduced model made by `mpiqmd train`; without it the full Hi-Fi solver is used"
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that lets only one process of an MPI job speak."""
+
+    def __init__(self, **options: Any) -> None:
+        layout = options.pop("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(
+            **options, formatter_class=lambda prog: layout(prog, max_help_position=26, width=100)
+        )
+
+    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+        if launcher_rank() == 0:
+            super()._print_message(message, file)
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Exit; the silent ranks of a failed job last, because mpirun ends the others with the first."""
+        _let_rank_zero_speak(status)
+        super().exit(status, message)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line.  Not collective."""
+    parser = _Parser(
+        prog="mpiqmd",
+        description="Quantum molecular dynamics accelerated by model order reduction.",
+        epilog="start:\n  mpiqmd scf run/inputs/water.toml\n\n`mpiqmd COMMAND --help` explains a command, "
+        "`mpiqmd help-input` lists every key of an input file.\n"
+        "Every command also runs under `mpirun -n N`.",
+    )
+    parser.add_argument("--version", action="version", version=f"mpiqmd {mpiqmd.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        examples = "\n".join(f"  {example}" for example in command.examples)
+        subparser = commands.add_parser(
+            name,
+            help=command.summary,
+            description=command.text,
+            epilog=f"examples:\n{examples}",
+        )
+        _add_common_options(subparser, command)
+        _OPTIONS.get(name, lambda parser: None)(subparser)
+    commands.add_parser(
+        "help-input", help="every key of an input file", description="List every key of an input file."
+    )
+    return parser
+
+
+def _add_common_options(parser: argparse.ArgumentParser, command: Command) -> None:
+    if command.reads_input and command.module != "check":
+        _add_input(parser)
+    if command.output is not None:
+        default = command.output.format(
+            input="INPUT", file="FILE", command=parser.prog.split()[-1], check="CHECK"
+        )
+        parser.add_argument(
+            "--output", type=Path, metavar="DIR", help=f"folder of the results (default: {default}/ here)"
+        )
+        parser.add_argument(
+            "--overwrite", action="store_true", help="remove earlier results instead of resuming"
+        )
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+
+
+def _add_input(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=Path, metavar="INPUT.toml", help="see `mpiqmd help-input`")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, metavar="MODEL.h5", help=MODEL_HELP)
+
+
+def _scf_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--density", action="store_true", help="write the electron density too")
+
+
+def _evaluate_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--structures", type=Path, metavar="FILE", required=True, help="geometries, any file ASE reads"
+    )
+    parser.add_argument(
+        "--body-frame", action="store_true", help="solve every geometry in the molecule's body frame"
+    )
+    _add_model(parser)
+
+
+def _md_options(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    parser.add_argument("--steps", type=_count, metavar="N", help="number of steps (default: [md] steps)")
+    parser.add_argument(
+        "--extxyz", action="store_true", help="write trajectory.extxyz (angstrom, eV) at the end"
+    )
+
+
+def _compare_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("first", type=Path, metavar="A.h5", help="trajectory of reference, usually Hi-Fi")
+    parser.add_argument(
+        "second", type=Path, metavar="B.h5", help="trajectory to compare with it, usually reduced"
+    )
+
+
+def _file_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="model, trajectory, checkpoint or result.json"
+    )
+
+
+def _check_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("check", choices=("forces", "frame"), help="what to check")
+    _add_input(parser)
+    _add_model(parser)
+
+
+_OPTIONS = {
+    "scf": _scf_options,
+    "evaluate": _evaluate_options,
+    "md": _md_options,
+    "compare": _compare_options,
+    "plot": _file_option,
+    "info": _file_option,
+    "check": _check_options,
+}
+
+
+def _count(text: str) -> int:
+    """Return a command-line number that must be a non-negative integer."""
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the parsed command line, with the default output folder and the command's module filled in.
+
+    Not collective.  Exits with status 2 and a usage line if the command line is wrong.
+    """
+    arguments = build_parser().parse_args(words)
+    arguments.words = list(sys.argv[1:] if words is None else words)
+    if arguments.command in COMMANDS:
+        command = COMMANDS[arguments.command]
+        arguments.module, arguments.files, arguments.patterns = (
+            command.module,
+            command.files,
+            command.patterns,
+        )
+        if getattr(arguments, "output", None) is None:
+            arguments.output = _default_folder(arguments, command)
+    return arguments
+
+
+def _default_folder(arguments: argparse.Namespace, command: Command) -> Path | None:
+    if command.output is None:
+        return None
+    stems = {name: getattr(arguments, name, Path()).stem for name in ("input", "file")}
+    return Path(
+        command.output.format(**stems, command=arguments.command, check=getattr(arguments, "check", ""))
+    )
+
+
+def _let_rank_zero_speak(status: int) -> None:
+    if status and launcher_rank() != 0:
+        time.sleep(1.0)
+
+
+def _fail(message: str) -> int:
+    if launcher_rank() == 0:
+        print(f"mpiqmd: error: {message}", file=sys.stderr, flush=True)
+    _let_rank_zero_speak(1)
+    return 1
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status.  Collective over all processes of the job."""
+    prepare_environment()
+    arguments = parse_arguments(words)
+    if arguments.command == "help-input":
+        return _print_once(describe_keys())
+    try:
+        from mpi4py import MPI
+
+        from mpiqmd.pipeline.job import run_job
+    except ImportError as problem:
+        return _fail(
+            f"a library is missing or cannot be loaded: {problem}. Run run/setup and use .venv/bin/mpiqmd."
+        )
+    message = singletons_message(MPI.COMM_WORLD.size)
+    return _fail(message) if message else run_job(arguments, MPI.COMM_WORLD)
+
+
+def _print_once(text: str, stream: Any = None) -> int:
+    """Print from one process; a reader that closes the pipe early (``| head``) is not an error."""
+    try:
+        if launcher_rank() == 0:
+            print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

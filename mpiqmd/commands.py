@@ -1,0 +1,116 @@
+"""The commands: what each does and writes, with examples; the table from which the command line is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: its help, the module of ``mpiqmd.pipeline`` that runs it, and the names of files it writes."""
+
+    summary: str
+    text: str
+    examples: tuple[str, ...]
+    module: str
+    reads_input: bool = True
+    output: str | None = "{input}-{command}"
+    patterns: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+COMMANDS = {
+    "scf": Command(
+        "ground state of one geometry",
+        "Solve the electronic ground state of the molecule in INPUT on the full grid.\n"
+        "Writes result.json (energy and its components, forces, eigenvalues, occupations, timing), and with "
+        "--density the electron density.",
+        ("mpiqmd scf water.toml", "mpirun -n 4 mpiqmd scf water.toml --density --output results/scf"),
+        "scf",
+        patterns=("density.*",),
+    ),
+    "evaluate": Command(
+        "energies and forces of many geometries",
+        "Compute energy and forces of every geometry in a file that ASE reads, with the Hi-Fi solver or a reduced "
+        "model.\nWrites evaluated.extxyz (eV, eV/angstrom) and result.json (atomic units).",
+        (
+            "mpiqmd evaluate water.toml --structures frames.extxyz",
+            "mpiqmd evaluate water.toml --structures frames.extxyz --model water-train/model.h5",
+        ),
+        "evaluate",
+        patterns=("evaluated.extxyz",),
+        files=("structures", "model"),
+    ),
+    "train": Command(
+        "make a reduced model",
+        "Sample geometries, solve each on the full grid, compress the orbitals into modes and check the model on "
+        "unseen geometries.\nWrites snapshots.h5 (grows as geometries finish; an interrupted run resumes), model.h5 "
+        "and result.json.",
+        ("mpirun -n 2 mpiqmd train water.toml",),
+        "train",
+        patterns=("snapshots.h5", "model.h5"),
+    ),
+    "md": Command(
+        "molecular dynamics",
+        "Move the nuclei on the Born-Oppenheimer surface of the Hi-Fi solver, or of a reduced model.\n"
+        "Writes trajectory.h5 (H5MD), checkpoint.h5 (an interrupted run resumes; a larger --steps extends) and "
+        "result.json.",
+        (
+            "mpirun -n 2 mpiqmd md water.toml",
+            "mpiqmd md water.toml --model water-train/model.h5 --steps 2000 --extxyz --output water-rom",
+        ),
+        "md",
+        patterns=("trajectory.h5", "trajectory.extxyz", "checkpoint*.h5"),
+        files=("model",),
+    ),
+    "compare": Command(
+        "two trajectories beside each other",
+        "Draw bond lengths, angle, energies and temperature of two trajectories of the same molecule and print "
+        "their differences.\nWrites the figures (PNG and PDF) and result.json.",
+        ("mpiqmd compare water-hifi/trajectory.h5 water-rom/trajectory.h5",),
+        "compare",
+        reads_input=False,
+        output="compare",
+        patterns=("*.png", "*.pdf"),
+        files=("first", "second"),
+    ),
+    "plot": Command(
+        "figures of one file",
+        "Draw what a file holds: the observables of a trajectory, the singular values of a model.\n"
+        "Writes figures (PNG and PDF) and result.json.",
+        ("mpiqmd plot water-md/trajectory.h5", "mpiqmd plot water-train/model.h5 --output figures"),
+        "plot",
+        reads_input=False,
+        output="{file}-plot",
+        patterns=("*.png", "*.pdf"),
+        files=("file",),
+    ),
+    "info": Command(
+        "what a file holds",
+        "Print what a model, trajectory or checkpoint holds and where it came from. Writes nothing.",
+        ("mpiqmd info water-train/model.h5",),
+        "info",
+        reads_input=False,
+        output=None,
+        files=("file",),
+    ),
+    "check": Command(
+        "self-checks for your input",
+        "forces: compare the forces with finite differences of the energy.\n"
+        "frame: move the molecule rigidly and compare energies and forces.\n"
+        "Writes result.json; fails when a tolerance is exceeded.",
+        ("mpiqmd check forces water.toml", "mpiqmd check frame water.toml --model water-train/model.h5"),
+        "check",
+        output="{input}-check-{check}",
+        files=("model",),
+    ),
+    "doctor": Command(
+        "is the installation sound?",
+        "Print versions and test what the other commands need: MPI, PETSc and SLEPc with real double precision, "
+        "parallel HDF5, libxc. Under mpirun it tests the job as it will run. Writes nothing.",
+        ("mpiqmd doctor", "mpirun -n 2 mpiqmd doctor"),
+        "doctor",
+        reads_input=False,
+        output=None,
+    ),
+}

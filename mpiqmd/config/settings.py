@@ -1,0 +1,305 @@
+"""Every section and key of the input file, declared once: kind, default as written, one-line description.
+
+Each section is a frozen dataclass whose fields carry their :class:`KeySpec`; the parser, the table of
+``mpiqmd help-input`` and the defaults all come from these declarations.  Values are in Hartree atomic units,
+temperatures as k_B T, angles in radians.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mpiqmd.config.composites import ListOf, OneOrThree, WordOr
+from mpiqmd.config.values import (
+    Boolean,
+    Bounds,
+    Choice,
+    Integer,
+    Kind,
+    Number,
+    PathName,
+    Quantity,
+    Text,
+    Unacceptable,
+    nearest,
+)
+from mpiqmd.units import KELVIN_IN_HARTREE
+
+REQUIRED = object()
+UNSET = None
+
+SHORT_FUNCTIONALS = ("LDA", "PW92", "TETER93", "PBE", "REVPBE", "BLYP")
+_LIBXC_NAME = re.compile(r"(lda|gga)_(xc|x|c)(_[a-z0-9]+)*")
+_ELEMENT = re.compile(r"[A-Z][a-z]?")
+
+
+@dataclass(frozen=True)
+class KeySpec:
+    """What the input may say for one key: its kind, its default as a user would write it, what it does."""
+
+    kind: Kind
+    default: Any
+    description: str
+
+
+def key(kind: Kind, default: Any, description: str) -> Any:
+    """Return a dataclass field that carries its :class:`KeySpec`; without a default if it is REQUIRED."""
+    metadata = {"spec": KeySpec(kind, default, description)}
+    if default is REQUIRED:
+        return field(metadata=metadata)
+    value = UNSET if default is UNSET else kind.read(default, Path())
+    return field(default=value, metadata=metadata)
+
+
+def key_specs(section: type) -> dict[str, KeySpec]:
+    """Return the keys of a section class in the order of their declaration."""
+    return {
+        item.name: item.metadata["spec"] for item in dataclasses.fields(section) if "spec" in item.metadata
+    }
+
+
+def functional_name(text: str) -> str:
+    """Return a functional as stored: short names in capitals, libxc names in small letters joined by '+'."""
+    if text.upper() in SHORT_FUNCTIONALS:
+        return text.upper()
+    parts = [part.strip() for part in text.lower().split("+")]
+    if len(parts) > 2 or not all(_LIBXC_NAME.fullmatch(part) for part in parts):
+        raise Unacceptable(f"not a known functional{nearest(text, list(SHORT_FUNCTIONALS))}")
+    return "+".join(parts)
+
+
+def element_symbol(text: str) -> str:
+    """Return a chemical symbol as it is if it has the form of one (which elements exist is checked later)."""
+    if not _ELEMENT.fullmatch(text):
+        raise Unacceptable("not a chemical symbol")
+    return text
+
+
+def pseudopotential_name(text: str) -> str:
+    """Return the name of the tables ("gth", "gth:6") or the name of a file."""
+    if not text.strip() or "\0" in text:
+        raise Unacceptable("neither a table nor a file name")
+    return text
+
+
+FUNCTIONAL = Text(
+    f'one of {", ".join(SHORT_FUNCTIONALS)} or libxc names such as "lda_xc_teter93" or "gga_x_pbe+gga_c_pbe"',
+    "functional",
+    functional_name,
+)
+SYMBOL = Text('a chemical symbol such as "O"', "symbol", element_symbol)
+PSEUDOPOTENTIAL = Text(
+    '"gth", "gth:VALENCE" (the table with that ion charge), or the path of a psp8 file relative to the input file',
+    "gth | path",
+    pseudopotential_name,
+)
+WITH_KELVIN = ': did you mean kelvin? Write "300 K"'
+TEMPERATURE = Quantity("temperature", Bounds(minimum=0.0, maximum=1.0), WITH_KELVIN)
+POSITIVE_LENGTH = Quantity("length", Bounds(above=0.0))
+POSITIVE_TIME = Quantity("time", Bounds(above=0.0))
+POSITIVE_ENERGY = Quantity("energy", Bounds(above=0.0))
+MASS = Quantity("mass", Bounds(minimum=100.0), ': did you mean dalton? Write "15.999 Da"')
+ANGLE = Quantity("angle", Bounds(above=0.0, maximum=math.pi), ': did you mean degrees? Write "104.5 deg"')
+ANGLE_OFFSET = Quantity("angle", Bounds(-math.pi, math.pi), ': did you mean degrees? Write "5 deg"')
+VECTORS = ListOf(ListOf(Number(), 3))
+COUNT = Integer(Bounds(minimum=0))
+POSITIVE_COUNT = Integer(Bounds(minimum=1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """The nuclei, in bohr and electron masses."""
+
+    symbols: tuple[str, ...] | None = key(ListOf(SYMBOL), UNSET, "chemical symbols, one per atom")
+    positions: tuple[tuple[float, float, float], ...] | None = key(
+        ListOf(ListOf(Quantity("length"), 3)), UNSET, "positions of the nuclei; the centre of the cell is 0"
+    )
+    structure: Path | None = key(
+        PathName(), UNSET, "file with the molecule, any ASE reads; instead of the two above"
+    )
+    charge: int = key(Integer(Bounds(-1000, 1000)), 0, "net charge of the molecule in units of e")
+    masses: tuple[float, ...] | None = key(
+        ListOf(MASS), UNSET, "masses; standard atomic weights if not given"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """The real-space grid; ``points`` always holds the three numbers of points, also when a spacing was written."""
+
+    cell: tuple[float, float, float] = key(OneOrThree(POSITIVE_LENGTH), REQUIRED, "edge lengths of the cell")
+    points: tuple[int, int, int] | None = key(
+        OneOrThree(Integer(Bounds(4, 100_000))), UNSET, "grid points along each edge; or give spacing"
+    )
+    spacing: float | None = key(
+        POSITIVE_LENGTH, UNSET, "largest grid spacing; rounded to even numbers of points"
+    )
+    order: int = key(Integer(Bounds(2, 12), even=True), 8, "order of the finite differences")
+    boundary: str = key(
+        Choice(("isolated", "periodic")), "isolated", "free molecule, or periodic cell (Gamma point)"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExchangeCorrelation:
+    """The exchange-correlation functional."""
+
+    functional: str = key(FUNCTIONAL, "LDA", "short name or libxc names; LDA is Teter 93")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pseudopotentials:
+    """Where each element's pseudopotential comes from; ``table`` maps "default" and symbols to "gth" or paths."""
+
+    table: dict[str, str] = field(default_factory=lambda: {"default": "gth"})
+    allow_mismatch: bool = key(Boolean(), False, "accept a pseudopotential made for another functional")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfConsistency:
+    """The full-space (Hi-Fi) solver; energies in hartree."""
+
+    solver: str = key(
+        Choice(("abpg", "slepc")), "abpg", "accelerated block gradient, or SLEPc inside an SCF loop"
+    )
+    energy_tolerance: float = key(
+        POSITIVE_ENERGY, 1e-8, "stop when the free energy changes by less per iteration"
+    )
+    max_iterations: int = key(POSITIVE_COUNT, 200, "give up, with an error, after so many iterations")
+    electronic_temperature: float = key(
+        TEMPERATURE, 0.0, "Fermi-Dirac temperature; 0 gives integer occupations"
+    )
+    empty_orbitals: int = key(COUNT, 0, "orbitals beyond the occupied ones")
+    preconditioner_shift: float = key(POSITIVE_ENERGY, 1.0, "sigma of the preconditioner (T + sigma)^-1")
+    anderson_history: int = key(
+        Integer(Bounds(0, 20)), 1, "earlier steps that the Anderson acceleration keeps"
+    )
+    extrapolation: int = key(Integer(Bounds(0, 3)), 2, "order of the orbital extrapolation between MD steps")
+    net_force: str = key(
+        Choice(("remove", "keep")),
+        "remove",
+        "subtract the grid's net force by mass, or keep the exact derivative",
+    )
+    seed: int = key(COUNT, 1, "random seed of start orbitals")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MolecularDynamics:
+    """Born-Oppenheimer dynamics; times in atomic units, temperature as k_B T in hartree."""
+
+    steps: int = key(COUNT, 500, "number of time steps")
+    timestep: float = key(POSITIVE_TIME, 40.0, "time step")
+    temperature: float = key(TEMPERATURE, "300 K", "of the thermostat and of random initial velocities")
+    thermostat: str = key(Choice(("none", "berendsen")), "none", "none conserves the energy")
+    relaxation_time: float = key(POSITIVE_TIME, 800.0, "of the thermostat")
+    seed: int = key(COUNT, 1, "random seed of the initial velocities")
+    remove_translation: bool = key(Boolean(), True, "start without net momentum")
+    remove_rotation: bool = key(Boolean(), False, "start without net angular momentum")
+    initial_velocities: str | tuple = key(
+        WordOr(Choice(("random", "zero")), VECTORS), "random", "or three numbers per atom in atomic units"
+    )
+    pinned: tuple[int, ...] = key(
+        ListOf(COUNT, may_be_empty=True), [], "indices of atoms that do not move, from 0"
+    )
+    output_every: int = key(POSITIVE_COUNT, 1, "steps between frames of the trajectory")
+    checkpoint_every: int = key(POSITIVE_COUNT, 50, "steps between checkpoints")
+
+    @property
+    def temperature_kelvin(self) -> float:
+        """The temperature in kelvin."""
+        return self.temperature / KELVIN_IN_HARTREE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Which geometries the reduced model is trained on, and how tightly they are solved."""
+
+    sampling: str = key(
+        Choice(("lattice", "structures")), "lattice", "lattice of a water molecule, or a file"
+    )
+    structures: Path | None = key(
+        PathName(), UNSET, "file of geometries, any ASE reads; for sampling = structures"
+    )
+    bond_length: float = key(POSITIVE_LENGTH, 1.83, "lattice: reference bond length")
+    bond_scales: tuple[float, ...] = key(
+        ListOf(Number(Bounds(above=0.0))),
+        [0.95, 1.0, 1.05],
+        "lattice: factors of both bonds, second <= first",
+    )
+    angle: float = key(ANGLE, "104.5 deg", "lattice: reference angle")
+    angle_offsets: tuple[float, ...] = key(
+        ListOf(ANGLE_OFFSET), ["-5 deg", "0 deg", "5 deg"], "lattice: added to the angle"
+    )
+    symmetrize: bool = key(Boolean(), True, "close the snapshots under the molecule's mirror planes")
+    energy_tolerance: float = key(POSITIVE_ENERGY, 1e-10, "of the training solves, instead of [scf]'s")
+    validation: int = key(COUNT, 4, "random unseen geometries on which the model is checked")
+    seed: int = key(COUNT, 1, "random seed of the validation geometries")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReducedModel:
+    """The size of the reduced basis and the online solver."""
+
+    energy_fraction: float = key(
+        Number(Bounds(above=0.0, maximum=1.0)), 0.9999, "share kept of the singular values"
+    )
+    criterion: str = key(
+        Choice(("sigma", "sigma2")), "sigma", "energy_fraction counts the singular values or their squares"
+    )
+    rank: int | None = key(POSITIVE_COUNT, UNSET, "number of modes; overrides energy_fraction")
+    online: str = key(Choice(("grid",)), "grid", "evaluate the reduced energy on the grid")
+    minimiser: str = key(
+        Choice(("diis", "mvp")), "diis", "commutator DIIS, or line search over density matrices"
+    )
+    forces: str = key(
+        Choice(("gradient", "hellmann-feynman")),
+        "gradient",
+        "exact gradient of the reduced energy, or rotated back",
+    )
+    tolerance: float = key(POSITIVE_ENERGY, 1e-11, "of the reduced minimiser")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything an input file says, checked, in atomic units.  ``folder`` is where relative paths start."""
+
+    system: System
+    grid: Grid
+    xc: ExchangeCorrelation = ExchangeCorrelation()
+    pseudopotentials: Pseudopotentials = field(default_factory=Pseudopotentials)
+    scf: SelfConsistency = SelfConsistency()
+    md: MolecularDynamics = MolecularDynamics()
+    train: Training = Training()
+    rom: ReducedModel = ReducedModel()
+    folder: Path = Path()
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """Return the sections as plain dictionaries that JSON can hold (paths as strings, tuples as lists)."""
+        return {name: _plain(dataclasses.asdict(getattr(self, name))) for name in SECTIONS}
+
+
+SECTIONS: dict[str, type] = {
+    "system": System,
+    "grid": Grid,
+    "xc": ExchangeCorrelation,
+    "pseudopotentials": Pseudopotentials,
+    "scf": SelfConsistency,
+    "md": MolecularDynamics,
+    "train": Training,
+    "rom": ReducedModel,
+}
+"""The sections of an input file by name, in the order of the table of keys."""
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with tuples as lists and paths as strings, recursively."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,120 @@
+"""One command from parsed arguments to exit status: input, output folder, the command itself, ``result.json``.
+
+Every command module has ``run(arguments, comm, log) -> dict``; the dictionary becomes ``result.json``.
+An error that all ranks agree on gives one message; anything else ends the whole job, so that no rank waits for
+another that has gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mpiqmd.config import load_input
+from mpiqmd.errors import ConfigError, MpiqmdError
+from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.parallel.log import Log
+from mpiqmd.pipeline.results import RESULT_FILE, loaded_versions, prepare_folder, write_result
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+PATIENCE_SECONDS = 10.0
+
+
+def run_job(arguments: argparse.Namespace, comm: MPI.Comm) -> int:
+    """Run one command on all ranks of ``comm`` and return its exit status.
+
+    Collective.  An MpiqmdError is printed once, by rank 0, and gives status 1.  An error that the other ranks do
+    not share within ten seconds, and any unexpected exception, aborts the job on all ranks.
+    """
+    failures = comm.Dup()
+    try:
+        _run(arguments, comm)
+    except MpiqmdError as error:
+        return _report(error, comm, failures)
+    except KeyboardInterrupt:
+        return _interrupted(comm)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        if comm.size > 1:
+            comm.Abort(1)
+        return 1
+    return 0
+
+
+def _run(arguments: argparse.Namespace, comm: MPI.Comm) -> None:
+    """Read the input, prepare the folder, run the command's module and write what it returns."""
+    started = time.perf_counter()
+    log = Log(comm, quiet=arguments.quiet)
+    on_rank_zero(comm, _require_files, [getattr(arguments, name, None) for name in arguments.files])
+    if hasattr(arguments, "input"):
+        arguments.settings = on_rank_zero(comm, load_input, arguments.input)
+    if arguments.output is not None:
+        folder = (arguments.output, arguments.overwrite, arguments.patterns)
+        arguments.folder = on_rank_zero(comm, prepare_folder, *folder)
+    result = importlib.import_module(f"mpiqmd.pipeline.{arguments.module}").run(arguments, comm, log)
+    if arguments.output is not None:
+        whole = _header(arguments, comm, time.perf_counter() - started) | result
+        on_rank_zero(comm, write_result, arguments.folder / RESULT_FILE, whole)
+
+
+def _header(arguments: argparse.Namespace, comm: MPI.Comm, seconds: float) -> dict[str, Any]:
+    """Return what every result says: command, input, versions, ranks, wall-clock seconds.  Not collective."""
+    header = {
+        "command": arguments.command,
+        "arguments": [str(word) for word in arguments.words],
+        "versions": loaded_versions(),
+        "ranks": comm.size,
+        "wall_seconds": seconds,
+    }
+    if hasattr(arguments, "settings"):
+        header["input"] = arguments.settings.as_dict()
+    return header
+
+
+def _require_files(paths: list[Path | None]) -> None:
+    """Raise ConfigError unless every file named on the command line exists."""
+    missing = [str(path) for path in paths if path is not None and not path.is_file()]
+    if missing:
+        raise ConfigError(
+            f"no such file: {', '.join(missing)}. The files named on the command line must exist. "
+            f"Correct the path (the current folder is {Path.cwd()})."
+        )
+
+
+def _report(error: MpiqmdError, comm: MPI.Comm, failures: MPI.Comm) -> int:
+    """Print an error once if every rank has one, otherwise end the job from the rank that has it."""
+    if comm.rank == 0:
+        print(f"mpiqmd: error: {error}", file=sys.stderr, flush=True)
+    if _everyone_failed(failures):
+        return 1
+    if comm.rank != 0:
+        print(f"mpiqmd: error on rank {comm.rank}: {error}", file=sys.stderr, flush=True)
+    comm.Abort(1)
+    return 1
+
+
+def _interrupted(comm: MPI.Comm) -> int:
+    """End the job on Ctrl-C with the status shells expect; what has been written stays and can be resumed."""
+    print("mpiqmd: interrupted; run the same command again to resume", file=sys.stderr, flush=True)
+    if comm.size > 1:
+        comm.Abort(130)
+    return 130
+
+
+def _everyone_failed(failures: MPI.Comm) -> bool:
+    """Return whether all ranks report an error within the patience granted; a plain barrier could wait for ever."""
+    request = failures.Ibarrier()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not request.Test():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
