@@ -1,0 +1,282 @@
+"""Body frames: coordinates of the nuclei that do not change when the molecule moves rigidly.
+
+Reduced modes are fixed in the body frame, so every geometry is aligned before the online solve and forces are carried
+back (``rigid`` has the algebra).  Three frames: the bisector frame of bent XY2 molecules, as published for water; the
+Eckart frame about a reference geometry for everything else; the axis of a diatomic.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from mpiqmd.errors import ConfigError, GeometryError
+from mpiqmd.molecule.bent import internal_coordinates, water_positions
+from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.rigid import Alignment, best_rotation
+
+SMALLEST_ANGLE = np.radians(0.5)
+LARGEST_ANGLE = np.radians(179.5)
+
+_MIRROR_V = np.array([1.0, -1.0, 1.0])
+
+
+class BodyFrame(Protocol):
+    """A rule that orients nuclei; ``name`` is what ``make_frame`` needs to build it again from the reference."""
+
+    name: str
+
+    def align(self, positions_av: np.ndarray) -> Alignment:
+        """Return body coordinates of positions of shape (N, 3), bohr, and the way back. Not collective."""
+        ...
+
+
+class BisectorFrame:
+    """Frame of a bent XY2 molecule: X at the origin, the molecule in the plane z = 0, the bisector along +x.
+
+    The first of the other two atoms is at ``+theta/2`` from the x axis, in the first quadrant, the second at
+    ``-theta/2``.  The bisector is that of the bond directions, whatever the bond lengths.  As the molecule is planar, a
+    mirror image has the same body coordinates.
+
+    Parameters
+    ----------
+    vertex
+        Index of the central atom.
+    fold
+        If the second bond is longer than the first, exchange the two atoms and mirror y, so that the longer bond is
+        always in the first quadrant.  Halves the space of geometries, at the price of a kink in a model's energy where
+        the bonds are equal unless its basis is mirror-symmetric.
+    """
+
+    def __init__(self, vertex: int = 0, fold: bool = False) -> None:
+        self.vertex = vertex
+        self.fold = fold
+        self.name = "bisector-folded" if fold else "bisector"
+        self._arms = [atom for atom in range(3) if atom != vertex]
+        self._weights_a = np.eye(3)[vertex]
+
+    def align(self, positions_av: np.ndarray) -> Alignment:
+        """Return the alignment of positions of shape (3, 3), bohr. Not collective.
+
+        Raises
+        ------
+        GeometryError
+            The bond angle is below 0.5 or above 179.5 degrees, or there are not three atoms.
+        """
+        positions_av = np.asarray(positions_av, dtype=float)
+        self._check(positions_av)
+        length_1, length_2, angle = internal_coordinates(positions_av, self.vertex)
+        origin_v = positions_av[self.vertex]
+        first_v, second_v = (positions_av[self._arms] - origin_v) / np.array([[length_1], [length_2]])
+        x_v = (first_v + second_v) / np.linalg.norm(first_v + second_v)
+        y_v = (first_v - second_v) / np.linalg.norm(first_v - second_v)
+        rotation_vv = np.array([x_v, y_v, np.cross(x_v, y_v)])
+        permutation_a = np.arange(3)
+        if self.fold and length_2 > length_1:
+            length_1, length_2 = length_2, length_1
+            rotation_vv = _MIRROR_V[:, None] * rotation_vv
+            permutation_a[self._arms] = self._arms[::-1]
+        return Alignment(
+            body_positions_av=water_positions(length_1, length_2, angle, self.vertex),
+            rotation_vv=rotation_vv,
+            origin_v=origin_v.copy(),
+            permutation_a=permutation_a,
+            origin_weights_a=self._weights_a,
+            condition_gradients_kav=self._condition_gradients(length_1, length_2, angle),
+        )
+
+    def _condition_gradients(self, length_1: float, length_2: float, angle: float) -> np.ndarray:
+        """Gradients of z_1 = 0, z_2 = 0 and y_1 / L_1 + y_2 / L_2 = 0."""
+        first, second = self._arms
+        cosine, sine = np.cos(0.5 * angle), np.sin(0.5 * angle)
+        gradients_kav = np.zeros((3, 3, 3))
+        gradients_kav[0, first, 2] = 1.0
+        gradients_kav[1, second, 2] = 1.0
+        gradients_kav[2, first, :2] = np.array([-sine * cosine, cosine**2]) / length_1
+        gradients_kav[2, second, :2] = np.array([sine * cosine, cosine**2]) / length_2
+        return gradients_kav
+
+    def _check(self, positions_av: np.ndarray) -> None:
+        if positions_av.shape != (3, 3):
+            raise GeometryError(
+                f"the bisector frame was given positions of shape {positions_av.shape}; three atoms are needed. "
+                "Use the Eckart frame for other molecules."
+            )
+        angle = internal_coordinates(positions_av, self.vertex)[2]
+        if not SMALLEST_ANGLE <= angle <= LARGEST_ANGLE:
+            raise GeometryError(
+                f"the bond angle is {np.degrees(angle):.4g} degrees; the bisector frame needs 0.5 to 179.5. "
+                "The molecule is linear or torn apart: check the geometry, or the step that led to it."
+            )
+
+
+class EckartFrame:
+    """Frame of a molecule about a reference geometry: ``sum_a M_a s_a x x_a = 0`` with reference positions s.
+
+    Equal to the proper rotation that minimises ``sum_a M_a |x_a - s_a|^2``; smooth everywhere near the reference.  Atoms
+    keep the order of the reference and the frame never reflects: for a planar reference, a geometry and its image
+    in that plane have mirrored body coordinates.  The frame has the orientation of the reference as given.
+
+    Parameters
+    ----------
+    reference
+        Molecule at the reference geometry; its masses are the weights.
+    pivot
+        Index of an atom to put at the origin instead of the centre of mass.
+
+    Raises
+    ------
+    GeometryError
+        The reference is linear, or has fewer than three atoms.
+    """
+
+    def __init__(self, reference: Molecule, pivot: int | None = None) -> None:
+        self.pivot = pivot
+        self.name = "eckart" if pivot is None else f"eckart-{pivot}"
+        self._masses_a = reference.masses_a
+        self._weights_a = self._masses_a / self._masses_a.sum() if pivot is None else np.eye(len(reference))[pivot]
+        self._reference_av = reference.positions_av - self._weights_a @ reference.positions_av
+        self._check(reference)
+        # c_k = e_k . sum_a M_a s_a x x_a, so that C_ka = M_a e_k x s_a
+        self._gradients_kav = np.cross(np.eye(3)[:, None, :], self._masses_a[:, None] * self._reference_av)
+
+    def align(self, positions_av: np.ndarray) -> Alignment:
+        """Return the alignment of positions of shape (N, 3), bohr. Not collective.
+
+        Raises
+        ------
+        GeometryError
+            The best rotation is not unique (linear geometry), or the number of atoms is not that of the reference.
+        """
+        positions_av = np.asarray(positions_av, dtype=float)
+        if positions_av.shape != self._reference_av.shape:
+            raise GeometryError(
+                f"the Eckart frame was given positions of shape {positions_av.shape}; the reference has "
+                f"{self._reference_av.shape}. Align geometries of the same molecule only."
+            )
+        origin_v = self._weights_a @ positions_av
+        centred_av = positions_av - origin_v
+        rotation_vv = best_rotation(centred_av, self._reference_av, self._masses_a)
+        return Alignment(
+            body_positions_av=centred_av @ rotation_vv.T,
+            rotation_vv=rotation_vv,
+            origin_v=origin_v,
+            permutation_a=np.arange(len(centred_av)),
+            origin_weights_a=self._weights_a,
+            condition_gradients_kav=self._gradients_kav,
+        )
+
+    def _check(self, reference: Molecule) -> None:
+        try:
+            if len(reference) < 3:
+                raise GeometryError("fewer than three atoms")
+            best_rotation(self._reference_av, self._reference_av, self._masses_a)
+        except GeometryError as error:
+            raise GeometryError(
+                f"the reference geometry of {'-'.join(reference.symbols)} has no Eckart frame: its atoms are on one "
+                "line; a bent or larger molecule is needed. Diatomics use the axis frame; for others give a "
+                "slightly bent reference."
+            ) from error
+
+
+class AxisFrame:
+    """Frame of one or two atoms: the first at the origin, the second on the positive x axis.
+
+    The rotation about the axis is left free (the shortest turn is taken), so the energy in the body frame must not
+    depend on it; the derivative of the frame then needs the two conditions y = z = 0 only.
+    """
+
+    name = "axis"
+
+    def align(self, positions_av: np.ndarray) -> Alignment:
+        """Return the alignment of positions of shape (1 or 2, 3), bohr. Not collective.
+
+        Raises
+        ------
+        GeometryError
+            There are more than two atoms, or the two coincide.
+        """
+        positions_av = np.asarray(positions_av, dtype=float)
+        n_atoms = len(positions_av)
+        bonds_v = positions_av[-1] - positions_av[0]
+        length = float(np.linalg.norm(bonds_v))
+        if n_atoms > 2 or (n_atoms == 2 and not length > 0):
+            raise GeometryError(
+                f"the axis frame was given {n_atoms} atoms with bond length {length:.4g} bohr; one atom, or two apart, "
+                "are needed. Use the Eckart frame for larger molecules."
+            )
+        body_positions_av = np.zeros((n_atoms, 3))
+        body_positions_av[-1, 0] = length
+        gradients_kav = np.zeros((2, n_atoms, 3))
+        gradients_kav[[0, 1], -1, [1, 2]] = 1.0
+        return Alignment(
+            body_positions_av=body_positions_av,
+            rotation_vv=_turn_to_x(bonds_v / length) if n_atoms == 2 else np.eye(3),
+            origin_v=positions_av[0].copy(),
+            permutation_a=np.arange(n_atoms),
+            origin_weights_a=np.eye(n_atoms)[0],
+            condition_gradients_kav=gradients_kav if n_atoms == 2 else None,
+        )
+
+
+def make_frame(reference: Molecule, kind: str = "auto", pivot: int | None = None) -> BodyFrame:
+    """Return the body frame of a molecule. Not collective.
+
+    Parameters
+    ----------
+    reference
+        The molecule at its reference geometry.
+    kind
+        ``"bisector"``, ``"bisector-folded"``, ``"eckart"``, ``"eckart-N"`` (pivot atom N), ``"axis"``, or ``"auto"``:
+        axis for one or two atoms, bisector for a bent molecule with two equal atoms around a different one, Eckart
+        otherwise.
+    pivot
+        Atom at the origin of an Eckart frame instead of the centre of mass.
+
+    Raises
+    ------
+    ConfigError
+        The kind is unknown, or is not for this molecule.
+    GeometryError
+        The reference geometry is linear.
+    """
+    vertex = _vertex(reference)
+    if kind == "auto":
+        kind = "axis" if len(reference) < 3 else "eckart" if vertex is None else "bisector"
+    if kind.startswith("eckart-") and kind[7:].isdigit():
+        kind, pivot = "eckart", int(kind[7:])
+    if kind == "axis" and len(reference) < 3:
+        return AxisFrame()
+    if kind in ("bisector", "bisector-folded") and vertex is not None:
+        frame = BisectorFrame(vertex, fold=kind == "bisector-folded")
+        frame.align(reference.positions_av)
+        return frame
+    if kind == "eckart" and (pivot is None or 0 <= pivot < len(reference)):
+        return EckartFrame(reference, pivot)
+    raise ConfigError(
+        f"body frame {kind!r} (pivot {pivot}) does not suit {'-'.join(reference.symbols)}; possible are axis (one or "
+        "two atoms), bisector and bisector-folded (a bent XY2), eckart, and eckart-N for a pivot atom N of the "
+        "molecule. Leave it at auto."
+    )
+
+
+def _vertex(reference: Molecule) -> int | None:
+    """Index of the central atom of an XY2 molecule, or None if it is not one."""
+    unique = [atom for atom, symbol in enumerate(reference.symbols) if reference.symbols.count(symbol) == 1]
+    if len(reference) != 3 or len(unique) != 1:
+        return None
+    vertex = unique[0]
+    length_1, length_2, _ = internal_coordinates(reference.positions_av, vertex)
+    first_v, second_v = np.delete(reference.positions_av, vertex, axis=0)
+    return vertex if max(length_1, length_2) < np.linalg.norm(first_v - second_v) else None
+
+
+def _turn_to_x(direction_v: np.ndarray) -> np.ndarray:
+    """The rotation by the smallest angle that takes a unit vector to +x; half a turn about z for -x."""
+    axis_v = np.array([0.0, direction_v[2], -direction_v[1]])
+    cosine = direction_v[0]
+    if cosine < -1.0 + 1e-12:
+        return np.diag([-1.0, -1.0, 1.0])
+    cross_vv = np.array([[0.0, -axis_v[2], axis_v[1]], [axis_v[2], 0.0, -axis_v[0]], [-axis_v[1], axis_v[0], 0.0]])
+    return np.eye(3) + cross_vv + cross_vv @ cross_vv / (1.0 + cosine)

@@ -1,0 +1,142 @@
+r"""Rigid motions of nuclei, and the derivative of an energy through a body frame.
+
+A frame maps laboratory positions R to body coordinates ``x_a = Q (R_pi(a) - R_0)`` with an orthogonal Q, an origin
+``R_0 = sum_b w_b R_pi(b)`` and a permutation pi of the atoms; conditions ``c_k(x) = 0`` fix the orientation.  For an
+energy ``E(R) = Ebar(x(R))`` with gradient ``g_a = dEbar/dx_a``, a displacement ``dR`` changes the body coordinates by
+``dx_a = y_a + dtheta x x_a``, ``y_a = Q (dR_a - dR_0)``, where the rotation keeps the conditions satisfied:
+
+.. math::
+
+    C_{ka} = \partial c_k/\partial x_a, \quad A_{kj} = \sum_a C_{ka}\cdot(e_j \times x_a), \quad
+    \tau = \sum_a x_a \times g_a, \quad A^T \lambda = \tau, \quad
+    h_a = g_a - \sum_k \lambda_k C_{ka}, \quad F_{\pi(a)} = -Q^T \Big(h_a - w_a \sum_b h_b\Big).
+
+These forces are the exact gradient of E(R): they have neither net force nor net torque.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiqmd.errors import GeometryError
+
+SMALLEST_GAP = 1e-6
+"""Relative gap of the quaternion matrix below which the best rotation is not unique."""
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Body coordinates of one geometry and the way back. Not collective; replicated.
+
+    Parameters
+    ----------
+    body_positions_av
+        Coordinates x in the body frame, shape (N, 3), bohr.
+    rotation_vv
+        Orthogonal Q of ``x_a = Q (R_pi(a) - R_0)``, shape (3, 3); improper if the frame folds by a mirror.
+    origin_v
+        R_0, shape (3,), bohr.
+    permutation_a
+        Body atom a is laboratory atom ``permutation_a[a]``, shape (N,).
+    origin_weights_a
+        Weights w of the origin, in the order of the body, sum 1; None for an origin that does not move with the atoms.
+    condition_gradients_kav
+        Gradients C of the orientation conditions, shape (n_conditions, N, 3); None for a frame that does not turn.
+    """
+
+    body_positions_av: np.ndarray
+    rotation_vv: np.ndarray
+    origin_v: np.ndarray
+    permutation_a: np.ndarray
+    origin_weights_a: np.ndarray | None = None
+    condition_gradients_kav: np.ndarray | None = None
+
+    def gradient_forces(self, body_gradient_av: np.ndarray) -> np.ndarray:
+        """Return the forces ``-dE/dR`` of ``E(R) = Ebar(x(R))`` in laboratory order, shape (N, 3), Ha/bohr.
+
+        ``body_gradient_av`` is dEbar/dx, shape (N, 3).  The derivative of the frame is included (equation of the
+        module), so that net force and torque vanish to round-off. Not collective.
+        """
+        gradient_av = np.array(body_gradient_av, dtype=float)
+        if self.condition_gradients_kav is not None:
+            multipliers_k = self._multipliers(gradient_av)
+            gradient_av -= np.tensordot(multipliers_k, self.condition_gradients_kav, axes=1)
+        if self.origin_weights_a is not None:
+            gradient_av -= np.outer(self.origin_weights_a, gradient_av.sum(axis=0))
+        return self.rotated_forces(gradient_av)
+
+    def rotated_forces(self, body_gradient_av: np.ndarray) -> np.ndarray:
+        """Return ``-Q^T dEbar/dx`` in laboratory order, shape (N, 3), Ha/bohr.
+
+        The Hellmann-Feynman forces turned back without the derivative of the frame: with a truncated basis they are
+        not the gradient of the energy and leave a net force and torque. Not collective.
+        """
+        forces_av = np.empty((len(self.permutation_a), 3))
+        forces_av[self.permutation_a] = -(body_gradient_av @ self.rotation_vv)
+        return forces_av
+
+    def laboratory_positions(self, body_positions_av: np.ndarray) -> np.ndarray:
+        """Return body coordinates carried back to the laboratory, in laboratory order, shape (N, 3), bohr."""
+        positions_av = np.empty((len(self.permutation_a), 3))
+        positions_av[self.permutation_a] = body_positions_av @ self.rotation_vv + self.origin_v
+        return positions_av
+
+    def laboratory_vector(self, body_vector_v: np.ndarray) -> np.ndarray:
+        """Return a vector of the body frame, such as a dipole moment, in laboratory components ``Q^T d``."""
+        return body_vector_v @ self.rotation_vv
+
+    def _multipliers(self, gradient_av: np.ndarray) -> np.ndarray:
+        """lambda of ``A^T lambda = tau``; least squares where the frame leaves a rotation free (linear molecules)."""
+        positions_av = self.body_positions_av
+        torque_v = np.cross(positions_av, gradient_av).sum(axis=0)
+        # C . (e_j x x) = e_j . (x x C), so each row of A is a sum of cross products
+        matrix_kv = np.cross(positions_av, self.condition_gradients_kav).sum(axis=1)
+        if len(matrix_kv) == 3:
+            return np.linalg.solve(matrix_kv.T, torque_v)
+        return np.linalg.lstsq(matrix_kv.T, torque_v, rcond=None)[0]
+
+
+def best_rotation(positions_av: np.ndarray, reference_av: np.ndarray, weights_a: np.ndarray) -> np.ndarray:
+    """Return the proper rotation Q that brings positions closest to a reference, shape (3, 3). Not collective.
+
+    Minimises ``sum_a w_a |Q r_a - s_a|^2`` for positions r and reference s, both relative to the same origin.  Q comes
+    from the eigenvector of the largest eigenvalue of the 4 x 4 quaternion matrix of B. K. P. Horn, J. Opt. Soc. Am.
+    A 4, 629 (1987), and never reflects.
+
+    Raises
+    ------
+    GeometryError
+        The two largest eigenvalues coincide, as for collinear points: the rotation is not unique.
+    """
+    m = np.einsum("a,ai,aj->ij", weights_a, positions_av, reference_av)
+    antisymmetric_v = np.array([m[1, 2] - m[2, 1], m[2, 0] - m[0, 2], m[0, 1] - m[1, 0]])
+    quaternion_matrix = np.empty((4, 4))
+    quaternion_matrix[0, 0] = np.trace(m)
+    quaternion_matrix[0, 1:] = quaternion_matrix[1:, 0] = antisymmetric_v
+    quaternion_matrix[1:, 1:] = m + m.T - np.trace(m) * np.eye(3)
+    values, vectors = np.linalg.eigh(quaternion_matrix)
+    gap = (values[3] - values[2]) / max(values[3], np.finfo(float).tiny)
+    if not gap > SMALLEST_GAP:
+        raise GeometryError(
+            f"the orientation of the molecule is not defined: relative eigenvalue gap {gap:.3g}; more than "
+            f"{SMALLEST_GAP:g} is needed. A linear molecule of three or more atoms, or one that was turned inside "
+            "out, has no body frame here; choose another reference geometry."
+        )
+    return rotation_from_quaternion(vectors[:, 3])
+
+
+def rotation_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
+    """Return the proper rotation matrix of a unit quaternion (scalar first), shape (3, 3). Not collective."""
+    scalar, vector = quaternion[0], quaternion[1:]
+    cross_vv = np.array(
+        [[0.0, -vector[2], vector[1]], [vector[2], 0.0, -vector[0]], [-vector[1], vector[0], 0.0]]
+    )
+    return (scalar**2 - vector @ vector) * np.eye(3) + 2.0 * np.outer(vector, vector) + 2.0 * scalar * cross_vv
+
+
+def random_rotation(rng: np.random.Generator) -> np.ndarray:
+    """Return a proper rotation drawn uniformly from all rotations, shape (3, 3). Not collective."""
+    quaternion = rng.normal(size=4)
+    return rotation_from_quaternion(quaternion / np.linalg.norm(quaternion))
