@@ -1,0 +1,141 @@
+"""Checkpoints of a run: written beside, flushed to disk, renamed; two generations; read on rank 0 only.
+
+A kill at any moment leaves at least one complete file: the new one gets its name only after its bytes are on disk,
+and the one before is kept as ``checkpoint-previous.h5``.  Reading falls back to it when the newer one is missing or
+damaged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from mpiqmd.errors import DataFileError
+
+DIGEST_SIZE = 32
+"""Bytes of the SHA-256 appended to the file; HDF5 ignores what follows its own end."""
+
+Attribute = str | int | float
+Groups = dict[str, dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What one checkpoint file holds.
+
+    Parameters
+    ----------
+    attributes
+        ``step`` and other scalars and strings.
+    groups
+        Arrays by group (``dynamics``, ``thermostat``, ``provider``) and name.
+    path
+        The file it came from.
+    """
+
+    attributes: dict[str, Attribute]
+    groups: Groups
+    path: Path
+
+
+def previous_path(path: Path) -> Path:
+    """Return the name of the older generation: ``checkpoint.h5`` gives ``checkpoint-previous.h5``."""
+    return path.with_name(f"{path.stem}-previous{path.suffix}")
+
+
+def save_checkpoint(path: Path, attributes: Mapping[str, Attribute], groups: Mapping[str, Mapping]) -> None:
+    """Write a checkpoint atomically and keep the one before.  Not collective; rank 0."""
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        for key, value in attributes.items():
+            file.attrs[key] = value
+        for name, arrays in groups.items():
+            group = file.create_group(name)
+            for key, array in arrays.items():
+                group.create_dataset(key, data=array)
+    image = content.getvalue()
+    beside = path.with_name(path.name + ".part")
+    with open(beside, "wb") as file:
+        file.write(image)
+        file.write(hashlib.sha256(image).digest())
+        file.flush()
+        os.fsync(file.fileno())
+    if path.exists():
+        os.replace(path, previous_path(path))
+    os.replace(beside, path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the renames themselves durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def load_checkpoint(path: Path) -> tuple[Checkpoint | None, str]:
+    """Return the newest usable generation and a sentence about anything unusual.  Not collective; rank 0.
+
+    Returns
+    -------
+    ``(None, "")`` where no checkpoint exists.
+
+    Raises
+    ------
+    DataFileError
+        Files exist, but none of them is usable.
+    """
+    problems = []
+    for candidate in (path, previous_path(path)):
+        if not candidate.exists():
+            continue
+        try:
+            checkpoint = _read(candidate)
+        except DataFileError as error:
+            problems.append(str(error))
+            continue
+        return checkpoint, f"{problems[0]}; using {candidate.name} instead" if problems else ""
+    if problems:
+        raise DataFileError(
+            f"no usable checkpoint: {'; '.join(problems)}. Restarting needs one complete file: "
+            "restore it from a copy, or start afresh with --overwrite."
+        )
+    return None, ""
+
+
+def _read(path: Path) -> Checkpoint:
+    """Read one file, verifying its digest before HDF5 sees it."""
+    content = path.read_bytes()
+    image, digest = content[:-DIGEST_SIZE], content[-DIGEST_SIZE:]
+    if len(content) <= DIGEST_SIZE or hashlib.sha256(image).digest() != digest:
+        raise DataFileError(f"{path.name} ({len(content)} bytes) is damaged: its checksum does not match")
+    with h5py.File(io.BytesIO(image), "r") as file:
+        attributes = {key: _plain(value) for key, value in file.attrs.items()}
+        groups = {name: _arrays(group) for name, group in file.items()}
+    return Checkpoint(attributes, groups, path)
+
+
+def _plain(value: object) -> Attribute:
+    """Turn an HDF5 scalar into a Python one."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _arrays(group: h5py.Group) -> dict[str, np.ndarray]:
+    """Collect all datasets below a group, named by their path in it."""
+    arrays: dict[str, np.ndarray] = {}
+
+    def visit(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            arrays[name] = item[()] if item.shape else np.array(item[()])
+
+    group.visititems(visit)
+    return arrays

@@ -1,0 +1,200 @@
+"""Born-Oppenheimer molecular dynamics: one loop for either surface.
+
+Every rank runs :func:`run_dynamics`; rank 0 integrates, decides and writes, the positions are broadcast with the
+decision in one message, and the provider is asked collectively.  A run whose folder already has a checkpoint
+continues from it, and continues exactly: a resumed trajectory equals the uninterrupted one bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpiqmd.errors import AccuracyError, MpiqmdError
+from mpiqmd.md.leader import CHECKPOINT, FAILED, FINISHED, Leader, remove_old_run
+from mpiqmd.md.motion import Dynamics
+from mpiqmd.md.observables import linear_drift
+from mpiqmd.md.provider import Evaluation, ForceProvider
+from mpiqmd.md.settings import DynamicsSettings
+from mpiqmd.md.trajectory import Trajectory
+from mpiqmd.parallel.comm import decide, on_rank_zero, replicate
+from mpiqmd.units import KELVIN_IN_HARTREE
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from mpiqmd.molecule.molecule import Molecule
+    from mpiqmd.parallel.log import Log
+
+__all__ = ["Dynamics", "DynamicsSettings", "run_dynamics"]
+
+
+def run_dynamics(
+    molecule: Molecule,
+    provider: ForceProvider,
+    settings: DynamicsSettings,
+    comm: MPI.Comm,
+    log: Log,
+    trajectory: Path,
+    checkpoint: Path,
+    identity: Mapping[str, str] | None = None,
+    provenance: Mapping[str, str | int | float] | None = None,
+    box_v: np.ndarray | None = None,
+    boundary: str = "none",
+    overwrite: bool = False,
+) -> dict[str, object]:
+    """Move the nuclei on the provider's surface, from the start or from a checkpoint.  Collective.
+
+    Parameters
+    ----------
+    molecule
+        Symbols, masses and initial positions.
+    provider
+        The potential energy surface, on the same communicator.
+    settings
+        Steps, timestep, thermostat and the rest, atomic units.
+    comm, log
+        Communicator and its log.
+    trajectory, checkpoint
+        Files to write; ``checkpoint-previous.h5`` appears beside ``checkpoint.h5``.
+    identity
+        Physics that must not change when the run is continued (``solver``: ``"hifi"`` or ``"rom"``, ``model_hash``,
+        grid, functional, ...), as text by name; kept in the trajectory too.
+    provenance
+        Further attributes of the trajectory (``input`` as JSON, ``versions``, ``ranks``, ...).
+    box_v, boundary
+        Edge lengths of the cell (3,), bohr, and ``"none"`` or ``"periodic"``.
+    overwrite
+        Start afresh even if there is a checkpoint.
+
+    Returns
+    -------
+    The same on every rank: ``steps``, ``frames``, ``resumed_from`` (step or None), ``seconds_per_step`` (median of
+    this session after warm-up), ``iterations_per_step`` (if the provider reports ``iterations``), ``energy_drift``
+    (Ha/atom/ps of the conserved quantity), ``energy_fluctuation`` (standard deviation of it, Ha),
+    ``temperature_mean`` (kelvin).
+
+    Raises
+    ------
+    ConfigError
+        The settings are impossible, or the files in place are of a different run.
+    DataFileError
+        A restart is needed but its files are unusable.
+    AccuracyError
+        An energy, force or position is not finite; the message names the step and the last checkpoint.
+    """
+    session = _Session(comm, provider, len(molecule.symbols))
+    trajectory, checkpoint = Path(trajectory), Path(checkpoint)
+
+    def lead() -> int | None:
+        if overwrite:
+            remove_old_run(trajectory, checkpoint)
+        session.leader = Leader(
+            molecule, settings, log, trajectory, checkpoint, identity or {}, provenance or {}, box_v, boundary
+        )
+        return session.leader.saved_step
+
+    resumed_from = on_rank_zero(comm, lead)
+    try:
+        if resumed_from is not None:
+            session.restore_provider()
+        session.run(resumed_from)
+    except BaseException:
+        if session.leader:
+            # What went wrong matters more than a second failure on the way out.
+            with suppress(Exception):
+                session.leader.close()
+        raise
+    return on_rank_zero(comm, session.finish, resumed_from)
+
+
+class _Session:
+    """One call of :func:`run_dynamics` on one rank; ``leader`` is None except on rank 0."""
+
+    def __init__(self, comm: MPI.Comm, provider: ForceProvider, n_atoms: int) -> None:
+        self.comm = comm
+        self.provider = provider
+        self.leader: Leader | None = None
+        self.error: Exception | None = None
+        self.packet = np.zeros(1 + 3 * n_atoms)
+
+    def restore_provider(self) -> None:
+        """Give the provider its memory back on every rank.  Collective."""
+        state = self.leader.provider_state if self.leader else {}
+        shapes = decide(self.comm, {name: (array.shape, array.dtype.str) for name, array in state.items()})
+        copies = {}
+        for name, (shape, dtype) in shapes.items():
+            array = np.array(state[name], order="C") if self.leader else np.empty(shape, dtype)
+            copies[name] = replicate(self.comm, array)
+        self.provider.restore(copies)
+
+    def run(self, resumed_from: int | None) -> None:
+        """Follow rank 0's commands until the run is finished.  Collective."""
+        step = -1 if resumed_from is None else resumed_from
+        while (command := self.next_command()) != FINISHED:
+            if command == FAILED:
+                raise decide(self.comm, self.error)
+            if command == CHECKPOINT:
+                state = self.provider.state()
+                self.guard(lambda leader, state=state: leader.save(state))
+                continue
+            step += 1
+            evaluation = self.evaluate(step)
+            self.guard(lambda leader, evaluation=evaluation: leader.accept(evaluation))
+
+    def next_command(self) -> int:
+        """Return rank 0's command, with the positions that go with it in the packet.  Collective."""
+        self.guard(self._fill_packet)
+        if self.error is not None:
+            self.packet[0] = FAILED
+        replicate(self.comm, self.packet)
+        return int(self.packet[0])
+
+    def _fill_packet(self, leader: Leader) -> None:
+        """Write the command and, for an evaluation, the positions."""
+        command = leader.command()
+        self.packet[0] = command
+        if command not in (CHECKPOINT, FINISHED):
+            self.packet[1:] = leader.dynamics.propose().ravel()
+
+    def guard(self, action: Callable[[Leader], None]) -> None:
+        """Let rank 0 act, keeping its exception until the next command tells the others."""
+        if self.leader is None or self.error is not None:
+            return
+        try:
+            action(self.leader)
+        except AccuracyError as error:
+            self.error = self.leader.explain(error)
+        except Exception as error:
+            self.error = error
+
+    def evaluate(self, step: int) -> Evaluation:
+        """Ask the provider, adding the step to its complaints.  Collective."""
+        try:
+            return self.provider.evaluate(self.packet[1:].reshape(-1, 3).copy())
+        except MpiqmdError as error:
+            where = f" {self.leader.last_checkpoint()}." if self.leader else ""
+            error.args = (f"MD step {step}: {error}{where}", *error.args[1:])
+            raise
+
+    def finish(self, resumed_from: int | None) -> dict[str, object]:
+        """Close the files and return the numbers for ``result.json``, from the whole trajectory.  Rank 0."""
+        self.leader.close()
+        trajectory = Trajectory.open(self.leader.trajectory)
+        observables = trajectory.observables
+        conserved_t = observables["conserved_energy"]
+        iterations_t = observables.get("iterations", np.array([]))[1:]
+        return {
+            "steps": self.leader.dynamics.step,
+            "frames": len(trajectory),
+            "resumed_from": resumed_from,
+            "seconds_per_step": trajectory.attributes.get("seconds_per_step"),
+            "iterations_per_step": float(np.nanmean(iterations_t)) if np.isfinite(iterations_t).any() else None,
+            "energy_drift": linear_drift(trajectory.times_t, conserved_t, len(trajectory.symbols)),
+            "energy_fluctuation": float(conserved_t.std()),
+            "temperature_mean": float(observables["temperature"].mean() / KELVIN_IN_HARTREE),
+        }

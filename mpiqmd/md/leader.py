@@ -1,0 +1,245 @@
+"""Rank 0 of a run: integrates, writes the trajectory and the checkpoints, and says what comes next."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpiqmd.errors import AccuracyError, ConfigError, DataFileError
+from mpiqmd.md.checkpoint import Checkpoint, load_checkpoint, previous_path, save_checkpoint
+from mpiqmd.md.motion import Dynamics
+from mpiqmd.md.nuclei import make_nuclei
+from mpiqmd.md.progress import Progress
+from mpiqmd.md.provider import Evaluation
+from mpiqmd.md.settings import DynamicsSettings
+from mpiqmd.md.thermostat import make_thermostat
+from mpiqmd.md.trajectory import Trajectory
+from mpiqmd.md.trajectory_writer import TrajectoryWriter
+from mpiqmd.md.velocities import initial_velocities
+
+if TYPE_CHECKING:
+    from mpiqmd.molecule.molecule import Molecule
+    from mpiqmd.parallel.log import Log
+
+EVALUATE, CHECKPOINT, FINISHED, FAILED = range(4)
+"""What rank 0 may ask of all ranks next."""
+
+FLUSH_FRAMES = 200
+FLUSH_SECONDS = 5.0
+"""Frames reach the file after so many of them or so long, whichever is first."""
+
+
+class Leader:
+    """Everything only rank 0 has.
+
+    Parameters
+    ----------
+    molecule
+        Nuclei at their initial positions.
+    settings
+        Parameters of the run.
+    log
+        Where to print.
+    trajectory, checkpoint
+        Paths of the two files.
+    identity
+        What must be the same when the run is continued, as text by name.
+    provenance
+        What else is worth keeping in the trajectory.
+    box_v, boundary
+        The cell, for the trajectory.
+    """
+
+    def __init__(
+        self,
+        molecule: Molecule,
+        settings: DynamicsSettings,
+        log: Log,
+        trajectory: Path,
+        checkpoint: Path,
+        identity: Mapping[str, str],
+        provenance: Mapping[str, str | int | float],
+        box_v: np.ndarray | None,
+        boundary: str,
+    ) -> None:
+        settings.check()
+        self.settings = settings
+        self.log = log
+        self.trajectory = trajectory
+        self.checkpoint = checkpoint
+        self.identity = {
+            **settings.identity(),
+            "symbols": " ".join(molecule.symbols),
+            "masses": repr(molecule.masses_a.tolist()),
+            "initial positions": repr(molecule.positions_av.tolist()),
+            **{key: str(value) for key, value in identity.items()},
+        }
+        self.dynamics = self._at_start(molecule)
+        self.progress = Progress(log, settings.steps)
+        self.provider_state: dict[str, np.ndarray] | None = None
+        self.saved_step: int | None = None
+        self._saved_at = self._flushed_at = time.perf_counter()
+        saved, warning = load_checkpoint(checkpoint)
+        if warning:
+            log(f"warning: {warning}")
+        if saved is None:
+            refuse_orphan(trajectory)
+            self.writer = self._new_writer({**identity, **provenance}, box_v, boundary)
+        else:
+            self._continue_from(saved)
+
+    def _new_writer(
+        self, attributes: dict[str, str | int | float], box_v: np.ndarray | None, boundary: str
+    ) -> TrajectoryWriter:
+        """Start a trajectory."""
+        nuclei = self.dynamics.nuclei
+        attributes["timestep"] = float(self.settings.timestep)
+        attributes["seed"] = int(self.settings.seed)
+        attributes["degrees_of_freedom"] = nuclei.degrees_of_freedom
+        return TrajectoryWriter.create(self.trajectory, nuclei.symbols, nuclei.masses_a, attributes, box_v, boundary)
+
+    def _at_start(self, molecule: Molecule) -> Dynamics:
+        """Return the dynamics before its first step."""
+        settings = self.settings
+        removals = settings.remove_translation, settings.remove_rotation
+        nuclei = make_nuclei(molecule, settings.pinned, *removals)
+        positions_av = np.array(molecule.positions_av, dtype=float)
+        velocities_av = initial_velocities(
+            settings.initial_velocities, settings.temperature, settings.seed, positions_av, nuclei, *removals
+        )
+        thermostat = make_thermostat(
+            settings.thermostat, settings.temperature, settings.relaxation_time, settings.timestep
+        )
+        return Dynamics(nuclei, positions_av, velocities_av, settings.timestep, thermostat)
+
+    def _continue_from(self, saved: Checkpoint) -> None:
+        """Take up a saved run, after checking that it is this one."""
+        try:
+            before = json.loads(bytes(saved.groups["run"]["identity"]).decode())
+            dynamics_state = saved.groups["dynamics"]
+            step = int(dynamics_state["step"])
+        except KeyError as error:
+            raise DataFileError(
+                f"{saved.path} has no entry {error}; allowed: checkpoints written by `mpiqmd md`. "
+                "Move it away, or start afresh with --overwrite."
+            ) from error
+        require_same_run(before, self.identity, saved.path)
+        self.dynamics.restore(dynamics_state)
+        self.dynamics.thermostat.restore(saved.groups.get("thermostat", {}))
+        self.provider_state = saved.groups.get("provider", {})
+        self.writer = TrajectoryWriter.resume(self.trajectory, step, self.settings.output_every)
+        self.saved_step = step
+        done = step >= self.settings.steps
+        self.log(f"step {step} of {self.settings.steps} is done already" if done else f"continuing from step {step}")
+
+    def command(self) -> int:
+        """Return what all ranks do next."""
+        step = self.dynamics.step
+        if self.dynamics.evaluation is None:
+            return EVALUATE
+        if self.checkpoint_is_due():
+            return CHECKPOINT
+        return FINISHED if step >= self.settings.steps else EVALUATE
+
+    def checkpoint_is_due(self) -> bool:
+        """Return whether to save now: at the start, at the end, and every so often in between."""
+        step = self.dynamics.step
+        if step == self.saved_step:
+            return False
+        if self.saved_step is None or step >= self.settings.steps:
+            return self.saved_step is None or step > self.saved_step
+        waited = time.perf_counter() - self._saved_at >= self.settings.checkpoint_seconds
+        return waited and step % self.settings.checkpoint_every == 0
+
+    def accept(self, evaluation: Evaluation) -> None:
+        """Finish a step, keep its frame and report.
+
+        Raises
+        ------
+        AccuracyError
+            A number of this step is not finite.
+        """
+        self.dynamics.accept(evaluation)
+        if self.dynamics.step % self.settings.output_every == 0:
+            self.writer.append(self.dynamics.frame())
+            now = time.perf_counter()
+            if len(self.writer.pending) >= FLUSH_FRAMES or now - self._flushed_at >= FLUSH_SECONDS:
+                self.writer.flush()
+                self._flushed_at = now
+        self.progress.update(self.dynamics)
+
+    def save(self, provider_state: Mapping[str, np.ndarray]) -> None:
+        """Write a checkpoint.  The trajectory goes to disk first: a checkpoint never knows of frames that are lost."""
+        self.writer.flush(sync=True)
+        identity = np.frombuffer(json.dumps(self.identity).encode(), dtype=np.uint8)
+        groups = {
+            "run": {"identity": identity},
+            "dynamics": self.dynamics.state(),
+            "thermostat": self.dynamics.thermostat.state(),
+            "provider": provider_state,
+        }
+        save_checkpoint(self.checkpoint, {"step": self.dynamics.step, "time": self.dynamics.time}, groups)
+        self.saved_step = self.dynamics.step
+        self._saved_at = time.perf_counter()
+
+    def last_checkpoint(self) -> str:
+        """Return a phrase about where a restart would continue."""
+        if self.saved_step is None:
+            return "there is no checkpoint yet"
+        return f"the last checkpoint is of step {self.saved_step} ({self.checkpoint})"
+
+    def explain(self, error: AccuracyError) -> AccuracyError:
+        """Return the error with the last checkpoint and the advice that goes with it."""
+        return AccuracyError(
+            f"{error}; {self.last_checkpoint()}. Try a shorter md.timestep, a tighter scf.energy_tolerance or, on a "
+            "reduced model, a wider training box."
+        )
+
+    def close(self) -> None:
+        """Write the frames that are pending and the time per step, and close the trajectory."""
+        seconds = self.progress.seconds_per_step()
+        if not self.writer.file:
+            return
+        # A short continuation times worse than the long run before it.
+        if seconds is not None and (len(self.progress.seconds) >= 10 or "seconds_per_step" not in self.writer.file.attrs):
+            self.writer.set_attribute("seconds_per_step", seconds)
+        self.writer.close()
+
+
+def require_same_run(before: Mapping[str, str], now: Mapping[str, str], path: Path) -> None:
+    """Raise ConfigError naming everything in which a saved run differs from the one asked for."""
+    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if differing:
+        changes = "; ".join(
+            f"{key} was {before.get(key, 'absent')[:60]}, is {now.get(key, 'absent')[:60]}" for key in differing
+        )
+        raise ConfigError(
+            f"{path} was written by a different run: {changes}. Only md.steps and md.checkpoint_every may change "
+            "when a run is continued. Restore the input, choose another --output, or start afresh with --overwrite."
+        )
+
+
+def refuse_orphan(trajectory: Path) -> None:
+    """Raise DataFileError if there is a trajectory to lose and no checkpoint to continue it from."""
+    if not trajectory.exists():
+        return
+    try:
+        n_frames = len(Trajectory.open(trajectory))
+    except DataFileError:
+        return
+    if n_frames > 1:
+        raise DataFileError(
+            f"{trajectory} holds {n_frames} frames but its checkpoint is gone; a run can only be continued with both. "
+            "Restore the checkpoint, choose another --output, or start afresh with --overwrite."
+        )
+
+
+def remove_old_run(trajectory: Path, checkpoint: Path) -> None:
+    """Delete the files of an earlier run."""
+    for path in (checkpoint, previous_path(checkpoint), trajectory):
+        path.unlink(missing_ok=True)

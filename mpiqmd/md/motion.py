@@ -1,0 +1,138 @@
+"""The state of a run and one step of it; lives on rank 0 and knows neither files nor communicators."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpiqmd.errors import AccuracyError
+from mpiqmd.md.integrator import drift, kick
+from mpiqmd.md.nuclei import Nuclei
+from mpiqmd.md.observables import kinetic_energy
+from mpiqmd.md.provider import Evaluation
+from mpiqmd.md.thermostat import Thermostat
+from mpiqmd.md.trajectory_writer import Frame
+
+
+class Dynamics:
+    """Positions, velocities and forces of the nuclei, and the step that moves them.
+
+    A step is :meth:`propose` (kick, drift), the provider's evaluation at the proposed positions, and
+    :meth:`accept` (kick).  Before the first step :meth:`accept` takes the evaluation at the initial positions.
+
+    Parameters
+    ----------
+    nuclei
+        Masses, pinned atoms and degrees of freedom.
+    positions_av, velocities_av
+        Initial conditions, shape (N, 3), bohr and atomic units of velocity.
+    timestep
+        Length of a step, atomic units of time.
+    thermostat
+        What acts besides the forces.
+    """
+
+    def __init__(
+        self,
+        nuclei: Nuclei,
+        positions_av: np.ndarray,
+        velocities_av: np.ndarray,
+        timestep: float,
+        thermostat: Thermostat,
+    ) -> None:
+        self.nuclei = nuclei
+        self.positions_av = np.array(positions_av, dtype=float)
+        self.velocities_av = np.array(velocities_av, dtype=float)
+        self.timestep = float(timestep)
+        self.thermostat = thermostat
+        self.evaluation: Evaluation | None = None
+        self.step = 0
+        self._inverse_masses_a = nuclei.inverse_masses_a
+        self._half_step: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def time(self) -> float:
+        """Time since the start, atomic units; a product, so that it does not accumulate round-off."""
+        return self.step * self.timestep
+
+    def propose(self) -> np.ndarray:
+        """Return the positions (N, 3) at which the next evaluation is wanted.
+
+        Raises
+        ------
+        AccuracyError
+            They are not finite.
+        """
+        if self.evaluation is None:
+            return self.positions_av
+        half = 0.5 * self.timestep
+        velocities_av = self.thermostat.before(self.velocities_av, self.nuclei, self.timestep)
+        velocities_av = kick(velocities_av, self.evaluation.forces_av, self._inverse_masses_a, half)
+        positions_av = drift(self.positions_av, velocities_av, half)
+        velocities_av = self.thermostat.middle(velocities_av, self.nuclei, self.timestep)
+        positions_av = drift(positions_av, velocities_av, half)
+        if not np.isfinite(positions_av).all():
+            raise AccuracyError(f"the positions proposed for MD step {self.step + 1} hold NaN or infinity")
+        self._half_step = positions_av, velocities_av
+        return positions_av
+
+    def accept(self, evaluation: Evaluation) -> None:
+        """Finish the step (or the start) with the evaluation at the proposed positions.
+
+        Raises
+        ------
+        AccuracyError
+            Energy or forces are not finite, or the forces have the wrong shape.
+        """
+        forces_av = np.asarray(evaluation.forces_av, dtype=float)
+        step = self.step if self.evaluation is None else self.step + 1
+        if forces_av.shape != self.positions_av.shape:
+            raise AccuracyError(f"forces of MD step {step} have shape {forces_av.shape}, not {self.positions_av.shape}")
+        if not (np.isfinite(evaluation.energy) and np.isfinite(forces_av).all()):
+            raise AccuracyError(
+                f"energy or forces of MD step {step} hold NaN or infinity (energy {evaluation.energy}), "
+                "where finite numbers are needed"
+            )
+        if self._half_step is not None:
+            self.positions_av, velocities_av = self._half_step
+            velocities_av = kick(velocities_av, forces_av, self._inverse_masses_a, 0.5 * self.timestep)
+            self.velocities_av = self.thermostat.after(velocities_av, self.nuclei, self.timestep)
+            self._half_step = None
+        self.evaluation = Evaluation(float(evaluation.energy), forces_av, dict(evaluation.extras))
+        self.step = step
+
+    def observables(self) -> dict[str, float]:
+        """Return the energies (Ha), the temperature (k_B T, Ha) and the provider's extras of the present step."""
+        kinetic = float(kinetic_energy(self.velocities_av, self.nuclei.masses_a))
+        total = self.evaluation.energy + kinetic
+        return {
+            "potential_energy": self.evaluation.energy,
+            "kinetic_energy": kinetic,
+            "total_energy": total,
+            "conserved_energy": total + self.thermostat.conserved_offset,
+            "temperature": self.nuclei.temperature(self.velocities_av),
+            **{name: float(value) for name, value in self.evaluation.extras.items()},
+        }
+
+    def frame(self) -> Frame:
+        """Return the present step as a frame of a trajectory."""
+        forces_av = self.evaluation.forces_av
+        return Frame(self.step, self.time, self.positions_av, self.velocities_av, forces_av, self.observables())
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the arrays that an exact restart needs; the thermostat's own come on top."""
+        return {
+            "positions": self.positions_av,
+            "velocities": self.velocities_av,
+            "forces": self.evaluation.forces_av,
+            "potential_energy": np.array(self.evaluation.energy),
+            "step": np.array(self.step, dtype=np.int64),
+        }
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Continue from what :meth:`state` returned."""
+        self.positions_av = np.array(state["positions"], dtype=float)
+        self.velocities_av = np.array(state["velocities"], dtype=float)
+        forces_av = np.array(state["forces"], dtype=float)
+        self.evaluation = Evaluation(float(state["potential_energy"]), forces_av)
+        self.step = int(state["step"])
+        self._half_step = None

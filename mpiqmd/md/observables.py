@@ -1,0 +1,81 @@
+"""What is measured along a trajectory.  Replicated pure functions; the last axes are atom and xyz.
+
+Positions, velocities and forces may carry leading axes (frames), which the results keep.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpiqmd.units import ATOMIC_TIME_IN_FS
+
+
+def kinetic_energy(velocities_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
+    """Return ``K = 1/2 sum_a M_a |v_a|^2`` in Ha."""
+    return 0.5 * np.einsum("...av,...av,a->...", velocities_av, velocities_av, masses_a)
+
+
+def momentum(velocities_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
+    """Return the net momentum ``sum_a M_a v_a``, shape (3,)."""
+    return np.einsum("...av,a->...v", velocities_av, masses_a)
+
+
+def centre_of_mass(positions_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
+    """Return the centre of mass, shape (3,), bohr."""
+    return np.einsum("...av,a->...v", positions_av, masses_a) / masses_a.sum()
+
+
+def angular_momentum(positions_av: np.ndarray, velocities_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
+    """Return ``sum_a M_a (R_a - R_com) x v_a``, shape (3,)."""
+    arms_av = positions_av - centre_of_mass(positions_av, masses_a)[..., None, :]
+    return np.einsum("...av,a->...v", np.cross(arms_av, velocities_av), masses_a)
+
+
+def inertia_tensor(positions_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
+    """Return ``sum_a M_a (|d_a|^2 1 - d_a d_a^T)`` about the centre of mass, shape (3, 3)."""
+    arms_av = positions_av - centre_of_mass(positions_av, masses_a)
+    return (masses_a @ (arms_av**2).sum(axis=1)) * np.eye(3) - (arms_av.T * masses_a) @ arms_av
+
+
+def net_force(forces_av: np.ndarray) -> np.ndarray:
+    """Return ``sum_a F_a``, shape (3,), Ha/bohr."""
+    return forces_av.sum(axis=-2)
+
+
+def net_torque(positions_av: np.ndarray, forces_av: np.ndarray) -> np.ndarray:
+    """Return ``sum_a R_a x F_a`` about the origin, shape (3,), Ha."""
+    return np.cross(positions_av, forces_av).sum(axis=-2)
+
+
+def bond_length(positions_av: np.ndarray, first: int, second: int) -> np.ndarray:
+    """Return the distance between two atoms, bohr."""
+    return np.linalg.norm(positions_av[..., first, :] - positions_av[..., second, :], axis=-1)
+
+
+def bond_angle(positions_av: np.ndarray, first: int, vertex: int, second: int) -> np.ndarray:
+    """Return the angle first-vertex-second in radians, accurate near 0 and 180 degrees too."""
+    arm_1 = positions_av[..., first, :] - positions_av[..., vertex, :]
+    arm_2 = positions_av[..., second, :] - positions_av[..., vertex, :]
+    sine = np.linalg.norm(np.cross(arm_1, arm_2), axis=-1)
+    return np.arctan2(sine, np.einsum("...v,...v->...", arm_1, arm_2))
+
+
+def linear_drift(times_t: np.ndarray, energies_t: np.ndarray, n_atoms: int) -> float | None:
+    """Return the least-squares slope of an energy against time per atom, in Ha/atom/ps.
+
+    Parameters
+    ----------
+    times_t, energies_t
+        Times (atomic units) and the conserved quantity (Ha).
+    n_atoms
+        Number of atoms to divide by.
+
+    Returns
+    -------
+    The slope, or None with fewer than three frames, where a slope says nothing.
+    """
+    if len(times_t) < 3:
+        return None
+    elapsed_t = (times_t - times_t.mean()) * ATOMIC_TIME_IN_FS * 1e-3
+    spread = elapsed_t @ elapsed_t
+    return float(elapsed_t @ (energies_t - energies_t.mean()) / spread / n_atoms)

@@ -1,0 +1,87 @@
+"""The line that tells the user how a run is going, and the time per step."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpiqmd.units import ATOMIC_TIME_IN_FS, KELVIN_IN_HARTREE
+
+if TYPE_CHECKING:
+    from mpiqmd.md.motion import Dynamics
+    from mpiqmd.parallel.log import Log
+
+TERMINAL_INTERVAL = 1.0
+PLAIN_INTERVAL = 10.0
+"""Seconds between two lines: on a terminal they replace each other, in a file they pile up."""
+
+REMEMBERED_STEPS = 20_000
+
+
+class Progress:
+    """Times the steps of this session and prints now and then.  Rank 0 only.
+
+    Parameters
+    ----------
+    log
+        Where to print.
+    steps
+        The step at which the run ends.
+    """
+
+    def __init__(self, log: Log, steps: int) -> None:
+        self.log = log
+        self.steps = steps
+        self.seconds: deque[float] = deque(maxlen=REMEMBERED_STEPS)
+        self.interval = TERMINAL_INTERVAL if log.stream.isatty() else PLAIN_INTERVAL
+        self._last_step_at: float | None = None
+        self._last_line_at = 0.0
+        self._start: tuple[float, float] | None = None
+
+    def update(self, dynamics: Dynamics) -> None:
+        """Take note of a finished step; print if the last line is old enough or the run is over."""
+        now = time.perf_counter()
+        if self._last_step_at is not None:
+            self.seconds.append(now - self._last_step_at)
+        self._last_step_at = now
+        last = dynamics.step >= self.steps
+        if not self.log.active or not (last or now - self._last_line_at >= self.interval):
+            return
+        self._last_line_at = now
+        self.log.progress(self._line(dynamics), last=last)
+
+    def seconds_per_step(self) -> float | None:
+        """Return the median wall time of a step after the warm-up (a tenth of them), or None before any."""
+        seconds = list(self.seconds)[len(self.seconds) // 10 :]
+        return float(np.median(seconds)) if seconds else None
+
+    def _line(self, dynamics: Dynamics) -> str:
+        """Compose step, time, temperature, energy, drift so far, seconds per step and time left."""
+        observables = dynamics.observables()
+        conserved = observables["conserved_energy"]
+        if self._start is None:
+            self._start = dynamics.time, conserved
+        elapsed = (dynamics.time - self._start[0]) * ATOMIC_TIME_IN_FS * 1e-3
+        drift = (conserved - self._start[1]) / elapsed / len(dynamics.nuclei.symbols) if elapsed else 0.0
+        line = (
+            f"step {dynamics.step}/{self.steps}  {dynamics.time * ATOMIC_TIME_IN_FS:.2f} fs  "
+            f"T {observables['temperature'] / KELVIN_IN_HARTREE:.1f} K  E {observables['total_energy']:.6f} Ha  "
+            f"drift {drift:+.1e} Ha/atom/ps"
+        )
+        pace = self.seconds_per_step()
+        if pace is None:
+            return line
+        return f"{line}  {pace:.3g} s/step  {duration(pace * (self.steps - dynamics.step))} left"
+
+
+def duration(seconds: float) -> str:
+    """Return a time span the way people say it: ``3.2 s``, ``4 min 05 s``, ``2 h 10 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

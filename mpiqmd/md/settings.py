@@ -1,0 +1,90 @@
+"""What a run of dynamics is told, and the checks on it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiqmd.errors import ConfigError
+
+
+@dataclass(frozen=True, eq=False)
+class DynamicsSettings:
+    """Parameters of one run, atomic units.
+
+    Parameters
+    ----------
+    steps
+        Number of steps from the very start; a longer one extends a finished run.
+    timestep
+        Length of a step.
+    thermostat
+        ``"none"`` or ``"berendsen"``.
+    temperature
+        ``k_B T`` in Ha, of the initial velocities and of the bath.
+    relaxation_time
+        Relaxation time of the thermostat.
+    seed
+        Seed of everything random.
+    output_every
+        A frame is written every so many steps, the start included.
+    checkpoint_every
+        A checkpoint is considered every so many steps, and written at the end.
+    checkpoint_seconds
+        Least wall time between two checkpoints, so that fast steps are not spent waiting for the disk.
+    pinned
+        Atoms that never move.
+    remove_translation, remove_rotation
+        Take net momentum and net rotation out of the initial velocities; ignored where atoms are pinned.
+    initial_velocities
+        ``"random"`` (Maxwell-Boltzmann), ``"zero"`` or an array (N, 3).
+    """
+
+    steps: int = 500
+    timestep: float = 40.0
+    thermostat: str = "none"
+    temperature: float = 0.0
+    relaxation_time: float = 800.0
+    seed: int = 1
+    output_every: int = 1
+    checkpoint_every: int = 50
+    checkpoint_seconds: float = 1.0
+    pinned: tuple[int, ...] = ()
+    remove_translation: bool = True
+    remove_rotation: bool = False
+    initial_velocities: str | np.ndarray = "random"
+
+    def check(self) -> None:
+        """Raise ConfigError, naming every number that is impossible."""
+        problems = []
+        for name, least in (("steps", 0), ("output_every", 1), ("checkpoint_every", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                problems.append(f"md.{name} = {getattr(self, name)}; allowed: at least {least}")
+        for name in ("timestep", "relaxation_time"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0.0):
+                problems.append(f"md.{name} = {value}; allowed: positive")
+        if not (math.isfinite(self.temperature) and self.temperature >= 0.0):
+            problems.append(f"md.temperature = {self.temperature} Ha; allowed: zero or positive")
+        if problems:
+            raise ConfigError("; ".join(problems) + ". Correct the [md] section.")
+
+    def identity(self) -> dict[str, str]:
+        """Return what must not change when a run is continued, as text by name."""
+        velocities = self.initial_velocities
+        if not isinstance(velocities, str):
+            velocities = repr(np.asarray(velocities, dtype=float).tolist())
+        return {
+            "md.timestep": repr(float(self.timestep)),
+            "md.thermostat": self.thermostat,
+            "md.temperature": repr(float(self.temperature)),
+            "md.relaxation_time": repr(float(self.relaxation_time)),
+            "md.seed": repr(int(self.seed)),
+            "md.output_every": repr(int(self.output_every)),
+            "md.pinned": repr(sorted({int(index) for index in self.pinned})),
+            "md.remove_translation": repr(bool(self.remove_translation)),
+            "md.remove_rotation": repr(bool(self.remove_rotation)),
+            "md.initial_velocities": velocities,
+        }

@@ -1,0 +1,259 @@
+"""Writing H5MD trajectories that survive a kill.  Rank 0 only.
+
+Layout (H5MD 1.1, www.nongnu.org/h5md): ``particles/molecule/{position,velocity,force}/{step,time,value}`` with
+``species``, ``mass`` and ``box`` beside, and one group per observable.  All ``step`` and ``time`` are hard links to
+one dataset each.  Atomic units with ``unit`` attributes; the temperature is k_B T in hartree.
+
+The datasets are allocated ahead of the frames and grow geometrically, so that adding frames changes no HDF5 metadata
+and a kill between two growths cannot damage the file.  Room not used yet has step -1 and NaN values; closing trims it.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+import mpiqmd
+from mpiqmd.errors import DataFileError
+from mpiqmd.molecule.elements import ATOMIC_NUMBERS
+
+VERSION = (1, 1)
+ELEMENT_UNITS = {"position": "bohr", "velocity": "bohr hartree hbar-1", "force": "hartree bohr-1"}
+TIME_UNIT = "hbar hartree-1"
+OBSERVABLES = ("potential_energy", "kinetic_energy", "total_energy", "conserved_energy", "temperature")
+"""Observables of every trajectory, all in hartree; a provider's extras come on top, without a unit."""
+
+CHUNK_FRAMES = 256
+LONGEST_ATTRIBUTE = 30_000
+"""Longer strings do not fit an HDF5 attribute (64 kB); they go into a dataset of ``parameters``."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One record of a trajectory: step, time and everything known there, atomic units."""
+
+    step: int
+    time: float
+    positions_av: np.ndarray
+    velocities_av: np.ndarray
+    forces_av: np.ndarray
+    observables: dict[str, float]
+
+
+class TrajectoryWriter:
+    """Appends frames to an H5MD file; use :meth:`create` or :meth:`resume`.  Not collective; rank 0."""
+
+    def __init__(self, file: h5py.File, n_frames: int) -> None:
+        self.file = file
+        self.n_frames = n_frames
+        self.pending: list[Frame] = []
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        symbols: tuple[str, ...],
+        masses_a: np.ndarray,
+        attributes: Mapping[str, str | int | float],
+        box_v: np.ndarray | None = None,
+        boundary: str = "none",
+    ) -> TrajectoryWriter:
+        """Start a new file, replacing an old one.
+
+        Parameters
+        ----------
+        path
+            The file.
+        symbols, masses_a
+            N chemical symbols and masses (electron masses).
+        attributes
+            Provenance, kept as attributes of the file.
+        box_v
+            Edge lengths of the cell, shape (3,), bohr, if there is one.
+        boundary
+            ``"none"`` or ``"periodic"``.
+        """
+        file = h5py.File(path, "w", libver="earliest")
+        _write_header(file)
+        molecule = file.create_group("particles/molecule")
+        numbers = {symbol: ATOMIC_NUMBERS[symbol] for symbol in sorted(set(symbols))}
+        species_a = [numbers[symbol] for symbol in symbols]
+        molecule.create_dataset("species", data=species_a, dtype=h5py.enum_dtype(numbers, basetype="i4"))
+        molecule.create_dataset("mass", data=masses_a).attrs["unit"] = "electron_mass"
+        box = molecule.create_group("box")
+        box.attrs["dimension"] = 3
+        box.attrs["boundary"] = np.array([boundary] * 3, dtype="S8")
+        writer = cls(file, 0)
+        writer._create_series(len(symbols), box_v)
+        for key, value in attributes.items():
+            writer.set_attribute(key, value)
+        file.flush()
+        return writer
+
+    @classmethod
+    def resume(cls, path: Path, step: int, output_every: int) -> TrajectoryWriter:
+        """Open an existing file and drop every frame after ``step``, so that none is written twice.
+
+        Raises
+        ------
+        DataFileError
+            The file is missing or damaged, or lacks frames up to ``step``.
+        """
+        try:
+            file = h5py.File(path, "r+")
+            steps_t = file["particles/molecule/position/step"][:]
+        except (OSError, KeyError) as error:
+            raise DataFileError(
+                f"the checkpoint of step {step} belongs to a trajectory that cannot be read: {path} ({error}). "
+                "A restart needs both files: restore it from a copy, or start afresh with --overwrite."
+            ) from error
+        kept = np.flatnonzero((steps_t >= 0) & (steps_t <= step))
+        expected = np.arange(0, step + 1, output_every)
+        if not np.array_equal(steps_t[kept], expected) or not np.array_equal(kept, np.arange(len(kept))):
+            file.close()
+            raise DataFileError(
+                f"{path} has {len(kept)} frames up to step {step} of the checkpoint, but {len(expected)} were "
+                "expected: the two files are not of one run. Restore the right pair, or start afresh with --overwrite."
+            )
+        writer = cls(file, len(kept))
+        writer._steps[len(kept) :] = -1
+        return writer
+
+    def append(self, frame: Frame) -> None:
+        """Keep a frame for the next :meth:`flush`."""
+        self.pending.append(frame)
+
+    def flush(self, sync: bool = False) -> None:
+        """Write the frames kept so far; with ``sync``, wait until they are on the disk."""
+        if self.pending:
+            self._write_pending()
+        self.file.flush()
+        if sync:
+            os.fsync(self.file.id.get_vfd_handle())
+
+    def set_attribute(self, key: str, value: str | int | float) -> None:
+        """Set a provenance attribute of the file."""
+        if isinstance(value, str) and len(value.encode()) > LONGEST_ATTRIBUTE:
+            parameters = self.file.require_group("parameters")
+            if key in parameters:
+                del parameters[key]
+            parameters[key] = value
+        else:
+            self.file.attrs[key] = value
+
+    def close(self) -> None:
+        """Write what is pending, trim unused room and close; may be called twice."""
+        if not self.file:
+            return
+        try:
+            self.flush()
+            self._resize(self.n_frames)
+        finally:
+            self.file.close()
+
+    @property
+    def _steps(self) -> h5py.Dataset:
+        return self.file["particles/molecule/position/step"]
+
+    def _series(self) -> list[h5py.Dataset]:
+        """Return every dataset with one entry per frame."""
+        groups = [*self.file["particles/molecule"].values(), *self.file["observables"].values()]
+        groups.append(self.file["particles/molecule/box"].get("edges", {}))
+        values = [group["value"] for group in groups if "value" in group]
+        return [self._steps, self.file["particles/molecule/position/time"], *values]
+
+    def _create_series(self, n_atoms: int, box_v: np.ndarray | None) -> None:
+        """Create the datasets that grow with the frames."""
+        first = self.file.create_group("particles/molecule/position")
+        _create_growing(first, "step", (), "i8", -1)
+        _create_growing(first, "time", (), "f8", np.nan).attrs["unit"] = TIME_UNIT
+        for name, unit in ELEMENT_UNITS.items():
+            self._create_element(f"particles/molecule/{name}", (n_atoms, 3), unit)
+        if box_v is not None:
+            # A fixed box could be stored once, but readers in use expect its time-dependent form.
+            self._create_element("particles/molecule/box/edges", (3,), "bohr", np.asarray(box_v, dtype=float))
+        for name in OBSERVABLES:
+            self._create_element(f"observables/{name}", (), "hartree")
+
+    def _create_element(
+        self, path: str, shape: tuple[int, ...], unit: str | None = None, fill: np.ndarray | None = None
+    ) -> None:
+        """Create one H5MD element that shares the steps and times of the positions."""
+        group = self.file.require_group(path)
+        values = _create_growing(group, "value", shape, "f8", np.nan, len(self._steps))
+        if unit:
+            values.attrs["unit"] = unit
+        if fill is not None:
+            values[:] = fill
+        for name in ("step", "time"):
+            if name not in group:
+                group[name] = self.file[f"particles/molecule/position/{name}"]
+
+    def _resize(self, length: int) -> None:
+        """Give every series room for ``length`` frames."""
+        box_v = None
+        if "particles/molecule/box/edges" in self.file and self.n_frames:
+            box_v = self.file["particles/molecule/box/edges/value"][0]
+        before = len(self._steps)
+        for series in self._series():
+            series.resize(length, axis=0)
+        if box_v is not None and length > before:
+            self.file["particles/molecule/box/edges/value"][before:] = box_v
+        self.file.flush()
+
+    def _write_pending(self) -> None:
+        """Write all pending frames, one slice per dataset; the steps last, since they make the frames valid."""
+        frames, self.pending = self.pending, []
+        begin, end = self.n_frames, self.n_frames + len(frames)
+        if end > len(self._steps):
+            self._resize(max(2 * len(self._steps), end))
+        molecule, observables = self.file["particles/molecule"], self.file["observables"]
+        for name, field in (("position", "positions_av"), ("velocity", "velocities_av"), ("force", "forces_av")):
+            molecule[f"{name}/value"][begin:end] = np.array([getattr(frame, field) for frame in frames])
+        for name in dict.fromkeys(name for frame in frames for name in frame.observables):
+            if name not in observables:
+                self._create_element(f"observables/{name}", ())
+        for name, group in observables.items():
+            values = [frame.observables.get(name, np.nan) for frame in frames]
+            group["value"][begin:end] = np.array(values, dtype=float)
+        molecule["position/time"][begin:end] = np.array([frame.time for frame in frames])
+        self._steps[begin:end] = np.array([frame.step for frame in frames], dtype=np.int64)
+        self.n_frames = end
+
+
+def _write_header(file: h5py.File) -> None:
+    """Write the ``h5md`` group that makes the file an H5MD file."""
+    header = file.create_group("h5md")
+    header.attrs["version"] = np.array(VERSION, dtype="i4")
+    header.create_group("author").attrs["name"] = np.bytes_(_user())
+    creator = header.create_group("creator")
+    creator.attrs["name"] = np.bytes_("mpiqmd")
+    creator.attrs["version"] = np.bytes_(mpiqmd.__version__)
+    header.create_group("modules/units").attrs["version"] = np.array((1, 0), dtype="i4")
+
+
+def _user() -> str:
+    """Return who runs the job, which H5MD wants to know; containers may have no name for it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _create_growing(
+    group: h5py.Group, name: str, shape: tuple[int, ...], dtype: str, fill: float, length: int = CHUNK_FRAMES
+) -> h5py.Dataset:
+    """Create a dataset that grows along its first axis and has its room allocated at once."""
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    creation.set_fill_value(np.array(fill, dtype=dtype))
+    creation.set_chunk((CHUNK_FRAMES, *shape))
+    space = h5py.h5s.create_simple((length, *shape), (h5py.h5s.UNLIMITED, *shape))
+    kind = h5py.h5t.py_create(np.dtype(dtype), logical=True)
+    return h5py.Dataset(h5py.h5d.create(group.id, name.encode(), kind, space, dcpl=creation))

@@ -1,0 +1,276 @@
+"""run_dynamics: files, restarts that are bitwise the same run, failures; on any number of ranks."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from md_surfaces import ForgetfulProvider, PairProvider, water
+
+from mpiqmd.errors import AccuracyError, ConfigError, ConvergenceError, DataFileError
+from mpiqmd.md.checkpoint import load_checkpoint, previous_path
+from mpiqmd.md.dynamics import DynamicsSettings, run_dynamics
+from mpiqmd.md.provider import Evaluation
+from mpiqmd.md.trajectory import Trajectory
+from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.parallel.log import Log, silent
+from mpiqmd.units import KELVIN_IN_HARTREE
+
+STEPS = 37
+SETTINGS = {
+    "steps": STEPS,
+    "timestep": 20.0,
+    "thermostat": "berendsen",
+    "temperature": 300 * KELVIN_IN_HARTREE,
+    "relaxation_time": 400.0,
+    "seed": 3,
+    "output_every": 2,
+    "checkpoint_every": 5,
+    "checkpoint_seconds": 0.0,
+}
+
+
+def run(comm, folder, provider=None, log=None, **changes):
+    molecule = water()
+    return run_dynamics(
+        molecule,
+        provider or ForgetfulProvider(molecule),
+        DynamicsSettings(**{**SETTINGS, **changes}),
+        comm,
+        log or silent(comm),
+        folder / "trajectory.h5",
+        folder / "checkpoint.h5",
+        identity={"solver": "rom"},
+    )
+
+
+def read(comm, folder):
+    return on_rank_zero(comm, Trajectory.open, folder / "trajectory.h5")
+
+
+def assert_same(first, second):
+    assert np.array_equal(first.steps_t, second.steps_t)
+    for name in ("times_t", "positions_tav", "velocities_tav", "forces_tav"):
+        assert np.array_equal(getattr(first, name), getattr(second, name)), name
+    assert first.observables.keys() == second.observables.keys()
+    for name, values_t in first.observables.items():
+        assert np.array_equal(values_t, second.observables[name]), name
+
+
+def folders(comm, shared_tmp_path, *names):
+    paths = [shared_tmp_path / name for name in names]
+    on_rank_zero(comm, lambda: [path.mkdir() for path in paths] and None)
+    return paths
+
+
+def test_run_writes_every_frame_and_sums_up(comm, shared_tmp_path):
+    result = run(comm, shared_tmp_path, PairProvider(water()))
+    trajectory = read(comm, shared_tmp_path)
+    assert np.array_equal(trajectory.steps_t, np.arange(0, STEPS + 1, 2))
+    assert np.array_equal(trajectory.times_t, trajectory.steps_t * 20.0)
+    assert result["steps"] == STEPS and result["frames"] == 19 and result["resumed_from"] is None
+    assert result["iterations_per_step"] == 3.0 and result["seconds_per_step"] > 0
+    temperature = trajectory.observables["temperature"].mean() / KELVIN_IN_HARTREE
+    assert result["temperature_mean"] == pytest.approx(temperature, rel=1e-12)
+    assert trajectory.attributes["solver"] == "rom" and trajectory.attributes["timestep"] == 20.0
+    assert comm.allgather(result) == [result] * comm.size
+
+
+def test_positions_are_the_same_on_every_rank(comm, shared_tmp_path):
+    seen = []
+
+    class Watching(PairProvider):
+        def evaluate(self, positions_av):
+            seen.append(positions_av.copy())
+            return super().evaluate(positions_av)
+
+    run(comm, shared_tmp_path, Watching(water()))
+    assert len(seen) == STEPS + 1
+    assert all(np.array_equal(seen, other) for other in comm.allgather(seen))
+
+
+@pytest.mark.parametrize("stop", [1, 5, 12, 36])
+def test_stopping_and_extending_is_bitwise_the_uninterrupted_run(comm, shared_tmp_path, stop):
+    whole, parts = folders(comm, shared_tmp_path, "whole", "parts")
+    run(comm, whole)
+    run(comm, parts, steps=stop)
+    result = run(comm, parts)
+    assert result["resumed_from"] == stop and result["steps"] == STEPS
+    assert_same(read(comm, whole), read(comm, parts))
+
+
+@pytest.mark.parametrize("stop_at", [1, 8, 23])
+def test_failing_and_resuming_is_bitwise_the_uninterrupted_run(comm, shared_tmp_path, stop_at):
+    """The failure comes after the last checkpoint: the frames in between are computed again, and written once."""
+    whole, parts = folders(comm, shared_tmp_path, "whole", "parts")
+    run(comm, whole)
+    failing = ForgetfulProvider(water(), stop_at=stop_at, error=ConvergenceError("no luck"))
+    with pytest.raises(ConvergenceError, match=f"MD step {stop_at}: no luck"):
+        run(comm, parts, failing)
+    result = run(comm, parts)
+    assert result["resumed_from"] == 5 * ((stop_at - 1) // 5)
+    assert_same(read(comm, whole), read(comm, parts))
+
+
+def test_finished_run_is_left_alone(comm, shared_tmp_path):
+    first = run(comm, shared_tmp_path)
+    before = read(comm, shared_tmp_path)
+
+    class Untouchable(ForgetfulProvider):
+        def evaluate(self, positions_av):
+            raise AssertionError("nothing is left to do")
+
+    again = run(comm, shared_tmp_path, Untouchable(water()))
+    assert again == {**first, "resumed_from": STEPS}
+    assert_same(before, read(comm, shared_tmp_path))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "missing"])
+def test_damaged_checkpoint_falls_back_to_the_one_before(comm, shared_tmp_path, damage):
+    whole, parts = folders(comm, shared_tmp_path, "whole", "parts")
+    run(comm, whole)
+    run(comm, parts, steps=13)
+    on_rank_zero(comm, harm, parts / "checkpoint.h5", damage)
+    stream = io.StringIO()
+    result = run(comm, parts, log=Log(comm, stream))
+    assert result["resumed_from"] == 10
+    assert ("damaged" in stream.getvalue()) == (damage != "missing" and comm.rank == 0)
+    assert_same(read(comm, whole), read(comm, parts))
+
+
+def harm(path, damage):
+    content = bytearray(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    elif damage == "flipped":
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    else:
+        path.write_bytes(content[: 0 if damage == "empty" else -100])
+
+
+def test_both_checkpoints_damaged_is_an_error(comm, shared_tmp_path):
+    run(comm, shared_tmp_path, steps=13)
+    for path in (shared_tmp_path / "checkpoint.h5", previous_path(shared_tmp_path / "checkpoint.h5")):
+        on_rank_zero(comm, harm, path, "truncated")
+    with pytest.raises(DataFileError, match="no usable checkpoint.*overwrite"):
+        run(comm, shared_tmp_path)
+
+
+def test_another_run_is_not_continued(comm, shared_tmp_path):
+    run(comm, shared_tmp_path, steps=6)
+    with pytest.raises(ConfigError, match="md.timestep was 20.0, is 10.0; md.seed was 3, is 4"):
+        run(comm, shared_tmp_path, timestep=10.0, seed=4)
+    on_rank_zero(comm, (shared_tmp_path / "trajectory.h5").unlink)
+    with pytest.raises(DataFileError, match="cannot be read"):
+        run(comm, shared_tmp_path)
+
+
+def test_trajectory_without_checkpoint_is_not_overwritten(comm, shared_tmp_path):
+    run(comm, shared_tmp_path, steps=2)
+    for path in (shared_tmp_path / "checkpoint.h5", previous_path(shared_tmp_path / "checkpoint.h5")):
+        on_rank_zero(comm, path.unlink)
+    with pytest.raises(DataFileError, match="its checkpoint is gone"):
+        run(comm, shared_tmp_path)
+
+
+@pytest.mark.parametrize("culprit", ["energy", "forces"])
+def test_not_a_number_names_step_and_checkpoint(comm, shared_tmp_path, culprit):
+    class Broken(ForgetfulProvider):
+        def evaluate(self, positions_av):
+            good = super().evaluate(positions_av)
+            if self.calls[0] != 9:
+                return good
+            if culprit == "energy":
+                return Evaluation(np.nan, good.forces_av)
+            return Evaluation(good.energy, good.forces_av * np.inf)
+
+    with pytest.raises(AccuracyError, match="MD step 8 .*last checkpoint is of step 5"):
+        run(comm, shared_tmp_path, Broken(water()))
+
+
+def test_failure_to_write_reaches_every_rank(comm, shared_tmp_path):
+    class Saboteur(PairProvider):
+        def state(self):
+            on_rank_zero(comm, lambda: (shared_tmp_path / "checkpoint.h5.part").mkdir() and None)
+            return {}
+
+    with pytest.raises(OSError):
+        run(comm, shared_tmp_path, Saboteur(water()))
+
+
+def test_progress_line_has_what_people_look_at(comm, shared_tmp_path):
+    stream = io.StringIO()
+    run(comm, shared_tmp_path, log=Log(comm, stream))
+    lines = stream.getvalue().splitlines()
+    if comm.rank == 0:
+        assert lines[-1].startswith("step 37/37  17.90 fs  T ") and "drift" in lines[-1] and "s/step" in lines[-1]
+    else:
+        assert lines == []
+
+
+def test_impossible_settings_are_listed_together(comm, shared_tmp_path):
+    with pytest.raises(ConfigError, match="md.timestep = -1.0; allowed: positive; md.temperature"):
+        run(comm, shared_tmp_path, timestep=-1.0, temperature=float("nan"))
+
+
+VICTIM = """
+import sys, time
+sys.path[:0] = {path!r}
+from pathlib import Path
+from mpi4py import MPI
+from md_surfaces import ForgetfulProvider
+import test_dynamics
+class Slow(ForgetfulProvider):
+    def evaluate(self, positions_av):
+        time.sleep(2e-4)
+        return super().evaluate(positions_av)
+test_dynamics.run(MPI.COMM_SELF, Path({folder!r}), Slow(test_dynamics.water()), steps={steps}, output_every=1)
+"""
+
+
+@pytest.mark.serial
+def test_killed_at_random_moments_the_run_is_still_the_same(comm, shared_tmp_path, rng):
+    steps = 1500
+    whole, parts = folders(comm, shared_tmp_path, "whole", "parts")
+    run(comm, whole, steps=steps, output_every=1)
+    here = Path(__file__).parent
+    script = VICTIM.format(path=[str(here), str(here.parents[2])], folder=str(parts), steps=steps)
+    deaths = 0
+    for _ in range(4):
+        victim = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        wait_for_progress(parts / "checkpoint.h5", victim)
+        time.sleep(rng.uniform(0.0, 0.15))
+        os.kill(victim.pid, signal.SIGKILL)
+        _, complaint = victim.communicate()
+        assert victim.returncode in (0, -signal.SIGKILL), complaint.decode()
+        deaths += victim.returncode == -signal.SIGKILL
+    result = run(comm, parts, steps=steps, output_every=1)
+    assert deaths >= 1 and result["steps"] == steps
+    assert_same(read(comm, whole), read(comm, parts))
+
+
+def wait_for_progress(path, process):
+    """Wait until the process has replaced the checkpoint, or ended."""
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    deadline = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < deadline:
+        if path.exists() and path.stat().st_mtime_ns != before:
+            return
+        time.sleep(0.002)
+
+
+@pytest.mark.serial
+def test_checkpoints_keep_two_generations(comm, shared_tmp_path):
+    run(comm, shared_tmp_path, steps=13)
+    newest, warning = load_checkpoint(shared_tmp_path / "checkpoint.h5")
+    older, _ = load_checkpoint(previous_path(shared_tmp_path / "checkpoint.h5"))
+    assert (newest.attributes["step"], older.attributes["step"], warning) == (13, 10, "")
+    assert not list(shared_tmp_path.glob("*.part"))

@@ -1,0 +1,134 @@
+"""H5MD files: what is written is read, whatever happened to the writer."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+
+from mpiqmd.errors import DataFileError
+from mpiqmd.md.trajectory import Trajectory, write_extxyz
+from mpiqmd.md.trajectory_writer import CHUNK_FRAMES, Frame, TrajectoryWriter
+from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
+
+pytestmark = pytest.mark.serial
+SYMBOLS = ("O", "H", "H")
+MASSES = np.array([29156.0, 1837.0, 1837.0])
+
+
+def frames(rng, steps):
+    names = ("potential_energy", "kinetic_energy", "total_energy", "conserved_energy", "temperature")
+    for step in steps:
+        extras = {"error_estimate": 0.5 * step} if step % 10 == 0 and step > 0 else {}
+        yield Frame(
+            step, 20.0 * step, *rng.normal(size=(3, 3, 3)), {**dict(zip(names, rng.normal(size=5), strict=True)), **extras}
+        )
+
+
+def write(path, written, **options):
+    writer = TrajectoryWriter.create(path, SYMBOLS, MASSES, {"solver": "hifi", "timestep": 20.0}, **options)
+    for index, frame in enumerate(written):
+        writer.append(frame)
+        if index % 7 == 0:
+            writer.flush()
+    return writer
+
+
+def test_round_trip(tmp_path, rng):
+    written = list(frames(rng, range(0, 3 * CHUNK_FRAMES, 2)))
+    writer = write(tmp_path / "t.h5", written, box_v=np.array([12.0, 13.0, 14.0]), boundary="periodic")
+    writer.set_attribute("input", "x" * 100_000)
+    writer.close()
+    writer.close()
+    read = Trajectory.open(tmp_path / "t.h5")
+    assert read.symbols == SYMBOLS and np.array_equal(read.masses_a, MASSES)
+    assert np.array_equal(read.steps_t, [frame.step for frame in written]) and len(read) == len(written)
+    for name, field in (("positions_tav", "positions_av"), ("velocities_tav", "velocities_av"), ("forces_tav", "forces_av")):
+        assert np.array_equal(getattr(read, name), [getattr(frame, field) for frame in written])
+    for name in ("total_energy", "temperature"):
+        assert np.array_equal(read.observables[name], [frame.observables[name] for frame in written])
+    expected = [frame.observables.get("error_estimate", np.nan) for frame in written]
+    assert np.array_equal(read.observables["error_estimate"], expected, equal_nan=True)
+    assert read.attributes["solver"] == "hifi" and read.timestep == 20.0
+    assert read.attributes["input"] == "x" * 100_000
+    assert np.array_equal(read.box_v, [12.0, 13.0, 14.0]) and read.boundary == "periodic"
+
+
+def test_file_is_h5md(tmp_path, rng):
+    write(tmp_path / "t.h5", frames(rng, range(5)), box_v=np.full(3, 12.0)).close()
+    with h5py.File(tmp_path / "t.h5") as file:
+        assert list(file["h5md"].attrs["version"]) == [1, 1]
+        assert file["h5md/creator"].attrs["name"] == b"mpiqmd" and "name" in file["h5md/author"].attrs
+        molecule = file["particles/molecule"]
+        assert molecule["box"].attrs["dimension"] == 3 and list(molecule["box"].attrs["boundary"]) == [b"none"] * 3
+        assert h5py.check_enum_dtype(molecule["species"].dtype) == {"H": 1, "O": 8}
+        elements = [molecule[name] for name in ("position", "velocity", "force", "box/edges")]
+        elements += list(file["observables"].values())
+        for element in elements:
+            assert len(element["value"]) == 5
+            assert element["step"] == molecule["position/step"] and element["time"] == molecule["position/time"]
+        assert molecule["position/value"].attrs["unit"] == "bohr"
+        assert not np.isnan(molecule["box/edges/value"][:]).any()
+
+
+@pytest.mark.parametrize("step", [0, 4, 6, 38])
+def test_resume_drops_later_frames(tmp_path, rng, step):
+    written = list(frames(rng, range(0, 40, 2)))
+    write(tmp_path / "t.h5", written).close()
+    writer = TrajectoryWriter.resume(tmp_path / "t.h5", step, 2)
+    again = list(frames(rng, range(step + 2, 60, 2)))
+    for frame in again:
+        writer.append(frame)
+    writer.close()
+    read = Trajectory.open(tmp_path / "t.h5")
+    expected = written[: step // 2 + 1] + again
+    assert np.array_equal(read.steps_t, np.arange(0, 60, 2))
+    assert np.array_equal(read.positions_tav, [frame.positions_av for frame in expected])
+
+
+def test_file_of_a_live_run_can_be_read(tmp_path, rng):
+    """Copying the file while its writer is open is what a kill leaves behind."""
+    writer = write(tmp_path / "t.h5", frames(rng, range(CHUNK_FRAMES + 10)))
+    writer.flush()
+    (tmp_path / "killed.h5").write_bytes((tmp_path / "t.h5").read_bytes())
+    assert len(Trajectory.open(tmp_path / "killed.h5")) == CHUNK_FRAMES + 10
+    TrajectoryWriter.resume(tmp_path / "killed.h5", 20, 1).close()
+    assert len(Trajectory.open(tmp_path / "killed.h5")) == 21
+    writer.close()
+
+
+def test_missing_frames_and_strange_files_are_refused(tmp_path, rng):
+    write(tmp_path / "t.h5", frames(rng, range(0, 10, 2))).close()
+    with pytest.raises(DataFileError, match="5 frames up to step 20 .* but 11 were expected"):
+        TrajectoryWriter.resume(tmp_path / "t.h5", 20, 2)
+    (tmp_path / "text.h5").write_text("not HDF5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["data"] = 1
+    for name in ("text.h5", "other.h5", "absent.h5"):
+        with pytest.raises(DataFileError, match="cannot be read as a trajectory"):
+            Trajectory.open(tmp_path / name)
+
+
+@pytest.mark.parametrize("boundary", ["none", "periodic"])
+def test_extended_xyz_is_read_by_ase(tmp_path, rng, boundary):
+    io = pytest.importorskip("ase.io")
+    write(tmp_path / "t.h5", frames(rng, range(4)), box_v=np.full(3, 12.0), boundary=boundary).close()
+    trajectory = Trajectory.open(tmp_path / "t.h5")
+    write_extxyz(trajectory, tmp_path / "t.extxyz")
+    images = io.read(tmp_path / "t.extxyz", ":")
+    assert len(images) == 4 and images[0].get_chemical_symbols() == list(SYMBOLS)
+    assert images[0].pbc.tolist() == [boundary == "periodic"] * 3
+    assert images[2].cell.lengths() == pytest.approx(12 * BOHR_IN_ANGSTROM)
+    assert images[2].positions == pytest.approx(trajectory.positions_tav[2] * BOHR_IN_ANGSTROM, abs=1e-11)
+    energy = trajectory.observables["potential_energy"][2] * HARTREE_IN_EV
+    assert images[2].get_potential_energy() == pytest.approx(energy, abs=1e-11)
+    forces = trajectory.forces_tav[2] * HARTREE_IN_EV / BOHR_IN_ANGSTROM
+    assert images[2].get_forces() == pytest.approx(forces, abs=1e-10)
+
+
+def test_frames_are_chosen_by_step(tmp_path, rng):
+    write(tmp_path / "t.h5", frames(rng, range(0, 20, 2))).close()
+    trajectory = Trajectory.open(tmp_path / "t.h5")
+    some = trajectory.at_steps(np.array([2, 8]))
+    assert np.array_equal(some.steps_t, [2, 8]) and np.array_equal(some.forces_tav, trajectory.forces_tav[[1, 4]])
+    assert np.array_equal(some.observables["temperature"], trajectory.observables["temperature"][[1, 4]])
