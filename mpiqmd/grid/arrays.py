@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpiqmd.grid.grid import Grid
-from mpiqmd.parallel.comm import sum_over_ranks
+from mpiqmd.parallel.comm import replicate, sum_over_ranks
 
 
 class Field:
@@ -49,13 +49,8 @@ class Field:
 
     def gather(self) -> np.ndarray | None:
         """Return the whole function, shape ``grid.shape``, on rank 0 and None elsewhere.  Collective."""
-        blocks = self.grid.comm.gather((self.grid.local_slices, self.local), root=0)
-        if blocks is None:
-            return None
-        whole = np.empty(self.grid.shape)
-        for slices, block in blocks:
-            whole[slices] = block
-        return whole
+        whole = _gather(self.grid, self.local[None])
+        return None if whole is None else whole[0]
 
 
 class Orbitals:
@@ -97,6 +92,13 @@ class Orbitals:
         """Return some of the functions (a view for a slice).  Not collective."""
         return Orbitals(self.grid, self.local[indices])
 
+    def gather_everywhere(self) -> np.ndarray:
+        """Return the whole block, shape ``(n, *grid.shape)``, on every rank: for restart data only.  Collective."""
+        whole = _gather(self.grid, self.local)
+        if whole is None:
+            whole = np.empty((len(self), *self.grid.shape))
+        return replicate(self.grid.comm, whole)
+
     def gram(self, other: Orbitals | None = None) -> np.ndarray:
         """Return ``G_ij = ∫ φ_i χ_j dr``, shape ``(n, m)``; with itself if ``other`` is None.  Collective."""
         right = self if other is None else other
@@ -126,3 +128,14 @@ class Orbitals:
             piece = flat[:, start : start + block]
             local += (piece * v[start : start + block]) @ piece.T
         return self.grid.volume_element * sum_over_ranks(self.grid.comm, 0.5 * (local + local.T))
+
+
+def _gather(grid: Grid, block_local: np.ndarray) -> np.ndarray | None:
+    """Return a block on the whole grid on rank 0, None elsewhere.  Collective."""
+    pieces = grid.comm.gather((grid.local_slices, block_local), root=0)
+    if pieces is None:
+        return None
+    whole = np.empty((len(block_local), *grid.shape))
+    for slices, piece in pieces:
+        whole[(slice(None), *slices)] = piece
+    return whole

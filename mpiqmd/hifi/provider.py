@@ -1,0 +1,58 @@
+"""The Hi-Fi potential energy surface, as molecular dynamics sees it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpiqmd.hifi.extrapolation import OrbitalExtrapolation
+from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
+from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.molecule.evaluation import Evaluation, remove_net_force
+
+
+class HifiForceProvider:
+    """Solves the full Kohn-Sham problem at every geometry, starting from extrapolated orbitals.
+
+    Parameters
+    ----------
+    model
+        The physics.
+    solver
+        A full-space solver.
+    extrapolation
+        Degree of the orbital extrapolation between calls; None starts every call from atoms.
+    net_force
+        ``"remove"`` subtracts the grid's net force mass-weighted, ``"keep"`` returns the exact derivative of the
+        discrete energy.
+    """
+
+    def __init__(
+        self, model: KohnShamModel, solver: ElectronicSolver, extrapolation: int | None = 2, net_force: str = "remove"
+    ) -> None:
+        self.model, self.solver, self.net_force = model, solver, net_force
+        self.extrapolation = None if extrapolation is None else OrbitalExtrapolation(model.grid, extrapolation)
+        self.last: GroundState | None = None
+
+    def evaluate(self, positions_av: np.ndarray) -> Evaluation:
+        """Return the free energy and the forces at these positions.  Collective."""
+        problem = self.model.place(positions_av)
+        guess = self.extrapolation.predict() if self.extrapolation else None
+        state = self.solver.solve(problem, guess)
+        if self.extrapolation:
+            self.extrapolation.add(state.orbitals)
+        self.last = state
+        forces_av = state.forces_av
+        net = float(np.linalg.norm(forces_av.sum(axis=0)))
+        if self.net_force == "remove":
+            forces_av = remove_net_force(forces_av, problem.molecule.masses_a)
+        extras = {"iterations": float(state.iterations), "residual": state.residual, "net_force": net}
+        return Evaluation(state.free_energy, forces_av, extras)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the orbital history.  Collective."""
+        return self.extrapolation.state() if self.extrapolation else {}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take back the orbital history.  Not collective."""
+        if self.extrapolation:
+            self.extrapolation.restore(state)

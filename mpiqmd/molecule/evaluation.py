@@ -1,0 +1,34 @@
+"""The seam between nuclei and electrons: positions in, energy and forces out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a potential energy surface says about one geometry; identical on every rank.
+
+    Attributes
+    ----------
+    energy
+        Potential energy of the nuclei, Ha (the electronic free energy where electrons are warm).
+    forces_av
+        Minus the gradient of the energy, shape (N, 3), Ha/bohr.
+    extras
+        Numbers worth keeping beside each frame (``iterations``, ``error_estimate``, ...), atomic units.
+    """
+
+    energy: float
+    forces_av: np.ndarray
+    extras: dict[str, float] = field(default_factory=dict)
+
+
+def remove_net_force(forces_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
+    """Return forces whose sum is zero, ``F_a - (m_a / M) Σ F``: the centre of mass is not accelerated.
+
+    Not collective.  The grid breaks translation invariance and leaves a net force that nature does not have.
+    """
+    return forces_av - np.outer(masses_a / masses_a.sum(), forces_av.sum(axis=0))

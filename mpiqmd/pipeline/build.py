@@ -1,0 +1,107 @@
+"""Where configuration meets constructors: from settings to the objects every command needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpiqmd.config.settings import Settings
+from mpiqmd.errors import ConfigError, DataFileError, GeometryError
+from mpiqmd.grid import Grid
+from mpiqmd.hifi.abpg import AbpgSolver
+from mpiqmd.hifi.provider import HifiForceProvider
+from mpiqmd.hifi.slepc import SlepcSolver
+from mpiqmd.kohnsham.ground_state import ElectronicSolver
+from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.kohnsham.xc import Functional
+from mpiqmd.molecule.library import load_pseudopotentials
+from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.pipeline.structures import read_structures
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from mpiqmd.parallel.log import Log
+
+
+def build_molecule(settings: Settings, comm: MPI.Comm) -> Molecule:
+    """Return the molecule of the input.  Collective.  Raises GeometryError if its nuclei are impossible."""
+    system = settings.system
+    if system.structure is not None:
+        symbols, frames = on_rank_zero(comm, read_structures, system.structure)
+        if len(frames) != 1:
+            raise ConfigError(
+                f"system.structure = {str(system.structure)!r} holds {len(frames)} geometries; one is needed. "
+                "Keep one frame, or use `mpiqmd evaluate --structures` for many."
+            )
+        positions_av = frames[0]
+    else:
+        symbols, positions_av = system.symbols, np.array(system.positions)
+    masses = None if system.masses is None else np.array(system.masses)
+    molecule = Molecule(tuple(symbols), positions_av, charge=system.charge, masses_a=masses)
+    molecule.check()
+    return molecule
+
+
+def build_grid(settings: Settings, comm: MPI.Comm) -> Grid:
+    """Return the distributed grid of the input.  Collective."""
+    grid = settings.grid
+    return Grid(comm, grid.cell, grid.points, grid.order, grid.boundary)
+
+
+def build_model(settings: Settings, comm: MPI.Comm, molecule: Molecule) -> KohnShamModel:
+    """Return the Kohn-Sham model of the input.  Collective."""
+    functional = Functional(settings.xc.functional)
+    table, folder = settings.pseudopotentials.table, settings.folder
+    pseudopotentials = on_rank_zero(
+        comm,
+        load_pseudopotentials,
+        molecule.symbols,
+        table,
+        functional.family,
+        settings.pseudopotentials.allow_mismatch,
+        folder,
+    )
+    grid = build_grid(settings, comm)
+    return KohnShamModel(grid, molecule, pseudopotentials, functional, settings.scf.electronic_temperature)
+
+
+def build_solver(
+    settings: Settings, model: KohnShamModel, log: Log | None = None, energy_tolerance: float | None = None
+) -> ElectronicSolver:
+    """Return the full-space solver of the input; ``energy_tolerance`` overrides the input's.  Not collective."""
+    scf = settings.scf
+    common = {
+        "energy_tolerance": energy_tolerance or scf.energy_tolerance,
+        "max_iterations": scf.max_iterations,
+        "shift": scf.preconditioner_shift,
+        "empty_orbitals": scf.empty_orbitals,
+        "log": log,
+    }
+    if scf.solver == "slepc":
+        return SlepcSolver(model, **common)
+    return AbpgSolver(model, history=scf.anderson_history, **common)
+
+
+def build_hifi_provider(settings: Settings, model: KohnShamModel, extrapolation: int | None) -> HifiForceProvider:
+    """Return the Hi-Fi surface of the input.  Not collective."""
+    net_force = "keep" if settings.md.pinned else settings.scf.net_force
+    return HifiForceProvider(model, build_solver(settings, model), extrapolation, net_force)
+
+
+def same_molecule(symbols: tuple[str, ...], molecule: Molecule, source: object) -> None:
+    """Raise DataFileError unless a file's atoms are those of the input, in the same order.  Not collective."""
+    if tuple(symbols) != tuple(molecule.symbols):
+        raise DataFileError(
+            f"{source}: atoms {list(symbols)} differ from the input's {list(molecule.symbols)}. The same atoms in the "
+            "same order are needed; reorder the file or the input."
+        )
+
+
+def centred(positions_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
+    """Return positions with the centre of mass at the origin, bohr.  Not collective."""
+    if not np.isfinite(positions_av).all():
+        raise GeometryError(f"positions {positions_av.tolist()} are not all finite numbers. Check the structure file.")
+    return positions_av - (masses_a @ positions_av) / masses_a.sum()

@@ -1,0 +1,34 @@
+"""Densities as Gaussian cube files, which every viewer of molecules reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mpiqmd.grid import Field
+from mpiqmd.molecule.elements import ATOMIC_NUMBERS
+from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.parallel.comm import on_rank_zero
+
+
+def write_cube(path: Path, molecule: Molecule, valences_a: np.ndarray, field: Field) -> None:
+    """Write a field in atomic units, x slowest as the format wants.  Collective."""
+    whole = field.gather()
+    on_rank_zero(field.grid.comm, _write, path, molecule, valences_a, field.grid, whole)
+
+
+def _write(path: Path, molecule: Molecule, valences_a: np.ndarray, grid, whole_zyx: np.ndarray) -> None:
+    origin = [grid.coordinates(axis)[0] for axis in (2, 1, 0)]
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.write("electron density of mpiqmd\nbohr^-3, lengths in bohr\n")
+        stream.write(f"{len(molecule.symbols):5d}" + "".join(f"{value:14.8f}" for value in origin) + "\n")
+        for direction in range(3):
+            step = [grid.spacing_v[direction] if axis == direction else 0.0 for axis in range(3)]
+            stream.write(f"{grid.shape[2 - direction]:5d}" + "".join(f"{value:14.8f}" for value in step) + "\n")
+        for symbol, valence, position_v in zip(molecule.symbols, valences_a, molecule.positions_av, strict=True):
+            row = "".join(f"{value:14.8f}" for value in (valence, *position_v))
+            stream.write(f"{ATOMIC_NUMBERS[symbol]:5d}{row}\n")
+        for line in whole_zyx.transpose(2, 1, 0).reshape(-1, grid.shape[0]):
+            for start in range(0, len(line), 6):
+                stream.write("".join(f"{value:14.6e}" for value in line[start : start + 6]) + "\n")

@@ -1,0 +1,78 @@
+"""``mpiqmd scf``: the ground state of one geometry."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING, Any
+
+from mpiqmd.kohnsham.ground_state import GroundState
+from mpiqmd.molecule.evaluation import remove_net_force
+from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.pipeline.build import build_model, build_molecule, build_solver
+from mpiqmd.pipeline.cube import write_cube
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from mpiqmd.parallel.log import Log
+
+
+def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
+    """Solve the Kohn-Sham problem of the input and return what ``result.json`` holds.  Collective."""
+    settings = arguments.settings
+    started = time.perf_counter()
+    molecule = build_molecule(settings, comm)
+    model = build_model(settings, comm, molecule)
+    log(f"{''.join(molecule.symbols)}: {model.n_electrons:g} electrons, {model.functional.name}")
+    log(model.grid.describe())
+    problem = model.place(molecule.positions_av)
+    setup = time.perf_counter() - started
+    state = build_solver(settings, model, log).solve(problem)
+    total = time.perf_counter() - started
+    net_force = settings.scf.net_force
+    result = describe(state, molecule, net_force)
+    result["timing"] = {
+        "setup": setup,
+        "solve": total - setup - state.timing.get("forces", 0.0),
+        "forces": state.timing.get("forces", 0.0),
+        "parts": state.timing,
+    }
+    _print_summary(result, molecule, log)
+    if arguments.density:
+        write_cube(arguments.folder / "density.cube", molecule, model.valences_a, state.density)
+        log(f"density written to {arguments.folder / 'density.cube'}")
+    return result
+
+
+def describe(state: GroundState, molecule: Molecule, net_force: str) -> dict[str, Any]:
+    """Return a ground state as plain data: energies in Ha, forces in Ha/bohr.  Not collective."""
+    raw = state.forces_av
+    forces = remove_net_force(raw, molecule.masses_a) if net_force == "remove" else raw
+    return {
+        "energy": state.energy,
+        "free_energy": state.free_energy,
+        "components": state.components,
+        "positions": molecule.positions_av,
+        "forces": forces,
+        "net_force": raw.sum(axis=0),
+        "net_force_removed": net_force == "remove",
+        "eigenvalues": state.eigenvalues_n,
+        "occupations": state.occupations_n,
+        "converged": state.converged,
+        "iterations": state.iterations,
+        "residual": state.residual,
+    }
+
+
+def _print_summary(result: dict[str, Any], molecule: Molecule, log: Log) -> None:
+    log(f"converged in {result['iterations']} iterations, {result['timing']['solve']:.2f} s")
+    log(f"total energy {result['energy']:.8f} Ha")
+    for name, value in result["components"].items():
+        log(f"  {name:10s} {value:16.8f} Ha")
+    log("eigenvalues " + " ".join(f"{value:.5f}" for value in result["eigenvalues"]) + " Ha")
+    treatment = "removed" if result["net_force_removed"] else "kept"
+    net = " ".join(f"{1e3 * value:.3f}" for value in result["net_force"])
+    log(f"forces (Ha/bohr); net force of the grid ({net}) mHa/bohr {treatment}")
+    for symbol, force_v in zip(molecule.symbols, result["forces"], strict=True):
+        log(f"  {symbol:3s}" + " ".join(f"{value:12.7f}" for value in force_v))
