@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 import mpiqmd
 from mpiqmd.commands import COMMANDS, Command
@@ -30,7 +30,7 @@ class _Parser(argparse.ArgumentParser):
             **options, formatter_class=lambda prog: layout(prog, max_help_position=26, width=100)
         )
 
-    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+    def _print_message(self, message: str, file: Any = None) -> None:
         if launcher_rank() == 0:
             super()._print_message(message, file)
 

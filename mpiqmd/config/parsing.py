@@ -97,7 +97,7 @@ class _Reader:
 
     def _section(self, section: str, table: dict[str, Any]) -> dict[str, Any]:
         specs = key_specs(SECTIONS[section])
-        values = {}
+        values: dict[str, Any] = {}
         for name, written in table.items():
             if name not in specs:
                 self._unknown_key(section, name)
