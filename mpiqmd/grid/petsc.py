@@ -5,8 +5,8 @@ from __future__ import annotations
 import petsc4py
 import slepc4py
 
-petsc4py.init([])
-slepc4py.init([])
+petsc4py.init(["mpiqmd", "-no_signal_handler"])
+slepc4py.init(["mpiqmd", "-no_signal_handler"])
 
 from petsc4py import PETSc  # noqa: E402  (the libraries must be initialised first)
 from slepc4py import SLEPc  # noqa: E402
