@@ -1,7 +1,7 @@
 """Chemical elements H to Rn: atomic numbers and standard atomic weights.
 
-Weights are the abridged or conventional values of the IUPAC table of 2016 in dalton; for elements without stable
-isotopes, the mass of the longest-lived one.
+Weights are the abridged or conventional values of the IUPAC table of 2016 in dalton; for elements without
+stable isotopes, the mass of the longest-lived one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FIELDS = _WEIGHTS.split()
 SYMBOLS: tuple[str, ...] = tuple(_FIELDS[0::2])
 """Element symbols in the order of the atomic number, hydrogen first."""
 
-ATOMIC_WEIGHTS: dict[str, float] = dict(zip(SYMBOLS, map(float, _FIELDS[1::2])))
+ATOMIC_WEIGHTS: dict[str, float] = dict(zip(SYMBOLS, map(float, _FIELDS[1::2]), strict=True))
 """Standard atomic weight in dalton, by symbol."""
 
 ATOMIC_NUMBERS: dict[str, int] = {symbol: number for number, symbol in enumerate(SYMBOLS, start=1)}

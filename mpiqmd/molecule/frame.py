@@ -1,8 +1,8 @@
 """Body frames: coordinates of the nuclei that do not change when the molecule moves rigidly.
 
-Reduced modes are fixed in the body frame, so every geometry is aligned before the online solve and forces are carried
-back (``rigid`` has the algebra).  Three frames: the bisector frame of bent XY2 molecules, as published for water; the
-Eckart frame about a reference geometry for everything else; the axis of a diatomic.
+Reduced modes are fixed in the body frame, so every geometry is aligned before the online solve and forces are
+carried back (``rigid`` has the algebra).  Three frames: the bisector frame of bent XY2 molecules, as
+published for water; the Eckart frame about a reference geometry for everything else; the axis of a diatomic.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import internal_coordinates, water_positions
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.rigid import Alignment, best_rotation
+from mpiqmd.molecule.rigid import Alignment, best_rotation, cross
 
 SMALLEST_ANGLE = np.radians(0.5)
 LARGEST_ANGLE = np.radians(179.5)
@@ -23,7 +23,7 @@ _MIRROR_V = np.array([1.0, -1.0, 1.0])
 
 
 class BodyFrame(Protocol):
-    """A rule that orients nuclei; ``name`` is what ``make_frame`` needs to build it again from the reference."""
+    """A rule that orients nuclei; from its ``name`` and the reference ``make_frame`` builds it again."""
 
     name: str
 
@@ -36,17 +36,17 @@ class BisectorFrame:
     """Frame of a bent XY2 molecule: X at the origin, the molecule in the plane z = 0, the bisector along +x.
 
     The first of the other two atoms is at ``+theta/2`` from the x axis, in the first quadrant, the second at
-    ``-theta/2``.  The bisector is that of the bond directions, whatever the bond lengths.  As the molecule is planar, a
-    mirror image has the same body coordinates.
+    ``-theta/2``.  The bisector is that of the bond directions, whatever the bond lengths.  As the molecule is
+    planar, a mirror image has the same body coordinates.
 
     Parameters
     ----------
     vertex
         Index of the central atom.
     fold
-        If the second bond is longer than the first, exchange the two atoms and mirror y, so that the longer bond is
-        always in the first quadrant.  Halves the space of geometries, at the price of a kink in a model's energy where
-        the bonds are equal unless its basis is mirror-symmetric.
+        If the second bond is longer than the first, exchange the two atoms and mirror y, so that the longer
+        bond is always in the first quadrant.  Halves the space of geometries, at the price of a kink in a
+        model's energy where the bonds are equal unless its basis is mirror-symmetric.
     """
 
     def __init__(self, vertex: int = 0, fold: bool = False) -> None:
@@ -65,13 +65,13 @@ class BisectorFrame:
             The bond angle is below 0.5 or above 179.5 degrees, or there are not three atoms.
         """
         positions_av = np.asarray(positions_av, dtype=float)
-        self._check(positions_av)
-        length_1, length_2, angle = internal_coordinates(positions_av, self.vertex)
+        length_1, length_2, angle = self._checked_coordinates(positions_av)
         origin_v = positions_av[self.vertex]
         first_v, second_v = (positions_av[self._arms] - origin_v) / np.array([[length_1], [length_2]])
-        x_v = (first_v + second_v) / np.linalg.norm(first_v + second_v)
-        y_v = (first_v - second_v) / np.linalg.norm(first_v - second_v)
-        rotation_vv = np.array([x_v, y_v, np.cross(x_v, y_v)])
+        # sum and difference of two unit vectors are orthogonal, of lengths 2 cos(theta/2) and 2 sin(theta/2)
+        x_v = (first_v + second_v) / (2.0 * np.cos(0.5 * angle))
+        y_v = (first_v - second_v) / (2.0 * np.sin(0.5 * angle))
+        rotation_vv = np.array([x_v, y_v, cross(x_v, y_v)])
         permutation_a = np.arange(3)
         if self.fold and length_2 > length_1:
             length_1, length_2 = length_2, length_1
@@ -97,26 +97,28 @@ class BisectorFrame:
         gradients_kav[2, second, :2] = np.array([sine * cosine, cosine**2]) / length_2
         return gradients_kav
 
-    def _check(self, positions_av: np.ndarray) -> None:
+    def _checked_coordinates(self, positions_av: np.ndarray) -> tuple[float, float, float]:
         if positions_av.shape != (3, 3):
             raise GeometryError(
-                f"the bisector frame was given positions of shape {positions_av.shape}; three atoms are needed. "
-                "Use the Eckart frame for other molecules."
+                f"the bisector frame was given positions of shape {positions_av.shape}; three atoms are "
+                "needed. Use the Eckart frame for other molecules."
             )
-        angle = internal_coordinates(positions_av, self.vertex)[2]
+        length_1, length_2, angle = internal_coordinates(positions_av, self.vertex)
         if not SMALLEST_ANGLE <= angle <= LARGEST_ANGLE:
             raise GeometryError(
                 f"the bond angle is {np.degrees(angle):.4g} degrees; the bisector frame needs 0.5 to 179.5. "
                 "The molecule is linear or torn apart: check the geometry, or the step that led to it."
             )
+        return length_1, length_2, angle
 
 
 class EckartFrame:
     """Frame of a molecule about a reference geometry: ``sum_a M_a s_a x x_a = 0`` with reference positions s.
 
-    Equal to the proper rotation that minimises ``sum_a M_a |x_a - s_a|^2``; smooth everywhere near the reference.  Atoms
-    keep the order of the reference and the frame never reflects: for a planar reference, a geometry and its image
-    in that plane have mirrored body coordinates.  The frame has the orientation of the reference as given.
+    Equal to the proper rotation that minimises ``sum_a M_a |x_a - s_a|^2``; smooth everywhere near the
+    reference.  Atoms keep the order of the reference and the frame never reflects: for a planar reference, a
+    geometry and its image in that plane have mirrored body coordinates.  The frame has the orientation of the
+    reference as given.
 
     Parameters
     ----------
@@ -135,7 +137,9 @@ class EckartFrame:
         self.pivot = pivot
         self.name = "eckart" if pivot is None else f"eckart-{pivot}"
         self._masses_a = reference.masses_a
-        self._weights_a = self._masses_a / self._masses_a.sum() if pivot is None else np.eye(len(reference))[pivot]
+        self._weights_a = (
+            self._masses_a / self._masses_a.sum() if pivot is None else np.eye(len(reference))[pivot]
+        )
         self._reference_av = reference.positions_av - self._weights_a @ reference.positions_av
         self._check(reference)
         # c_k = e_k . sum_a M_a s_a x x_a, so that C_ka = M_a e_k x s_a
@@ -147,7 +151,8 @@ class EckartFrame:
         Raises
         ------
         GeometryError
-            The best rotation is not unique (linear geometry), or the number of atoms is not that of the reference.
+            The best rotation is not unique (linear geometry), or the number of atoms is not that of the
+            reference.
         """
         positions_av = np.asarray(positions_av, dtype=float)
         if positions_av.shape != self._reference_av.shape:
@@ -174,17 +179,17 @@ class EckartFrame:
             best_rotation(self._reference_av, self._reference_av, self._masses_a)
         except GeometryError as error:
             raise GeometryError(
-                f"the reference geometry of {'-'.join(reference.symbols)} has no Eckart frame: its atoms are on one "
-                "line; a bent or larger molecule is needed. Diatomics use the axis frame; for others give a "
-                "slightly bent reference."
+                f"the reference geometry of {'-'.join(reference.symbols)} has no Eckart frame: its atoms "
+                "are on one line; a bent or larger molecule is needed. Diatomics use the axis frame; for "
+                "others give a slightly bent reference."
             ) from error
 
 
 class AxisFrame:
     """Frame of one or two atoms: the first at the origin, the second on the positive x axis.
 
-    The rotation about the axis is left free (the shortest turn is taken), so the energy in the body frame must not
-    depend on it; the derivative of the frame then needs the two conditions y = z = 0 only.
+    The rotation about the axis is left free (the shortest turn is taken), so the energy in the body frame
+    must not depend on it; the derivative of the frame then needs the two conditions y = z = 0 only.
     """
 
     name = "axis"
@@ -203,8 +208,8 @@ class AxisFrame:
         length = float(np.linalg.norm(bonds_v))
         if n_atoms > 2 or (n_atoms == 2 and not length > 0):
             raise GeometryError(
-                f"the axis frame was given {n_atoms} atoms with bond length {length:.4g} bohr; one atom, or two apart, "
-                "are needed. Use the Eckart frame for larger molecules."
+                f"the axis frame was given {n_atoms} atoms with bond length {length:.4g} bohr; one atom, or "
+                "two apart, are needed. Use the Eckart frame for larger molecules."
             )
         body_positions_av = np.zeros((n_atoms, 3))
         body_positions_av[-1, 0] = length
@@ -228,9 +233,9 @@ def make_frame(reference: Molecule, kind: str = "auto", pivot: int | None = None
     reference
         The molecule at its reference geometry.
     kind
-        ``"bisector"``, ``"bisector-folded"``, ``"eckart"``, ``"eckart-N"`` (pivot atom N), ``"axis"``, or ``"auto"``:
-        axis for one or two atoms, bisector for a bent molecule with two equal atoms around a different one, Eckart
-        otherwise.
+        ``"bisector"``, ``"bisector-folded"``, ``"eckart"``, ``"eckart-N"`` (pivot atom N), ``"axis"``, or
+        ``"auto"``: axis for one or two atoms, bisector for a bent molecule with two equal atoms around a
+        different one, Eckart otherwise.
     pivot
         Atom at the origin of an Eckart frame instead of the centre of mass.
 
@@ -255,9 +260,9 @@ def make_frame(reference: Molecule, kind: str = "auto", pivot: int | None = None
     if kind == "eckart" and (pivot is None or 0 <= pivot < len(reference)):
         return EckartFrame(reference, pivot)
     raise ConfigError(
-        f"body frame {kind!r} (pivot {pivot}) does not suit {'-'.join(reference.symbols)}; possible are axis (one or "
-        "two atoms), bisector and bisector-folded (a bent XY2), eckart, and eckart-N for a pivot atom N of the "
-        "molecule. Leave it at auto."
+        f"body frame {kind!r} (pivot {pivot}) does not suit {'-'.join(reference.symbols)}; possible are "
+        "axis (one or two atoms), bisector and bisector-folded (a bent XY2), eckart, and eckart-N for a "
+        "pivot atom N of the molecule. Leave it at auto."
     )
 
 
@@ -278,5 +283,7 @@ def _turn_to_x(direction_v: np.ndarray) -> np.ndarray:
     cosine = direction_v[0]
     if cosine < -1.0 + 1e-12:
         return np.diag([-1.0, -1.0, 1.0])
-    cross_vv = np.array([[0.0, -axis_v[2], axis_v[1]], [axis_v[2], 0.0, -axis_v[0]], [-axis_v[1], axis_v[0], 0.0]])
+    cross_vv = np.array(
+        [[0.0, -axis_v[2], axis_v[1]], [axis_v[2], 0.0, -axis_v[0]], [-axis_v[1], axis_v[0], 0.0]]
+    )
     return np.eye(3) + cross_vv + cross_vv @ cross_vv / (1.0 + cosine)

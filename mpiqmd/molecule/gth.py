@@ -7,8 +7,8 @@ r"""Goedecker-Teter-Hutter pseudopotentials from the published tables shipped wi
     p^l_i(r) &= \frac{\sqrt2\, r^{l+2(i-1)} e^{-r^2/2r_l^2}}{r_l^{\,l+(4i-1)/2} \sqrt{\Gamma(l+(4i-1)/2)}},
 
 with normalised projectors and the published coupling matrices h.  S. Goedecker, M. Teter, J. Hutter,
-Phys. Rev. B 54, 1703 (1996), equations (1) and (3); C. Hartwigsen, S. Goedecker, J. Hutter, Phys. Rev. B 58, 3641
-(1998), equations (1) to (4); M. Krack, Theor. Chem. Acc. 114, 145 (2005).
+Phys. Rev. B 54, 1703 (1996), equations (1) and (3); C. Hartwigsen, S. Goedecker, J. Hutter, Phys. Rev. B 58,
+3641 (1998), equations (1) to (4); M. Krack, Theor. Chem. Acc. 114, 145 (2005).
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def load_gth(symbol: str, functional: str, valence: int | None = None) -> Pseudo
     functional
         ``"LDA"`` (the tables named PADE), ``"PBE"`` or ``"BLYP"``.
     valence
-        Charge of the ion, for elements with more than one published potential; the recommended one if not given.
+        Charge of the ion, for elements with more than one published potential; the recommended one if not
+        given.
 
     Returns
     -------
@@ -69,12 +70,16 @@ def load_gth(symbol: str, functional: str, valence: int | None = None) -> Pseudo
         mesh_r=mesh_r,
         local_r=local_potential(mesh_r, charge, entry["local"][0], entry["local"][1:]),
         channels=tuple(
-            _channel(mesh_r, l, radius, rows) for l, (radius, rows) in enumerate(entry["channels"]) if rows
+            _channel(mesh_r, momentum, radius, rows)
+            for momentum, (radius, rows) in enumerate(entry["channels"])
+            if rows
         ),
     )
 
 
-def local_potential(mesh_r: np.ndarray, valence: float, radius: float, coefficients: list[float]) -> np.ndarray:
+def local_potential(
+    mesh_r: np.ndarray, valence: float, radius: float, coefficients: list[float]
+) -> np.ndarray:
     """Return V_loc(r) in Ha, the first equation of the module; at r = 0 its limit. Not collective."""
     scaled_r = mesh_r / radius
     coulomb_r = np.full_like(mesh_r, np.sqrt(2.0 / np.pi) / radius)
@@ -94,7 +99,7 @@ def projector(mesh_r: np.ndarray, l: int, index: int, radius: float) -> np.ndarr
 
 
 def available_elements(functional: str) -> list[str]:
-    """Return the elements a table covers, in the order of the table; empty for an unknown table. Not collective."""
+    """Return the elements a table covers, in its order; none for an unknown table. Not collective."""
     return list(_tables().get(functional, {}))
 
 
@@ -119,7 +124,8 @@ def _entry(symbol: str, functional: str, valence: int | None) -> tuple[int, dict
     if functional not in _tables():
         raise ConfigError(
             f"no GTH pseudopotentials for the functional {functional!r}; there are tables for "
-            f"{', '.join(available_functionals())}. Choose one of these functionals, or give a pseudopotential file."
+            f"{', '.join(available_functionals())}. Choose one of these functionals, or give a "
+            "pseudopotential file."
         )
     table = _tables()[functional]
     if symbol not in table:

@@ -57,8 +57,8 @@ def _choice(symbol: str, table: Mapping[str, str]) -> str:
     if choice is None:
         raise ConfigError(
             f"no pseudopotential is named for {symbol}; the table has entries for "
-            f"{', '.join(sorted(table)) or 'nothing'}. Add {symbol} = \"gth\" or {symbol} = \"path/of/a/file.psp8\" to "
-            "[pseudopotentials], or a default."
+            f'{", ".join(sorted(table)) or "nothing"}. Add {symbol} = "gth" or {symbol} = '
+            '"path/of/a/file.psp8" to [pseudopotentials], or a default.'
         )
     return choice
 
@@ -72,14 +72,14 @@ def _load(symbol: str, choice: str, functional: str, allow_mismatch: bool, folde
         return load_gth(symbol, functional if known else "PBE", _valence(symbol, choice, charge))
     if not choice.lower().endswith(".psp8"):
         raise ConfigError(
-            f"pseudopotential of {symbol} is {choice!r}; allowed are \"gth\", \"gth:VALENCE\" and the path of a file "
-            "ending in .psp8. Correct the entry in [pseudopotentials]."
+            f'pseudopotential of {symbol} is {choice!r}; allowed are "gth", "gth:VALENCE" and the path '
+            "of a file ending in .psp8. Correct the entry in [pseudopotentials]."
         )
     pseudopotential = read_psp8(folder / choice)
     if pseudopotential.symbol != symbol:
         raise DataFileError(
-            f"pseudopotential file {folder / choice} is for {pseudopotential.symbol}; the input names it for {symbol}. "
-            "Correct the entry in [pseudopotentials]."
+            f"pseudopotential file {folder / choice} is for {pseudopotential.symbol}; the input names it "
+            f"for {symbol}. Correct the entry in [pseudopotentials]."
         )
     if pseudopotential.functional != functional and not allow_mismatch:
         raise _mismatch(symbol, choice, pseudopotential.functional, functional)
@@ -92,15 +92,15 @@ def _valence(symbol: str, choice: str, charge: str) -> int | None:
     digits = charge.strip().lower().removeprefix("q")
     if not digits.isdigit():
         raise ConfigError(
-            f"pseudopotential of {symbol} is {choice!r}; after \"gth:\" the number of valence electrons is expected, "
-            "as in \"gth:6\". Correct the entry in [pseudopotentials]."
+            f'pseudopotential of {symbol} is {choice!r}; after "gth:" the number of valence electrons is '
+            'expected, as in "gth:6". Correct the entry in [pseudopotentials].'
         )
     return int(digits)
 
 
 def _mismatch(symbol: str, choice: str, made_for: str, functional: str) -> ConfigError:
     return ConfigError(
-        f"pseudopotential {choice!r} of {symbol} is made for {made_for}; the calculation uses {functional}, and both "
-        "must agree. Choose a matching functional or potential, or allow the mismatch explicitly in "
+        f"pseudopotential {choice!r} of {symbol} is made for {made_for}; the calculation uses {functional}, "
+        "and both must agree. Choose a matching functional or potential, or allow the mismatch explicitly in "
         "[pseudopotentials]."
     )

@@ -102,7 +102,8 @@ def _frozen(values: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray
     if array.shape != shape:
         raise GeometryError(
             f"{name} have shape {array.shape}; one row for "
-            f"each of the {shape[0]} atoms are needed, shape {shape}. Make symbols and {name} the same length."
+            f"each of the {shape[0]} atoms are needed, shape {shape}. Make symbols and {name} the same "
+            "length."
         )
     array.flags.writeable = False
     return array

@@ -1,6 +1,7 @@
 r"""Norm-conserving pseudopotentials as radial functions on a uniform mesh.
 
-The ion of charge Z acts on an electron through a local part, which tends to ``-Z/r``, and a separable non-local part,
+The ion of charge Z acts on an electron through a local part, which tends to ``-Z/r``, and a separable
+non-local part,
 
 .. math:: V_{nl} = \sum_{lm} \sum_{pq} |\chi^l_p Y_{lm}\rangle\, h^l_{pq}\, \langle \chi^l_q Y_{lm}|,
 
@@ -44,8 +45,8 @@ class Channel:
         n_projectors = projectors_pr.shape[0]
         if projectors_pr.ndim != 2 or coupling_pp.shape != (n_projectors, n_projectors):
             raise DataFileError(
-                f"channel l = {self.l} has projectors of shape {projectors_pr.shape} and a coupling matrix of "
-                f"shape {coupling_pp.shape}; (n, n_mesh) and (n, n) are needed. Check the pseudopotential."
+                f"channel l = {self.l} has projectors of shape {projectors_pr.shape} and a coupling matrix "
+                f"of shape {coupling_pp.shape}; (n, n_mesh) and (n, n) are needed. Check the pseudopotential."
             )
         if not np.allclose(coupling_pp, coupling_pp.T, rtol=1e-12, atol=0.0):
             raise DataFileError(
@@ -58,7 +59,7 @@ class Channel:
 
 @dataclass(frozen=True, eq=False)
 class Pseudopotential:
-    """One species: its ionic charge, local potential, projectors and atomic densities. Not collective; replicated.
+    """One species: ionic charge, local potential, projectors, atomic densities. Not collective; replicated.
 
     Parameters
     ----------
@@ -117,8 +118,8 @@ class Pseudopotential:
     def short_range_local(self, width: float) -> np.ndarray:
         """Return the local potential without its Coulomb tail, shape (n_mesh,), Ha.
 
-        ``V_loc(r) + Z erf(r/width)/r`` on the mesh: the rest of the ion once the potential of the Gaussian charge
-        ``Z exp(-r^2/width^2) / (sqrt(pi) width)^3`` has been split off.  ``width`` is in bohr.
+        ``V_loc(r) + Z erf(r/width)/r`` on the mesh: the rest of the ion once the potential of the Gaussian
+        charge ``Z exp(-r^2/width^2) / (sqrt(pi) width)^3`` has been split off.  ``width`` is in bohr.
         """
         smeared_r = np.empty_like(self.mesh_r)
         smeared_r[0] = 2.0 / (np.sqrt(np.pi) * width)
@@ -128,27 +129,35 @@ class Pseudopotential:
     def _check_shapes(self) -> None:
         n_mesh = len(self.mesh_r)
         shapes = [self.local_r.shape[-1]] + [channel.projectors_pr.shape[-1] for channel in self.channels]
-        shapes += [len(values) for values in (self.core_density_r, self.valence_density_r) if values is not None]
+        shapes += [
+            len(values) for values in (self.core_density_r, self.valence_density_r) if values is not None
+        ]
         if any(length != n_mesh for length in shapes):
             raise DataFileError(
-                f"{self.source}: radial functions have {shapes} values on a mesh of {n_mesh} points; all must "
-                "have the length of the mesh. Check the pseudopotential."
+                f"{self.source}: radial functions have {shapes} values on a mesh of {n_mesh} points; all "
+                "must have the length of the mesh. Check the pseudopotential."
             )
         steps_r = np.diff(self.mesh_r)
-        if n_mesh < 4 or self.mesh_r[0] != 0.0 or not np.allclose(steps_r, self.mesh_r[-1] / (n_mesh - 1), rtol=1e-6):
+        if (
+            n_mesh < 4
+            or self.mesh_r[0] != 0.0
+            or not np.allclose(steps_r, self.mesh_r[-1] / (n_mesh - 1), rtol=1e-6)
+        ):
             raise DataFileError(
-                f"{self.source}: radial mesh of {n_mesh} points starts at {self.mesh_r[:3].tolist()}; it must be "
-                "uniform and start at 0. Convert the file to a uniform mesh."
+                f"{self.source}: radial mesh of {n_mesh} points starts at {self.mesh_r[:3].tolist()}; it "
+                "must be uniform and start at 0. Convert the file to a uniform mesh."
             )
 
     def _check_finite(self) -> None:
         functions = [self.local_r, *(channel.projectors_pr for channel in self.channels)]
-        functions += [values for values in (self.core_density_r, self.valence_density_r) if values is not None]
+        functions += [
+            values for values in (self.core_density_r, self.valence_density_r) if values is not None
+        ]
         couplings = [channel.coupling_pp for channel in self.channels]
         if not all(np.isfinite(values).all() for values in functions + couplings):
             raise DataFileError(
-                f"{self.source}: a radial function of {self.symbol} holds NaN or infinity; all values must be "
-                "finite. Get the file again."
+                f"{self.source}: a radial function of {self.symbol} holds NaN or infinity; all values must "
+                "be finite. Get the file again."
             )
 
 

@@ -4,14 +4,16 @@ What a file holds, in this order (ABINIT's ``pspcod = 8``), in Hartree atomic un
 
 1. title; ``zatom zion pspd``; ``pspcod pspxc lmax lloc mmax r2well``; ``rchrg fchrg qchrg``; ``nproj`` for
    l = 0, 1, ...; the extension switches (and, with spin-orbit coupling, its own projector numbers);
-2. for each l a line ``l ekb_1 ... ekb_n`` and ``mmax`` rows ``i r  r chi_1(r) ... r chi_n(r)``; the local potential is
-   a block of rows ``i r V_loc(r)`` headed by ``lloc``, in the place of channel ``lloc`` or after the last one;
-3. spin-orbit blocks, if the first switch is 2 or 3: read and ignored, the potential is the scalar-relativistic one;
+2. for each l a line ``l ekb_1 ... ekb_n`` and ``mmax`` rows ``i r  r chi_1(r) ... r chi_n(r)``; the local
+   potential is a block of rows ``i r V_loc(r)`` headed by ``lloc``, in the place of channel ``lloc`` or after
+   the last one;
+3. spin-orbit blocks, if the first switch is 2 or 3: read and ignored, the potential is the
+   scalar-relativistic one;
 4. if ``fchrg > 0``, rows ``i r n n' n'' n''' n''''`` of the model core density;
 5. if the first switch is 1 or 3, rows ``i r n ...`` of the atomic valence density.
 
-Both densities are tabulated as 4 pi n(r) (the integral of the second over r^2 dr is the number of valence electrons);
-they are returned as n(r).  D. R. Hamann, Phys. Rev. B 88, 085117 (2013), for the potentials.
+Both densities are tabulated as 4 pi n(r) (the integral of the second over r^2 dr is the number of valence
+electrons); they are returned as n(r).  D. R. Hamann, Phys. Rev. B 88, 085117 (2013), for the potentials.
 """
 
 from __future__ import annotations
@@ -92,8 +94,9 @@ def read_psp8(path: str | Path) -> Pseudopotential:
 def functional_name(pspxc: int) -> str:
     """Return the family of an ABINIT functional number. Not collective.
 
-    1 to 10 are local functionals, 11 is PBE, 14 revPBE, 15 RPBE; a negative number holds one or two libxc numbers of
-    three digits each (-1012 is 1 and 12, exchange and PW92 correlation).  Others give ``"ixc NUMBER"``.
+    1 to 10 are local functionals, 11 is PBE, 14 revPBE, 15 RPBE; a negative number holds one or two libxc
+    numbers of three digits each (-1012 is 1 and 12, exchange and PW92 correlation).  Others give ``"ixc
+    NUMBER"``.
     """
     if pspxc < 0:
         parts = {part for part in divmod(-pspxc, 1000) if part}
@@ -157,7 +160,7 @@ class _Lines:
         return whole
 
     def block(self, n_rows: int, n_columns: int, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Radii (n_rows,) and the first ``n_columns`` functions (n_rows, n_columns) of a table of rows ``i r f ...``."""
+        """Radii (n_rows,) and the first functions (n_rows, n_columns) of a table of rows ``i r f ...``."""
         rows = np.empty((n_rows, 1 + n_columns))
         for row in range(n_rows):
             values = self.numbers(2 + n_columns, f"row {row + 1} of {n_rows} of the {name}")
@@ -180,9 +183,13 @@ def _read_header(lines: _Lines) -> _Header:
     lines.position = 1
     atomic_number, valence = lines.numbers(2, "zatom and zion")[:2]
     if atomic_number not in range(1, len(SYMBOLS) + 1):
-        raise lines.error(f"zatom is {atomic_number:g}; an atomic number from 1 to {len(SYMBOLS)} is expected.")
+        raise lines.error(
+            f"zatom is {atomic_number:g}; an atomic number from 1 to {len(SYMBOLS)} is expected."
+        )
     if not 0 < valence <= atomic_number:
-        raise lines.error(f"zion is {valence:g}; more than 0 and at most zatom = {atomic_number:g} is allowed.")
+        raise lines.error(
+            f"zion is {valence:g}; more than 0 and at most zatom = {atomic_number:g} is allowed."
+        )
     code, functional, highest, local, n_mesh = lines.integers(5, "pspcod, pspxc, lmax, lloc and mmax")[:5]
     if code != 8:
         raise lines.error(f"pspcod is {code}; only psp8 files, 8, can be read.")
@@ -222,7 +229,7 @@ def _read_potentials(lines: _Lines, header: _Header) -> tuple[tuple[Channel, ...
     """Channels, local potential and mesh."""
     channels: list[Channel] = []
     local_r = mesh_r = None
-    for l in [*range(header.highest + 1), *([header.local] if header.local > header.highest else [])]:  # noqa: E741
+    for l in sorted({*range(header.highest + 1), header.local}):  # noqa: E741
         n_projectors = 0 if l == header.local else header.n_projectors[l]
         if l != header.local and n_projectors == 0 and lines.peek()[:1] != [float(l)]:
             continue
@@ -255,7 +262,7 @@ def _skip_spin_orbit(lines: _Lines, header: _Header) -> None:
 
 
 def _divide_by_radius(weighted_pr: np.ndarray, mesh_r: np.ndarray, l: int) -> np.ndarray:  # noqa: E741
-    """chi(r) from r chi(r); at r = 0 an even polynomial through the next three points for l = 0, else zero."""
+    """chi(r) from r chi(r); at r = 0 for l = 0 an even polynomial through three points, else zero."""
     projectors_pr = np.zeros_like(weighted_pr)
     projectors_pr[:, 1:] = weighted_pr[:, 1:] / mesh_r[1:]
     if l == 0:
@@ -269,8 +276,8 @@ def _check_mesh(lines: _Lines, radii_r: np.ndarray, mesh_r: np.ndarray | None) -
     expected_r = uniform_r if mesh_r is None else mesh_r
     if radii_r[-1] <= 0 or not np.allclose(radii_r, expected_r, rtol=0.0, atol=1e-6):
         raise lines.error(
-            f"the radii of the block before this line run from {radii_r[0]:g} to {radii_r[-1]:g} bohr unevenly or "
-            "unlike those of the first block; one uniform mesh from 0 is expected."
+            f"the radii of the block before this line run from {radii_r[0]:g} to {radii_r[-1]:g} bohr "
+            "unevenly or unlike those of the first block; one uniform mesh from 0 is expected."
         )
     return expected_r
 

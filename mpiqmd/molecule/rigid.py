@@ -1,9 +1,10 @@
 r"""Rigid motions of nuclei, and the derivative of an energy through a body frame.
 
-A frame maps laboratory positions R to body coordinates ``x_a = Q (R_pi(a) - R_0)`` with an orthogonal Q, an origin
-``R_0 = sum_b w_b R_pi(b)`` and a permutation pi of the atoms; conditions ``c_k(x) = 0`` fix the orientation.  For an
-energy ``E(R) = Ebar(x(R))`` with gradient ``g_a = dEbar/dx_a``, a displacement ``dR`` changes the body coordinates by
-``dx_a = y_a + dtheta x x_a``, ``y_a = Q (dR_a - dR_0)``, where the rotation keeps the conditions satisfied:
+A frame maps laboratory positions R to body coordinates ``x_a = Q (R_pi(a) - R_0)`` with an orthogonal Q, an
+origin ``R_0 = sum_b w_b R_pi(b)`` and a permutation pi of the atoms; conditions ``c_k(x) = 0`` fix the
+orientation.  For an energy ``E(R) = Ebar(x(R))`` with gradient ``g_a = dEbar/dx_a``, a displacement ``dR``
+changes the body coordinates by ``dx_a = y_a + dtheta x x_a``, ``y_a = Q (dR_a - dR_0)``, where the rotation
+keeps the conditions satisfied:
 
 .. math::
 
@@ -41,9 +42,11 @@ class Alignment:
     permutation_a
         Body atom a is laboratory atom ``permutation_a[a]``, shape (N,).
     origin_weights_a
-        Weights w of the origin, in the order of the body, sum 1; None for an origin that does not move with the atoms.
+        Weights w of the origin, in the order of the body, sum 1; None for an origin that does not move with
+        the atoms.
     condition_gradients_kav
-        Gradients C of the orientation conditions, shape (n_conditions, N, 3); None for a frame that does not turn.
+        Gradients C of the orientation conditions, shape (n_conditions, N, 3); None for a frame that does not
+        turn.
     """
 
     body_positions_av: np.ndarray
@@ -56,8 +59,8 @@ class Alignment:
     def gradient_forces(self, body_gradient_av: np.ndarray) -> np.ndarray:
         """Return the forces ``-dE/dR`` of ``E(R) = Ebar(x(R))`` in laboratory order, shape (N, 3), Ha/bohr.
 
-        ``body_gradient_av`` is dEbar/dx, shape (N, 3).  The derivative of the frame is included (equation of the
-        module), so that net force and torque vanish to round-off. Not collective.
+        ``body_gradient_av`` is dEbar/dx, shape (N, 3).  The derivative of the frame is included (equation of
+        the module), so that net force and torque vanish to round-off. Not collective.
         """
         gradient_av = np.array(body_gradient_av, dtype=float)
         if self.condition_gradients_kav is not None:
@@ -70,8 +73,8 @@ class Alignment:
     def rotated_forces(self, body_gradient_av: np.ndarray) -> np.ndarray:
         """Return ``-Q^T dEbar/dx`` in laboratory order, shape (N, 3), Ha/bohr.
 
-        The Hellmann-Feynman forces turned back without the derivative of the frame: with a truncated basis they are
-        not the gradient of the energy and leave a net force and torque. Not collective.
+        The Hellmann-Feynman forces turned back without the derivative of the frame: with a truncated basis
+        they are not the gradient of the energy and leave a net force and torque. Not collective.
         """
         forces_av = np.empty((len(self.permutation_a), 3))
         forces_av[self.permutation_a] = -(body_gradient_av @ self.rotation_vv)
@@ -88,41 +91,40 @@ class Alignment:
         return body_vector_v @ self.rotation_vv
 
     def _multipliers(self, gradient_av: np.ndarray) -> np.ndarray:
-        """lambda of ``A^T lambda = tau``; least squares where the frame leaves a rotation free (linear molecules)."""
-        positions_av = self.body_positions_av
-        torque_v = np.cross(positions_av, gradient_av).sum(axis=0)
+        """lambda of ``A^T lambda = tau``; least squares where the frame leaves a rotation free."""
+        torque_v = _moment(self.body_positions_av, gradient_av)
         # C . (e_j x x) = e_j . (x x C), so each row of A is a sum of cross products
-        matrix_kv = np.cross(positions_av, self.condition_gradients_kav).sum(axis=1)
+        matrix_kv = _moment(self.body_positions_av, self.condition_gradients_kav)
         if len(matrix_kv) == 3:
             return np.linalg.solve(matrix_kv.T, torque_v)
         return np.linalg.lstsq(matrix_kv.T, torque_v, rcond=None)[0]
 
 
 def best_rotation(positions_av: np.ndarray, reference_av: np.ndarray, weights_a: np.ndarray) -> np.ndarray:
-    """Return the proper rotation Q that brings positions closest to a reference, shape (3, 3). Not collective.
+    """Return the proper rotation Q that takes positions closest to a reference, shape (3, 3). Not collective.
 
-    Minimises ``sum_a w_a |Q r_a - s_a|^2`` for positions r and reference s, both relative to the same origin.  Q comes
-    from the eigenvector of the largest eigenvalue of the 4 x 4 quaternion matrix of B. K. P. Horn, J. Opt. Soc. Am.
-    A 4, 629 (1987), and never reflects.
+    Minimises ``sum_a w_a |Q r_a - s_a|^2`` for positions r and reference s, both relative to the same
+    origin.  Q comes from the eigenvector of the largest eigenvalue of the 4 x 4 quaternion matrix of B. K. P.
+    Horn, J. Opt. Soc. Am. A 4, 629 (1987), and never reflects.
 
     Raises
     ------
     GeometryError
         The two largest eigenvalues coincide, as for collinear points: the rotation is not unique.
     """
-    m = np.einsum("a,ai,aj->ij", weights_a, positions_av, reference_av)
-    antisymmetric_v = np.array([m[1, 2] - m[2, 1], m[2, 0] - m[0, 2], m[0, 1] - m[1, 0]])
+    m = (weights_a[:, None] * positions_av).T @ reference_av
+    trace = m[0, 0] + m[1, 1] + m[2, 2]
     quaternion_matrix = np.empty((4, 4))
-    quaternion_matrix[0, 0] = np.trace(m)
-    quaternion_matrix[0, 1:] = quaternion_matrix[1:, 0] = antisymmetric_v
-    quaternion_matrix[1:, 1:] = m + m.T - np.trace(m) * np.eye(3)
+    quaternion_matrix[0, 0] = trace
+    quaternion_matrix[0, 1:] = quaternion_matrix[1:, 0] = _antisymmetric(m)
+    quaternion_matrix[1:, 1:] = m + m.T - trace * np.eye(3)
     values, vectors = np.linalg.eigh(quaternion_matrix)
     gap = (values[3] - values[2]) / max(values[3], np.finfo(float).tiny)
     if not gap > SMALLEST_GAP:
         raise GeometryError(
             f"the orientation of the molecule is not defined: relative eigenvalue gap {gap:.3g}; more than "
-            f"{SMALLEST_GAP:g} is needed. A linear molecule of three or more atoms, or one that was turned inside "
-            "out, has no body frame here; choose another reference geometry."
+            f"{SMALLEST_GAP:g} is needed. A linear molecule of three or more atoms, or one that was turned "
+            "inside out, has no body frame here; choose another reference geometry."
         )
     return rotation_from_quaternion(vectors[:, 3])
 
@@ -133,10 +135,34 @@ def rotation_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
     cross_vv = np.array(
         [[0.0, -vector[2], vector[1]], [vector[2], 0.0, -vector[0]], [-vector[1], vector[0], 0.0]]
     )
-    return (scalar**2 - vector @ vector) * np.eye(3) + 2.0 * np.outer(vector, vector) + 2.0 * scalar * cross_vv
+    return (
+        (scalar**2 - vector @ vector) * np.eye(3) + 2.0 * np.outer(vector, vector) + 2.0 * scalar * cross_vv
+    )
 
 
 def random_rotation(rng: np.random.Generator) -> np.ndarray:
     """Return a proper rotation drawn uniformly from all rotations, shape (3, 3). Not collective."""
     quaternion = rng.normal(size=4)
     return rotation_from_quaternion(quaternion / np.linalg.norm(quaternion))
+
+
+def cross(first_v: np.ndarray, second_v: np.ndarray) -> np.ndarray:
+    """Return the cross product of one pair of vectors, quicker than NumPy does it. Not collective."""
+    (a, b, c), (x, y, z) = first_v.tolist(), second_v.tolist()
+    return np.array([b * z - c * y, c * x - a * z, a * y - b * x])
+
+
+def _moment(positions_av: np.ndarray, vectors_av: np.ndarray) -> np.ndarray:
+    """``sum_a x_a x v_a`` for vectors of shape (..., N, 3); as a product of matrices."""
+    return _antisymmetric(positions_av.T @ vectors_av)
+
+
+def _antisymmetric(matrix: np.ndarray) -> np.ndarray:
+    """The vector of the antisymmetric part of matrices of shape (..., 3, 3)."""
+    m = matrix
+    parts = (
+        m[..., 1, 2] - m[..., 2, 1],
+        m[..., 2, 0] - m[..., 0, 2],
+        m[..., 0, 1] - m[..., 1, 0],
+    )
+    return np.stack(parts, axis=-1)

@@ -23,9 +23,10 @@ def grid_mirrors(molecule: Molecule, tolerance: float = 1e-3) -> list[Mirror]:
 
     Returns
     -------
-    List of (signs, permutation), the identity left out, single mirrors first: flipping atom a by ``signs`` (shape (3,),
-    +-1.0) brings it onto atom ``permutation[a]``, an atom of the same element and mass.  Water in the bisector frame has
-    three: the mirrors of y and of z, and the half turn about x that is their product.
+    List of (signs, permutation), the identity left out, single mirrors first: flipping atom a by ``signs``
+    (shape (3,), +-1.0) brings it onto atom ``permutation[a]``, an atom of the same element and mass.  Water
+    in the bisector frame has three: the mirrors of y and of z, and the half turn about x that is their
+    product.
     """
     operations = sorted(product((1.0, -1.0), repeat=3), key=lambda signs: (signs.count(-1.0), signs))
     mirrors = []
@@ -37,11 +38,11 @@ def grid_mirrors(molecule: Molecule, tolerance: float = 1e-3) -> list[Mirror]:
 
 
 def standard_orientation(molecule: Molecule, tolerance: float = 1e-3) -> Molecule:
-    """Return the molecule about its centre of mass with its principal axes of inertia along x, y, z. Not collective.
+    """Return the molecule about its centre of mass, principal axes along x, y, z. Not collective.
 
-    Moments grow from x to z, so a planar molecule lies in z = 0.  Where moments coincide (relative difference below
-    ``tolerance``) the axes are chosen so that an atom off the symmetry axis lies in a coordinate plane, which makes the
-    mirror planes of symmetric tops visible to ``grid_mirrors``.
+    Moments grow from x to z, so a planar molecule lies in z = 0.  Where moments coincide (relative difference
+    below ``tolerance``) the axes are chosen so that an atom off the symmetry axis lies in a coordinate plane,
+    which makes the mirror planes of symmetric tops visible to ``grid_mirrors``.
     """
     centred_av = molecule.positions_av - molecule.centre_of_mass_v
     weighted_av = molecule.masses_a[:, None] * centred_av
@@ -60,7 +61,7 @@ def standard_orientation(molecule: Molecule, tolerance: float = 1e-3) -> Molecul
 
 
 def _turn_atom_into_plane(body_av: np.ndarray, first: int, second: int) -> np.ndarray:
-    """Turn in the plane of two axes until the atom farthest from the third has no component along the second."""
+    """Turn in the plane of two axes until the atom farthest out has no component along the second."""
     in_plane_av = body_av[:, [first, second]]
     along_x, along_y = in_plane_av[np.argmax((in_plane_av**2).sum(axis=1).round(6))]
     angle = np.arctan2(along_y, along_x)
@@ -77,7 +78,8 @@ def _matching(molecule: Molecule, signs_v: np.ndarray, tolerance: float) -> np.n
     permutation_a = distances_aa.argmin(axis=1)
     found = distances_aa.min(axis=1) <= tolerance
     same = [
-        molecule.symbols[atom] == molecule.symbols[image] and molecule.masses_a[atom] == molecule.masses_a[image]
+        molecule.symbols[atom] == molecule.symbols[image]
+        and molecule.masses_a[atom] == molecule.masses_a[image]
         for atom, image in enumerate(permutation_a)
     ]
     one_to_one = len(set(permutation_a.tolist())) == len(molecule)

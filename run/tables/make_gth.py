@@ -2,8 +2,9 @@
 
     python run/tables/make_gth.py GTH_POTENTIALS mpiqmd/molecule/data/gth.json
 
-The input is in the GTH format of CP2K's database (Debian's ``cp2k-data`` package has it).  Each entry keeps its numbers
-as published; the default valence charge of an element is the one whose entry also carries the name without ``-q``.
+The input is in the GTH format of CP2K's database (Debian's ``cp2k-data`` package has it).  Each entry keeps
+its numbers as published; the default valence charge of an element is the one whose entry also carries the
+name without ``-q``.
 """
 
 from __future__ import annotations
@@ -85,10 +86,10 @@ def main() -> None:
     tables = collect(source.read_text())
     lines = ["{", f'"contents": {json.dumps(CONTENTS)},', f'"sources": {json.dumps(SOURCES)},', '"tables": {']
     for index, (functional, table) in enumerate(tables.items()):
-        rows = [f'  {json.dumps(symbol)}: {json.dumps(element)}' for symbol, element in table.items()]
+        rows = [f"  {json.dumps(symbol)}: {json.dumps(element)}" for symbol, element in table.items()]
         closing = "," if index < len(tables) - 1 else ""
         lines += [f'"{functional}": {{', ",\n".join(rows), "}" + closing]
-    target.write_text("\n".join(lines + ["}", "}"]) + "\n")
+    target.write_text("\n".join([*lines, "}", "}"]) + "\n")
 
 
 if __name__ == "__main__":

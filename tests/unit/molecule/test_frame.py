@@ -1,7 +1,7 @@
-"""Body frames: where they put the nuclei, invariance under rigid motions, and the exact gradient through them.
+"""Body frames: where they put the nuclei, invariance under rigid motions, the exact gradient through them.
 
-The energies of these tests are functions of the body coordinates that are *not* invariant under rotations, as those of
-a truncated basis: a frame derivative that is left out, or wrong, shows at once.
+The energies of these tests are functions of the body coordinates that are *not* invariant under rotations, as
+those of a truncated basis: a frame derivative that is left out, or wrong, shows at once.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from mpiqmd.molecule.rigid import Alignment, best_rotation, random_rotation
 pytestmark = pytest.mark.serial
 
 WATER = Molecule(("O", "H", "H"), water_positions(1.83, 1.83, np.radians(104.5)))
-PEROXIDE = Molecule(
-    ("O", "O", "H", "H"), [[1.37, 0.1, 0], [-1.37, 0, 0], [1.7, 1.3, 1.2], [-1.6, 1.2, -1.3]]
-)
+PEROXIDE = Molecule(("O", "O", "H", "H"), [[1.37, 0.1, 0], [-1.37, 0, 0], [1.7, 1.3, 1.2], [-1.6, 1.2, -1.3]])
 AMMONIA = Molecule(
     ("N", "H", "H", "H"), [[0, 0, 0.1], [1.77, 0, -0.6], [-0.885, 1.533, -0.6], [-0.885, -1.533, -0.6]]
 )
@@ -48,7 +46,7 @@ class WavyEnergy:
 
 
 class BondEnergy(WavyEnergy):
-    """A function of the first coordinate along the axis only, as a frame that leaves a rotation free requires."""
+    """A function of the first coordinate along the axis only, as a frame with a free rotation requires."""
 
     def value(self, body_av):
         return np.sin(1.3 * body_av[-1, 0]) + 0.3 * body_av[0, 0]
@@ -133,7 +131,9 @@ def test_rotated_forces_lack_the_frame_derivative(case):
     alignment = frame.align(positions_av)
     gradient_av = energy.gradient(alignment.body_positions_av)
     rotated_av = alignment.rotated_forces(gradient_av)
-    assert rotated_av[alignment.permutation_a] == pytest.approx(-gradient_av @ alignment.rotation_vv, abs=1e-14)
+    assert rotated_av[alignment.permutation_a] == pytest.approx(
+        -gradient_av @ alignment.rotation_vv, abs=1e-14
+    )
     assert np.abs(rotated_av.sum(axis=0)).max() > 1e-3
 
 
@@ -144,7 +144,9 @@ def test_alignment_is_the_stated_rigid_motion(case):
     assert q @ q.T == pytest.approx(np.eye(3), abs=1e-14)
     expected_av = (positions_av[alignment.permutation_a] - alignment.origin_v) @ q.T
     assert alignment.body_positions_av == pytest.approx(expected_av, abs=1e-14)
-    assert alignment.laboratory_positions(alignment.body_positions_av) == pytest.approx(positions_av, abs=1e-13)
+    assert alignment.laboratory_positions(alignment.body_positions_av) == pytest.approx(
+        positions_av, abs=1e-13
+    )
     assert alignment.origin_weights_a @ alignment.body_positions_av == pytest.approx(np.zeros(3), abs=1e-14)
 
 
@@ -266,7 +268,12 @@ def test_what_has_no_frame_is_refused():
         BisectorFrame().align(AMMONIA.positions_av)
     with pytest.raises(GeometryError, match="two apart"):
         AxisFrame().align(np.zeros((2, 3)))
-    for kind, words in {"bisector": "bisector", "axis": "axis", "eckart-9": "pivot 9", "inertia": "inertia"}.items():
+    for kind, words in {
+        "bisector": "bisector",
+        "axis": "axis",
+        "eckart-9": "pivot 9",
+        "inertia": "inertia",
+    }.items():
         with pytest.raises(ConfigError, match=words):
             make_frame(AMMONIA, kind)
 

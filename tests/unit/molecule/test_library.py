@@ -39,7 +39,10 @@ def test_impossible_choices_are_refused(table, functional, words):
 
 
 def test_mismatch_can_be_allowed():
-    assert load_pseudopotentials(("O",), {"default": "gth"}, "SCAN", allow_mismatch=True)["O"].functional == "PBE"
+    assert (
+        load_pseudopotentials(("O",), {"default": "gth"}, "SCAN", allow_mismatch=True)["O"].functional
+        == "PBE"
+    )
 
 
 def test_files_are_found_from_the_folder_and_must_match(oxygen_file):

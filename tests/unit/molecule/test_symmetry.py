@@ -14,7 +14,10 @@ pytestmark = pytest.mark.serial
 
 
 def flips(molecule, **options):
-    return {tuple(signs.astype(int)): list(permutation_a) for signs, permutation_a in grid_mirrors(molecule, **options)}
+    return {
+        tuple(signs.astype(int)): list(permutation_a)
+        for signs, permutation_a in grid_mirrors(molecule, **options)
+    }
 
 
 def water(length_1=1.83, length_2=1.83):
