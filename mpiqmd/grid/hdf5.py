@@ -1,0 +1,159 @@
+"""Blocks of functions in HDF5 files, one format whatever wrote them.
+
+A block is one dataset of the global shape ``(k, z, y, x)``, so any number of ranks reads what any other number wrote.
+With a parallel HDF5 every rank moves its own part; without one, rank 0 moves the file's part plane by plane, so no rank
+ever holds a whole function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+from mpi4py import MPI
+
+from mpiqmd.errors import DataFileError
+from mpiqmd.grid.arrays import Orbitals
+from mpiqmd.grid.grid import Grid
+from mpiqmd.parallel.comm import on_rank_zero
+
+
+def is_parallel(comm: MPI.Comm) -> bool:
+    """Return whether files opened on this communicator are shared through MPI-IO.  Not collective."""
+    return comm.size > 1 and bool(h5py.get_config().mpi)
+
+
+@contextmanager
+def open_shared(path: str | Path, mode: str, comm: MPI.Comm) -> Iterator[h5py.File | None]:
+    """Open a file for block data: on every rank with parallel HDF5, else on rank 0, giving None elsewhere.
+
+    Collective.  Raises DataFileError, on every rank, if the file cannot be opened.
+    """
+    file, problem = None, None
+    try:
+        if is_parallel(comm):
+            file = h5py.File(path, mode, driver="mpio", comm=comm)
+        elif comm.rank == 0:
+            file = h5py.File(path, mode)
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    problems = [text for text in comm.allgather(problem) if text]
+    try:
+        if problems:
+            raise DataFileError(
+                f"{path}: cannot be opened as HDF5 with mode {mode!r} ({problems[0]}). "
+                "Check that it exists, is complete, and that its folder is writable."
+            )
+        yield file
+    finally:
+        if file is not None:
+            file.close()
+
+
+def create_block(group: h5py.Group, name: str, shape: tuple[int, ...]) -> h5py.Dataset:
+    """Create a double-precision dataset whose storage is there from the start, unfilled.
+
+    Writing its values later touches raw data only, so a kill cannot damage the rest of the file.  Called by every rank
+    that has the file open.
+    """
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    return group.create_dataset(name, shape=shape, dtype="f8", dcpl=creation)
+
+
+def write_orbitals(group: h5py.Group | None, name: str, orbitals: Orbitals) -> None:
+    """Write a block as dataset ``name`` of a group, overwriting one of the same shape.  Collective.
+
+    ``group`` belongs to a file from :func:`open_shared`: None where that gave None.
+    """
+    grid = orbitals.grid
+    shape = (len(orbitals), *grid.shape)
+    dataset = None
+    if group is not None:
+        dataset = group[name] if name in group else create_block(group, name, shape)
+        if dataset.shape != shape:
+            raise DataFileError(f"{name}: the file has room for {dataset.shape}, the block is {shape}. Start a new file.")
+    if grid.comm.size == 1:
+        dataset[...] = orbitals.local
+    elif is_parallel(grid.comm):
+        with dataset.collective:
+            dataset[(slice(None), *grid.local_slices)] = orbitals.local
+    else:
+        _gather_planes(dataset, orbitals)
+
+
+def read_orbitals(grid: Grid, path: str | Path, name: str, selection: slice = slice(None)) -> Orbitals:
+    """Return functions ``selection`` of dataset ``name`` on this grid, whatever number of ranks wrote them.
+
+    Collective.
+
+    Raises
+    ------
+    DataFileError
+        If the file or the dataset is missing or damaged, or the dataset has another grid's shape.
+    """
+    with open_shared(path, "r", grid.comm) as file:
+        return _read(grid, path, name, selection, file)
+
+
+def _read(grid: Grid, path: str | Path, name: str, selection: slice, file: h5py.File | None) -> Orbitals:
+    shape = on_rank_zero(grid.comm, _shape_of, file, name)
+    if shape is None or len(shape) != 4 or tuple(shape[1:]) != grid.shape:
+        raise DataFileError(
+            f"{path}: dataset {name!r} has shape {shape}; functions on this grid need (count, z, y, x) = "
+            f"(any, {', '.join(map(str, grid.shape))}). Use the file with the grid it was made on."
+        )
+    count = len(range(*selection.indices(shape[0])))
+    local = np.empty((count, *grid.local_shape))
+    if grid.comm.size == 1:
+        local[...] = file[name][selection]
+    elif is_parallel(grid.comm):
+        dataset = file[name]
+        with dataset.collective:
+            local[...] = dataset[(selection, *grid.local_slices)]
+    else:
+        _scatter_planes(file[name] if file is not None else None, selection, grid, local)
+    return Orbitals(grid, local)
+
+
+def _shape_of(file: h5py.File, name: str) -> tuple[int, ...] | None:
+    try:
+        return file[name].shape if name in file else None
+    except (KeyError, OSError, RuntimeError):
+        return None
+
+
+def _gather_planes(dataset: h5py.Dataset | None, orbitals: Orbitals) -> None:
+    """Write through rank 0, one z plane of one function at a time."""
+    grid = orbitals.grid
+    start, n_local = grid.start[0], grid.local_shape[0]
+    for index in range(len(orbitals)):
+        for z in range(grid.shape[0]):
+            inside = start <= z < start + n_local
+            piece = orbitals.local[index, z - start] if inside else None
+            pieces = grid.comm.gather((grid.local_slices[1:], piece), root=0)
+            if pieces is None:
+                continue
+            plane = np.empty(grid.shape[1:])
+            for slices, part in pieces:
+                if part is not None:
+                    plane[slices] = part
+            dataset[index, z] = plane
+
+
+def _scatter_planes(dataset: h5py.Dataset | None, selection: slice, grid: Grid, local: np.ndarray) -> None:
+    """Read through rank 0, one z plane of one function at a time."""
+    first, _, step = selection.indices(2**62)
+    for index in range(len(local)):
+        for z in range(grid.shape[0]):
+            plane = np.empty(grid.shape[1:])
+            if dataset is not None:
+                plane[...] = dataset[first + index * step, z]
+            grid.comm.Bcast(plane, root=0)
+            inside = z - grid.start[0]
+            if 0 <= inside < grid.local_shape[0]:
+                local[index, inside] = plane[grid.local_slices[1:]]

@@ -1,0 +1,155 @@
+"""Singular value decomposition of a block of functions, by SLEPc.
+
+The snapshot matrix has one row per grid point, distributed as the grid is, and one column per function.  In the inner
+product of the grid,
+
+    φ_s(r) = Σ_k χ_k(r) σ_k V_sk,     ∫ χ_k χ_l dr = δ_kl,     V^T V = 1,
+
+so the modes χ are orthonormal functions and the squared projection error of the block on the first m of them is the
+sum of the discarded σ² (Eckart and Young, Psychometrika 1, 211 (1936)).
+
+Golub-Kahan-Lanczos with full reorthogonalisation and as many steps as columns is a bidiagonalisation: it works on the
+matrix itself, not on its Gram matrix, so every singular value has an absolute error of machine precision times the
+largest.  Its Krylov space closes early if singular values are exactly equal, so its answer is checked; where it does
+not reproduce the block, a tall-skinny QR factorisation (Demmel, Grigori, Hoemmen, Langou, SIAM J. Sci. Comput. 34,
+A206 (2012)) reduces the problem to a small replicated one instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from mpi4py import MPI
+
+from mpiqmd.errors import AccuracyError
+from mpiqmd.grid.arrays import Orbitals
+from mpiqmd.grid.petsc import PETSc, SLEPc
+from mpiqmd.parallel.comm import decide, on_rank_zero, sum_over_ranks
+from mpiqmd.parallel.dense import inverse_square_root
+
+Triplets = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Local rows of the left vectors (rows, k), singular values (k,), replicated right vectors (columns, k)."""
+
+ORTHONORMALITY = 1e-12
+"""Largest departure of the modes' Gram matrix from the identity that is left as it is."""
+COMPLETENESS = 1e-13
+"""Largest norm of ``A - U Σ V^T``, relative to A, of an accepted decomposition."""
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """``φ_s = Σ_k χ_k σ_k V_sk``.
+
+    Attributes
+    ----------
+    modes
+        The left singular functions χ_k, orthonormal.
+    singular_values_k
+        σ_k in descending order, as many as modes; directions of a rank-deficient block may be left out.
+    coefficients_sk
+        V, orthonormal columns; in each column the entry of largest magnitude is positive.
+    """
+
+    modes: Orbitals
+    singular_values_k: np.ndarray
+    coefficients_sk: np.ndarray
+
+
+def decompose(functions: Orbitals) -> Decomposition:
+    """Return the singular value decomposition of a block of functions.  Collective.
+
+    Raises AccuracyError if the block holds NaN or infinity.
+    """
+    grid, n = functions.grid, len(functions)
+    matrix = np.sqrt(grid.volume_element) * functions.matrix_local.T
+    total = _norm(grid.comm, matrix)
+    if decide(grid.comm, n == 0 or total == 0.0):
+        return Decomposition(functions.select(slice(0, 0)), np.empty(0), np.empty((n, 0)))
+    if not decide(grid.comm, np.isfinite(total)):
+        raise AccuracyError(
+            f"the {n} functions to be decomposed have norm {total}: they hold NaN or infinity, finite values are needed. "
+            "Recompute the snapshots."
+        )
+    triplets = _lanczos(grid.comm, matrix, grid.size)
+    if not _is_complete(grid.comm, matrix, total, triplets):
+        triplets = _tall_skinny_qr(grid.comm, matrix)
+    return _assemble(functions, *triplets)
+
+
+def _norm(comm: MPI.Comm, matrix_local: np.ndarray) -> float:
+    return float(np.sqrt(sum_over_ranks(comm, float(np.vdot(matrix_local, matrix_local)))))
+
+
+def _lanczos(comm: MPI.Comm, matrix_local: np.ndarray, n_rows: int) -> Triplets:
+    """Return the triplets that SLEPc finds."""
+    n_columns = matrix_local.shape[1]
+    wanted = min(n_columns, n_rows)
+    local = np.asfortranarray(matrix_local)
+    sizes = ((len(local), n_rows), (None, n_columns))
+    matrix = PETSc.Mat().createDense(sizes, array=local, comm=comm)
+    matrix.assemble()
+    solver = SLEPc.SVD().create(comm)
+    right_vector, left_vector = matrix.createVecs()
+    try:
+        solver.setOperator(matrix)
+        solver.setType(SLEPc.SVD.Type.TRLANCZOS)
+        solver.setDimensions(wanted, wanted)
+        solver.setTolerances(1e-14, 1000)
+        solver.solve()
+        count = min(solver.getConverged(), wanted)
+        left, values, right = np.empty((len(local), count)), np.empty(count), np.empty((n_columns, count))
+        for k in range(count):
+            values[k] = solver.getSingularTriplet(k, left_vector, right_vector)
+            left[:, k] = left_vector.array
+            right[:, k] = np.concatenate(comm.allgather(right_vector.array.copy()))
+    finally:
+        for thing in (solver, left_vector, right_vector, matrix):
+            thing.destroy()
+    return left, values, right
+
+
+def _is_complete(comm: MPI.Comm, matrix_local: np.ndarray, total: float, triplets: Triplets) -> bool:
+    """Return whether ``A = U Σ V^T`` with orthonormal factors, on every rank."""
+    left, values, right = triplets
+    error = _norm(comm, matrix_local - (left * values) @ right.T)
+    departures = [sum_over_ranks(comm, left.T @ left), right.T @ right]
+    worst = max(float(np.abs(gram - np.eye(len(values))).max(initial=0.0)) for gram in departures)
+    return decide(comm, error <= COMPLETENESS * total and worst <= 1e-10)
+
+
+def _tall_skinny_qr(comm: MPI.Comm, matrix_local: np.ndarray) -> Triplets:
+    """Return the triplets of ``A = Q R`` from those of R; a rank's factor of Q comes from its own rows."""
+    own_q, own_r = np.linalg.qr(matrix_local)
+    stacked = comm.allgather(own_r)
+    first = sum(len(r) for r in stacked[: comm.rank])
+
+    def factor() -> Triplets:
+        return np.linalg.svd(np.concatenate(stacked), full_matrices=False)
+
+    left, values, right = on_rank_zero(comm, factor)
+    return own_q @ left[first : first + len(own_r)], values, right.T
+
+
+def _assemble(functions: Orbitals, left: np.ndarray, values: np.ndarray, right: np.ndarray) -> Decomposition:
+    """Order the triplets, fix their signs and see to it that the modes are orthonormal."""
+    grid = functions.grid
+    order = decide(grid.comm, np.argsort(-values, kind="stable"))
+    left, values, right = left[:, order], values[order], right[:, order]
+    if len(values):
+        largest = np.argmax(np.abs(right) > (1.0 - 1e-9) * np.abs(right).max(axis=0), axis=0)
+        signs = decide(grid.comm, np.where(right[largest, np.arange(len(values))] < 0, -1.0, 1.0))
+        left, right = left * signs, right * signs
+    local = left.T.reshape(len(values), *grid.local_shape) / np.sqrt(grid.volume_element)
+    return Decomposition(orthonormalised(Orbitals(grid, local)), values, right)
+
+
+def orthonormalised(functions: Orbitals) -> Orbitals:
+    """Return the functions if they are orthonormal to 1e-12, else the nearest ones that are (Löwdin).  Collective."""
+    if len(functions) == 0:
+        return functions
+    overlap = functions.gram()
+    worst = float(np.abs(overlap - np.eye(len(functions))).max())
+    if decide(functions.grid.comm, worst <= ORTHONORMALITY):
+        return functions
+    return functions.combine(inverse_square_root(functions.grid.comm, overlap))
