@@ -1,8 +1,8 @@
 """Checkpoints of a run: written beside, flushed to disk, renamed; two generations; read on rank 0 only.
 
-A kill at any moment leaves at least one complete file: the new one gets its name only after its bytes are on disk,
-and the one before is kept as ``checkpoint-previous.h5``.  Reading falls back to it when the newer one is missing or
-damaged.
+A kill at any moment leaves at least one complete file: the new one gets its name only after its bytes are on
+disk, and the one before is kept as ``checkpoint-previous.h5``.  Reading falls back to it when the newer one
+is missing or damaged.
 """
 
 from __future__ import annotations

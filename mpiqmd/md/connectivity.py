@@ -21,9 +21,10 @@ COVALENT_RADII = {
     "H": 0.31, "He": 0.28, "Li": 1.28, "Be": 0.96, "B": 0.84, "C": 0.76, "N": 0.71, "O": 0.66, "F": 0.57,
     "Ne": 0.58, "Na": 1.66, "Mg": 1.41, "Al": 1.21, "Si": 1.11, "P": 1.07, "S": 1.05, "Cl": 1.02, "Ar": 1.06,
     "K": 2.03, "Ca": 1.76, "Sc": 1.70, "Ti": 1.60, "V": 1.53, "Cr": 1.39, "Mn": 1.39, "Fe": 1.32, "Co": 1.26,
-    "Ni": 1.24, "Cu": 1.32, "Zn": 1.22, "Ga": 1.22, "Ge": 1.20, "As": 1.19, "Se": 1.20, "Br": 1.20, "Kr": 1.16,
-    "Rb": 2.20, "Sr": 1.95, "Y": 1.90, "Zr": 1.75, "Nb": 1.64, "Mo": 1.54, "Tc": 1.47, "Ru": 1.46, "Rh": 1.42,
-    "Pd": 1.39, "Ag": 1.45, "Cd": 1.44, "In": 1.42, "Sn": 1.39, "Sb": 1.39, "Te": 1.38, "I": 1.39, "Xe": 1.40,
+    "Ni": 1.24, "Cu": 1.32, "Zn": 1.22, "Ga": 1.22, "Ge": 1.20, "As": 1.19, "Se": 1.20, "Br": 1.20,
+    "Kr": 1.16, "Rb": 2.20, "Sr": 1.95, "Y": 1.90, "Zr": 1.75, "Nb": 1.64, "Mo": 1.54, "Tc": 1.47, "Ru": 1.46,
+    "Rh": 1.42, "Pd": 1.39, "Ag": 1.45, "Cd": 1.44, "In": 1.42, "Sn": 1.39, "Sb": 1.39, "Te": 1.38, "I": 1.39,
+    "Xe": 1.40,
 }  # fmt: skip
 """Covalent radii in angstrom, by symbol."""
 
@@ -54,7 +55,7 @@ class InternalCoordinate:
 
 
 def guess_bonds(symbols: Sequence[str], positions_av: np.ndarray) -> list[tuple[int, int]]:
-    """Return the bonded pairs (i < j) of one geometry in bohr; an atom without any gets its nearest neighbour."""
+    """Return the bonded pairs (i < j) of one geometry, bohr; an atom without any gets its nearest one."""
     n_atoms = len(symbols)
     radii_a = [COVALENT_RADII.get(symbol, DEFAULT_RADIUS) / BOHR_IN_ANGSTROM for symbol in symbols]
     distance_aa = np.linalg.norm(positions_av[:, None] - positions_av[None], axis=-1)
@@ -80,7 +81,8 @@ def atom_names(symbols: Sequence[str]) -> list[str]:
 
 
 def internal_coordinates(symbols: Sequence[str], positions_tav: np.ndarray) -> list[InternalCoordinate]:
-    """Return the coordinates to draw: all bonds of the first frame, and for a bent triatomic molecule its angle.
+    """Return the coordinates to draw: all bonds of the first frame, and for a bent triatomic molecule its
+    angle.
 
     Parameters
     ----------

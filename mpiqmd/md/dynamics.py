@@ -1,8 +1,9 @@
 """Born-Oppenheimer molecular dynamics: one loop for either surface.
 
-Every rank runs :func:`run_dynamics`; rank 0 integrates, decides and writes, the positions are broadcast with the
-decision in one message, and the provider is asked collectively.  A run whose folder already has a checkpoint
-continues from it, and continues exactly: a resumed trajectory equals the uninterrupted one bit for bit.
+Every rank runs :func:`run_dynamics`; rank 0 integrates, decides and writes, the positions are broadcast with
+the decision in one message, and the provider is asked collectively.  A run whose folder already has a
+checkpoint continues from it, and continues exactly: a resumed trajectory equals the uninterrupted one bit for
+bit.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def run_dynamics(
     trajectory, checkpoint
         Files to write; ``checkpoint-previous.h5`` appears beside ``checkpoint.h5``.
     identity
-        Physics that must not change when the run is continued (``solver``: ``"hifi"`` or ``"rom"``, ``model_hash``,
-        grid, functional, ...), as text by name; kept in the trajectory too.
+        Physics that must not change when the run is continued (``solver``: ``"hifi"`` or ``"rom"``,
+        ``model_hash``, grid, functional, ...), as text by name; kept in the trajectory too.
     provenance
         Further attributes of the trajectory (``input`` as JSON, ``versions``, ``ranks``, ...).
     box_v, boundary
@@ -73,10 +74,10 @@ def run_dynamics(
 
     Returns
     -------
-    The same on every rank: ``steps``, ``frames``, ``resumed_from`` (step or None), ``seconds_per_step`` (median of
-    this session after warm-up), ``iterations_per_step`` (if the provider reports ``iterations``), ``energy_drift``
-    (Ha/atom/ps of the conserved quantity), ``energy_fluctuation`` (standard deviation of it, Ha),
-    ``temperature_mean`` (kelvin).
+    The same on every rank: ``steps``, ``frames``, ``resumed_from`` (step or None), ``seconds_per_step``
+    (median of this session after warm-up), ``iterations_per_step`` (if the provider reports ``iterations``),
+    ``energy_drift`` (Ha/atom/ps of the conserved quantity), ``energy_fluctuation`` (standard deviation of it,
+    Ha), ``temperature_mean`` (kelvin).
 
     Raises
     ------
@@ -193,7 +194,9 @@ class _Session:
             "frames": len(trajectory),
             "resumed_from": resumed_from,
             "seconds_per_step": trajectory.attributes.get("seconds_per_step"),
-            "iterations_per_step": float(np.nanmean(iterations_t)) if np.isfinite(iterations_t).any() else None,
+            "iterations_per_step": float(np.nanmean(iterations_t))
+            if np.isfinite(iterations_t).any()
+            else None,
             "energy_drift": linear_drift(trajectory.times_t, conserved_t, len(trajectory.symbols)),
             "energy_fluctuation": float(conserved_t.std()),
             "temperature_mean": float(observables["temperature"].mean() / KELVIN_IN_HARTREE),

@@ -8,9 +8,9 @@ which without the thermostat piece ``O`` is velocity Verlet [Swope1982].  Its po
 
     R(t + dt) = 2 R(t) - R(t - dt) + dt^2 F(t) / M,
 
-the position Verlet recursion [Verlet1967] of the paper, and its velocities at half steps are those of leapfrog: the
-three are one trajectory written in three ways.  Second order, time-reversible, symplectic; the momentum is kept, and
-the angular momentum too, to round-off, when net force and torque vanish.
+the position Verlet recursion [Verlet1967] of the paper, and its velocities at half steps are those of
+leapfrog: the three are one trajectory written in three ways.  Second order, time-reversible, symplectic; the
+momentum is kept, and the angular momentum too, to round-off, when net force and torque vanish.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 def kick(
     velocities_av: np.ndarray, forces_av: np.ndarray, inverse_masses_a: np.ndarray, interval: float
 ) -> np.ndarray:
-    """Return ``v_a + interval F_a / M_a``, shape (N, 3); a pinned atom has inverse mass zero and stays at rest."""
+    """Return ``v_a + interval F_a / M_a``, shape (N, 3); a pinned atom has inverse mass zero and rests."""
     return velocities_av + (interval * inverse_masses_a)[:, None] * forces_av
 
 

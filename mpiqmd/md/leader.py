@@ -101,7 +101,9 @@ class Leader:
         attributes["timestep"] = float(self.settings.timestep)
         attributes["seed"] = int(self.settings.seed)
         attributes["degrees_of_freedom"] = nuclei.degrees_of_freedom
-        return TrajectoryWriter.create(self.trajectory, nuclei.symbols, nuclei.masses_a, attributes, box_v, boundary)
+        return TrajectoryWriter.create(
+            self.trajectory, nuclei.symbols, nuclei.masses_a, attributes, box_v, boundary
+        )
 
     def _at_start(self, molecule: Molecule) -> Dynamics:
         """Return the dynamics before its first step."""
@@ -135,7 +137,11 @@ class Leader:
         self.writer = TrajectoryWriter.resume(self.trajectory, step, self.settings.output_every)
         self.saved_step = step
         done = step >= self.settings.steps
-        self.log(f"step {step} of {self.settings.steps} is done already" if done else f"continuing from step {step}")
+        self.log(
+            f"step {step} of {self.settings.steps} is done already"
+            if done
+            else f"continuing from step {step}"
+        )
 
     def command(self) -> int:
         """Return what all ranks do next."""
@@ -174,7 +180,7 @@ class Leader:
         self.progress.update(self.dynamics)
 
     def save(self, provider_state: Mapping[str, np.ndarray]) -> None:
-        """Write a checkpoint.  The trajectory goes to disk first: a checkpoint never knows of frames that are lost."""
+        """Write a checkpoint, the trajectory first: a checkpoint never knows of frames that are lost."""
         self.writer.flush(sync=True)
         identity = np.frombuffer(json.dumps(self.identity).encode(), dtype=np.uint8)
         groups = {
@@ -196,8 +202,8 @@ class Leader:
     def explain(self, error: AccuracyError) -> AccuracyError:
         """Return the error with the last checkpoint and the advice that goes with it."""
         return AccuracyError(
-            f"{error}; {self.last_checkpoint()}. Try a shorter md.timestep, a tighter scf.energy_tolerance or, on a "
-            "reduced model, a wider training box."
+            f"{error}; {self.last_checkpoint()}. Try a shorter md.timestep, a tighter scf.energy_tolerance "
+            "or, on a reduced model, a wider training box."
         )
 
     def close(self) -> None:
@@ -206,7 +212,9 @@ class Leader:
         if not self.writer.file:
             return
         # A short continuation times worse than the long run before it.
-        if seconds is not None and (len(self.progress.seconds) >= 10 or "seconds_per_step" not in self.writer.file.attrs):
+        if seconds is not None and (
+            len(self.progress.seconds) >= 10 or "seconds_per_step" not in self.writer.file.attrs
+        ):
             self.writer.set_attribute("seconds_per_step", seconds)
         self.writer.close()
 
@@ -216,11 +224,13 @@ def require_same_run(before: Mapping[str, str], now: Mapping[str, str], path: Pa
     differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if differing:
         changes = "; ".join(
-            f"{key} was {before.get(key, 'absent')[:60]}, is {now.get(key, 'absent')[:60]}" for key in differing
+            f"{key} was {before.get(key, 'absent')[:60]}, is {now.get(key, 'absent')[:60]}"
+            for key in differing
         )
         raise ConfigError(
-            f"{path} was written by a different run: {changes}. Only md.steps and md.checkpoint_every may change "
-            "when a run is continued. Restore the input, choose another --output, or start afresh with --overwrite."
+            f"{path} was written by a different run: {changes}. Only md.steps and md.checkpoint_every may "
+            "change when a run is continued. Restore the input, choose another --output, or start afresh "
+            "with --overwrite."
         )
 
 
@@ -234,8 +244,8 @@ def refuse_orphan(trajectory: Path) -> None:
         return
     if n_frames > 1:
         raise DataFileError(
-            f"{trajectory} holds {n_frames} frames but its checkpoint is gone; a run can only be continued with both. "
-            "Restore the checkpoint, choose another --output, or start afresh with --overwrite."
+            f"{trajectory} holds {n_frames} frames but its checkpoint is gone; a run can only be continued "
+            "with both. Restore the checkpoint, choose another --output, or start afresh with --overwrite."
         )
 
 

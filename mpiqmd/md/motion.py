@@ -17,7 +17,8 @@ class Dynamics:
     """Positions, velocities and forces of the nuclei, and the step that moves them.
 
     A step is :meth:`propose` (kick, drift), the provider's evaluation at the proposed positions, and
-    :meth:`accept` (kick).  Before the first step :meth:`accept` takes the evaluation at the initial positions.
+    :meth:`accept` (kick).  Before the first step :meth:`accept` takes the evaluation at the initial
+    positions.
 
     Parameters
     ----------
@@ -86,7 +87,9 @@ class Dynamics:
         forces_av = np.asarray(evaluation.forces_av, dtype=float)
         step = self.step if self.evaluation is None else self.step + 1
         if forces_av.shape != self.positions_av.shape:
-            raise AccuracyError(f"forces of MD step {step} have shape {forces_av.shape}, not {self.positions_av.shape}")
+            raise AccuracyError(
+                f"forces of MD step {step} have shape {forces_av.shape}, not {self.positions_av.shape}"
+            )
         if not (np.isfinite(evaluation.energy) and np.isfinite(forces_av).all()):
             raise AccuracyError(
                 f"energy or forces of MD step {step} hold NaN or infinity (energy {evaluation.energy}), "
@@ -101,7 +104,7 @@ class Dynamics:
         self.step = step
 
     def observables(self) -> dict[str, float]:
-        """Return the energies (Ha), the temperature (k_B T, Ha) and the provider's extras of the present step."""
+        """Return the energies (Ha), temperature (k_B T, Ha) and the provider's extras of this step."""
         kinetic = float(kinetic_energy(self.velocities_av, self.nuclei.masses_a))
         total = self.evaluation.energy + kinetic
         return {
@@ -116,7 +119,9 @@ class Dynamics:
     def frame(self) -> Frame:
         """Return the present step as a frame of a trajectory."""
         forces_av = self.evaluation.forces_av
-        return Frame(self.step, self.time, self.positions_av, self.velocities_av, forces_av, self.observables())
+        return Frame(
+            self.step, self.time, self.positions_av, self.velocities_av, forces_av, self.observables()
+        )
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the arrays that an exact restart needs; the thermostat's own come on top."""

@@ -1,7 +1,8 @@
 """The moving nuclei: masses, pinned atoms and the number of degrees of freedom that carry kinetic energy.
 
-``K = (g / 2) k_B T`` with ``g = 3 (N - n_pinned)``, less 3 if the net momentum is zero and less 3 (2 for a linear
-molecule) if the angular momentum is; a pinned atom breaks both conservation laws, so nothing more is subtracted then.
+``K = (g / 2) k_B T`` with ``g = 3 (N - n_pinned)``, less 3 if the net momentum is zero and less 3 (2 for a
+linear molecule) if the angular momentum is; a pinned atom breaks both conservation laws, so nothing more is
+subtracted then.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mpiqmd.molecule.molecule import Molecule
 
 LINEARITY = 1e-6
-"""A molecule is linear when its smallest principal moment of inertia is below this fraction of the largest."""
+"""A molecule is linear when its smallest moment of inertia is below this fraction of the largest."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ def make_nuclei(
     for index in pinned:
         if not 0 <= index < n_atoms:
             raise ConfigError(
-                f"md.pinned names atom {index}, but the molecule has {n_atoms} atoms, numbered 0 to {n_atoms - 1}: "
-                "correct the list or leave it out."
+                f"md.pinned names atom {index}, but the molecule has {n_atoms} atoms, numbered 0 to "
+                f"{n_atoms - 1}: correct the list or leave it out."
             )
     pinned = tuple(sorted(set(int(index) for index in pinned)))
     masses_a = np.array(molecule.masses_a, dtype=float)

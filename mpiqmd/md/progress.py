@@ -68,7 +68,8 @@ class Progress:
         drift = (conserved - self._start[1]) / elapsed / len(dynamics.nuclei.symbols) if elapsed else 0.0
         line = (
             f"step {dynamics.step}/{self.steps}  {dynamics.time * ATOMIC_TIME_IN_FS:.2f} fs  "
-            f"T {observables['temperature'] / KELVIN_IN_HARTREE:.1f} K  E {observables['total_energy']:.6f} Ha  "
+            f"T {observables['temperature'] / KELVIN_IN_HARTREE:.1f} K  "
+            f"E {observables['total_energy']:.6f} Ha  "
             f"drift {drift:+.1e} Ha/atom/ps"
         )
         pace = self.seconds_per_step()

@@ -34,7 +34,7 @@ class ForceProvider(Protocol):
     """A potential energy surface, possibly with a memory (extrapolated orbitals or density matrices)."""
 
     def evaluate(self, positions_av: np.ndarray) -> Evaluation:
-        """Return energy and forces at ``positions_av`` (N, 3) in bohr.  Collective; same result on every rank."""
+        """Return energy and forces at ``positions_av`` (N, 3), bohr.  Collective; same result everywhere."""
         ...
 
     def state(self) -> dict[str, np.ndarray]:

@@ -1,8 +1,8 @@
 """Thermostats: what changes the velocities besides the forces, and the energy book-keeping that goes with it.
 
-Three hooks let each scheme act where it belongs in a step of velocity Verlet: ``before`` and ``after`` (Nose-Hoover
-half steps; Berendsen and stochastic rescaling act ``after``) and ``middle``, between the two half drifts (Langevin
-in the BAOAB splitting).  Every scheme accumulates the energy it gave away, so that
+Three hooks let each scheme act where it belongs in a step of velocity Verlet: ``before`` and ``after``
+(Nose-Hoover half steps; Berendsen and stochastic rescaling act ``after``) and ``middle``, between the two
+half drifts (Langevin in the BAOAB splitting).  Every scheme accumulates the energy it gave away, so that
 
     E_conserved = E_kinetic + E_potential + conserved_offset
 
@@ -79,9 +79,9 @@ class NoThermostat:
 class Berendsen(NoThermostat):
     """Weak coupling to a bath: ``dT/dt = (T_0 - T) / tau`` [Berendsen1984].
 
-    After every step the velocities are multiplied by ``lambda = sqrt(1 + (dt / tau) (T_0 / T - 1))``, with T the
-    instantaneous temperature.  It relaxes smoothly but does not sample the canonical distribution.  A molecule at
-    rest (T = 0) has no velocities to scale and stays as it is.
+    After every step the velocities are multiplied by ``lambda = sqrt(1 + (dt / tau) (T_0 / T - 1))``, with T
+    the instantaneous temperature.  It relaxes smoothly but does not sample the canonical distribution.  A
+    molecule at rest (T = 0) has no velocities to scale and stays as it is.
 
     Parameters
     ----------
@@ -129,8 +129,8 @@ def make_thermostat(name: str, temperature: float, relaxation_time: float, times
     Raises
     ------
     ConfigError
-        The name is unknown, or Berendsen's relaxation time is shorter than the timestep (the scale factor could
-        become imaginary).
+        The name is unknown, or Berendsen's relaxation time is shorter than the timestep (the scale factor
+        could become imaginary).
     """
     if name == "none":
         return NoThermostat()

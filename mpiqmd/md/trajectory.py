@@ -1,7 +1,7 @@
 """Reading trajectories, and writing them as extended XYZ.
 
-:class:`Trajectory` holds all frames of an H5MD file written by :mod:`mpiqmd.md.trajectory_writer` as NumPy arrays in
-atomic units.  Not collective; needs no MPI, so figures can be drawn anywhere.
+:class:`Trajectory` holds all frames of an H5MD file written by :mod:`mpiqmd.md.trajectory_writer` as NumPy
+arrays in atomic units.  Not collective; needs no MPI, so figures can be drawn anywhere.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ class Trajectory:
     positions_tav, velocities_tav, forces_tav
         Shape (frames, N, 3).
     observables
-        Name to array (frames,): ``potential_energy``, ``kinetic_energy``, ``total_energy``, ``conserved_energy``,
-        ``temperature`` (k_B T in Ha) and the provider's extras (NaN where a frame has none).
+        Name to array (frames,): ``potential_energy``, ``kinetic_energy``, ``total_energy``,
+        ``conserved_energy``, ``temperature`` (k_B T in Ha) and the provider's extras (NaN where a frame has
+        none).
     attributes
         Provenance: ``solver``, ``timestep``, ``seed``, ``ranks``, ``input``, ``seconds_per_step``, ...
     box_v
@@ -69,8 +70,8 @@ class Trajectory:
                 return cls._read(path, file)
         except (OSError, KeyError) as error:
             raise DataFileError(
-                f"{path} cannot be read as a trajectory ({error}); allowed: H5MD files written by `mpiqmd md`. "
-                "Check the path."
+                f"{path} cannot be read as a trajectory ({error}); allowed: H5MD files written by `mpiqmd "
+                "md`. Check the path."
             ) from error
 
     @classmethod
@@ -119,7 +120,9 @@ class Trajectory:
         chosen = np.searchsorted(self.steps_t, steps)
         arrays = ("steps_t", "times_t", "positions_tav", "velocities_tav", "forces_tav")
         observables = {name: values_t[chosen] for name, values_t in self.observables.items()}
-        return replace(self, observables=observables, **{name: getattr(self, name)[chosen] for name in arrays})
+        return replace(
+            self, observables=observables, **{name: getattr(self, name)[chosen] for name in arrays}
+        )
 
 
 def _plain(value: object) -> str | int | float:
@@ -128,7 +131,7 @@ def _plain(value: object) -> str | int | float:
 
 
 def write_extxyz(trajectory: Trajectory, path: Path | str) -> None:
-    """Write all frames as extended XYZ: positions in angstrom, energy in eV, forces in eV/angstrom, time in fs."""
+    """Write all frames as extended XYZ: angstrom, eV, eV/angstrom and fs."""
     force_unit = HARTREE_IN_EV / BOHR_IN_ANGSTROM
     periodic = "T" if trajectory.boundary == "periodic" else "F"
     cell = ""
@@ -139,11 +142,15 @@ def write_extxyz(trajectory: Trajectory, path: Path | str) -> None:
         for index in range(len(trajectory)):
             energy = trajectory.observables["potential_energy"][index] * HARTREE_IN_EV
             file.write(
-                f"{len(trajectory.symbols)}\n{cell}Properties=species:S:1:pos:R:3:forces:R:3 energy={energy:.12f} "
-                f'time={trajectory.times_fs_t[index]:.8g} step={trajectory.steps_t[index]} pbc="{" ".join(periodic * 3)}"\n'
+                f"{len(trajectory.symbols)}\n{cell}Properties=species:S:1:pos:R:3:forces:R:3 "
+                f"energy={energy:.12f} time={trajectory.times_fs_t[index]:.8g} "
+                f'step={trajectory.steps_t[index]} pbc="{periodic} {periodic} {periodic}"\n'
             )
             rows = np.hstack(
-                [trajectory.positions_tav[index] * BOHR_IN_ANGSTROM, trajectory.forces_tav[index] * force_unit]
+                [
+                    trajectory.positions_tav[index] * BOHR_IN_ANGSTROM,
+                    trajectory.forces_tav[index] * force_unit,
+                ]
             )
             for symbol, row in zip(trajectory.symbols, rows, strict=True):
                 file.write(f"{symbol:2s} " + " ".join(f"{number:18.12f}" for number in row) + "\n")

@@ -1,11 +1,12 @@
 """Writing H5MD trajectories that survive a kill.  Rank 0 only.
 
-Layout (H5MD 1.1, www.nongnu.org/h5md): ``particles/molecule/{position,velocity,force}/{step,time,value}`` with
-``species``, ``mass`` and ``box`` beside, and one group per observable.  All ``step`` and ``time`` are hard links to
-one dataset each.  Atomic units with ``unit`` attributes; the temperature is k_B T in hartree.
+Layout (H5MD 1.1, www.nongnu.org/h5md): ``particles/molecule/{position,velocity,force}/{step,time,value}``
+with ``species``, ``mass`` and ``box`` beside, and one group per observable.  All ``step`` and ``time`` are
+hard links to one dataset each.  Atomic units with ``unit`` attributes; the temperature is k_B T in hartree.
 
-The datasets are allocated ahead of the frames and grow geometrically, so that adding frames changes no HDF5 metadata
-and a kill between two growths cannot damage the file.  Room not used yet has step -1 and NaN values; closing trims it.
+The datasets are allocated ahead of the frames and grow geometrically, so that adding frames changes no HDF5
+metadata and a kill between two growths cannot damage the file.  Room not used yet has step -1 and NaN values;
+closing trims it.
 """
 
 from __future__ import annotations
@@ -110,16 +111,18 @@ class TrajectoryWriter:
             steps_t = file["particles/molecule/position/step"][:]
         except (OSError, KeyError) as error:
             raise DataFileError(
-                f"the checkpoint of step {step} belongs to a trajectory that cannot be read: {path} ({error}). "
-                "A restart needs both files: restore it from a copy, or start afresh with --overwrite."
+                f"the checkpoint of step {step} belongs to a trajectory that cannot be read: {path} "
+                f"({error}). A restart needs both files: restore it from a copy, or start afresh with "
+                "--overwrite."
             ) from error
         kept = np.flatnonzero((steps_t >= 0) & (steps_t <= step))
         expected = np.arange(0, step + 1, output_every)
         if not np.array_equal(steps_t[kept], expected) or not np.array_equal(kept, np.arange(len(kept))):
             file.close()
             raise DataFileError(
-                f"{path} has {len(kept)} frames up to step {step} of the checkpoint, but {len(expected)} were "
-                "expected: the two files are not of one run. Restore the right pair, or start afresh with --overwrite."
+                f"{path} has {len(kept)} frames up to step {step} of the checkpoint, but {len(expected)} "
+                "were expected: the two files are not of one run. Restore the right pair, or start afresh "
+                "with --overwrite."
             )
         writer = cls(file, len(kept))
         writer._steps[len(kept) :] = -1
@@ -208,13 +211,17 @@ class TrajectoryWriter:
         self.file.flush()
 
     def _write_pending(self) -> None:
-        """Write all pending frames, one slice per dataset; the steps last, since they make the frames valid."""
+        """Write all pending frames, one slice per dataset; steps last, since they make frames valid."""
         frames, self.pending = self.pending, []
         begin, end = self.n_frames, self.n_frames + len(frames)
         if end > len(self._steps):
             self._resize(max(2 * len(self._steps), end))
         molecule, observables = self.file["particles/molecule"], self.file["observables"]
-        for name, field in (("position", "positions_av"), ("velocity", "velocities_av"), ("force", "forces_av")):
+        for name, field in (
+            ("position", "positions_av"),
+            ("velocity", "velocities_av"),
+            ("force", "forces_av"),
+        ):
             molecule[f"{name}/value"][begin:end] = np.array([getattr(frame, field) for frame in frames])
         for name in dict.fromkeys(name for frame in frames for name in frame.observables):
             if name not in observables:

@@ -1,7 +1,7 @@
 """Velocities at the start: Maxwell-Boltzmann, zero or given, without net momentum or rotation on request.
 
-Maxwell-Boltzmann: every component is normal with variance ``k_B T / M_a``; after the removals the whole set is
-scaled so that its temperature is exactly the one asked for.
+Maxwell-Boltzmann: every component is normal with variance ``k_B T / M_a``; after the removals the whole set
+is scaled so that its temperature is exactly the one asked for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ def remove_net_momentum(velocities_av: np.ndarray, masses_a: np.ndarray) -> np.n
     return velocities_av - momentum(velocities_av, masses_a) / masses_a.sum()
 
 
-def remove_net_rotation(velocities_av: np.ndarray, positions_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
+def remove_net_rotation(
+    velocities_av: np.ndarray, positions_av: np.ndarray, masses_a: np.ndarray
+) -> np.ndarray:
     """Return the velocities less the rigid rotation ``omega x (R_a - R_com)`` with ``I omega = L``.
 
     The pseudo-inverse of the inertia tensor leaves out the axis of a linear molecule.
@@ -35,7 +37,7 @@ def at_rest(
     remove_translation: bool,
     remove_rotation: bool,
 ) -> np.ndarray:
-    """Return the velocities with pinned atoms at rest or, without any, with net momentum and rotation removed."""
+    """Return the velocities with pinned atoms at rest or, without any, less net momentum and rotation."""
     velocities_av = np.array(velocities_av, dtype=float)
     if nuclei.pinned:
         velocities_av[list(nuclei.pinned)] = 0.0
@@ -82,8 +84,8 @@ def initial_velocities(
     Parameters
     ----------
     choice
-        ``"random"``, ``"zero"`` or an array (N, 3) in atomic units; the array is freed of net momentum and rotation
-        where asked, but not scaled to the temperature.
+        ``"random"``, ``"zero"`` or an array (N, 3) in atomic units; the array is freed of net momentum and
+        rotation where asked, but not scaled to the temperature.
 
     Raises
     ------
@@ -98,7 +100,7 @@ def initial_velocities(
     if given_av is None or given_av.shape != positions_av.shape or not np.isfinite(given_av).all():
         found = repr(choice) if given_av is None else f"an array of shape {given_av.shape}"
         raise ConfigError(
-            f"md.initial_velocities is {found}; allowed: 'random', 'zero' or {len(positions_av)} rows of three finite "
-            "numbers. Give one of these."
+            f"md.initial_velocities is {found}; allowed: 'random', 'zero' or {len(positions_av)} rows of "
+            "three finite numbers. Give one of these."
         )
     return at_rest(given_av, positions_av, nuclei, remove_translation, remove_rotation)

@@ -23,7 +23,9 @@ class SpringProvider:
 
     def evaluate(self, positions_av):
         displacement_av = positions_av - self.anchors_av
-        return Evaluation(0.5 * self.stiffness * (displacement_av**2).sum(), -self.stiffness * displacement_av)
+        return Evaluation(
+            0.5 * self.stiffness * (displacement_av**2).sum(), -self.stiffness * displacement_av
+        )
 
     def state(self):
         return {}
@@ -40,7 +42,8 @@ class FreeProvider(SpringProvider):
 
 
 class PairProvider:
-    """Bonds between all pairs: quartic wells that conserve momentum and angular momentum, water-like stiffness.
+    """Bonds between all pairs: quartic wells that conserve momentum and angular momentum, water-like
+    stiffness.
 
     ``E = sum_ij k/2 (d_ij - d0_ij)^2 (1 - (d_ij - d0_ij))``
     """
@@ -48,7 +51,9 @@ class PairProvider:
     def __init__(self, molecule, stiffness=0.5):
         self.stiffness = stiffness
         self.pairs = [(i, j) for i in range(len(molecule)) for j in range(i)]
-        self.rest = [np.linalg.norm(molecule.positions_av[i] - molecule.positions_av[j]) for i, j in self.pairs]
+        self.rest = [
+            np.linalg.norm(molecule.positions_av[i] - molecule.positions_av[j]) for i, j in self.pairs
+        ]
 
     def evaluate(self, positions_av):
         energy, forces_av = 0.0, np.zeros_like(positions_av)
@@ -72,8 +77,8 @@ class PairProvider:
 class ForgetfulProvider(PairProvider):
     """A surface with a memory: forces carry a small part that depends on all geometries before.
 
-    This is what unconverged electrons extrapolated from step to step look like; a restart that loses the memory
-    gives another trajectory.
+    This is what unconverged electrons extrapolated from step to step look like; a restart that loses the
+    memory gives another trajectory.
     """
 
     def __init__(self, molecule, stop_at=None, error=None):
@@ -88,7 +93,9 @@ class ForgetfulProvider(PairProvider):
         exact = super().evaluate(positions_av)
         self.memory_av = 0.7 * self.memory_av + 0.3 * np.sin(positions_av)
         self.calls = self.calls + 1
-        return Evaluation(exact.energy, exact.forces_av + 1e-3 * self.memory_av, {"calls": float(self.calls[0])})
+        return Evaluation(
+            exact.energy, exact.forces_av + 1e-3 * self.memory_av, {"calls": float(self.calls[0])}
+        )
 
     def state(self):
         return {"history/memory": self.memory_av, "calls": self.calls}

@@ -108,7 +108,7 @@ def test_stopping_and_extending_is_bitwise_the_uninterrupted_run(comm, shared_tm
 
 @pytest.mark.parametrize("stop_at", [1, 8, 23])
 def test_failing_and_resuming_is_bitwise_the_uninterrupted_run(comm, shared_tmp_path, stop_at):
-    """The failure comes after the last checkpoint: the frames in between are computed again, and written once."""
+    """The failure comes after the last checkpoint: frames in between are computed again and written once."""
     whole, parts = folders(comm, shared_tmp_path, "whole", "parts")
     run(comm, whole)
     failing = ForgetfulProvider(water(), stop_at=stop_at, error=ConvergenceError("no luck"))
@@ -160,13 +160,13 @@ def test_both_checkpoints_damaged_is_an_error(comm, shared_tmp_path):
     run(comm, shared_tmp_path, steps=13)
     for path in (shared_tmp_path / "checkpoint.h5", previous_path(shared_tmp_path / "checkpoint.h5")):
         on_rank_zero(comm, harm, path, "truncated")
-    with pytest.raises(DataFileError, match="no usable checkpoint.*overwrite"):
+    with pytest.raises(DataFileError, match=r"no usable checkpoint.*overwrite"):
         run(comm, shared_tmp_path)
 
 
 def test_another_run_is_not_continued(comm, shared_tmp_path):
     run(comm, shared_tmp_path, steps=6)
-    with pytest.raises(ConfigError, match="md.timestep was 20.0, is 10.0; md.seed was 3, is 4"):
+    with pytest.raises(ConfigError, match=r"md.timestep was 20.0, is 10.0; md.seed was 3, is 4"):
         run(comm, shared_tmp_path, timestep=10.0, seed=4)
     on_rank_zero(comm, (shared_tmp_path / "trajectory.h5").unlink)
     with pytest.raises(DataFileError, match="cannot be read"):
@@ -192,7 +192,7 @@ def test_not_a_number_names_step_and_checkpoint(comm, shared_tmp_path, culprit):
                 return Evaluation(np.nan, good.forces_av)
             return Evaluation(good.energy, good.forces_av * np.inf)
 
-    with pytest.raises(AccuracyError, match="MD step 8 .*last checkpoint is of step 5"):
+    with pytest.raises(AccuracyError, match=r"MD step 8 .*last checkpoint is of step 5"):
         run(comm, shared_tmp_path, Broken(water()))
 
 
@@ -211,13 +211,17 @@ def test_progress_line_has_what_people_look_at(comm, shared_tmp_path):
     run(comm, shared_tmp_path, log=Log(comm, stream))
     lines = stream.getvalue().splitlines()
     if comm.rank == 0:
-        assert lines[-1].startswith("step 37/37  17.90 fs  T ") and "drift" in lines[-1] and "s/step" in lines[-1]
+        assert (
+            lines[-1].startswith("step 37/37  17.90 fs  T ")
+            and "drift" in lines[-1]
+            and "s/step" in lines[-1]
+        )
     else:
         assert lines == []
 
 
 def test_impossible_settings_are_listed_together(comm, shared_tmp_path):
-    with pytest.raises(ConfigError, match="md.timestep = -1.0; allowed: positive; md.temperature"):
+    with pytest.raises(ConfigError, match=r"md.timestep = -1.0; allowed: positive; md.temperature"):
         run(comm, shared_tmp_path, timestep=-1.0, temperature=float("nan"))
 
 
@@ -245,7 +249,9 @@ def test_killed_at_random_moments_the_run_is_still_the_same(comm, shared_tmp_pat
     script = VICTIM.format(path=[str(here), str(here.parents[2])], folder=str(parts), steps=steps)
     deaths = 0
     for _ in range(4):
-        victim = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        victim = subprocess.Popen(
+            [sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
         wait_for_progress(parts / "checkpoint.h5", victim)
         time.sleep(rng.uniform(0.0, 0.15))
         os.kill(victim.pid, signal.SIGKILL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from md_surfaces import water
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.md.nuclei import count_degrees_of_freedom, make_nuclei
@@ -12,7 +13,6 @@ from mpiqmd.md.thermostat import Berendsen, NoThermostat, make_thermostat
 from mpiqmd.md.velocities import initial_velocities, maxwell_boltzmann
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.units import KELVIN_IN_HARTREE
-from md_surfaces import water
 
 pytestmark = pytest.mark.serial
 ROOM = 300 * KELVIN_IN_HARTREE
@@ -35,7 +35,9 @@ CARBON_DIOXIDE = Molecule(("C", "O", "O"), np.array([[0.0, 0, 0], [1.3, 1.3, 1.3
     ],
 )
 def test_degrees_of_freedom(molecule, n_pinned, translation, rotation, expected):
-    count = count_degrees_of_freedom(molecule.positions_av, molecule.masses_a, n_pinned, translation, rotation)
+    count = count_degrees_of_freedom(
+        molecule.positions_av, molecule.masses_a, n_pinned, translation, rotation
+    )
     assert count == expected
 
 

@@ -13,7 +13,9 @@ from mpiqmd.units import ATOMIC_TIME_IN_FS, BOHR_IN_ANGSTROM
 pytestmark = pytest.mark.serial
 ETHYLENE = (
     ("C", "C", "H", "H", "H", "H"),
-    np.array([[0, 0, 0.67], [0, 0, -0.67], [0, 0.92, 1.24], [0, -0.92, 1.24], [0, 0.92, -1.24], [0, -0.92, -1.24]])
+    np.array(
+        [[0, 0, 0.67], [0, 0, -0.67], [0, 0.92, 1.24], [0, -0.92, 1.24], [0, 0.92, -1.24], [0, -0.92, -1.24]]
+    )
     / BOHR_IN_ANGSTROM,
 )
 

@@ -21,7 +21,10 @@ def frames(rng, steps):
     for step in steps:
         extras = {"error_estimate": 0.5 * step} if step % 10 == 0 and step > 0 else {}
         yield Frame(
-            step, 20.0 * step, *rng.normal(size=(3, 3, 3)), {**dict(zip(names, rng.normal(size=5), strict=True)), **extras}
+            step,
+            20.0 * step,
+            *rng.normal(size=(3, 3, 3)),
+            {**dict(zip(names, rng.normal(size=5), strict=True)), **extras},
         )
 
 
@@ -43,7 +46,11 @@ def test_round_trip(tmp_path, rng):
     read = Trajectory.open(tmp_path / "t.h5")
     assert read.symbols == SYMBOLS and np.array_equal(read.masses_a, MASSES)
     assert np.array_equal(read.steps_t, [frame.step for frame in written]) and len(read) == len(written)
-    for name, field in (("positions_tav", "positions_av"), ("velocities_tav", "velocities_av"), ("forces_tav", "forces_av")):
+    for name, field in (
+        ("positions_tav", "positions_av"),
+        ("velocities_tav", "velocities_av"),
+        ("forces_tav", "forces_av"),
+    ):
         assert np.array_equal(getattr(read, name), [getattr(frame, field) for frame in written])
     for name in ("total_energy", "temperature"):
         assert np.array_equal(read.observables[name], [frame.observables[name] for frame in written])
@@ -60,13 +67,18 @@ def test_file_is_h5md(tmp_path, rng):
         assert list(file["h5md"].attrs["version"]) == [1, 1]
         assert file["h5md/creator"].attrs["name"] == b"mpiqmd" and "name" in file["h5md/author"].attrs
         molecule = file["particles/molecule"]
-        assert molecule["box"].attrs["dimension"] == 3 and list(molecule["box"].attrs["boundary"]) == [b"none"] * 3
+        assert (
+            molecule["box"].attrs["dimension"] == 3
+            and list(molecule["box"].attrs["boundary"]) == [b"none"] * 3
+        )
         assert h5py.check_enum_dtype(molecule["species"].dtype) == {"H": 1, "O": 8}
         elements = [molecule[name] for name in ("position", "velocity", "force", "box/edges")]
         elements += list(file["observables"].values())
         for element in elements:
             assert len(element["value"]) == 5
-            assert element["step"] == molecule["position/step"] and element["time"] == molecule["position/time"]
+            assert (
+                element["step"] == molecule["position/step"] and element["time"] == molecule["position/time"]
+            )
         assert molecule["position/value"].attrs["unit"] == "bohr"
         assert not np.isnan(molecule["box/edges/value"][:]).any()
 
@@ -99,7 +111,7 @@ def test_file_of_a_live_run_can_be_read(tmp_path, rng):
 
 def test_missing_frames_and_strange_files_are_refused(tmp_path, rng):
     write(tmp_path / "t.h5", frames(rng, range(0, 10, 2))).close()
-    with pytest.raises(DataFileError, match="5 frames up to step 20 .* but 11 were expected"):
+    with pytest.raises(DataFileError, match=r"5 frames up to step 20 .* but 11 were expected"):
         TrajectoryWriter.resume(tmp_path / "t.h5", 20, 2)
     (tmp_path / "text.h5").write_text("not HDF5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
@@ -130,5 +142,7 @@ def test_frames_are_chosen_by_step(tmp_path, rng):
     write(tmp_path / "t.h5", frames(rng, range(0, 20, 2))).close()
     trajectory = Trajectory.open(tmp_path / "t.h5")
     some = trajectory.at_steps(np.array([2, 8]))
-    assert np.array_equal(some.steps_t, [2, 8]) and np.array_equal(some.forces_tav, trajectory.forces_tav[[1, 4]])
+    assert np.array_equal(some.steps_t, [2, 8]) and np.array_equal(
+        some.forces_tav, trajectory.forces_tav[[1, 4]]
+    )
     assert np.array_equal(some.observables["temperature"], trajectory.observables["temperature"][[1, 4]])

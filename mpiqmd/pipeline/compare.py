@@ -1,0 +1,134 @@
+"""``mpiqmd compare A.h5 B.h5``: figures and differences of two trajectories of one molecule."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpiqmd.errors import DataFileError
+from mpiqmd.md.connectivity import internal_coordinates
+from mpiqmd.md.trajectory import Trajectory
+from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.plots.compare import figure_differences, figure_energy, figure_geometry, labels_of
+from mpiqmd.plots.style import save_figure
+from mpiqmd.units import ATOMIC_TIME_IN_FS, KELVIN_IN_HARTREE
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from mpiqmd.parallel.log import Log
+
+Differences = dict[str, dict[str, float | str]]
+
+
+def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, object]:
+    """Compare ``arguments.first`` with ``arguments.second``; write figures into ``arguments.folder``.
+    Collective.
+
+    Returns
+    -------
+    ``labels``, ``frames``, ``time_fs`` (the range both cover), ``differences`` (for each bond length, angle,
+    energy and the temperature: ``max``, ``rms``, ``unit``), ``seconds_per_step`` of both and their ratio
+    ``speed_up`` where both files have it, ``figures``.
+
+    Raises
+    ------
+    DataFileError
+        A file is not a trajectory, or the two have different atoms or timesteps, or no frames in common.
+    """
+    result = on_rank_zero(comm, _compare, arguments.first, arguments.second, Path(arguments.folder))
+    for line in table(result):
+        log(line)
+    return result
+
+
+def _compare(first_path: Path, second_path: Path, folder: Path) -> dict[str, object]:
+    """Do all of :func:`run` on one rank."""
+    first, second = common_frames(Trajectory.open(first_path), Trajectory.open(second_path))
+    figures = []
+    for name, draw in (
+        ("geometry", figure_geometry),
+        ("energy", figure_energy),
+        ("differences", figure_differences),
+    ):
+        figures += save_figure(draw(first, second), folder / f"figure-{name}")
+    seconds = [trajectory.attributes.get("seconds_per_step") for trajectory in (first, second)]
+    return {
+        "first": str(first_path),
+        "second": str(second_path),
+        "labels": labels_of(first, second),
+        "frames": len(first),
+        "time_fs": [float(first.times_fs_t[0]), float(first.times_fs_t[-1])],
+        "differences": differences(first, second),
+        "seconds_per_step": seconds,
+        "speed_up": seconds[0] / seconds[1] if all(seconds) else None,
+        "figures": [str(path) for path in figures],
+    }
+
+
+def common_frames(first: Trajectory, second: Trajectory) -> tuple[Trajectory, Trajectory]:
+    """Return both trajectories at the steps that both have.
+
+    Raises
+    ------
+    DataFileError
+        They cannot be compared frame by frame.
+    """
+    if first.symbols != second.symbols:
+        raise DataFileError(
+            f"{first.path} is of {' '.join(first.symbols)}, {second.path} of {' '.join(second.symbols)}; "
+            "only trajectories of the same atoms in the same order can be compared. Choose two of one "
+            "molecule."
+        )
+    if not np.isclose(first.timestep, second.timestep, rtol=1e-12):
+        raise DataFileError(
+            f"{first.path} has a timestep of {first.timestep * ATOMIC_TIME_IN_FS:.6g} fs, {second.path} "
+            f"one of {second.timestep * ATOMIC_TIME_IN_FS:.6g} fs; frames of the same times are needed. "
+            "Run both with the same md.timestep."
+        )
+    steps = np.intersect1d(first.steps_t, second.steps_t)
+    if not len(steps):
+        raise DataFileError(
+            f"{first.path} ({len(first)} frames) and {second.path} ({len(second)} frames) have no step in "
+            "common; at least one is needed. Run both from the start with the same md.output_every."
+        )
+    return first.at_steps(steps), second.at_steps(steps)
+
+
+def differences(first: Trajectory, second: Trajectory) -> Differences:
+    """Return largest and root-mean-square difference of every coordinate, energy and the temperature."""
+    found: Differences = {}
+    coordinates = (
+        internal_coordinates(trajectory.symbols, trajectory.positions_tav) for trajectory in (first, second)
+    )
+    for one, other in zip(*coordinates, strict=True):
+        found[one.key] = _measure(one.values_t - other.values_t, one.unit)
+    for name in ("total_energy", "potential_energy", "kinetic_energy"):
+        found[name] = _measure(first.observables[name] - second.observables[name], "Ha")
+    temperature_t = first.observables["temperature"] - second.observables["temperature"]
+    found["temperature"] = _measure(temperature_t / KELVIN_IN_HARTREE, "K")
+    return found
+
+
+def _measure(difference_t: np.ndarray, unit: str) -> dict[str, float | str]:
+    """Return the largest absolute value and the root mean square."""
+    rms = float(np.sqrt(np.mean(difference_t**2)))
+    return {"max": float(np.abs(difference_t).max()), "rms": rms, "unit": unit}
+
+
+def table(result: dict[str, object]) -> list[str]:
+    """Return the lines printed for the user."""
+    first, second = result["labels"]
+    begin, end = result["time_fs"]
+    lines = [f"{second} against {first}: {result['frames']} frames, {begin:.1f} to {end:.1f} fs", ""]
+    lines.append(f"  {'difference':22s} {'largest':>12s} {'rms':>12s}  unit")
+    for name, entry in result["differences"].items():
+        title = name.replace("_", " ")
+        lines.append(f"  {title:22s} {entry['max']:12.3e} {entry['rms']:12.3e}  {entry['unit']}")
+    if result["speed_up"] is not None:
+        slow, fast = result["seconds_per_step"]
+        lines += ["", f"  time per step: {slow:.4g} s and {fast:.4g} s, ratio {result['speed_up']:.3g}"]
+    return [*lines, "", *(f"  {path}" for path in result["figures"] if path.endswith(".png"))]

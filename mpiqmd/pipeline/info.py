@@ -1,0 +1,130 @@
+"""``mpiqmd info FILE``: what a model, trajectory or checkpoint holds and where it came from."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+
+from mpiqmd.errors import DataFileError
+from mpiqmd.md.checkpoint import DIGEST_SIZE, load_checkpoint
+from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.pipeline.plot import find_singular_values
+from mpiqmd.pipeline.results import read_result
+from mpiqmd.units import ATOMIC_TIME_IN_FS
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from mpiqmd.parallel.log import Log
+
+LONGEST_VALUE = 90
+"""Longer attributes are cut when printed."""
+
+
+def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, object]:
+    """Print what ``arguments.file`` holds.  Collective.
+
+    Returns
+    -------
+    ``file``, ``kind`` and ``lines`` (what was printed).
+
+    Raises
+    ------
+    DataFileError
+        The file is neither HDF5 nor a result.
+    """
+    kind, lines = on_rank_zero(comm, describe, Path(arguments.file))
+    for line in lines:
+        log(line)
+    return {"file": str(arguments.file), "kind": kind, "lines": lines}
+
+
+def describe(path: Path) -> tuple[str, list[str]]:
+    """Return the kind of a file and the lines that describe it.  Not collective."""
+    if path.suffix == ".json":
+        result = read_result(path)
+        kind = f"result of mpiqmd {result.get('command', '?')}"
+        return kind, [f"{path}: {kind}", *(f"  {key} = {_short(value)}" for key, value in result.items())]
+    try:
+        with h5py.File(path, "r") as file:
+            kind = _kind(file)
+            lines = [f"{path}: {kind}, {path.stat().st_size / 1e6:.2f} MB"]
+            lines += [f"  {line}" for line in _summary(kind, file)]
+            lines += [f"  {line}" for line in _tree(file)]
+    except (OSError, KeyError, ValueError) as error:
+        raise DataFileError(
+            f"{path} cannot be read ({error}); allowed: HDF5 files and result.json of mpiqmd. Check the "
+            "path, or restore the file from a copy if it was cut off."
+        ) from error
+    if kind == "checkpoint":
+        lines.append(f"  {_integrity(path)}")
+    return kind, lines
+
+
+def _kind(file: h5py.File) -> str:
+    """Recognise a file by what is in it."""
+    if "h5md" in file:
+        return "trajectory"
+    if "dynamics" in file and "run" in file:
+        return "checkpoint"
+    if find_singular_values(file) is not None:
+        return "model"
+    return str(file.attrs.get("kind", "HDF5 file"))
+
+
+def _summary(kind: str, file: h5py.File) -> list[str]:
+    """Return what people want to know first."""
+    if kind == "checkpoint":
+        step = int(file["dynamics/step"][()])
+        identity = json.loads(bytes(file["run/identity"][:]).decode())
+        lines = [f"step {step}, {file.attrs['time'] * ATOMIC_TIME_IN_FS:.2f} fs"]
+        return lines + [f"{key}: {_short(value)}" for key, value in identity.items()]
+    if kind != "trajectory":
+        return []
+    steps_t = file["particles/molecule/position/step"][:]
+    steps_t = steps_t[steps_t >= 0]
+    if not len(steps_t):
+        return ["no frames"]
+    end = steps_t[-1] * float(file.attrs["timestep"]) * ATOMIC_TIME_IN_FS
+    return [f"{len(steps_t)} frames, steps {steps_t[0]} to {steps_t[-1]}, to {end:.2f} fs"]
+
+
+def _tree(file: h5py.File) -> Iterator[str]:
+    """Yield one line per attribute and dataset; linked steps and times of a trajectory appear once."""
+    yield from (f"@{key} = {_short(value)}" for key, value in file.attrs.items())
+    items: list[tuple[str, object]] = []
+    file.visititems(lambda name, item: items.append((name, item)))
+    for name, item in items:
+        yield from (f"{name} @{key} = {_short(value)}" for key, value in item.attrs.items() if key != "unit")
+        if isinstance(item, h5py.Dataset):
+            unit = f" [{item.attrs['unit']}]" if "unit" in item.attrs else ""
+            yield f"{name}: {'x'.join(map(str, item.shape)) or 'scalar'} {item.dtype}{unit}"
+
+
+def _integrity(path: Path) -> str:
+    """Return whether a checkpoint's checksum holds."""
+    try:
+        checkpoint, _ = load_checkpoint(path)
+    except DataFileError:
+        checkpoint = None
+    if checkpoint is not None and checkpoint.path == path:
+        return f"checksum ({DIGEST_SIZE} bytes of SHA-256) is right"
+    return "checksum is WRONG: a restart will use the checkpoint before this one"
+
+
+def _short(value: object) -> str:
+    """Return a value as one short line."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list) and value and isinstance(value[0], bytes):
+        value = [item.decode(errors="replace") for item in value]
+    elif isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    text = " ".join(str(value).split())
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 4] + " ..."

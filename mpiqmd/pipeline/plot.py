@@ -1,0 +1,116 @@
+"""``mpiqmd plot FILE``: the figures that belong to a trajectory, a model or the result of a training."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+
+from mpiqmd.errors import DataFileError
+from mpiqmd.md.trajectory import Trajectory
+from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.pipeline.results import read_result
+from mpiqmd.plots.singular_values import figure_singular_values
+from mpiqmd.plots.style import save_figure
+from mpiqmd.plots.trajectory import figure_extras, figure_internal_coordinates, figure_observables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from mpi4py import MPI
+
+    from mpiqmd.parallel.log import Log
+
+
+def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, object]:
+    """Draw what ``arguments.file`` holds into ``arguments.folder``.  Collective.
+
+    Returns
+    -------
+    ``file``, ``kind`` (``trajectory``, ``model`` or ``training``) and ``figures``.
+
+    Raises
+    ------
+    DataFileError
+        The file holds nothing that can be drawn.
+    """
+    kind, paths = on_rank_zero(comm, _plot, Path(arguments.file), Path(arguments.folder))
+    for path in paths:
+        log(path)
+    return {"file": str(arguments.file), "kind": kind, "figures": paths}
+
+
+def _plot(path: Path, folder: Path) -> tuple[str, list[str]]:
+    """Recognise the file, draw and save; one rank."""
+    kind, figures = _draw_result(path) if path.suffix == ".json" else _draw_hdf5(path)
+    saved = [
+        save_figure(figure, folder / f"figure-{name}")
+        for name, figure in figures.items()
+        if figure is not None
+    ]
+    return kind, [str(file) for files in saved for file in files]
+
+
+def _draw_result(path: Path) -> tuple[str, dict[str, Figure | None]]:
+    """Draw the singular values in the result of a training."""
+    result = read_result(path)
+    if "singular_values" not in result:
+        raise _nothing_to_draw(path, f"a result of `mpiqmd {result.get('command', '?')}`")
+    fraction = result.get("input", {}).get("rom", {}).get("energy_fraction")
+    figure = figure_singular_values(np.array(result["singular_values"]), result.get("rank"), fraction)
+    return "training", {"singular-values": figure}
+
+
+def _draw_hdf5(path: Path) -> tuple[str, dict[str, Figure | None]]:
+    """Draw a trajectory or the singular values of a model."""
+    try:
+        with h5py.File(path, "r") as file:
+            is_trajectory, contents = "h5md" in file, ", ".join(file) or "nothing"
+            values = find_singular_values(file)
+            if values is not None:
+                figure = figure_singular_values(values[:], _rank(file, values))
+    except OSError as error:
+        raise _nothing_to_draw(path, f"no HDF5 file ({error})") from error
+    if is_trajectory:
+        return "trajectory", _draw_trajectory(path)
+    if values is None:
+        raise _nothing_to_draw(path, f"an HDF5 file with {contents} in it")
+    return "model", {"singular-values": figure}
+
+
+def find_singular_values(file: h5py.File) -> h5py.Dataset | None:
+    """Return the dataset ``singular_values`` at the root of a model or below ``basis``, or None."""
+    for name in ("singular_values", "basis/singular_values"):
+        if name in file:
+            return file[name]
+    return None
+
+
+def _rank(file: h5py.File, values: h5py.Dataset) -> int | None:
+    """Return the number of modes a model keeps, if it says so."""
+    for place in (values, values.parent, file):
+        if "rank" in place.attrs:
+            return int(place.attrs["rank"])
+    return None
+
+
+def _draw_trajectory(path: Path) -> dict[str, Figure | None]:
+    """Draw everything a trajectory holds."""
+    trajectory = Trajectory.open(path)
+    if not len(trajectory):
+        raise _nothing_to_draw(path, "a trajectory without frames")
+    return {
+        "observables": figure_observables(trajectory),
+        "geometry": figure_internal_coordinates(trajectory),
+        "extras": figure_extras(trajectory),
+    }
+
+
+def _nothing_to_draw(path: Path, found: str) -> DataFileError:
+    """Return the error for a file without anything to draw."""
+    return DataFileError(
+        f"{path} is {found}; figures can be drawn of a trajectory.h5, a model.h5 with singular values, or "
+        "the result.json of `mpiqmd train`. Give one of these."
+    )

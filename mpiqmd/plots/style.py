@@ -1,0 +1,99 @@
+"""One style for all figures: journal width, readable without colour, vector fonts in the PDF."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+WIDTH = 6.8
+"""Width of a figure in inches: two columns of a journal."""
+
+RESOLUTION = 300
+
+DARK = "#1c2b4a"
+BRIGHT = "#f26419"
+ACCENT = "#2a9d8f"
+GREY = "#8a8f98"
+
+FIRST_LINE = {"color": DARK, "linewidth": 1.7, "linestyle": "-"}
+"""The reference, usually Hi-Fi: dark and solid."""
+
+SECOND_LINE = {"color": BRIGHT, "linewidth": 1.5, "linestyle": (0, (4.0, 2.0))}
+"""What is compared with it, usually ROM: bright and dashed, so that both show where they coincide."""
+
+STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "axes.labelsize": 9.5,
+    "axes.titlesize": 10.0,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e6ea",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "legend.framealpha": 0.8,
+    "legend.edgecolor": "none",
+    "legend.handlelength": 2.6,
+    "xtick.direction": "out",
+    "ytick.direction": "out",
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+}
+
+LABELS = {"hifi": "Hi-Fi", "rom": "ROM"}
+
+
+def style() -> matplotlib.rc_context:
+    """Return the context in which figures are made and saved."""
+    return matplotlib.rc_context(STYLE)
+
+
+def panels(n_rows: int, height: float, n_columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """Return a figure of stacked panels that share the time axis, and its axes in reading order.
+
+    Parameters
+    ----------
+    n_rows, n_columns
+        Number of panels down and across.
+    height
+        Height of one panel, inches.
+    """
+    figure = Figure(figsize=(WIDTH, height * n_rows + 0.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(n_rows, n_columns, sharex=True, squeeze=False)
+    figure.align_ylabels()
+    return figure, list(grid.ravel())
+
+
+def legend_above(axes: Axes) -> None:
+    """Put one legend for all panels above the first, where it hides no data."""
+    n_curves = len(axes.get_legend_handles_labels()[1])
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=n_curves)
+
+
+def solver_labels(solvers: Sequence[object], names: Sequence[str]) -> list[str]:
+    """Return what the curves are called: by solver, with names in brackets where the solvers are the same."""
+    labels = [LABELS.get(str(solver), str(solver or "trajectory")) for solver in solvers]
+    if len(set(labels)) == len(labels):
+        return labels
+    return [f"{label} ({name})" for label, name in zip(labels, names, strict=True)]
+
+
+def save_figure(figure: Figure, stem: Path) -> list[Path]:
+    """Write ``stem.png`` (300 dots per inch) and ``stem.pdf``, and return their paths.  Not collective."""
+    paths = [stem.with_name(stem.name + suffix) for suffix in (".png", ".pdf")]
+    with style():
+        for path in paths:
+            # A date in the file would make every run's figure differ.
+            metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
+            figure.savefig(path, dpi=RESOLUTION, metadata=metadata)
+    return paths
