@@ -18,10 +18,10 @@ from mpiqmd.plots.style import save_figure
 from mpiqmd.plots.trajectory import figure_extras, figure_internal_coordinates, figure_observables
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from mpi4py import MPI
 
     from mpiqmd.parallel.log import Log
+    from mpiqmd.plots.style import Figure
 
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, object]:
