@@ -1,0 +1,148 @@
+"""What a full-space solver knows at one set of orbitals: energy, projected Hamiltonian, residual; and how it ends.
+
+    R = HΦ - Φ (Φ^T H Φ),    η = 2 tr(P R^T (T + σ)^-1 R)
+
+η estimates how far the free energy is above its minimum over the orbitals; both solvers stop on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiqmd.errors import AccuracyError
+from mpiqmd.grid.arrays import Field, Orbitals
+from mpiqmd.grid.shifted import ShiftedKineticInverse
+from mpiqmd.kohnsham.ground_state import GroundState
+from mpiqmd.kohnsham.model import DensityTerms, Problem
+from mpiqmd.kohnsham.occupations import entropy
+from mpiqmd.parallel.dense import eigh, inverse_square_root
+from mpiqmd.parallel.timing import Timers
+
+
+@dataclass
+class Iterate:
+    """Everything known at one set of orthonormal orbitals."""
+
+    orbitals: Orbitals
+    density_matrix_nn: np.ndarray
+    density: Field
+    terms: DensityTerms
+    hamiltonian_nn: np.ndarray
+    applied: Orbitals
+    free_energy: float
+
+
+def orthonormalised(orbitals: Orbitals) -> Orbitals:
+    """Return the closest orthonormal orbitals (Löwdin).  Collective."""
+    return orbitals.combine(inverse_square_root(orbitals.grid.comm, orbitals.gram()))
+
+
+def apply_linear_terms(problem: Problem, orbitals: Orbitals) -> np.ndarray:
+    """Return ``(T + V_loc + V_nl) φ_i`` as a local block.  Collective."""
+    linear = problem.model.laplacian.apply(orbitals, scale=-0.5)
+    linear += problem.local_potential.local * orbitals.local
+    problem.projectors.add_applied(problem.projectors.overlaps(orbitals), linear)
+    return linear
+
+
+def evaluate(
+    problem: Problem, orbitals: Orbitals, density_matrix_nn: np.ndarray, linear: np.ndarray, timers: Timers
+) -> Iterate:
+    """Return density, potential, projected Hamiltonian and free energy.  Collective.
+
+    Parameters
+    ----------
+    problem
+        The Kohn-Sham problem of one geometry.
+    orbitals, density_matrix_nn
+        Orthonormal orbitals and P in their basis.
+    linear
+        :func:`apply_linear_terms` of the orbitals; becomes ``HΦ`` in place.
+    timers
+        Where the time is booked.
+
+    Raises
+    ------
+    AccuracyError
+        If the energy is not finite.
+    """
+    with timers("density terms"):
+        density = density_of(orbitals, density_matrix_nn)
+        terms = problem.density_terms(density)
+    with timers("linear terms"):
+        applied = Orbitals(problem.grid, linear)
+        linear_energies = orbitals.gram(applied)
+        applied.local += terms.potential.local * orbitals.local
+        hamiltonian = orbitals.gram(applied)
+    energy = 2.0 * float(np.sum(density_matrix_nn * linear_energies)) + terms.hartree + terms.xc + problem.ion_ion
+    if not np.isfinite(energy):
+        raise AccuracyError(
+            "the energy is not a number: the orbitals diverged. Check for atoms closer than half a bohr, or try "
+            "scf.solver = 'slepc'."
+        )
+    free = energy - problem.model.electronic_temperature * entropy(np.linalg.eigvalsh(density_matrix_nn))
+    hamiltonian = 0.5 * (hamiltonian + hamiltonian.T)
+    return Iterate(orbitals, density_matrix_nn, density, terms, hamiltonian, applied, free)
+
+
+def preconditioned_residual(
+    state: Iterate, preconditioner: ShiftedKineticInverse, timers: Timers
+) -> tuple[Orbitals, float]:
+    """Return the step ``-(T + σ)^-1 R`` and the error estimate η (Ha).  Collective."""
+    with timers("residual"):
+        residual = state.orbitals.combine(state.hamiltonian_nn)
+        residual.local -= state.applied.local
+    with timers("precondition"):
+        step = preconditioner.apply_orbitals(residual)
+    return step, 2.0 * float(np.sum(state.density_matrix_nn * residual.gram(step)))
+
+
+def ground_state(problem: Problem, state: Iterate, iterations: int, error: float, timers: Timers) -> GroundState:
+    """Return the converged answer in the basis that diagonalises the Hamiltonian, forces included.  Collective."""
+    temperature = problem.model.electronic_temperature
+    eigenvalues, rotation = eigh(problem.grid.comm, state.hamiltonian_nn)
+    density_matrix = rotation.T @ state.density_matrix_nn @ rotation
+    disorder = entropy(np.linalg.eigvalsh(state.density_matrix_nn))
+    with timers("forces"):
+        gradient_av = problem.ion_gradient(state.density, state.orbitals, state.density_matrix_nn)
+    return GroundState(
+        energy=state.free_energy + temperature * disorder,
+        free_energy=state.free_energy,
+        components=energy_components(problem, state.orbitals, state.density_matrix_nn, state.terms, disorder),
+        eigenvalues_n=eigenvalues,
+        occupations_n=np.diag(density_matrix).copy(),
+        density_matrix_nn=density_matrix,
+        converged=True,
+        iterations=iterations,
+        residual=error,
+        gradient_av=gradient_av,
+        orbitals=state.orbitals.combine(rotation),
+        density=state.density,
+        timing=dict(timers.seconds),
+    )
+
+
+def density_of(orbitals: Orbitals, density_matrix_nn: np.ndarray) -> Field:
+    """Return ``ρ = 2 Σ_ij P_ij φ_i φ_j``.  Not collective (P is replicated)."""
+    rotated = orbitals.combine(density_matrix_nn)
+    flat = 2.0 * np.einsum("ij,ij->j", orbitals.matrix_local, rotated.matrix_local)
+    return Field(orbitals.grid, flat.reshape(orbitals.grid.local_shape))
+
+
+def energy_components(
+    problem: Problem, orbitals: Orbitals, density_matrix_nn: np.ndarray, terms: DensityTerms, disorder: float
+) -> dict[str, float]:
+    """Return the energy term by term; they sum to the free energy.  Collective."""
+    overlaps = problem.projector_overlaps(orbitals)
+    nonlocal_nn = overlaps @ problem.projector_coupling @ overlaps.T
+    return {
+        "kinetic": 2.0 * float(np.sum(density_matrix_nn * problem.kinetic_matrix(orbitals))),
+        "local": 2.0 * float(np.sum(density_matrix_nn * problem.local_matrix(orbitals))),
+        "nonlocal": 2.0 * float(np.sum(density_matrix_nn * nonlocal_nn)),
+        "hartree": terms.hartree,
+        "xc": terms.xc,
+        "ion_ion": problem.ion_ion,
+        "entropy": -problem.model.electronic_temperature * disorder,
+    }
