@@ -111,7 +111,7 @@ def test_an_error_of_all_ranks_is_one_message_and_status_1(comm, input_file, com
     expected = (
         "mpiqmd: error: the ground state is not converged after 3 iterations\n" if comm.rank == 0 else ""
     )
-    assert captured.err == expected
+    assert [line for line in captured.err.splitlines(True) if "mpiqmd" in line] == [expected] * bool(expected)
 
 
 def test_a_bad_input_is_reported_once(comm, input_file, capfd):
@@ -323,9 +323,9 @@ def test_wrong_command_lines_end_with_status_2_and_a_usage_line(words, capsys):
 def test_processes_that_do_not_see_each_other_are_told_so():
     process = mpiqmd("doctor", PMI_SIZE="2", PMI_RANK="0")
     assert process.returncode == 1
-    assert process.stderr.startswith("mpiqmd: error: 2 processes were started, but each of them is alone")
+    assert "mpiqmd: error: 2 processes were started, but each of them is alone" in process.stderr
     other = mpiqmd("doctor", PMI_SIZE="2", PMI_RANK="1")
-    assert (other.returncode, other.stderr) == (1, "")
+    assert other.returncode == 1 and "mpiqmd" not in other.stderr
 
 
 @pytest.mark.serial
