@@ -79,6 +79,19 @@ class LibxcTerm:
         energy += e
         v_rho += v
 
+    def add_second(self, rho: np.ndarray, sigma: np.ndarray | None, second: dict[str, np.ndarray]) -> None:
+        """Add ∂²e/∂ρ², ∂²e/∂ρ∂σ and ∂²e/∂σ² at the given points to ``second["rr"]``, ``["rs"]`` and ``["ss"]``."""
+        n = ctypes.c_size_t(rho.size)
+        rr = np.empty_like(rho)
+        if self.family == LDA:
+            library().xc_lda_fxc(self._function, n, _c(rho), _c(rr))
+        else:
+            rs, ss = np.empty_like(rho), np.empty_like(rho)
+            library().xc_gga_fxc(self._function, n, _c(rho), _c(sigma), _c(rr), _c(rs), _c(ss))
+            second["rs"] += rs
+            second["ss"] += ss
+        second["rr"] += rr
+
 
 def _c(array: np.ndarray):
     return array.ctypes.data_as(_pointer)

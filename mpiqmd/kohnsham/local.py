@@ -37,18 +37,32 @@ class LocalPotential:
     Construction is not collective.
     """
 
-    def __init__(self, grid: Grid, species: dict[str, Pseudopotential], symbols: tuple[str, ...], poisson: Poisson):
+    def __init__(
+        self,
+        grid: Grid,
+        species: dict[str, Pseudopotential],
+        symbols: tuple[str, ...],
+        poisson: Poisson,
+        short: dict[str, RadialFunction] | None = None,
+    ) -> None:
         self.grid = grid
+        self.species = species
         self.symbols = symbols
         self.width = max(SMALLEST_WIDTH, WIDTH_IN_SPACINGS * float(grid.spacing_v.max()))
         self.valences_a = np.array([species[symbol].valence for symbol in symbols])
         spacing = float(grid.spacing_v.max())
-        self.short: dict[str, RadialFunction] = {
+        self.short = short or {
             symbol: band_limited(pseudo.mesh_r, pseudo.short_range_local(self.width), 0, spacing)
             for symbol, pseudo in species.items()
         }
+        self.poisson = poisson
         smeared = _PeriodicCores if grid.is_periodic else _FreeCores
         self.cores = smeared(grid, self.valences_a, self.width, poisson)
+
+    def restricted(self, symbols: tuple[str, ...]) -> LocalPotential:
+        """Return the potential of some of the ions alone, sharing the radial functions.  Not collective."""
+        species = {symbol: self.species[symbol] for symbol in symbols}
+        return LocalPotential(self.grid, species, symbols, self.poisson, self.short)
 
     def evaluate(self, positions_av: np.ndarray) -> Field:
         """Return the potential (Ha) of all ions.  Collective."""

@@ -68,6 +68,17 @@ class Functional:
                     array[empty] = 0.0
         return energy, v_rho, v_sigma
 
+    def second_derivatives(self, rho: np.ndarray, sigma: np.ndarray | None) -> dict[str, np.ndarray]:
+        """Return ∂²e/∂ρ² (``rr``), ∂²e/∂ρ∂σ (``rs``) and ∂²e/∂σ² (``ss``, both zero for an LDA) at points."""
+        density = np.maximum(np.ascontiguousarray(rho), SMALLEST_DENSITY)
+        squares = np.ascontiguousarray(sigma) if self.uses_gradient else None
+        second = {name: np.zeros_like(density) for name in ("rr", "rs", "ss")}
+        for term in self.terms:
+            term.add_second(density, squares, second)
+        for array in second.values():
+            array[rho <= SMALLEST_DENSITY] = 0.0
+        return second
+
 
 class ExchangeCorrelation:
     """The functional on one grid."""
@@ -87,3 +98,38 @@ class ExchangeCorrelation:
             slope *= 2.0 * v_sigma
             potential -= self.gradient.divergence(slope)
         return Field(self.grid, energy).integrate(), Field(self.grid, potential)
+
+    def kernel(self, density: Field) -> Kernel:
+        """Return the second derivative of E_xc at a density, as an operator on changes of density.  Collective."""
+        return Kernel(self, density)
+
+
+class Kernel:
+    """``f_xc[ρ0]``: the change of the xc potential linear in a change of density.
+
+        δv = e_ρρ δρ + e_ρσ δσ - ∇·(2 (e_ρσ δρ + e_σσ δσ) ∇ρ0 + 2 e_σ ∇δρ),   δσ = 2 ∇ρ0·∇δρ
+
+    exactly the derivative of the discrete potential.
+    """
+
+    def __init__(self, xc: ExchangeCorrelation, density: Field) -> None:
+        self.xc = xc
+        if xc.gradient is None:
+            self.second = xc.functional.second_derivatives(density.local, None)
+            return
+        self.slope = xc.gradient.apply(density)
+        squares = (self.slope**2).sum(axis=0)
+        _, _, self.v_sigma = xc.functional.evaluate(density.local, squares)
+        self.second = xc.functional.second_derivatives(density.local, squares)
+
+    def apply(self, change: Field) -> Field:
+        """Return δv for a change of density.  Collective."""
+        result = self.second["rr"] * change.local
+        gradient = self.xc.gradient
+        if gradient is not None:
+            slope = gradient.apply(change)
+            d_sigma = 2.0 * (self.slope * slope).sum(axis=0)
+            result += self.second["rs"] * d_sigma
+            along = self.second["rs"] * change.local + self.second["ss"] * d_sigma
+            result -= gradient.divergence(2.0 * (along * self.slope + self.v_sigma * slope))
+        return Field(self.xc.grid, result)

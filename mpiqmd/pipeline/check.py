@@ -1,0 +1,79 @@
+"""``mpiqmd check``: does the surface keep its promises on this input?
+
+``forces`` compares forces with central differences of the energy, ``frame`` moves the molecule rigidly and looks at what
+changes in the energy and, rotated back, in the forces.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from mpiqmd.md.provider import ForceProvider
+from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule
+from mpiqmd.pipeline.reduced import build_rom_provider
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from mpiqmd.parallel.log import Log
+
+STEP = 0.01
+"""Displacement of the central differences, bohr."""
+MOTIONS = 4
+"""Random rigid motions of ``check frame``."""
+
+
+def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
+    """Run one check and return its numbers.  Collective."""
+    settings = arguments.settings
+    molecule = build_molecule(settings, comm)
+    model = build_model(settings, comm, molecule)
+    if arguments.model is None:
+        provider = build_hifi_provider(settings, model, extrapolation=0)
+        provider.net_force = "keep" if arguments.check == "forces" else provider.net_force
+    else:
+        provider = build_rom_provider(settings, model, arguments.model, log)[0]
+    log(model.grid.describe())
+    checks = {"forces": _check_forces, "frame": _check_frame}
+    return {"check": arguments.check} | checks[arguments.check](provider, molecule.positions_av, log)
+
+
+def _check_forces(provider: ForceProvider, positions_av: np.ndarray, log: Log) -> dict[str, Any]:
+    """Compare every force component with ``-(E(+d) - E(-d)) / 2d``, extrapolated over d and 2d.  Collective."""
+    forces_av = provider.evaluate(positions_av).forces_av
+    numerical_av = np.zeros_like(positions_av)
+    for a, v in np.ndindex(*positions_av.shape):
+        slopes = [_central_difference(provider, positions_av, a, v, step) for step in (STEP, 2 * STEP)]
+        numerical_av[a, v] = -(4.0 * slopes[0] - slopes[1]) / 3.0
+        log.progress(f"atom {a} {'xyz'[v]}: force {forces_av[a, v]:.8f}, difference {numerical_av[a, v]:.8f} Ha/bohr")
+    error = float(np.abs(forces_av - numerical_av).max())
+    log(f"largest difference between forces and energy differences: {error:.2e} Ha/bohr")
+    return {"forces": forces_av, "energy_differences": numerical_av, "largest_error": error, "step": STEP}
+
+
+def _central_difference(provider: ForceProvider, positions_av: np.ndarray, a: int, v: int, step: float) -> float:
+    energies = []
+    for sign in (1.0, -1.0):
+        displaced = positions_av.copy()
+        displaced[a, v] += sign * step
+        energies.append(provider.evaluate(displaced).energy)
+    return (energies[0] - energies[1]) / (2.0 * step)
+
+
+def _check_frame(provider: ForceProvider, positions_av: np.ndarray, log: Log) -> dict[str, Any]:
+    """Rotate and shift the molecule at random and compare energies and co-rotated forces.  Collective."""
+    reference = provider.evaluate(positions_av)
+    energy_errors, force_errors = [], []
+    for seed in range(MOTIONS):
+        rotation_vv = Rotation.random(random_state=seed).as_matrix()
+        shift_v = np.random.default_rng(seed).uniform(-0.1, 0.1, 3)
+        moved = provider.evaluate(positions_av @ rotation_vv.T + shift_v)
+        energy_errors.append(abs(moved.energy - reference.energy))
+        force_errors.append(float(np.abs(moved.forces_av @ rotation_vv - reference.forces_av).max()))
+        log.progress(f"motion {seed}: energy {energy_errors[-1]:.2e} Ha, forces {force_errors[-1]:.2e} Ha/bohr")
+    log(f"largest change of energy {max(energy_errors):.2e} Ha, of forces {max(force_errors):.2e} Ha/bohr")
+    return {"energy_changes": energy_errors, "force_changes": force_errors}

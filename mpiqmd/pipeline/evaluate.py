@@ -1,0 +1,90 @@
+"""``mpiqmd evaluate``: energies and forces of many geometries, with either solver."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mpiqmd.config.settings import Settings
+from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.md.provider import ForceProvider
+from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.molecule.frame import make_frame
+from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule, same_molecule
+from mpiqmd.pipeline.reduced import build_rom_provider
+from mpiqmd.pipeline.structures import read_structures, write_structures
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from mpiqmd.parallel.log import Log
+
+
+def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
+    """Evaluate every geometry of a file; write ``evaluated.extxyz`` and return what ``result.json`` holds.  Collective."""
+    settings = arguments.settings
+    molecule = build_molecule(settings, comm)
+    symbols, positions_sav = on_rank_zero(comm, read_structures, arguments.structures)
+    same_molecule(symbols, molecule, arguments.structures)
+    model = build_model(settings, comm, molecule)
+    provider = _provider(arguments, settings, model, molecule, log)
+    evaluations, seconds = [], []
+    for index, positions_av in enumerate(positions_sav):
+        started = time.perf_counter()
+        evaluations.append(provider.evaluate(positions_av))
+        seconds.append(time.perf_counter() - started)
+        energy = evaluations[-1].energy
+        log.progress(f"geometry {index + 1}/{len(positions_sav)}: {energy:.8f} Ha, {seconds[-1]:.2f} s")
+    energies_s = np.array([evaluation.energy for evaluation in evaluations])
+    forces_sav = np.array([evaluation.forces_av for evaluation in evaluations])
+    target = arguments.folder / "evaluated.extxyz"
+    on_rank_zero(comm, write_structures, target, symbols, positions_sav, energies_s, forces_sav)
+    log(f"{len(energies_s)} geometries written to {target}")
+    return {
+        "solver": "hifi" if arguments.model is None else "rom",
+        "body_frame": bool(arguments.body_frame or arguments.model),
+        "positions": positions_sav,
+        "energies": energies_s,
+        "forces": forces_sav,
+        "extras": {name: [e.extras.get(name) for e in evaluations] for name in evaluations[0].extras},
+        "seconds_per_geometry": float(np.median(seconds)),
+    }
+
+
+def _provider(
+    arguments: argparse.Namespace, settings: Settings, model: KohnShamModel, molecule: Molecule, log: Log
+) -> ForceProvider:
+    if arguments.model is not None:
+        return build_rom_provider(settings, model, arguments.model, log)[0]
+    provider = build_hifi_provider(settings, model, extrapolation=None)
+    return BodyFrameProvider(provider, molecule) if arguments.body_frame else provider
+
+
+class BodyFrameProvider:
+    """Another surface evaluated in the molecule's body frame: ``E(R) = E'(x(R))`` with its exact gradient.
+
+    The frame takes out the grid's dependence on the molecule's orientation.
+    """
+
+    def __init__(self, provider: ForceProvider, molecule: Molecule) -> None:
+        self.provider = provider
+        self.frame = make_frame(molecule)
+
+    def evaluate(self, positions_av: np.ndarray) -> Evaluation:
+        """Return energy and forces in the laboratory frame.  Collective."""
+        alignment = self.frame.align(positions_av)
+        inner = self.provider.evaluate(alignment.body_positions_av)
+        return Evaluation(inner.energy, alignment.gradient_forces(-inner.forces_av), inner.extras)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return what the inner surface needs to restart.  Collective."""
+        return self.provider.state()
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Hand the state back to the inner surface.  Collective."""
+        self.provider.restore(state)

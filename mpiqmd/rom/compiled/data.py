@@ -1,0 +1,94 @@
+"""The arrays of a compiled model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
+from mpiqmd.rom.compiled.pairs import PairProducts
+
+
+@dataclass(frozen=True)
+class MovingAtom:
+    """Tables of one atom that moves in the body frame.
+
+    Attributes
+    ----------
+    index
+        Its place among the atoms.
+    box
+        Where its position is tabulated.
+    local
+        Chebyshev coefficients of the local pseudopotential on the pairs, shape (n,) * d + (pairs,), Ha.
+    overlaps
+        The same of ``<ψ_m|β_p>``, shape (n,) * d + (modes, projectors).
+    coupling_pp
+        D of its projectors, Ha.
+    """
+
+    index: int
+    box: ChebyshevBox
+    local: np.ndarray
+    overlaps: np.ndarray
+    coupling_pp: np.ndarray
+
+
+@dataclass(frozen=True)
+class XcQuadrature:
+    """Points and non-negative weights for the remainder of the xc energy.
+
+    Attributes
+    ----------
+    weights_q
+        Weights, bohr³.
+    modes_qm
+        Values of the modes at the points, shape (Q, modes).
+    slopes_qvm
+        Their gradients, shape (Q, 3, modes); empty in the last axis for an LDA.
+    rho0_q, slope0_vq
+        Reference density and its gradient (empty for an LDA) at the points.
+    """
+
+    weights_q: np.ndarray
+    modes_qm: np.ndarray
+    slopes_qvm: np.ndarray
+    rho0_q: np.ndarray
+    slope0_vq: np.ndarray
+
+
+@dataclass(frozen=True)
+class CompiledArrays:
+    """Everything the online stage needs, replicated on every rank.
+
+    Attributes
+    ----------
+    pairs
+        The pair products.
+    constant
+        Energy that depends neither on P nor on the geometry, Ha.
+    linear_p
+        Kinetic energy, pinned atoms, and the linear part of the xc expansion, on the pairs, Ha.
+    interaction
+        One symmetric matrix per class of pairs: Hartree plus the second derivative of E_xc, Ha.
+    fixed_overlaps_mp, fixed_coupling_pp
+        Projectors of the pinned atoms.
+    atoms
+        Tables of the moving ones.
+    quadrature
+        For the remainder of the xc energy; None to leave it out.
+    dipole_vp
+        Matrix elements of x, y, z on the pairs, bohr.
+    """
+
+    pairs: PairProducts
+    constant: float
+    linear_p: np.ndarray
+    interaction: list[np.ndarray]
+    fixed_overlaps_mp: np.ndarray
+    fixed_coupling_pp: np.ndarray
+    atoms: list[MovingAtom]
+    dipole_vp: np.ndarray
+    quadrature: XcQuadrature | None = None
+    notes: dict[str, float] = field(default_factory=dict)

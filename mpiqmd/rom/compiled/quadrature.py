@@ -1,0 +1,221 @@
+"""Points and non-negative weights for the remainder of the xc energy, by empirical quadrature.
+
+Given training density matrices, weights w >= 0 are sought with
+
+    Σ_q w_q R(u_q) = ∫ R dr,    Σ_q w_q ∂R_q/∂(2P_ij) = (∂/∂(2P_ij)) ∫ R dr    for every training density,
+
+on a few thousand candidate grid points.  The equations are compressed by their singular vectors and solved by
+non-negative least squares (Lawson and Hanson 1974, by QR), which leaves as many points as the equations have rank.
+Because the weights multiply an energy, the quadrature's Hamiltonian is the exact derivative of its energy.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpiqmd.grid.arrays import Field, Orbitals
+from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.parallel.comm import on_rank_zero, sum_over_ranks
+from mpiqmd.rom.compiled.data import XcQuadrature
+from mpiqmd.rom.compiled.elements import density_of_pairs
+from mpiqmd.rom.compiled.pairs import PairProducts
+from mpiqmd.rom.compiled.remainder import Remainder
+
+ENERGY_SCALE = 1e-8
+"""Error of an energy equation (Ha) that counts as much as GRADIENT_SCALE in a matrix element."""
+GRADIENT_SCALE = 3e-7
+"""Error of a Hamiltonian element (Ha)."""
+
+
+class QuadratureBuilder:
+    """Chooses quadrature points for the xc remainder.
+
+    Parameters
+    ----------
+    model
+        The physics.
+    modes, pairs
+        The reduced basis.
+    reference_p
+        Coefficients of the reference density.
+    candidates
+        Number of grid points among which to choose.
+    seed
+        Seed of the random part of that choice.
+    """
+
+    def __init__(
+        self,
+        model: KohnShamModel,
+        modes: Orbitals,
+        pairs: PairProducts,
+        reference_p: np.ndarray,
+        candidates: int = 4000,
+        seed: int = 1,
+    ) -> None:
+        self.model, self.modes, self.pairs = model, modes, pairs
+        self.candidates, self.seed = candidates, seed
+        self.comm = model.grid.comm
+        self.gradient = model.xc.gradient
+        reference = density_of_pairs(modes, pairs, reference_p)
+        self.rho0 = reference.local.ravel()
+        self.slope0 = None if self.gradient is None else self.gradient.apply(reference).reshape(3, -1)
+        self.remainder = Remainder(model.functional, self.rho0, self.slope0)
+
+    def build(self, training: list[np.ndarray], points: int) -> XcQuadrature:
+        """Return at most ``points`` points fitted to training density matrices.  Collective."""
+        exact, importance = self._integrate(training)
+        chosen = self._choose(importance)
+        values, slopes, rho0, slope0 = self._at(chosen)
+        equations = self._equations(training, values, slopes, rho0, slope0)
+        weights = on_rank_zero(self.comm, _solve, equations, exact, points)
+        keep = weights > 0
+        return XcQuadrature(weights[keep], values[keep], slopes[keep], rho0[keep], slope0[:, keep])
+
+    def _integrate(self, training: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the exact right-hand sides and how much each local point contributes to them.  Collective."""
+        dv = self.model.grid.volume_element
+        importance, rights = np.zeros(self.modes.grid.local_size), []
+        for density_matrix in training:
+            density = density_of_pairs(self.modes, self.pairs, self.pairs.coefficients(density_matrix))
+            slope = None if self.gradient is None else self.gradient.apply(density).reshape(3, -1)
+            value, d_rho, d_slope = self.remainder.evaluate(density.local.ravel(), slope)
+            importance += np.abs(value) / ENERGY_SCALE * 1e-2 + np.abs(d_rho) * density.local.ravel() / GRADIENT_SCALE * 1e-2
+            potential = Field(self.modes.grid, d_rho.reshape(self.modes.grid.local_shape))
+            if d_slope is not None:
+                potential.local -= self.gradient.divergence(d_slope.reshape(3, *self.modes.grid.local_shape))
+            occupied = self._occupied(density_matrix)
+            left = self.modes.combine(occupied)
+            left.local *= potential.local
+            rows = left.gram(self.modes)
+            energy = dv * sum_over_ranks(self.comm, float(value.sum()))
+            rights.append(np.concatenate([[energy / ENERGY_SCALE], rows.ravel() / GRADIENT_SCALE]))
+        return np.concatenate(rights), importance
+
+    @staticmethod
+    def _occupied(density_matrix: np.ndarray) -> np.ndarray:
+        """Return the occupied natural orbitals as columns."""
+        values, vectors = np.linalg.eigh(density_matrix)
+        return vectors[:, values > 0.5]
+
+    def _choose(self, importance: np.ndarray) -> np.ndarray:
+        """Return global indices of candidate points, half the most important, half drawn at random.  Collective."""
+        grid = self.modes.grid
+        whole = Field(grid, importance.reshape(grid.local_shape)).gather()
+
+        def choose() -> np.ndarray:
+            flat = whole.ravel() * self._irreducible(whole.shape).ravel()
+            order = np.argsort(-flat, kind="stable")[: self.candidates // 2]
+            chance = np.sqrt(flat)
+            chance[order] = 0.0
+            rng = np.random.default_rng(self.seed)
+            count = min(self.candidates - len(order), int(np.count_nonzero(chance)))
+            drawn = rng.choice(flat.size, size=count, replace=False, p=chance / chance.sum())
+            return np.sort(np.concatenate([order, drawn]))
+
+        return on_rank_zero(self.comm, choose)
+
+    def _irreducible(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return a mask without the lower half z < 0 where all densities are even in z."""
+        mask = np.ones(shape)
+        if len(np.unique(self.pairs.sectors_m)) > 1:
+            mask[self.modes.grid.coordinates(0) < -1e-9] = 0.0
+        return mask
+
+    def _at(self, chosen: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return modes, their gradients, ρ0 and ∇ρ0 at global grid points, on every rank.  Collective."""
+        grid, n = self.modes.grid, len(self.modes)
+        width = 0 if self.gradient is None else n
+        index = np.array(np.unravel_index(chosen, grid.shape))
+        own = np.ones(len(chosen), bool)
+        for axis, part in enumerate(grid.local_slices):
+            own &= (index[axis] >= part.start) & (index[axis] < part.stop)
+        local = tuple(index[axis][own] - grid.local_slices[axis].start for axis in range(3))
+        flat = np.ravel_multi_index(local, grid.local_shape)
+        values, slopes = np.zeros((len(chosen), n)), np.zeros((len(chosen), 3, width))
+        rho0, slope0 = np.zeros(len(chosen)), np.zeros((3, len(chosen)))
+        values[own] = self.modes.matrix_local[:, flat].T
+        rho0[own] = self.rho0[flat]
+        for m in range(width):
+            slope = self.gradient.apply(Field(grid, self.modes.local[m]))
+            slopes[own, :, m] = slope.reshape(3, -1)[:, flat].T
+        if self.slope0 is not None:
+            slope0[:, own] = self.slope0[:, flat]
+        return tuple(sum_over_ranks(self.comm, array) for array in (values, slopes, rho0, slope0))
+
+    def _equations(self, training, values, slopes, rho0, slope0) -> np.ndarray:
+        """Return the contribution of every candidate (columns) to every equation (rows).  Replicated."""
+        remainder = Remainder(self.model.functional, rho0, slope0 if self.slope0 is not None else None)
+        blocks = []
+        for density_matrix in training:
+            occupied = self._occupied(density_matrix)
+            orbitals = values @ occupied
+            rho = 2.0 * (orbitals**2).sum(axis=1)
+            slope = None
+            if self.slope0 is not None:
+                orbital_slopes = np.einsum("qvm,mn->vqn", slopes, occupied)
+                slope = 4.0 * (orbitals * orbital_slopes).sum(axis=2)
+            value, d_rho, d_slope = remainder.evaluate(rho, slope)
+            rows = np.einsum("q,qn,qm->nmq", d_rho, orbitals, values, optimize=True)
+            if d_slope is not None:
+                rows += np.einsum("vq,vqn,qm->nmq", d_slope, orbital_slopes, values, optimize=True)
+                rows += np.einsum("vq,qn,qvm->nmq", d_slope, orbitals, slopes, optimize=True)
+            blocks.append(value[None] / ENERGY_SCALE)
+            blocks.append(rows.reshape(-1, len(values)) / GRADIENT_SCALE)
+        return np.concatenate(blocks)
+
+
+def _solve(equations: np.ndarray, exact: np.ndarray, points: int) -> np.ndarray:
+    """Return non-negative weights with at most ``points`` non-zeros.  Rank 0 only."""
+    _, left = np.linalg.eigh(equations @ equations.T)
+    left = left[:, -2 * points :]
+    return early_stopped_nnls(left.T @ equations, left.T @ exact, points)
+
+
+def early_stopped_nnls(matrix: np.ndarray, right: np.ndarray, points: int) -> np.ndarray:
+    """Return w >= 0 that reduces ``|A w - b|`` with at most ``points`` non-zeros.
+
+    Lawson and Hanson's active-set algorithm, stopped when enough columns are in use or the residual stops falling; the
+    inner least-squares problems are solved by QR.
+    """
+    weights = np.zeros(matrix.shape[1])
+    used: list[int] = []
+    blocked: set[int] = set()
+    best = np.inf
+    for _ in range(4 * points):
+        residual = right - matrix[:, used] @ weights[used]
+        dual = matrix.T @ residual
+        dual[used] = -np.inf
+        dual[list(blocked)] = -np.inf
+        newest = int(np.argmax(dual))
+        if dual[newest] <= 1e-14 * np.abs(matrix.T @ right).max() or len(used) >= points:
+            break
+        used.append(newest)
+        used = _make_feasible(matrix, right, weights, used)
+        size = float(np.linalg.norm(right - matrix[:, used] @ weights[used]))
+        if newest not in used or size >= best:
+            blocked.add(newest)
+        else:
+            blocked.clear()
+        best = min(best, size)
+    return weights
+
+
+def _make_feasible(matrix: np.ndarray, right: np.ndarray, weights: np.ndarray, used: list[int]) -> list[int]:
+    """Solve on the used columns and drop those whose weights reach zero; ``weights`` is updated in place."""
+    while True:
+        trial = np.linalg.lstsq(matrix[:, used], right, rcond=None)[0]
+        current = weights[used]
+        negative = trial <= 0.0
+        if not negative.any():
+            weights[used] = trial
+            return used
+        ratio = current[negative] / np.maximum(current[negative] - trial[negative], 1e-300)
+        step = float(ratio.min())
+        moved = current + step * (trial - current)
+        keep = ~(negative & (moved <= 1e-14 * np.abs(moved).max()))
+        if keep.all():
+            keep[np.argmin(np.where(negative, moved, np.inf))] = False
+        weights[used] = moved
+        weights[[column for column, kept in zip(used, keep, strict=True) if not kept]] = 0.0
+        used = [column for column, kept in zip(used, keep, strict=True) if kept]
