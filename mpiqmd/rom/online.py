@@ -1,0 +1,228 @@
+"""The online stage: ground states in the span of the modes, and the potential energy surface they make.
+
+Per geometry: align with the body frame, minimise over density matrices from an extrapolated start, carry energy and
+gradient back.  The modes are fixed in the body frame, so ``E_rom(R) = Ebar(x(R))``.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from mpiqmd.errors import ConfigError
+from mpiqmd.grid.arrays import Orbitals
+from mpiqmd.kohnsham.density_matrix import Minimum, minimise_diis, minimise_mvp
+from mpiqmd.kohnsham.extrapolation import AspcExtrapolation, purify
+from mpiqmd.kohnsham.ground_state import GroundState
+from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.kohnsham.occupations import fermi_occupations
+from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.molecule.frame import BodyFrame
+from mpiqmd.parallel.comm import decide
+from mpiqmd.parallel.dense import eigh
+from mpiqmd.rom.domain import SampledBox
+from mpiqmd.rom.grid_model import GridReducedModel, PlacedGridModel
+from mpiqmd.rom.model import ReducedModel
+
+MINIMISERS = {"diis": minimise_diis, "mvp": minimise_mvp}
+FORCES = ("gradient", "hellmann-feynman")
+
+
+class RomSolver:
+    """Ground states over density matrices in the span of fixed modes.  Construction is collective.
+
+    Parameters
+    ----------
+    model
+        The physics.
+    modes
+        Orthonormal modes on the model's grid.
+    minimiser
+        ``"diis"`` or ``"mvp"``.
+    tolerance
+        Largest residual ``|f(H[P]) - P|`` of a solution; the error of the forces is of its order, that of the energy of
+        its square.
+    training_positions_sav, training_orbitals_smn
+        Geometries (bohr) and projected orbitals from which the nearest gives the start of a solve without a guess.
+
+    Raises
+    ------
+    ConfigError
+        If the minimiser is unknown or the modes cannot hold the electrons.
+    """
+
+    def __init__(
+        self,
+        model: KohnShamModel,
+        modes: Orbitals,
+        minimiser: str = "diis",
+        tolerance: float = 1e-8,
+        training_positions_sav: np.ndarray | None = None,
+        training_orbitals_smn: np.ndarray | None = None,
+    ) -> None:
+        if minimiser not in MINIMISERS:
+            raise ConfigError(f"rom.minimiser = {minimiser!r}: allowed are {', '.join(map(repr, MINIMISERS))}. Use 'diis'.")
+        if 2 * len(modes) < model.n_electrons:
+            raise ConfigError(
+                f"{len(modes)} modes cannot hold {model.n_electrons:g} electrons: at least {model.n_occupied} are needed. "
+                "Raise rom.rank or rom.energy_fraction."
+            )
+        self.model, self.minimiser, self.tolerance = model, minimiser, tolerance
+        self.reduced = GridReducedModel(model, modes)
+        self.training_positions_sav, self.training_orbitals_smn = training_positions_sav, training_orbitals_smn
+
+    @classmethod
+    def from_model(
+        cls, model: KohnShamModel, reduced: ReducedModel, minimiser: str = "diis", tolerance: float = 1e-8
+    ) -> RomSolver:
+        """Return the solver of a model file.  Collective.  Raises ConfigError if it is for other physics."""
+        reduced.check(model.signature())
+        positions, orbitals = reduced.training_positions_sav, reduced.training_orbitals_smn
+        return cls(model, reduced.basis.modes, minimiser, tolerance, positions, orbitals)
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether occupations are 0 or 1."""
+        return self.model.electronic_temperature == 0.0
+
+    def solve(
+        self, body_positions_av: np.ndarray, guess_mm: np.ndarray | None = None, forces: bool = True
+    ) -> GroundState:
+        """Return the reduced ground state at body-frame positions (N, 3) in bohr.  Collective.
+
+        ``density_matrix_nn`` is P over the modes, ``orbitals`` are its occupied natural orbitals, ``iterations`` counts
+        evaluations of the energy.  ``gradient_av`` is dE/dx in the body frame.  Raises ConvergenceError.
+        """
+        started = time.perf_counter()
+        placed = self.reduced.place(body_positions_av)
+        set_up = time.perf_counter()
+        guess = self._start(placed, body_positions_av) if guess_mm is None else guess_mm
+        minimum = MINIMISERS[self.minimiser](
+            placed.comm,
+            placed.evaluate,
+            guess,
+            self.model.n_electrons,
+            self.model.electronic_temperature,
+            tolerance=self.tolerance,
+        )
+        solved = time.perf_counter()
+        state = self._ground_state(placed, minimum, forces)
+        state.timing = {
+            "setup": set_up - started,
+            "solve": solved - set_up,
+            "forces": time.perf_counter() - solved,
+        }
+        return state
+
+    def _ground_state(self, placed: PlacedGridModel, minimum: Minimum, forces: bool) -> GroundState:
+        electrons = placed.electrons(minimum.density_matrix_mm)
+        components = placed.components(minimum.density_matrix_mm)
+        components["entropy"] = minimum.free_energy - minimum.energy
+        return GroundState(
+            energy=minimum.energy,
+            free_energy=minimum.free_energy,
+            components=components,
+            eigenvalues_n=minimum.eigenvalues_m,
+            occupations_n=minimum.occupations_m,
+            density_matrix_nn=minimum.density_matrix_mm,
+            converged=minimum.converged,
+            iterations=minimum.evaluations,
+            residual=minimum.residual,
+            gradient_av=placed.gradient(minimum.density_matrix_mm) if forces else None,
+            orbitals=electrons.orbitals,
+            density=electrons.density,
+        )
+
+    def _start(self, placed: PlacedGridModel, body_positions_av: np.ndarray) -> np.ndarray:
+        """Return the density matrix of the nearest training geometry, or of the bare nuclei where there is none."""
+        comm, model = placed.comm, self.model
+        if self.training_orbitals_smn is not None and len(self.training_orbitals_smn):
+            distances = np.linalg.norm(self.training_positions_sav - body_positions_av, axis=(1, 2))
+            nearest = self.training_orbitals_smn[decide(comm, int(np.argmin(distances)))]
+            orbitals = nearest[:, : model.n_occupied]
+            return purify(comm, orbitals @ orbitals.T, model.n_electrons)
+        eigenvalues, vectors = eigh(comm, placed.linear_mm)
+        occupations, _, _ = fermi_occupations(eigenvalues, model.n_electrons, model.electronic_temperature)
+        return (vectors * occupations) @ vectors.T
+
+
+class RomForceProvider:
+    """The reduced potential energy surface in the laboratory, as molecular dynamics sees it.
+
+    Parameters
+    ----------
+    frame
+        The body frame the modes belong to.
+    solver
+        The reduced solver.
+    forces
+        ``"gradient"``: the exact derivative of the reduced energy through the frame; ``"hellmann-feynman"``: body-frame
+        forces turned back, as published.
+    box
+        The sampled region; None leaves ``outside`` unreported.
+    extrapolation
+        Order of the density-matrix extrapolation between calls; None starts every call from the training data.
+    """
+
+    def __init__(
+        self,
+        frame: BodyFrame,
+        solver: RomSolver,
+        forces: str = "gradient",
+        box: SampledBox | None = None,
+        extrapolation: int | None = 2,
+    ) -> None:
+        if forces not in FORCES:
+            raise ConfigError(f"rom.forces = {forces!r}: allowed are {', '.join(map(repr, FORCES))}. Use 'gradient'.")
+        self.frame, self.solver, self.forces, self.box = frame, solver, forces, box
+        self.extrapolation = None
+        if extrapolation is not None:
+            comm, electrons = solver.model.grid.comm, solver.model.n_electrons
+            self.extrapolation = AspcExtrapolation(comm, electrons, extrapolation, solver.is_integer)
+        self.last: GroundState | None = None
+        self._permutation: tuple[int, ...] = ()
+
+    def evaluate(self, positions_av: np.ndarray) -> Evaluation:
+        """Return free energy and forces at laboratory positions (N, 3) in bohr.  Collective.
+
+        ``extras``: ``evaluations`` of the reduced energy, ``residual``, ``net_force`` (norm, Ha/bohr) and ``outside`` (how
+        far outside the sampled box, in half-widths).  Raises GeometryError or ConvergenceError.
+        """
+        alignment = self.frame.align(positions_av)
+        body_av = alignment.body_positions_av
+        guess = self._predicted(tuple(int(a) for a in alignment.permutation_a))
+        state = self.last = self.solver.solve(body_av, guess)
+        if self.extrapolation is not None:
+            self.extrapolation.append(state.density_matrix_nn)
+        carry = alignment.gradient_forces if self.forces == "gradient" else alignment.rotated_forces
+        forces_av = carry(state.gradient_av)
+        extras = {
+            "evaluations": float(state.iterations),
+            "residual": state.residual,
+            "net_force": float(np.linalg.norm(forces_av.sum(axis=0))),
+        }
+        if self.box is not None:
+            extras["outside"] = self.box.excess(body_av)
+        return Evaluation(state.free_energy, forces_av, extras)
+
+    def _predicted(self, permutation: tuple[int, ...]) -> np.ndarray | None:
+        """Return the extrapolated density matrix; a folding frame that changes sides makes earlier ones useless."""
+        if self.extrapolation is None:
+            return None
+        if permutation != self._permutation:
+            self.extrapolation.clear()
+            self._permutation = permutation
+        return self.extrapolation.predict()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the density-matrix history.  Not collective."""
+        if self.extrapolation is None:
+            return {}
+        return self.extrapolation.state() | {"permutation": np.array(self._permutation, int)}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Continue bitwise from what :meth:`state` returned.  Not collective."""
+        if self.extrapolation is not None:
+            self.extrapolation.restore(state)
+            self._permutation = tuple(int(a) for a in state.get("permutation", ()))
