@@ -252,7 +252,9 @@ class ReducedModel:
         Choice(("sigma", "sigma2")), "sigma", "energy_fraction counts the singular values or their squares"
     )
     rank: int | None = key(POSITIVE_COUNT, UNSET, "number of modes; overrides energy_fraction")
-    online: str = key(Choice(("grid",)), "grid", "evaluate the reduced energy on the grid")
+    online: str = key(
+        Choice(("compiled", "grid")), "compiled", "grid-free compiled model, or the reduced energy on the grid"
+    )
     minimiser: str = key(
         Choice(("diis", "mvp")), "diis", "commutator DIIS, or line search over density matrices"
     )
@@ -261,7 +263,9 @@ class ReducedModel:
         "gradient",
         "exact gradient of the reduced energy, or rotated back",
     )
-    tolerance: float = key(POSITIVE_ENERGY, 1e-11, "of the reduced minimiser")
+    tolerance: float = key(
+        Number(Bounds(above=0.0, maximum=1e-2)), 1e-9, "largest residual of the reduced density matrix"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,9 @@ from typing import TextIO
 
 from mpi4py import MPI
 
+PATIENCE = 5.0
+"""Seconds between progress lines where they cannot replace each other."""
+
 
 class Log:
     """Prints on rank 0 only.  Not collective: every method may be called by any subset of ranks.
@@ -25,7 +28,7 @@ class Log:
     def __init__(self, comm: MPI.Comm, stream: TextIO | None = None, quiet: bool = False) -> None:
         self.stream = stream or sys.stdout
         self.active = comm.rank == 0 and not quiet
-        self.started = time.perf_counter()
+        self._last_progress = -PATIENCE
 
     def __call__(self, text: str = "") -> None:
         """Print one line."""
@@ -33,13 +36,14 @@ class Log:
             print(text, file=self.stream, flush=True)
 
     def progress(self, text: str, last: bool = False) -> None:
-        """Print a line that the next one replaces on a terminal; elsewhere an ordinary line."""
+        """Print a line that the next one replaces on a terminal; elsewhere ordinary lines, a few seconds apart."""
         if not self.active:
             return
         if self.stream.isatty():
             print("\r\x1b[K" + text, end="\n" if last else "", file=self.stream, flush=True)
-        else:
+        elif last or time.monotonic() - self._last_progress >= PATIENCE:
             print(text, file=self.stream, flush=True)
+            self._last_progress = time.monotonic()
 
 
 def silent(comm: MPI.Comm) -> Log:

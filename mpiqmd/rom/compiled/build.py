@@ -65,6 +65,7 @@ class Compiler:
             fixed_overlaps_mp=overlaps,
             fixed_coupling_pp=coupling,
             atoms=atoms,
+            boxes=self.boxes,
             dipole_vp=self._dipole(),
         )
 

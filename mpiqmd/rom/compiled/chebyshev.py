@@ -15,6 +15,8 @@ from itertools import product
 
 import numpy as np
 
+from mpiqmd.rom.compiled import kernels
+
 
 @dataclass(frozen=True)
 class ChebyshevBox:
@@ -77,6 +79,12 @@ class ChebyshevBox:
             values[:, j] = 2.0 * x * values[:, j - 1] - values[:, j - 2]
             slopes[:, j] = 2.0 * values[:, j - 1] + 2.0 * x * slopes[:, j - 1] - slopes[:, j - 2]
         return values, slopes / half[:, None]
+
+    def add_to(self, coefficients: np.ndarray, position_v: np.ndarray, values: np.ndarray, gradient: np.ndarray) -> None:
+        """Add the function at a position to ``values`` (K,) and set ``gradient`` (3, K): the compiled form of evaluate."""
+        shape = [self.n_nodes if self.upper_v[v] > self.lower_v[v] else 1 for v in range(3)]
+        table = coefficients.reshape(*shape, coefficients.shape[-1])
+        kernels.chebyshev_table(table, self.lower_v, self.upper_v, position_v, values, gradient)
 
     def evaluate(self, coefficients: np.ndarray, position_v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the function and its gradient at a position: shapes (...) and (3, ...)."""

@@ -78,6 +78,8 @@ class CompiledArrays:
         Tables of the moving ones.
     quadrature
         For the remainder of the xc energy; None to leave it out.
+    boxes
+        Where every atom may be; a box without moving directions pins it.
     dipole_vp
         Matrix elements of x, y, z on the pairs, bohr.
     """
@@ -89,6 +91,7 @@ class CompiledArrays:
     fixed_overlaps_mp: np.ndarray
     fixed_coupling_pp: np.ndarray
     atoms: list[MovingAtom]
+    boxes: list[ChebyshevBox]
     dipole_vp: np.ndarray
     quadrature: XcQuadrature | None = None
     notes: dict[str, float] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from mpiqmd.grid.arrays import Field, Orbitals
 from mpiqmd.parallel.comm import sum_over_ranks
 from mpiqmd.rom.compiled.pairs import PairProducts
 
-BLOCK = 4096
+BLOCK = 1024
 """Grid points per block: a block of modes and its product with the potential stay in cache."""
 
 
@@ -17,12 +17,15 @@ def packed_elements(modes: Orbitals, pairs: PairProducts, potentials: list[Field
     flat = modes.matrix_local
     sectors = [np.nonzero(pairs.sectors_m == s)[0] for s in np.unique(pairs.sectors_m)]
     local = np.zeros((len(potentials), pairs.n_modes, pairs.n_modes))
+    blocks = [np.zeros((len(potentials), len(sector), len(sector))) for sector in sectors]
     values = np.stack([potential.local.ravel() for potential in potentials])
     for start in range(0, flat.shape[1], BLOCK):
-        for sector in sectors:
+        for sector, matrix in zip(sectors, blocks, strict=True):
             piece = flat[sector, start : start + BLOCK]
-            for k, v in enumerate(values[:, start : start + BLOCK]):
-                local[np.ix_([k], sector, sector)] += (piece * v) @ piece.T
+            weighted = values[:, None, start : start + BLOCK] * piece
+            matrix += (weighted.reshape(-1, piece.shape[1]) @ piece.T).reshape(matrix.shape)
+    for sector, matrix in zip(sectors, blocks, strict=True):
+        local[:, sector[:, None], sector] = matrix
     local = 0.5 * (local + local.transpose(0, 2, 1))
     packed = np.ascontiguousarray(local[:, pairs.rows, pairs.columns])
     return modes.grid.volume_element * sum_over_ranks(modes.grid.comm, packed)

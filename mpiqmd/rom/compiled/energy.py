@@ -11,23 +11,40 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiqmd.kohnsham.ion_ion import ion_ion_energy
 from mpiqmd.kohnsham.xc import Functional
 from mpiqmd.rom.compiled.data import CompiledArrays
+from mpiqmd.rom.compiled.ions import IonTables
 from mpiqmd.rom.compiled.remainder import Remainder
 
 
 @dataclass(frozen=True)
 class PlacedEnergy:
-    """What depends on the geometry: linear matrix, its derivatives, projector overlaps, ion-ion energy."""
+    """What depends on the geometry alone.
 
+    Attributes
+    ----------
+    base
+        Energy that does not depend on P, Ha.
+    linear_p, linear_mm
+        Linear Hamiltonian on the pairs (nonlocal part included) and as a matrix, Ha.
+    linear_slopes_avp
+        Derivative of the local part with respect to the positions, Ha/bohr.
+    overlaps_mp, coupling_pp, overlap_slopes
+        Projector overlaps, their coupling, and the overlaps' derivatives per moving atom.
+    base_gradient_av
+        Derivative of ``base``, Ha/bohr.
+    excess
+        How far outside the tabulated boxes the geometry is, bohr; 0 inside.
+    """
+
+    base: float
+    linear_p: np.ndarray
     linear_mm: np.ndarray
     linear_slopes_avp: np.ndarray
     overlaps_mp: np.ndarray
     coupling_pp: np.ndarray
     overlap_slopes: list[tuple[int, slice, np.ndarray]]
-    ion_ion: float
-    ion_gradient_av: np.ndarray
+    base_gradient_av: np.ndarray
     excess: float
 
 
@@ -49,10 +66,11 @@ class CompiledEnergy:
     def __init__(
         self, arrays: CompiledArrays, functional: Functional, valences_a: np.ndarray, cell_v: np.ndarray | None
     ) -> None:
-        self.arrays, self.valences_a, self.cell_v = arrays, valences_a, cell_v
+        self.arrays, self.valences_a = arrays, valences_a
         q = arrays.quadrature
         slope0 = q.slope0_vq if q is not None and functional.uses_gradient else None
         self.remainder = None if q is None else Remainder(functional, q.rho0_q, slope0)
+        self.ions = IonTables(valences_a, cell_v, arrays.boxes)
 
     def place(self, positions_av: np.ndarray) -> PlacedEnergy:
         """Return the geometry-dependent parts at body-frame positions."""
@@ -64,8 +82,7 @@ class CompiledEnergy:
         for atom in arrays.atoms:
             position_v = positions_av[atom.index]
             excess = max(excess, atom.box.excess(position_v))
-            values, slopes[atom.index] = atom.box.evaluate(atom.local, position_v)
-            linear_p += values
+            atom.box.add_to(atom.local, position_v, linear_p, slopes[atom.index])
             count = len(atom.coupling_pp)
             if count:
                 b, db = atom.box.evaluate(atom.overlaps, position_v)
@@ -73,11 +90,22 @@ class CompiledEnergy:
                 couplings.append(atom.coupling_pp)
                 overlap_slopes.append((atom.index, slice(first, first + count), db))
                 first += count
-        ion_ion, ion_gradient = ion_ion_energy(positions_av, self.valences_a, self.cell_v)
-        overlaps_mp = np.concatenate(overlaps, axis=1)
-        coupling = _block_diagonal(couplings)
-        linear_mm = arrays.pairs.matrix(linear_p) + overlaps_mp @ coupling @ overlaps_mp.T
-        return PlacedEnergy(linear_mm, slopes, overlaps_mp, coupling, overlap_slopes, ion_ion, ion_gradient, excess)
+        overlaps_mp = np.concatenate(overlaps, axis=1) if overlap_slopes else arrays.fixed_overlaps_mp
+        coupling = _block_diagonal(couplings) if overlap_slopes else arrays.fixed_coupling_pp
+        if len(coupling):
+            linear_p += arrays.pairs.packed(overlaps_mp @ coupling @ overlaps_mp.T)
+        base, base_gradient = self.ions.evaluate(positions_av)
+        return PlacedEnergy(
+            arrays.constant + base,
+            linear_p,
+            arrays.pairs.matrix(linear_p),
+            slopes,
+            overlaps_mp,
+            coupling,
+            overlap_slopes,
+            base_gradient,
+            excess,
+        )
 
     def evaluate(self, placed: PlacedEnergy, density_matrix_mm: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the energy (without entropy, Ha) and ``H = dE/d(2P)`` at a density matrix."""
@@ -86,7 +114,7 @@ class CompiledEnergy:
         potential = np.empty_like(d)
         for part, matrix in zip(arrays.pairs.classes, arrays.interaction, strict=True):
             potential[part] = matrix @ d[part]
-        energy = arrays.constant + placed.ion_ion + 0.5 * float(d @ potential)
+        energy = placed.base + 0.5 * float(d @ potential)
         energy += 2.0 * float(np.sum(density_matrix_mm * placed.linear_mm))
         hamiltonian = placed.linear_mm + arrays.pairs.matrix(potential)
         if self.remainder is not None:
@@ -94,42 +122,6 @@ class CompiledEnergy:
             energy += rest
             hamiltonian += matrix
         return energy, hamiltonian
-
-    def evaluate_applied(
-        self, placed: PlacedEnergy, density_matrix_mm: np.ndarray, u: np.ndarray, w: np.ndarray
-    ) -> tuple[float, np.ndarray]:
-        """Return the energy and ``H U`` for an idempotent ``P = W U^T``, without forming H of the quadrature."""
-        arrays = self.arrays
-        d = arrays.pairs.coefficients(density_matrix_mm)
-        potential = np.empty_like(d)
-        for part, matrix in zip(arrays.pairs.classes, arrays.interaction, strict=True):
-            np.dot(matrix, d[part], out=potential[part])
-        energy = arrays.constant + placed.ion_ion + 0.5 * float(d @ potential)
-        energy += 2.0 * float(np.vdot(density_matrix_mm, placed.linear_mm))
-        hamiltonian = arrays.pairs.matrix(potential)
-        hamiltonian += placed.linear_mm
-        applied = hamiltonian @ u
-        if self.remainder is not None:
-            energy += self._add_rest(u, w, applied)
-        return energy, applied
-
-    def _add_rest(self, u: np.ndarray, w: np.ndarray, applied: np.ndarray) -> float:
-        """Return the quadrature of the remainder and add its Hamiltonian times U to ``applied``."""
-        q = self.arrays.quadrature
-        left, right = q.modes_qm @ u, q.modes_qm @ w
-        rho = 2.0 * (left * right).sum(axis=1)
-        if self.remainder.slope0 is None:
-            value, d_rho, _ = self.remainder.evaluate(rho)
-            applied += q.modes_qm.T @ ((q.weights_q * d_rho)[:, None] * left)
-            return float(q.weights_q @ value)
-        slopes = np.matmul(q.slopes_qvm, u)
-        slope = 4.0 * (slopes * right[:, None, :]).sum(axis=2).T
-        value, d_rho, d_slope = self.remainder.evaluate(rho, slope)
-        weighted = (q.weights_q * d_slope).T
-        pull = (q.weights_q * d_rho)[:, None] * left + (weighted[:, :, None] * slopes).sum(axis=1)
-        applied += q.modes_qm.T @ pull
-        applied += np.einsum("qvm,qv,qn->mn", q.slopes_qvm, weighted, left, optimize=True)
-        return float(q.weights_q @ value)
 
     def _rest(self, density_matrix_mm: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the quadrature of the remainder and its derivative."""
@@ -150,7 +142,7 @@ class CompiledEnergy:
     def gradient(self, placed: PlacedEnergy, density_matrix_mm: np.ndarray) -> np.ndarray:
         """Return ``∂A/∂x_a`` at fixed P, shape (N, 3), Ha/bohr; with a minimising P the total derivative."""
         d = self.arrays.pairs.coefficients(density_matrix_mm)
-        gradient_av = placed.ion_gradient_av + placed.linear_slopes_avp @ d
+        gradient_av = placed.base_gradient_av + placed.linear_slopes_avp @ d
         if placed.overlap_slopes:
             weights_mp = density_matrix_mm @ placed.overlaps_mp @ placed.coupling_pp
             for index, columns, slopes in placed.overlap_slopes:

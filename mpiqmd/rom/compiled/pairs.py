@@ -27,6 +27,7 @@ class PairProducts:
 
     def __init__(self, sectors_m: np.ndarray, characters_mg: np.ndarray) -> None:
         self.sectors_m = np.asarray(sectors_m, int)
+        self.characters_mg = np.asarray(characters_mg, int)
         self.n_modes = len(self.sectors_m)
         rows, columns = np.triu_indices(self.n_modes)
         keep = self.sectors_m[rows] == self.sectors_m[columns]

@@ -39,13 +39,18 @@ class Remainder:
         self, rho: np.ndarray, slope: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Return R, ∂R/∂ρ (each (Q,)) and ∂R/∂(∇ρ) (3, Q; None for an LDA)."""
+        sigma = None if self.slope0 is None else (slope**2).sum(axis=0)
+        return self.combine(rho, slope, *self.functional.evaluate(rho, sigma))
+
+    def combine(
+        self, rho: np.ndarray, slope: np.ndarray | None, e: np.ndarray, v_rho: np.ndarray, v_sigma: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return the same from e, ∂e/∂ρ and ∂e/∂σ at these points."""
         change = rho - self.rho0
         rr = self.second["rr"]
         if self.slope0 is None:
-            e, v_rho, _ = self.functional.evaluate(rho, None)
             value = e - self.e0 - change * (self.v_rho0 + 0.5 * rr * change)
             return value, v_rho - self.v_rho0 - rr * change, None
-        e, v_rho, v_sigma = self.functional.evaluate(rho, (slope**2).sum(axis=0))
         rs, ss = self.second["rs"], self.second["ss"]
         d_slope = slope - self.slope0
         along = 2.0 * (self.slope0 * d_slope).sum(axis=0)

@@ -21,8 +21,10 @@ import numpy as np
 
 from mpiqmd.errors import ConvergenceError
 from mpiqmd.kohnsham.occupations import fermi_occupations
+from mpiqmd.rom.compiled import kernels
 from mpiqmd.rom.compiled.chart import GrassmannChart
 from mpiqmd.rom.compiled.energy import CompiledEnergy, PlacedEnergy
+from mpiqmd.rom.compiled.inner import InnerLoop
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,16 @@ class CompiledSolver:
         self.tolerance, self.max_iterations, self.depth = tolerance, max_iterations, depth
         self.pairs = energy.arrays.pairs
         placed = energy.place(reference_av)
-        for _ in range(2):
-            self.chart, self.inverse_hessian = self._prepare(placed, density_matrix_mm)
+        for _ in range(3):
+            self.chart, inverse_hessian = self._prepare(placed, density_matrix_mm)
+            self.inner = InnerLoop(energy, self.chart, inverse_hessian)
+            self._iterates, self._steps = np.empty((2, depth, len(self.chart)))
             density_matrix_mm = self.solve(placed, np.zeros(len(self.chart))).density_matrix_mm
-        self.chart, self.inverse_hessian = self._prepare(placed, density_matrix_mm)
+
+    @property
+    def origin(self) -> np.ndarray:
+        """κ = 0, the reference."""
+        return np.zeros(len(self.chart))
 
     def _prepare(self, placed: PlacedEnergy, density_matrix_mm: np.ndarray) -> tuple[GrassmannChart, np.ndarray]:
         """Return the chart about the occupied orbitals of P and the inverse orbital Hessian there."""
@@ -110,44 +118,24 @@ class CompiledSolver:
 
     def solve(self, placed: PlacedEnergy, kappa: np.ndarray) -> Solution:
         """Return the minimum at a placed geometry, starting from κ.  Raises ConvergenceError."""
-        iterates: list[np.ndarray] = []
-        steps: list[np.ndarray] = []
+        inner, count = self.inner, 0
         for evaluation in range(1, self.max_iterations + 1):
-            energy, gradient, density_matrix = self.evaluate(placed, kappa)
-            step = -(self.inverse_hessian @ gradient)
-            size = float(np.abs(step).max())
+            energy, size = inner.evaluate(placed, kappa)
             if size < self.tolerance:
-                return Solution(kappa, density_matrix, energy, evaluation, size)
-            iterates.append(kappa)
-            steps.append(step)
-            kappa = _accelerate(iterates, steps)
-            del iterates[: -self.depth], steps[: -self.depth]
+                return Solution(kappa, inner.w @ inner.u.T, energy, evaluation, size)
             if not np.isfinite(size):
                 break
+            if count == self.depth:
+                self._iterates[:-1], self._steps[:-1] = self._iterates[1:], self._steps[1:]
+                count -= 1
+            self._iterates[count], self._steps[count] = kappa, inner.step
+            count += 1
+            kappa = kernels.anderson(self._iterates, self._steps, count)
         raise ConvergenceError(
             f"the reduced ground state did not converge: last step {size:.1e} after {self.max_iterations} evaluations, "
             f"tolerance {self.tolerance:.1e}. The geometry may be far outside the model's box: see `mpiqmd info` of the "
             "model, or set rom.on_large_error = 'hifi'."
         )
-
-    def evaluate(self, placed: PlacedEnergy, kappa: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """Return energy (Ha), its gradient in κ, and P."""
-        u, w = self.chart.span(kappa)
-        density_matrix = w @ u.T
-        energy, applied = self.energy.evaluate_applied(placed, density_matrix, u, w)
-        return energy, self.chart.gradient(u, w, applied), density_matrix
-
-
-def _accelerate(iterates: list[np.ndarray], steps: list[np.ndarray]) -> np.ndarray:
-    """Return Anderson's next iterate from the history, latest last."""
-    result = iterates[-1] + steps[-1]
-    if len(steps) == 1:
-        return result
-    differences = steps[-1] - np.array(steps[:-1])
-    matrix = differences @ differences.T
-    matrix.flat[:: len(matrix) + 1] *= 1.0 + 1e-12
-    theta = np.linalg.solve(matrix, differences @ steps[-1])
-    return result - theta @ (differences + iterates[-1] - np.array(iterates[:-1]))
 
 
 class KappaExtrapolation:

@@ -1,0 +1,138 @@
+"""Reduced models for the other commands: made from snapshots, loaded from files, turned into surfaces."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpiqmd.config.settings import Settings
+from mpiqmd.kohnsham.ground_state import GroundState
+from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.md.provider import ForceProvider
+from mpiqmd.molecule.frame import BodyFrame, BisectorFrame, make_frame
+from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.symmetry import Mirror
+from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.rom.basis import ReducedBasis
+from mpiqmd.rom.compiled.compile import TrainingSet, compile_model, make_solver
+from mpiqmd.rom.compiled.provider import CompiledForceProvider
+from mpiqmd.rom.compiled.store import from_arrays, to_arrays
+from mpiqmd.rom.domain import sampled_box
+from mpiqmd.rom.estimate import ErrorEstimator
+from mpiqmd.rom.model import ReducedModel
+from mpiqmd.rom.online import RomForceProvider, RomSolver
+from mpiqmd.rom.snapshots import SnapshotStore
+
+if TYPE_CHECKING:
+    from mpiqmd.parallel.log import Log
+
+
+def build_reduced_model(
+    settings: Settings,
+    model: KohnShamModel,
+    frame: BodyFrame,
+    reference: Molecule,
+    basis: ReducedBasis,
+    store: SnapshotStore,
+    mirrors: list[Mirror],
+    log: Log,
+) -> ReducedModel:
+    """Return the reduced model of a basis and its snapshots, compiled if the input asks for it.  Collective."""
+    orbitals = np.array([basis.coefficients(store.read(model.grid, index)) for index in range(len(store))])
+    vertex = frame.vertex if isinstance(frame, BisectorFrame) else None
+    arrays: dict[str, np.ndarray] = {}
+    if settings.rom.online == "compiled":
+        training = closed_training_set(store.positions_sav, orbitals, basis, mirrors)
+        compiled = compile_model(model, basis.modes, basis.parities_mg, mirrors, training, frame, log=log)
+        arrays = to_arrays(compiled)
+    return ReducedModel(
+        basis=basis,
+        signature=model.signature(),
+        frame=frame.name,
+        reference_av=reference.positions_av,
+        masses_a=reference.masses_a,
+        training_positions_sav=store.positions_sav,
+        training_energies_s=store.energies_s,
+        training_forces_sav=store.forces_sav,
+        training_orbitals_smn=orbitals,
+        box=sampled_box(store.positions_sav, vertex, mirrors),
+        arrays=arrays,
+        notes={"mirror_permutations": [permutation.tolist() for _, permutation in mirrors]},
+    )
+
+
+def closed_training_set(
+    positions_sav: np.ndarray, orbitals_smn: np.ndarray, basis: ReducedBasis, mirrors: list[Mirror]
+) -> TrainingSet:
+    """Return geometries and density matrices together with their mirror images.  Not collective."""
+    matrices = np.array([_idempotent(orbitals @ orbitals.T, orbitals.shape[1]) for orbitals in orbitals_smn])
+    positions, densities = list(positions_sav), list(matrices)
+    for g, (signs, permutation) in enumerate(mirrors):
+        parity = basis.parities_mg[:, g]
+        for positions_av, matrix in zip(positions_sav, matrices, strict=True):
+            image = np.empty_like(positions_av)
+            image[permutation] = positions_av * signs
+            if min(np.abs(image - other).max() for other in positions) > 1e-9:
+                positions.append(image)
+                densities.append(matrix * np.outer(parity, parity))
+    return TrainingSet(np.array(positions), np.array(densities))
+
+
+def _idempotent(density_matrix_mm: np.ndarray, n_occupied: int) -> np.ndarray:
+    """Return the projector on the most occupied natural orbitals."""
+    _, vectors = np.linalg.eigh(density_matrix_mm)
+    kept = vectors[:, -n_occupied:]
+    return kept @ kept.T
+
+
+def build_rom_provider(
+    settings: Settings, model: KohnShamModel, path: Path, log: Log
+) -> tuple[ForceProvider, str]:
+    """Return the reduced surface of a model file and the file's hash.  Collective.
+
+    Raises ConfigError if the model belongs to other physics than the input.
+    """
+    reduced = ReducedModel.load(path, model.grid.comm, model.grid, model.signature())
+    digest = on_rank_zero(model.grid.comm, _hash, path)
+    log(f"reduced model {path}: {reduced.rank} modes, {len(reduced.training_positions_sav)} training geometries")
+    return ReducedSurface(settings, model, reduced, log).provider, digest
+
+
+def _hash(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class ReducedSurface:
+    """A reduced model ready for use: force provider, ground states in the body frame, error estimates.
+
+    Construction is collective.
+    """
+
+    def __init__(self, settings: Settings, model: KohnShamModel, reduced: ReducedModel, log: Log) -> None:
+        rom = settings.rom
+        self.model = model
+        reference = Molecule(model.molecule.symbols, reduced.reference_av, model.molecule.charge, reduced.masses_a)
+        self.frame = make_frame(reference, reduced.frame)
+        self.solver = RomSolver.from_model(model, reduced, rom.minimiser, rom.tolerance)
+        self.estimator = ErrorEstimator(model, reduced.basis.modes)
+        if rom.online == "compiled":
+            permutations = [np.array(permutation) for permutation in reduced.notes["mirror_permutations"]]
+            mirrors = list(zip(reduced.basis.mirrors_gv, permutations, strict=True))
+            orbitals = reduced.training_orbitals_smn
+            training = closed_training_set(reduced.training_positions_sav, orbitals, reduced.basis, mirrors)
+            solver = make_solver(model, from_arrays(reduced.arrays), training)
+            self.provider: ForceProvider = CompiledForceProvider(self.frame, solver, rom.forces)
+        else:
+            self.provider = RomForceProvider(self.frame, self.solver, rom.forces, reduced.box)
+
+    def ground_state(self, body_positions_av: np.ndarray) -> GroundState:
+        """Return the reduced ground state on the grid at body-frame positions.  Collective."""
+        return self.solver.solve(body_positions_av)
+
+    def error_estimate(self, body_positions_av: np.ndarray, state: GroundState) -> float:
+        """Return the estimated energy error of a reduced ground state, Ha.  Collective."""
+        return self.estimator.estimate(self.model.place(body_positions_av), state.density_matrix_nn)

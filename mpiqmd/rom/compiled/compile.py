@@ -1,0 +1,173 @@
+"""From a reduced basis and its training set to a compiled model.  Distributed over the grid; the result is replicated."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from mpiqmd.errors import ConfigError, MpiqmdError
+from mpiqmd.grid.arrays import Orbitals
+from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.molecule.frame import BodyFrame
+from mpiqmd.parallel.comm import decide
+from mpiqmd.parallel.log import Log, silent
+from mpiqmd.rom.compiled.build import Compiler
+from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
+from mpiqmd.rom.compiled.data import CompiledArrays
+from mpiqmd.rom.compiled.energy import CompiledEnergy
+from mpiqmd.rom.compiled.pairs import PairProducts
+from mpiqmd.rom.compiled.quadrature import QuadratureBuilder
+from mpiqmd.rom.compiled.solver import CompiledSolver
+
+MOVES = 1e-7
+"""A coordinate that varies less than this over the training set (bohr) is fixed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CompileSettings:
+    """How finely to compile.
+
+    Attributes
+    ----------
+    nodes
+        Chebyshev nodes per moving direction of each atom.
+    margin
+        Room around the training positions, as a share of their range.
+    points
+        Quadrature points for the remainder of the xc energy.
+    densities
+        Training densities of the quadrature, beyond those of the training geometries.
+    seed
+        Seed of their choice.
+    """
+
+    nodes: int = 11
+    margin: float = 0.15
+    points: int = 150
+    densities: int = 60
+    seed: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSet:
+    """Body-frame geometries (samples, N, 3) and their density matrices in the modes, (samples, modes, modes)."""
+
+    positions_sav: np.ndarray
+    density_matrices_smm: np.ndarray
+
+
+def compile_model(
+    model: KohnShamModel,
+    modes: Orbitals,
+    characters_mg: np.ndarray,
+    mirrors: list[tuple[np.ndarray, np.ndarray]],
+    training: TrainingSet,
+    frame: BodyFrame,
+    settings: CompileSettings | None = None,
+    log: Log | None = None,
+) -> CompiledArrays:
+    """Return the compiled model of a basis.  Collective.
+
+    Parameters
+    ----------
+    model
+        The physics; its electronic temperature must be zero.
+    modes
+        Orthonormal modes with definite parity under ``mirrors``.
+    characters_mg
+        Those parities, shape (modes, mirrors).
+    mirrors
+        (signs, permutation) of the reference's mirrors about the origin.
+    training
+        Geometries and density matrices, closed under the mirrors.
+    frame
+        The body frame, to align mixtures of training geometries.
+    settings, log
+        How finely, and where to report.
+
+    Raises
+    ------
+    ConfigError
+        At finite electronic temperature.
+    """
+    if model.electronic_temperature > 0:
+        raise ConfigError(
+            f"rom.online = 'compiled' with scf.electronic_temperature = {model.electronic_temperature:g} Ha: the compiled "
+            "model has integer occupations. Use rom.online = 'grid', or temperature 0."
+        )
+    settings, log = settings or CompileSettings(), log or silent(model.grid.comm)
+    pairs = PairProducts(_sectors(characters_mg, mirrors, training.positions_sav), characters_mg)
+    reference_p = _reference(pairs, characters_mg, training)
+    boxes = _boxes(training.positions_sav, settings)
+    arrays = Compiler(model, modes, pairs, reference_p, boxes, log).compile()
+    matrices = list(training.density_matrices_smm) + _more_densities(model, arrays, training, frame, settings)
+    builder = QuadratureBuilder(model, modes, pairs, reference_p, seed=settings.seed)
+    quadrature = builder.build(matrices, settings.points)
+    log(f"{len(pairs)} pair products, {len(quadrature.weights_q)} quadrature points")
+    return dataclasses.replace(arrays, quadrature=quadrature)
+
+
+def make_solver(
+    model: KohnShamModel, arrays: CompiledArrays, training: TrainingSet, tolerance: float = 1e-8
+) -> CompiledSolver:
+    """Return the online solver about the training geometry nearest the mean.  Replicated, not collective."""
+    cell_v = model.grid.cell_v if model.grid.is_periodic else None
+    energy = CompiledEnergy(arrays, model.functional, model.valences_a, cell_v)
+    distances = ((training.positions_sav - training.positions_sav.mean(axis=0)) ** 2).sum(axis=(1, 2))
+    nearest = int(np.argmin(distances))
+    start = training.density_matrices_smm[nearest]
+    return CompiledSolver(energy, training.positions_sav[nearest], start, model.n_occupied, tolerance)
+
+
+def _sectors(characters_mg: np.ndarray, mirrors, positions_sav: np.ndarray) -> np.ndarray:
+    """Return the sector of each mode: its parities under the mirrors that every geometry keeps."""
+    kept = [
+        g
+        for g, (signs, permutation) in enumerate(mirrors)
+        if (permutation == np.arange(len(permutation))).all() and np.abs(positions_sav * signs - positions_sav).max() < MOVES
+    ]
+    if not kept:
+        return np.zeros(len(characters_mg), int)
+    _, labels = np.unique(-characters_mg[:, kept], axis=0, return_inverse=True)
+    return labels.ravel()
+
+
+def _reference(pairs: PairProducts, characters_mg: np.ndarray, training: TrainingSet) -> np.ndarray:
+    """Return the mean training density on the pairs, made fully symmetric."""
+    reference = np.mean([pairs.coefficients(matrix) for matrix in training.density_matrices_smm], axis=0)
+    symmetric = (characters_mg[pairs.rows] * characters_mg[pairs.columns] > 0).all(axis=1)
+    return np.where(symmetric, reference, 0.0)
+
+
+def _boxes(positions_sav: np.ndarray, settings: CompileSettings) -> list[ChebyshevBox]:
+    """Return the box of each atom: the range of its training positions with a margin."""
+    boxes = []
+    for lower, upper in zip(positions_sav.min(axis=0), positions_sav.max(axis=0), strict=True):
+        room = np.where(upper - lower > MOVES, np.maximum(settings.margin * (upper - lower), 0.02), 0.0)
+        middle = np.where(room > 0, 0.0, 0.5 * (lower + upper))
+        boxes.append(
+            ChebyshevBox(
+                np.where(room > 0, lower - room, middle), np.where(room > 0, upper + room, middle), settings.nodes
+            )
+        )
+    return boxes
+
+
+def _more_densities(
+    model: KohnShamModel, arrays: CompiledArrays, training: TrainingSet, frame: BodyFrame, settings: CompileSettings
+) -> list[np.ndarray]:
+    """Return density matrices at random mixtures of training geometries, solved without the quadrature.  Collective."""
+    rng = np.random.default_rng(settings.seed)
+    solver = make_solver(model, arrays, training)
+    matrices = []
+    for _ in range(settings.densities):
+        weights = rng.dirichlet(np.full(3, 0.7))
+        chosen = rng.integers(len(training.positions_sav), size=3)
+        mixed = np.tensordot(weights, training.positions_sav[chosen], axes=1)
+        try:
+            placed = solver.energy.place(frame.align(mixed).body_positions_av)
+            matrices.append(solver.solve(placed, np.zeros(len(solver.chart))).density_matrix_mm)
+        except MpiqmdError:
+            continue
+    return decide(model.grid.comm, matrices)
