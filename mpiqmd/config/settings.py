@@ -235,6 +235,12 @@ class Training:
     angle_offsets: tuple[float, ...] = key(
         ListOf(ANGLE_OFFSET), ["-5 deg", "0 deg", "5 deg"], "lattice: added to the angle"
     )
+    outer_bond_scales: tuple[float, ...] = key(
+        ListOf(Number(Bounds(above=0.0)), may_be_empty=True), [], "lattice: scales of a wider lattice nested around it"
+    )
+    outer_angle_offsets: tuple[float, ...] = key(
+        ListOf(ANGLE_OFFSET, may_be_empty=True), [], "lattice: angle offsets of the wider lattice"
+    )
     symmetrize: bool = key(Boolean(), True, "close the snapshots under the molecule's mirror planes")
     energy_tolerance: float = key(POSITIVE_ENERGY, 1e-10, "of the training solves, instead of [scf]'s")
     validation: int = key(COUNT, 4, "random unseen geometries on which the model is checked")

@@ -71,7 +71,11 @@ def choose_samples(settings: Settings, comm: MPI.Comm, reference: Molecule, fram
         body_sav = np.array([frame.align(positions_av).body_positions_av for positions_av in positions_sav])
         return Samples(body_sav, name="structures")
     vertex = require_bent(frame, reference)
-    return water_lattice(train.bond_length, train.bond_scales, train.angle, train.angle_offsets, vertex)
+    inner = water_lattice(train.bond_length, train.bond_scales, train.angle, train.angle_offsets, vertex)
+    if not (train.outer_bond_scales and train.outer_angle_offsets):
+        return inner
+    outer = water_lattice(train.bond_length, train.outer_bond_scales, train.angle, train.outer_angle_offsets, vertex)
+    return inner.joined(outer, "nested lattice")
 
 
 def require_bent(frame: BodyFrame, molecule: Molecule) -> int:
