@@ -126,6 +126,13 @@ def _file_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _plot_options(parser: argparse.ArgumentParser) -> None:
+    _file_option(parser)
+    parser.add_argument(
+        "--spectrum", action="store_true", help="infrared spectrum of a trajectory with dipole moments"
+    )
+
+
 def _check_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("check", choices=("forces", "frame"), help="what to check")
     _add_input(parser)
@@ -137,7 +144,7 @@ _OPTIONS = {
     "evaluate": _evaluate_options,
     "md": _md_options,
     "compare": _compare_options,
-    "plot": _file_option,
+    "plot": _plot_options,
     "info": _file_option,
     "check": _check_options,
 }

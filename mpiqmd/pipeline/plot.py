@@ -14,6 +14,7 @@ from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.plots.singular_values import figure_singular_values
+from mpiqmd.plots.spectrum import figure_spectrum
 from mpiqmd.plots.style import save_figure
 from mpiqmd.plots.trajectory import figure_extras, figure_internal_coordinates, figure_observables
 
@@ -36,15 +37,19 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, ob
     DataFileError
         The file holds nothing that can be drawn.
     """
-    kind, paths = on_rank_zero(comm, _plot, Path(arguments.file), Path(arguments.folder))
+    only_spectrum = bool(getattr(arguments, "spectrum", False))
+    kind, paths = on_rank_zero(comm, _plot, Path(arguments.file), Path(arguments.folder), only_spectrum)
     for path in paths:
         log(path)
     return {"file": str(arguments.file), "kind": kind, "figures": paths}
 
 
-def _plot(path: Path, folder: Path) -> tuple[str, list[str]]:
+def _plot(path: Path, folder: Path, only_spectrum: bool = False) -> tuple[str, list[str]]:
     """Recognise the file, draw and save; one rank."""
-    kind, figures = _draw_result(path) if path.suffix == ".json" else _draw_hdf5(path)
+    if only_spectrum:
+        kind, figures = "trajectory", {"spectrum": figure_spectrum(Trajectory.open(path))}
+    else:
+        kind, figures = _draw_result(path) if path.suffix == ".json" else _draw_hdf5(path)
     saved = [
         save_figure(figure, folder / f"figure-{name}")
         for name, figure in figures.items()
