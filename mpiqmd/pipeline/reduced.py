@@ -124,8 +124,8 @@ class ReducedSurface:
             mirrors = list(zip(reduced.basis.mirrors_gv, permutations, strict=True))
             orbitals = reduced.training_orbitals_smn
             training = closed_training_set(reduced.training_positions_sav, orbitals, reduced.basis, mirrors)
-            solver = make_solver(model, from_arrays(reduced.arrays), training)
-            self.provider: ForceProvider = CompiledForceProvider(self.frame, solver, rom.forces)
+            self.compiled_solver = make_solver(model, from_arrays(reduced.arrays), training)
+            self.provider: ForceProvider = CompiledForceProvider(self.frame, self.compiled_solver, rom.forces)
         else:
             self.provider = RomForceProvider(self.frame, self.solver, rom.forces, reduced.box)
 
