@@ -138,25 +138,28 @@ def water(length_1: float = 1.83, length_2: float = 1.83, angle: float = 104.5) 
 # ---- derivatives and orders ------------------------------------------------------------------------------------------
 
 
-def central_difference(function: Callable[[float], float], step: float) -> float:
+def central_difference(function: Callable[[float], float | np.ndarray], step: float) -> float | np.ndarray:
     """``f'(0)`` from four points, error of order ``step⁴``."""
     near = function(step) - function(-step)
     far = function(2 * step) - function(-2 * step)
     return (8 * near - far) / (12 * step)
 
 
-def position_gradient(energy: Callable[[np.ndarray], float], positions_av: np.ndarray, step: float) -> np.ndarray:
-    """``dE/dR`` by central differences, shape (N, 3)."""
-    gradient_av = np.empty_like(positions_av)
+def position_gradient(
+    energy: Callable[[np.ndarray], float | np.ndarray], positions_av: np.ndarray, step: float
+) -> np.ndarray:
+    """``dE/dR`` by central differences: shape (N, 3), after those of the energy if it is an array of energies."""
+    columns = []
     for index in np.ndindex(positions_av.shape):
 
-        def along(t: float, index: tuple[int, ...] = index) -> float:
+        def along(t: float, index: tuple[int, ...] = index) -> float | np.ndarray:
             moved_av = positions_av.copy()
             moved_av[index] += t
             return energy(moved_av)
 
-        gradient_av[index] = central_difference(along, step)
-    return gradient_av
+        columns.append(central_difference(along, step))
+    columns = np.array(columns)
+    return np.moveaxis(columns, 0, -1).reshape(*columns.shape[1:], *positions_av.shape)
 
 
 def observed_orders(spacings: list[float], errors: list[float]) -> np.ndarray:
