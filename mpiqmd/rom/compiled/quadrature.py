@@ -167,9 +167,24 @@ class QuadratureBuilder:
 
 def _solve(equations: np.ndarray, exact: np.ndarray, points: int) -> np.ndarray:
     """Return non-negative weights with at most ``points`` non-zeros.  Rank 0 only."""
-    _, left = np.linalg.eigh(equations @ equations.T)
-    left = left[:, -2 * points :]
+    left = _leading_left_vectors(equations, 2 * points)
     return early_stopped_nnls(left.T @ equations, left.T @ exact, points)
+
+
+def _leading_left_vectors(matrix: np.ndarray, count: int) -> np.ndarray:
+    """Return orthonormal columns that span the leading left singular vectors of a matrix.
+
+    Randomised subspace iteration (N. Halko, P.-G. Martinsson, J. A. Tropp, SIAM Rev. 53, 217 (2011), algorithm 4.4):
+    a full decomposition of all equations would cost more than the rest of the offline stage.
+    """
+    count = min(count, *matrix.shape)
+    sketch = np.random.default_rng(0).normal(size=(matrix.shape[1], min(count + 50, *matrix.shape)))
+    basis, _ = np.linalg.qr(matrix @ sketch)
+    for _ in range(3):
+        right, _ = np.linalg.qr(matrix.T @ basis)
+        basis, _ = np.linalg.qr(matrix @ right)
+    inside, _, _ = np.linalg.svd(basis.T @ matrix, full_matrices=False)
+    return basis @ inside[:, :count]
 
 
 def early_stopped_nnls(matrix: np.ndarray, right: np.ndarray, points: int) -> np.ndarray:
