@@ -4,15 +4,21 @@ Given iterates x_j and their steps f_j, the next iterate is ``x̄ + β f̄`` wit
 
     x̄ = x - Σ_j θ_j (x - x_j),   f̄ = f - Σ_j θ_j (f - f_j),   θ minimising ||f̄||
 
-(Anderson, J. ACM 12, 547 (1965); for ABPG: Fattebert, J. Comput. Phys. 229, 441 (2010)).
+(Anderson, J. ACM 12, 547 (1965); for ABPG: Fattebert, J. Comput. Phys. 229, 441 (2010)).  A damping β is applied by
+the caller, to the steps it passes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import numpy as np
-from mpi4py import MPI
 
 from mpiqmd.parallel.comm import decide, sum_over_ranks
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 SMALLEST_DETERMINANT = 0.01
 THETA_RANGE = (-3.0, 0.5)
@@ -29,10 +35,22 @@ class Anderson:
         Pairs kept; 0 switches the acceleration off.
     theta_range
         Coefficients outside this range drop the history for that step.
+    smallest_determinant
+        Smallest determinant of the steps' matrix of cosines; the oldest steps are dropped until it is met.
+    dual
+        ``G f`` of a local step, for the inner product ``f·G f`` whose norm is minimised; the plain one by default.
     """
 
-    def __init__(self, comm: MPI.Comm, depth: int, theta_range: tuple[float, float] = THETA_RANGE) -> None:
+    def __init__(
+        self,
+        comm: MPI.Comm,
+        depth: int,
+        theta_range: tuple[float, float] = THETA_RANGE,
+        smallest_determinant: float = SMALLEST_DETERMINANT,
+        dual: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
         self.comm, self.depth, self.theta_range = comm, depth, theta_range
+        self.smallest_determinant, self.dual = smallest_determinant, dual
         self._iterates: list[np.ndarray] = []
         self._steps: list[np.ndarray] = []
 
@@ -54,9 +72,13 @@ class Anderson:
     def _coefficients(self, step_local: np.ndarray) -> np.ndarray:
         while self._steps:
             differences = np.stack([(step_local - old).ravel() for old in self._steps])
+            duals, dual_step = differences, step_local
+            if self.dual is not None:
+                duals = np.stack([self.dual(step_local - old).ravel() for old in self._steps])
+                dual_step = self.dual(step_local)
             packed = np.empty((len(differences), len(differences) + 1))
-            packed[:, :-1] = differences @ differences.T
-            packed[:, -1] = differences @ step_local.ravel()
+            packed[:, :-1] = differences @ duals.T
+            packed[:, -1] = differences @ dual_step.ravel()
             theta = decide(self.comm, self._solve(sum_over_ranks(self.comm, packed)))
             if theta is not None:
                 return theta
@@ -71,7 +93,7 @@ class Anderson:
         if not scale.all():
             return None
         unit = matrix / np.outer(scale, scale)
-        if len(unit) > 1 and np.linalg.det(unit) < SMALLEST_DETERMINANT:
+        if len(unit) > 1 and np.linalg.det(unit) < self.smallest_determinant:
             return None
         theta = np.linalg.solve(unit, right / scale) / scale
         low, high = self.theta_range

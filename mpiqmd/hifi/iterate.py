@@ -76,7 +76,9 @@ def evaluate(
         linear_energies = orbitals.gram(applied)
         applied.local += terms.potential.local * orbitals.local
         hamiltonian = orbitals.gram(applied)
-    energy = 2.0 * float(np.sum(density_matrix_nn * linear_energies)) + terms.hartree + terms.xc + problem.ion_ion
+    energy = (
+        2.0 * float(np.sum(density_matrix_nn * linear_energies)) + terms.hartree + terms.xc + problem.ion_ion
+    )
     if not np.isfinite(energy):
         raise AccuracyError(
             "the energy is not a number: the orbitals diverged. Check for atoms closer than half a bohr, or try "
@@ -99,7 +101,9 @@ def preconditioned_residual(
     return step, 2.0 * float(np.sum(state.density_matrix_nn * residual.gram(step)))
 
 
-def ground_state(problem: Problem, state: Iterate, iterations: int, error: float, timers: Timers) -> GroundState:
+def ground_state(
+    problem: Problem, state: Iterate, iterations: int, error: float, timers: Timers
+) -> GroundState:
     """Return the converged answer in the basis that diagonalises the Hamiltonian, forces included.  Collective."""
     temperature = problem.model.electronic_temperature
     eigenvalues, rotation = eigh(problem.grid.comm, state.hamiltonian_nn)

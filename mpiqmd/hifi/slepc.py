@@ -1,0 +1,202 @@
+"""The second, independent route to the ground state: an eigenproblem iterated to self-consistency.
+
+One iteration, at an input density ρ:
+
+1. the lowest eigenpairs of ``H[ρ]`` by SLEPc, from the previous orbitals and only as tight as the cycle needs;
+2. occupations from the eigenvalues, output density ρ';
+3. the next input density by Anderson mixing, in the Coulomb norm of the density residual ``δ = ρ' - ρ``.
+
+``½ ∫∫ δ(r) δ(r') / |r - r'| dr dr'`` estimates how far the energy is from self-consistency.  Once it is below the
+tolerance the functional is evaluated at the output orbitals, so the energy is variational, and the iteration ends if
+their residual η (:mod:`mpiqmd.hifi.iterate`) is below it too.
+
+Source: Anderson, J. ACM 12, 547 (1965); Pulay, Chem. Phys. Lett. 73, 393 (1980).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpiqmd.errors import AccuracyError, ConvergenceError
+from mpiqmd.grid.arrays import Field, Orbitals
+from mpiqmd.grid.eigensolver import LowestEigenpairs
+from mpiqmd.grid.shifted import ShiftedKineticInverse
+from mpiqmd.hifi.anderson import Anderson
+from mpiqmd.hifi.iterate import (
+    Iterate,
+    apply_linear_terms,
+    evaluate,
+    ground_state,
+    orthonormalised,
+    preconditioned_residual,
+)
+from mpiqmd.hifi.start import atomic_orbitals
+from mpiqmd.kohnsham.ground_state import GroundState
+from mpiqmd.kohnsham.model import KohnShamModel, Problem
+from mpiqmd.kohnsham.occupations import fermi_occupations
+from mpiqmd.parallel.comm import decide
+from mpiqmd.parallel.log import Log, silent
+from mpiqmd.parallel.timing import Timers
+
+DEPTH = 6
+"""Density residuals that Anderson mixing combines."""
+SMALLEST_DETERMINANT = 1e-10
+"""Older residuals are dropped when the matrix of cosines between them is closer to singular than this."""
+EIGENPAIR_SHARE = 0.01
+"""Energy error left in the eigenpairs of an iteration, as a share of the error of the iteration before."""
+EIGENPAIR_ITERATIONS = 300
+"""Iterations allowed for the eigenpairs of one potential; 5 to 10 are usual."""
+DENSITY_SHARE = 0.001
+"""Share of the tolerance that the density error may take: forces are of first order in it, the energy of second."""
+
+
+class SlepcSolver:
+    """Self-consistency cycle around SLEPc's eigensolver, with Anderson density mixing.
+
+    Parameters
+    ----------
+    model
+        The physics.
+    energy_tolerance
+        Estimated remaining error of the energy at which to stop, Ha.
+    max_iterations
+        Iterations after which a ConvergenceError is raised.
+    shift
+        σ of the preconditioner ``(T + σ)^-1``, Ha.
+    empty_orbitals
+        Orbitals beyond the doubly occupied ones, needed at finite electronic temperature.
+    mixing
+        Share of the density residual that goes into the next input density.
+    log
+        Prints one line per iteration; silent by default.
+    """
+
+    def __init__(
+        self,
+        model: KohnShamModel,
+        energy_tolerance: float = 1e-8,
+        max_iterations: int = 200,
+        shift: float = 1.0,
+        empty_orbitals: int = 0,
+        mixing: float = 0.6,
+        log: Log | None = None,
+    ) -> None:
+        self.model = model
+        self.energy_tolerance = energy_tolerance
+        self.max_iterations = max_iterations
+        self.mixing = mixing
+        self.n_orbitals = model.n_occupied + empty_orbitals
+        self.preconditioner = ShiftedKineticInverse(model.grid, shift)
+        self.log = log or silent(model.grid.comm)
+        self.timers = Timers()
+        self.applications = 0
+        """Hamiltonian applications to one function each, over all solves."""
+
+    def solve(self, problem: Problem, guess: Orbitals | None = None) -> GroundState:
+        """Return the ground state, forces included.  Collective.
+
+        Parameters
+        ----------
+        problem
+            The Kohn-Sham problem of one geometry.
+        guess
+            Starting orbitals, the lowest first; atomic ones if not given.
+
+        Raises
+        ------
+        ConvergenceError
+            If ``max_iterations`` pass without meeting the tolerance, or an eigenproblem does not converge.
+        AccuracyError
+            If the cycle diverges.
+        """
+        with self.timers("start"):
+            orbitals = atomic_orbitals(problem, self.n_orbitals) if guess is None else guess
+            state = self._evaluate(problem, orthonormalised(orbitals), self._filled_lowest())
+            _, error = preconditioned_residual(state, self.preconditioner, self.timers)
+        with LowestEigenpairs(self.model.grid, self.n_orbitals) as eigensolver:
+            return self._iterate(problem, eigensolver, state, decide(self.model.grid.comm, error))
+
+    def _iterate(
+        self, problem: Problem, eigensolver: LowestEigenpairs, state: Iterate, error: float
+    ) -> GroundState:
+        """Return the ground state, starting from an iterate and its estimated error.  Collective."""
+        poisson = self.model.poisson
+        comm, orbitals = self.model.grid.comm, state.orbitals
+        anderson = Anderson(comm, DEPTH, (-np.inf, np.inf), SMALLEST_DETERMINANT, dual=_coulomb_dual)
+        mixed = np.stack([state.density.local, poisson.solve(state.density).local])
+        for iteration in range(1, self.max_iterations + 1):
+            orbitals, occupations = self._eigenpairs(problem, eigensolver, mixed, orbitals, error)
+            with self.timers("density terms"):
+                change = orbitals.density(2.0 * occupations)
+                change.local -= mixed[0]
+                response = poisson.solve(change)
+                error = _checked(decide(comm, 0.5 * change.inner(response)))
+            self.log(f"  {iteration:4d}  density error ~ {error:9.2e} Ha")
+            if error < DENSITY_SHARE * self.energy_tolerance:
+                state = self._evaluate(problem, orbitals, np.diag(occupations))
+                _, remaining = preconditioned_residual(state, self.preconditioner, self.timers)
+                error = decide(comm, max(error, remaining))
+                self.log(f"        A = {state.free_energy:18.10f} Ha   error ~ {error:9.2e} Ha")
+                if error < self.energy_tolerance:
+                    return ground_state(problem, state, iteration, error, self.timers)
+            with self.timers("mixing"):
+                step = self.mixing * np.stack([change.local, response.local])
+                mixed = anderson.next(mixed, step)
+        raise ConvergenceError(
+            f"the self-consistency cycle did not converge: estimated energy error {error:.1e} Ha after "
+            f"{self.max_iterations} iterations, scf.energy_tolerance = {self.energy_tolerance:.1e}. Try more "
+            "scf.max_iterations, scf.solver = 'abpg', scf.electronic_temperature = '1000 K' with "
+            "scf.empty_orbitals = 4 for a small gap, or check that the geometry is sensible."
+        )
+
+    def _eigenpairs(
+        self,
+        problem: Problem,
+        eigensolver: LowestEigenpairs,
+        mixed: np.ndarray,
+        guess: Orbitals,
+        error: float,
+    ) -> tuple[Orbitals, np.ndarray]:
+        """Return the lowest orbitals in the potential of the input density, and their occupations.  Collective."""
+        grid, model = self.model.grid, self.model
+        with self.timers("density terms"):
+            _, potential = model.xc.evaluate(Field(grid, mixed[0]))
+            potential.local += mixed[1]
+
+        def apply(block: Orbitals) -> Orbitals:
+            self.applications += len(block)
+            return Orbitals(grid, problem.apply_hamiltonian(block, potential))
+
+        reachable = EIGENPAIR_SHARE * max(error, DENSITY_SHARE * self.energy_tolerance)
+        tolerance = float(np.sqrt(reachable / problem.n_electrons))
+        with self.timers("eigenpairs"):
+            eigenvalues, orbitals, _ = eigensolver.solve(
+                apply, self.preconditioner.apply_orbitals, guess, tolerance, EIGENPAIR_ITERATIONS
+            )
+        occupations, _, _ = fermi_occupations(eigenvalues, problem.n_electrons, model.electronic_temperature)
+        return orbitals, occupations
+
+    def _evaluate(self, problem: Problem, orbitals: Orbitals, density_matrix_nn: np.ndarray) -> Iterate:
+        self.applications += len(orbitals)
+        with self.timers("linear terms"):
+            linear = apply_linear_terms(problem, orbitals)
+        return evaluate(problem, orbitals, density_matrix_nn, linear, self.timers)
+
+    def _filled_lowest(self) -> np.ndarray:
+        """Return the density matrix that fills the first orbitals."""
+        pairs = 0.5 * self.model.n_electrons
+        return np.diag(np.clip(pairs - np.arange(self.n_orbitals), 0.0, 1.0))
+
+
+def _checked(error: float) -> float:
+    if not np.isfinite(error):
+        raise AccuracyError(
+            f"the density error is {error}: the self-consistency cycle diverged, it must stay finite. Check for atoms "
+            "closer than half a bohr, or try scf.solver = 'abpg'."
+        )
+    return error
+
+
+def _coulomb_dual(stacked_local: np.ndarray) -> np.ndarray:
+    """Return ``(v, ρ)`` of ``(ρ, v)``: the plain product with it is twice ``∫∫ ρ ρ' / |r - r'|``."""
+    return stacked_local[::-1]
