@@ -1,8 +1,8 @@
 """Blocks of functions in HDF5 files, one format whatever wrote them.
 
-A block is one dataset of the global shape ``(k, z, y, x)``, so any number of ranks reads what any other number wrote.
-With a parallel HDF5 every rank moves its own part; without one, rank 0 moves the file's part plane by plane, so no rank
-ever holds a whole function.
+A block is one dataset of the global shape ``(k, z, y, x)``, so any number of ranks reads what any other
+number wrote. With a parallel HDF5 every rank moves its own part; without one, rank 0 moves the file's part
+plane by plane, so no rank ever holds a whole function.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def open_shared(path: str | Path, mode: str, comm: MPI.Comm) -> Iterator[h5py.Fi
 def create_block(group: h5py.Group, name: str, shape: tuple[int, ...]) -> h5py.Dataset:
     """Create a double-precision dataset whose storage is there from the start, unfilled.
 
-    Writing its values later touches raw data only, so a kill cannot damage the rest of the file.  Called by every rank
-    that has the file open.
+    Writing its values later touches raw data only, so a kill cannot damage the rest of the file.  Called by
+    every rank that has the file open.
     """
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -76,7 +76,9 @@ def write_orbitals(group: h5py.Group | None, name: str, orbitals: Orbitals) -> N
     if group is not None:
         dataset = group[name] if name in group else create_block(group, name, shape)
         if dataset.shape != shape:
-            raise DataFileError(f"{name}: the file has room for {dataset.shape}, the block is {shape}. Start a new file.")
+            raise DataFileError(
+                f"{name}: the file has room for {dataset.shape}, the block is {shape}. Start a new file."
+            )
     if grid.comm.size == 1:
         dataset[...] = orbitals.local
     elif is_parallel(grid.comm):

@@ -1,7 +1,7 @@
 """Mirror images of functions through the planes of the cell's centre, exact on the grid.
 
-An isolated grid is symmetric about the origin: point i goes to n - 1 - i.  A periodic one has points -L/2 + i h: point
-i goes to (n - i) mod n.  No interpolation either way.
+An isolated grid is symmetric about the origin: point i goes to n - 1 - i.  A periodic one has points -L/2 + i
+h: point i goes to (n - i) mod n.  No interpolation either way.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _reverse(grid: Grid, block: np.ndarray, axis: int) -> np.ndarray:
 def _trade_planes(
     comm: MPI.Comm, planes: np.ndarray, outgoing: list[np.ndarray], arriving: list[np.ndarray]
 ) -> list[np.ndarray]:
-    """Send ``planes[outgoing[rank]]`` to each rank; return what each sent here, ``len(arriving[rank])`` planes."""
+    """Send ``planes[outgoing[rank]]`` to each rank; return the ``len(arriving[rank])`` planes each sent."""
     size = int(np.prod(planes.shape[1:]))
     send = np.concatenate([planes[where].ravel() for where in outgoing])
     receive = np.empty(sum(len(where) for where in arriving) * size)

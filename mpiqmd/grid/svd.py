@@ -1,18 +1,20 @@
 """Singular value decomposition of a block of functions, by SLEPc.
 
-The snapshot matrix has one row per grid point, distributed as the grid is, and one column per function.  In the inner
+The snapshot matrix has one row per grid point, distributed as the grid is, and one column per function.  In
+the inner
 product of the grid,
 
     φ_s(r) = Σ_k χ_k(r) σ_k V_sk,     ∫ χ_k χ_l dr = δ_kl,     V^T V = 1,
 
-so the modes χ are orthonormal functions and the squared projection error of the block on the first m of them is the
-sum of the discarded σ² (Eckart and Young, Psychometrika 1, 211 (1936)).
+so the modes χ are orthonormal functions and the squared projection error of the block on the first m of them
+is the sum of the discarded σ² (Eckart and Young, Psychometrika 1, 211 (1936)).
 
-Golub-Kahan-Lanczos with full reorthogonalisation and as many steps as columns is a bidiagonalisation: it works on the
-matrix itself, not on its Gram matrix, so every singular value has an absolute error of machine precision times the
-largest.  Its Krylov space closes early if singular values are exactly equal, so its answer is checked; where it does
-not reproduce the block, a tall-skinny QR factorisation (Demmel, Grigori, Hoemmen, Langou, SIAM J. Sci. Comput. 34,
-A206 (2012)) reduces the problem to a small replicated one instead.
+Golub-Kahan-Lanczos with full reorthogonalisation and as many steps as columns is a bidiagonalisation: it
+works on the
+matrix itself, not on its Gram matrix, so every singular value has an absolute error of machine precision
+times the largest.  Its Krylov space closes early if singular values are exactly equal, so its answer is
+checked; where it does not reproduce the block, a tall-skinny QR factorisation (Demmel, Grigori, Hoemmen,
+Langou, SIAM J. Sci. Comput. 34, A206 (2012)) reduces the problem to a small replicated one instead.
 """
 
 from __future__ import annotations
@@ -68,8 +70,8 @@ def decompose(functions: Orbitals) -> Decomposition:
         return Decomposition(functions.select(slice(0, 0)), np.empty(0), np.empty((n, 0)))
     if not decide(grid.comm, np.isfinite(total)):
         raise AccuracyError(
-            f"the {n} functions to be decomposed have norm {total}: they hold NaN or infinity, finite values are needed. "
-            "Recompute the snapshots."
+            f"the {n} functions to be decomposed have norm {total}: they hold NaN or infinity, finite values "
+            "are needed. Recompute the snapshots."
         )
     triplets = _lanczos(grid.comm, matrix, grid.size)
     if not _is_complete(grid.comm, matrix, total, triplets):
@@ -145,7 +147,7 @@ def _assemble(functions: Orbitals, left: np.ndarray, values: np.ndarray, right: 
 
 
 def orthonormalised(functions: Orbitals) -> Orbitals:
-    """Return the functions if they are orthonormal to 1e-12, else the nearest ones that are (Löwdin).  Collective."""
+    """Return functions that are orthonormal to 1e-12 as they are, else the nearest such.  Collective."""
     if len(functions) == 0:
         return functions
     overlap = functions.gram()

@@ -2,14 +2,14 @@
 
     A[P] = E[P] - T_e S[P],   2 tr P = N_e,   eigenvalues of P in [0, 1],   dE = 2 tr(H dP)
 
-E is any functional of a density matrix of m functions, a callable ``evaluate(P) -> (E, H)``.  At the minimum P is the
-*target* of its own Hamiltonian, ``P~ = f(H[P])`` with Fermi-Dirac f; the residual watched is ``|P~ - P|`` (Frobenius),
-which bounds the error of the forces to first order and that of the energy to second.
+E is any functional of a density matrix of m functions, a callable ``evaluate(P) -> (E, H)``.  At the minimum
+P is the *target* of its own Hamiltonian, ``P~ = f(H[P])`` with Fermi-Dirac f; the residual watched is
+``|P~ - P|`` (Frobenius): the error of the forces is of its first order, that of the energy of its second.
 
-``minimise_mvp`` searches along ``P + β (P~ - P)`` (Marzari, Vanderbilt, Payne, Phys. Rev. Lett. 79, 1337 (1997)): the
-free energy never rises.  ``minimise_diis`` extrapolates Hamiltonians by Pulay's method (J. Comput. Chem. 3, 556 (1982))
-and takes a third of the evaluations near the minimum; if the free energy rises or progress stops, it hands over.
-Everything is replicated; decisions are taken once, on rank 0.
+``minimise_mvp`` searches along ``P + β (P~ - P)`` (Marzari, Vanderbilt, Payne, Phys. Rev. Lett. 79, 1337
+(1997)): the free energy never rises.  ``minimise_diis`` extrapolates Hamiltonians by Pulay's method (J.
+Comput. Chem. 3, 556 (1982)) and takes a third of the evaluations near the minimum; if the free energy rises
+or progress stops, it hands over.  Everything is replicated; decisions are taken once, on rank 0.
 """
 
 from __future__ import annotations
@@ -95,7 +95,12 @@ class _Search:
     """Evaluates points and counts them."""
 
     def __init__(
-        self, comm: MPI.Comm, evaluate: EnergyFunctional, n_electrons: float, temperature: float, tolerance: float
+        self,
+        comm: MPI.Comm,
+        evaluate: EnergyFunctional,
+        n_electrons: float,
+        temperature: float,
+        tolerance: float,
     ) -> None:
         self.comm, self.evaluate = comm, evaluate
         self.n_electrons, self.temperature, self.tolerance = n_electrons, temperature, tolerance
@@ -115,7 +120,16 @@ class _Search:
         free = decide(self.comm, float(energy - self.temperature * disorder))
         residual = decide(self.comm, float(np.linalg.norm(step)))
         return _Point(
-            density_matrix, float(energy), free, disorder, hamiltonian, eigenvalues, vectors, occupations, step, residual
+            density_matrix,
+            float(energy),
+            free,
+            disorder,
+            hamiltonian,
+            eigenvalues,
+            vectors,
+            occupations,
+            step,
+            residual,
         )
 
     def occupied(self, hamiltonian: np.ndarray) -> np.ndarray:
@@ -130,8 +144,8 @@ class _Search:
     def slope(self, point: _Point, step: np.ndarray) -> float:
         """Return ``dA/dβ`` at ``point`` along ``step``.
 
-        The logarithm of the entropy's derivative is cut at the size of the occupations that the step itself makes:
-        below it the exact slope holds in a vanishing part of the line only.
+        The logarithm of the entropy's derivative is cut at the size of the occupations that the step itself
+        makes: below it the exact slope holds in a vanishing part of the line only.
         """
         slope = 2.0 * float(np.sum(point.hamiltonian * step))
         if self.temperature > 0:
@@ -162,8 +176,9 @@ class _Search:
         electrons = 2.0 * float(np.trace(guess))
         if not abs(electrons - self.n_electrons) < 1e-6 * max(1.0, self.n_electrons):
             raise AccuracyError(
-                f"the start density matrix holds {electrons:.8g} electrons, the system has {self.n_electrons:g}: the two "
-                "must agree to 1e-6. Start from another density matrix, or none."
+                f"the start density matrix holds {electrons:.8g} electrons, the system has "
+                f"{self.n_electrons:g}: the two must agree to 1e-6. Start from another density matrix, or "
+                "none."
             )
         point = self.at(guess)
         self.history.append(point.free_energy)
@@ -182,8 +197,8 @@ def minimise_mvp(
 ) -> Minimum:
     """Minimise the free energy by line searches towards the target density matrix.  Collective.
 
-    Each iteration evaluates the functional at the target and at the minimum of the line, from the values and slopes at
-    its ends; the free energy never rises.
+    Each iteration evaluates the functional at the target and at the minimum of the line, from the values and
+    slopes at its ends; the free energy never rises.
 
     Parameters
     ----------
@@ -220,9 +235,10 @@ def _finish(search: _Search, point: _Point, must_converge: bool) -> Minimum:
     converged = point.residual <= search.tolerance
     if must_converge and not converged:
         raise ConvergenceError(
-            f"the reduced density matrix did not converge: residual {point.residual:.2e} after {search.evaluations} "
-            f"evaluations, at most {search.tolerance:.2e} is allowed. Start from another geometry's density matrix, "
-            "loosen the tolerance, or set scf.electronic_temperature if the highest occupied level is degenerate."
+            f"the reduced density matrix did not converge: residual {point.residual:.2e} after "
+            f"{search.evaluations} evaluations, at most {search.tolerance:.2e} is allowed. Start from "
+            "another geometry's density matrix, loosen the tolerance, or set scf.electronic_temperature if "
+            "the highest occupied level is degenerate."
         )
     return search.minimum(point, converged)
 
@@ -281,10 +297,10 @@ def minimise_diis(
 ) -> Minimum:
     """Minimise the free energy by direct inversion in the iterative subspace.  Collective.
 
-    The next density matrix is the target of ``Σ c_i H_i``, c minimising ``|Σ c_i (P~_i - P_i)|`` with ``Σ c_i = 1``.  If
-    the free energy stays above the best for two evaluations, or the residual does not halve in five, line searches go on
-    from the best point as in :func:`minimise_mvp`, whose other parameters and errors these are; ``depth`` is the number
-    of Hamiltonians kept.
+    The next density matrix is the target of ``Σ c_i H_i``, c minimising ``|Σ c_i (P~_i - P_i)|`` with
+    ``Σ c_i = 1``.  If the free energy stays above the best for two evaluations, or the residual does not
+    halve in five, line searches go on from the best point as in :func:`minimise_mvp`, whose other parameters
+    and errors these are; ``depth`` is the number of Hamiltonians kept.
     """
     search = _Search(comm, evaluate, n_electrons, electronic_temperature, tolerance)
     point = search.start(guess_mm)
@@ -299,8 +315,8 @@ def _extrapolate(
 ) -> _Point:
     """Return the first point within the tolerance, or the best when extrapolation stops paying.
 
-    ``allowance`` (Ha) is the rise of the free energy that counts as none, ``patience`` the number of evaluations in which
-    the residual has to halve.
+    ``allowance`` (Ha) is the rise of the free energy that counts as none, ``patience`` the number of
+    evaluations in which the residual has to halve.
     """
     best, points, residuals, misses = point, [], [point.residual], 0
     for _ in range(max_iterations):
@@ -328,6 +344,6 @@ def _pulay_coefficients(comm: MPI.Comm, points: list[_Point]) -> np.ndarray:
     norms = np.linalg.norm(errors, axis=1)
     unit = errors / norms[:, None]
     overlap = unit @ unit.T
-    # With c_i = y_i / |e_i| the normal equations are scaled to a unit diagonal; the pseudo-inverse drops repetitions.
+    # With c_i = y_i / |e_i| the normal equations have a unit diagonal; the pseudo-inverse drops repetitions.
     y = np.linalg.lstsq(overlap, 1.0 / norms, rcond=1e-12)[0] / norms
     return decide(comm, y / y.sum())

@@ -1,11 +1,12 @@
 """Density matrices extrapolated over the steps of a trajectory, in a fixed orthonormal basis.
 
-The predictor of the always stable predictor-corrector method, K = k + 2 terms (Kolafa, J. Comput. Chem. 25, 335 (2004)),
+The predictor of the always stable predictor-corrector method, K = k + 2 terms (Kolafa, J. Comput. Chem. 25,
+335 (2004)),
 
     P(t+1) = Σ_{j=1}^{K} (-1)^{j+1} j C(2K, K-j) / C(2K-2, K-1) P(t+1-j),
 
-is accurate to low order and reversible in time to a much higher one, which is what keeps the energy from drifting.  The
-sum of density matrices is then made one again.  Replicated data.
+is accurate to low order and reversible in time to a much higher one, which is what keeps the energy from
+drifting.  The sum of density matrices is then made one again.  Replicated data.
 """
 
 from __future__ import annotations
@@ -24,16 +25,19 @@ if TYPE_CHECKING:
 
 
 def aspc_coefficients(terms: int) -> np.ndarray:
-    """Return the weights of the last ``terms`` density matrices, newest first; they sum to 1.  Not collective."""
+    """Return the weights of the last ``terms`` matrices, newest first; they sum to 1.  Not collective."""
     scale = binomial(2 * terms - 2, terms - 1)
-    return np.array([(-1) ** (j + 1) * j * binomial(2 * terms, terms - j) / scale for j in range(1, terms + 1)])
+    return np.array(
+        [(-1) ** (j + 1) * j * binomial(2 * terms, terms - j) / scale for j in range(1, terms + 1)]
+    )
 
 
 def purify(comm: MPI.Comm, matrix_mm: np.ndarray, n_electrons: float, integer: bool = True) -> np.ndarray:
-    """Return the density matrix nearest to a symmetric matrix, eigenvalues in [0, 1], trace ``n_electrons / 2``.
+    """Return the density matrix nearest to a symmetric matrix, eigenvalues in [0, 1], trace ``n_electrons /
+    2``.
 
-    Collective.  ``integer`` keeps the ``n_electrons / 2`` most occupied natural orbitals, as at zero temperature;
-    otherwise the natural occupations are shifted and cut.
+    Collective.  ``integer`` keeps the ``n_electrons / 2`` most occupied natural orbitals, as at zero
+    temperature; otherwise the natural occupations are shifted and cut.
     """
     occupations, orbitals = eigh(comm, matrix_mm)
     pairs = 0.5 * n_electrons
@@ -103,7 +107,7 @@ class AspcExtrapolation:
         matrices = np.asarray(state.get("density_matrices", np.empty((0, 0, 0))), float)
         if matrices.ndim != 3 or matrices.shape[1] != matrices.shape[2]:
             raise DataFileError(
-                f"the checkpoint's density matrices have shape {matrices.shape}; (steps, modes, modes) is needed. "
-                "Restart from an older checkpoint."
+                f"the checkpoint's density matrices have shape {matrices.shape}; (steps, modes, modes) is "
+                "needed. Restart from an older checkpoint."
             )
         self._history = [matrix.copy() for matrix in matrices[: self.terms]]

@@ -4,9 +4,10 @@ Two meanings of an *energy fraction* are in use and always reported side by side
 
     sigma:  smallest r with Σ_{k<=r} σ_k >= fraction Σ σ_k,        sigma2:  the same with σ_k².
 
-Snapshots are orthonormal orbitals without subtraction of a mean, so the basis does not depend on how the orbitals of a
-geometry are mixed.  Closing the set under mirrors of the reference makes the reduced energy symmetric.  The mirrored
-snapshots are never stored: in the sector of parity χ the closed set is |G| copies, up to sign, of the projections
+Snapshots are orthonormal orbitals without subtraction of a mean, so the basis does not depend on how the
+orbitals of a geometry are mixed.  Closing the set under mirrors of the reference makes the reduced energy
+symmetric.  The mirrored snapshots are never stored: in the sector of parity χ the closed set is |G| copies,
+up to sign, of the projections
 
     P_χ φ = 1/|G| Σ_g χ(g) g φ,
 
@@ -79,14 +80,18 @@ class ReducedBasis:
 
 
 def rank_for(singular_values_k: np.ndarray, fraction: float, criterion: str) -> int:
-    """Return the smallest number of modes that holds ``fraction`` of the sum of σ (``sigma``) or σ² (``sigma2``).
+    """Return the smallest number of modes that holds this fraction of the sum of σ or (``sigma2``) σ².
 
     Not collective.  Raises ConfigError for an unknown criterion or a fraction outside (0, 1].
     """
     if criterion not in CRITERIA:
-        raise ConfigError(f"rom.criterion = {criterion!r}: allowed are {', '.join(map(repr, CRITERIA))}. Use 'sigma'.")
+        raise ConfigError(
+            f"rom.criterion = {criterion!r}: allowed are {', '.join(map(repr, CRITERIA))}. Use 'sigma'."
+        )
     if not 0.0 < fraction <= 1.0:
-        raise ConfigError(f"rom.energy_fraction = {fraction}: a number above 0 and at most 1 is needed. Use 0.9999.")
+        raise ConfigError(
+            f"rom.energy_fraction = {fraction}: a number above 0 and at most 1 is needed. Use 0.9999."
+        )
     weights = singular_values_k if criterion == "sigma" else singular_values_k**2
     shares = np.cumsum(weights) / max(weights.sum(), np.finfo(float).tiny)
     # The last share may be a rounding below one, which no number of modes would then reach.
@@ -123,14 +128,17 @@ def build_basis(
     group = [tuple(int(sign) for sign in signs) for signs in mirrors]
     values, modes, parities = [], [], []
     for characters in _sectors(group):
-        part, part_values = _sector_modes(snapshots, _generators(group), dict(zip(group, characters, strict=True)))
+        part, part_values = _sector_modes(
+            snapshots, _generators(group), dict(zip(group, characters, strict=True))
+        )
         values.append(part_values * np.sqrt(float(2 ** len(_generators(group)))))
         modes.append(part)
         parities.append(np.tile(np.array(characters, int).reshape(1, -1), (len(part), 1)))
     sigma = np.concatenate(values)
     if len(sigma) == 0:
         raise DataFileError(
-            f"the {len(snapshots)} snapshots are all zero; orbitals of norm 1 are needed. Solve the training geometries again."
+            f"the {len(snapshots)} snapshots are all zero; orbitals of norm 1 are needed. Solve the training "
+            "geometries again."
         )
     order = [k for k in np.argsort(-sigma, kind="stable") if sigma[k] > NUMERICAL_RANK * sigma.max()]
     sigma = sigma[order]
@@ -154,8 +162,8 @@ def build_basis(
 def _check_rank(rank: int, available: int) -> None:
     if not 1 <= rank <= available:
         raise ConfigError(
-            f"rom.rank = {rank}: the snapshots have {available} independent modes, 1 to {available} can be kept. Ask for "
-            "fewer, or train on more geometries."
+            f"rom.rank = {rank}: the snapshots have {available} independent modes, 1 to {available} can be "
+            "kept. Ask for fewer, or train on more geometries."
         )
 
 
@@ -173,7 +181,10 @@ def _generators(mirrors: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
 def _sectors(mirrors: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
     """Return the possible parities under all the mirrors together, one tuple per sector."""
     found = {
-        tuple(int(np.prod([sign for sign, odd in zip(mirror, parity, strict=True) if odd])) for mirror in mirrors)
+        tuple(
+            int(np.prod([sign for sign, odd in zip(mirror, parity, strict=True) if odd]))
+            for mirror in mirrors
+        )
         for parity in product((False, True), repeat=3)
     }
     return sorted(found, reverse=True)

@@ -44,7 +44,9 @@ class SampledBox:
         values = self.coordinates(body_positions_av)
         half = 0.5 * (self.upper_k - self.lower_k)
         widest = max(float(half.max(initial=0.0)), 1e-3)
-        beyond = np.maximum(self.lower_k - values, values - self.upper_k) / np.where(half > 1e-6, half, widest)
+        beyond = np.maximum(self.lower_k - values, values - self.upper_k) / np.where(
+            half > 1e-6, half, widest
+        )
         largest = float(beyond.max(initial=0.0))
         return largest if largest > 1e-9 else 0.0
 

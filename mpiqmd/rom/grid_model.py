@@ -3,8 +3,8 @@
     E(P) = 2 tr(P h) + E_H[ρ] + E_xc[ρ] + E_ii,    h = T + V_loc + B D B^T,    ρ = 2 Σ_ij P_ij ψ_i ψ_j,
     H(P) = h + <ψ_i|v_H + v_xc|ψ_j> = dE/d(2P)
 
-T is computed once, V_loc and B once per geometry; every evaluation makes one density, solves one Poisson problem,
-evaluates xc once, and projects one potential.  The modes are distributed, all matrices replicated.
+T is computed once, V_loc and B once per geometry; every evaluation makes one density, solves one Poisson
+problem, evaluates xc once, and projects one potential.  The modes are distributed, all matrices replicated.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class GridReducedModel:
 
 @dataclass(frozen=True)
 class Electrons:
-    """Occupied natural orbitals of a density matrix, their occupations (descending), density and density terms."""
+    """Occupied natural orbitals of a density matrix, occupations (descending), density and its terms."""
 
     orbitals: Orbitals
     occupations_n: np.ndarray
@@ -79,11 +79,16 @@ class PlacedGridModel:
         electrons = self.electrons(density_matrix_mm)
         self._latest = (density_matrix_mm, electrons)
         terms = electrons.terms
-        energy = 2.0 * float(np.sum(density_matrix_mm * self.linear_mm)) + terms.hartree + terms.xc + self.problem.ion_ion
+        energy = (
+            2.0 * float(np.sum(density_matrix_mm * self.linear_mm))
+            + terms.hartree
+            + terms.xc
+            + self.problem.ion_ion
+        )
         return energy, self.linear_mm + self.modes.matrix_elements(terms.potential)
 
     def electrons(self, density_matrix_mm: np.ndarray) -> Electrons:
-        """Return natural orbitals, density and density terms of P; those of the last evaluation are at hand.  Collective."""
+        """Return what P makes on the grid; that of the last evaluation is at hand.  Collective."""
         if self._latest is not None and self._latest[0] is density_matrix_mm:
             return self._latest[1]
         orbitals, occupations = self.natural_orbitals(density_matrix_mm)
@@ -91,7 +96,7 @@ class PlacedGridModel:
         return Electrons(orbitals, occupations, density, self.problem.density_terms(density))
 
     def natural_orbitals(self, density_matrix_mm: np.ndarray) -> tuple[Orbitals, np.ndarray]:
-        """Return the occupied natural orbitals of P on the grid and their occupations, descending.  Collective."""
+        """Return the occupied natural orbitals of P and their occupations, descending.  Collective."""
         occupations, vectors = eigh(self.comm, density_matrix_mm)
         kept = [k for k in range(len(occupations) - 1, -1, -1) if abs(occupations[k]) > NEGLIGIBLE]
         return self.modes.combine(vectors[:, kept]), occupations[kept]
@@ -115,8 +120,8 @@ class PlacedGridModel:
     def gradient(self, density_matrix_mm: np.ndarray) -> np.ndarray:
         """Return ``∂E/∂x_a`` at fixed P, shape (N, 3), Ha/bohr.  Collective.
 
-        The modes do not depend on the geometry, so at a minimum over P this is the whole derivative of the reduced energy
-        in the body frame: there is no Pulay term.
+        The modes do not depend on the geometry, so at a minimum over P this is the whole derivative of the
+        reduced energy in the body frame: there is no Pulay term.
         """
         electrons = self.electrons(density_matrix_mm)
         occupations_nn = np.diag(electrons.occupations_n)

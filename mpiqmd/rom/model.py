@@ -81,8 +81,8 @@ class ReducedModel:
         differing = differences(self.signature, signature)
         if differing:
             raise ConfigError(
-                f"{source} was made for other physics: {'; '.join(differing)}. These must agree: use the model's own "
-                "settings (`mpiqmd info` shows them), or train a model with this input."
+                f"{source} was made for other physics: {'; '.join(differing)}. These must agree: use the "
+                "model's own settings (`mpiqmd info` shows them), or train a model with this input."
             )
 
     def save(self, path: str | Path) -> None:
@@ -137,7 +137,9 @@ class ReducedModel:
     def _write_replicated(self, path: Path) -> None:
         basis = self.basis
         with h5py.File(path, "w") as file:
-            file.attrs.update({"kind": KIND, "format": FORMAT, "code_version": self.code_version, "rank": basis.rank})
+            file.attrs.update(
+                {"kind": KIND, "format": FORMAT, "code_version": self.code_version, "rank": basis.rank}
+            )
             file.attrs.update({"frame": self.frame, "signature": json.dumps(plain(self.signature))})
             file.attrs["notes"] = json.dumps(plain(self.notes))
             values = file.create_dataset("singular_values", data=basis.singular_values_k)
@@ -182,13 +184,14 @@ def _read_replicated(path: Path) -> dict:
             kind, version = file.attrs.get("kind"), file.attrs.get("format")
             if kind != KIND or version != FORMAT:
                 raise DataFileError(
-                    f"{path}: kind {kind!r}, format {version!r}; {KIND!r} of format {FORMAT} is needed. Use a model.h5 "
-                    "written by `mpiqmd train` of this version."
+                    f"{path}: kind {kind!r}, format {version!r}; {KIND!r} of format {FORMAT} is needed. Use "
+                    "a model.h5 written by `mpiqmd train` of this version."
                 )
             return _parts(file)
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise DataFileError(
-            f"{path}: not a complete reduced model ({error}); a model.h5 written by `mpiqmd train` is needed. Train it again."
+            f"{path}: not a complete reduced model ({error}); a model.h5 written by `mpiqmd train` is "
+            "needed. Train it again."
         ) from error
 
 
@@ -208,7 +211,10 @@ def _parts(file: h5py.File) -> dict:
             "singular_values_k": values[()],
             "mirrors_gv": file["mirrors"][()],
             "parities_mg": file["parities"][()],
-            **{name: value.item() if isinstance(value, np.generic) else value for name, value in numbers.items()},
+            **{
+                name: value.item() if isinstance(value, np.generic) else value
+                for name, value in numbers.items()
+            },
         },
         "signature": json.loads(file.attrs["signature"]),
         "frame": str(file.attrs["frame"]),

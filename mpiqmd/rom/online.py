@@ -1,7 +1,7 @@
 """The online stage: ground states in the span of the modes, and the potential energy surface they make.
 
-Per geometry: align with the body frame, minimise over density matrices from an extrapolated start, carry energy and
-gradient back.  The modes are fixed in the body frame, so ``E_rom(R) = Ebar(x(R))``.
+Per geometry: align with the body frame, minimise over density matrices from an extrapolated start, carry
+energy and gradient back.  The modes are fixed in the body frame, so ``E_rom(R) = Ebar(x(R))``.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ class RomSolver:
     minimiser
         ``"diis"`` or ``"mvp"``.
     tolerance
-        Largest residual ``|f(H[P]) - P|`` of a solution; the error of the forces is of its order, that of the energy of
-        its square.
+        Largest residual ``|f(H[P]) - P|`` of a solution; the error of the forces is of its order, that of the
+        energy of its square.
     training_positions_sav, training_orbitals_smn
-        Geometries (bohr) and projected orbitals from which the nearest gives the start of a solve without a guess.
+        Geometries (bohr) and projected orbitals from which the nearest gives the start of a solve without a
+        guess.
 
     Raises
     ------
@@ -62,15 +63,20 @@ class RomSolver:
         training_orbitals_smn: np.ndarray | None = None,
     ) -> None:
         if minimiser not in MINIMISERS:
-            raise ConfigError(f"rom.minimiser = {minimiser!r}: allowed are {', '.join(map(repr, MINIMISERS))}. Use 'diis'.")
+            raise ConfigError(
+                f"rom.minimiser = {minimiser!r}: allowed are {', '.join(map(repr, MINIMISERS))}. Use 'diis'."
+            )
         if 2 * len(modes) < model.n_electrons:
             raise ConfigError(
-                f"{len(modes)} modes cannot hold {model.n_electrons:g} electrons: at least {model.n_occupied} are needed. "
-                "Raise rom.rank or rom.energy_fraction."
+                f"{len(modes)} modes cannot hold {model.n_electrons:g} electrons: at least "
+                f"{model.n_occupied} are needed. Raise rom.rank or rom.energy_fraction."
             )
         self.model, self.minimiser, self.tolerance = model, minimiser, tolerance
         self.reduced = GridReducedModel(model, modes)
-        self.training_positions_sav, self.training_orbitals_smn = training_positions_sav, training_orbitals_smn
+        self.training_positions_sav, self.training_orbitals_smn = (
+            training_positions_sav,
+            training_orbitals_smn,
+        )
 
     @classmethod
     def from_model(
@@ -91,8 +97,9 @@ class RomSolver:
     ) -> GroundState:
         """Return the reduced ground state at body-frame positions (N, 3) in bohr.  Collective.
 
-        ``density_matrix_nn`` is P over the modes, ``orbitals`` are its occupied natural orbitals, ``iterations`` counts
-        evaluations of the energy.  ``gradient_av`` is dE/dx in the body frame.  Raises ConvergenceError.
+        ``density_matrix_nn`` is P over the modes, ``orbitals`` are its occupied natural orbitals,
+        ``iterations`` counts evaluations of the energy.  ``gradient_av`` is dE/dx in the body frame.  Raises
+        ConvergenceError.
         """
         started = time.perf_counter()
         placed = self.reduced.place(body_positions_av)
@@ -135,7 +142,7 @@ class RomSolver:
         )
 
     def _start(self, placed: PlacedGridModel, body_positions_av: np.ndarray) -> np.ndarray:
-        """Return the density matrix of the nearest training geometry, or of the bare nuclei where there is none."""
+        """Return the density matrix of the nearest training geometry, else that of the bare nuclei."""
         comm, model = placed.comm, self.model
         if self.training_orbitals_smn is not None and len(self.training_orbitals_smn):
             distances = np.linalg.norm(self.training_positions_sav - body_positions_av, axis=(1, 2))
@@ -157,12 +164,13 @@ class RomForceProvider:
     solver
         The reduced solver.
     forces
-        ``"gradient"``: the exact derivative of the reduced energy through the frame; ``"hellmann-feynman"``: body-frame
-        forces turned back, as published.
+        ``"gradient"``: the exact derivative of the reduced energy through the frame; ``"hellmann-feynman"``:
+        body-frame forces turned back, as published.
     box
         The sampled region; None leaves ``outside`` unreported.
     extrapolation
-        Order of the density-matrix extrapolation between calls; None starts every call from the training data.
+        Order of the density-matrix extrapolation between calls; None starts every call from the training
+        data.
     """
 
     def __init__(
@@ -174,7 +182,9 @@ class RomForceProvider:
         extrapolation: int | None = 2,
     ) -> None:
         if forces not in FORCES:
-            raise ConfigError(f"rom.forces = {forces!r}: allowed are {', '.join(map(repr, FORCES))}. Use 'gradient'.")
+            raise ConfigError(
+                f"rom.forces = {forces!r}: allowed are {', '.join(map(repr, FORCES))}. Use 'gradient'."
+            )
         self.frame, self.solver, self.forces, self.box = frame, solver, forces, box
         self.extrapolation = None
         if extrapolation is not None:
@@ -186,8 +196,9 @@ class RomForceProvider:
     def evaluate(self, positions_av: np.ndarray) -> Evaluation:
         """Return free energy and forces at laboratory positions (N, 3) in bohr.  Collective.
 
-        ``extras``: ``evaluations`` of the reduced energy, ``residual``, ``net_force`` (norm, Ha/bohr) and ``outside`` (how
-        far outside the sampled box, in half-widths).  Raises GeometryError or ConvergenceError.
+        ``extras``: ``evaluations`` of the reduced energy, ``residual``, ``net_force`` (norm, Ha/bohr) and
+        ``outside`` (how far outside the sampled box, in half-widths).  Raises GeometryError or
+        ConvergenceError.
         """
         alignment = self.frame.align(positions_av)
         body_av = alignment.body_positions_av
@@ -207,7 +218,7 @@ class RomForceProvider:
         return Evaluation(state.free_energy, forces_av, extras)
 
     def _predicted(self, permutation: tuple[int, ...]) -> np.ndarray | None:
-        """Return the extrapolated density matrix; a folding frame that changes sides makes earlier ones useless."""
+        """Return the extrapolated density matrix; a folding frame that changes sides starts afresh."""
         if self.extrapolation is None:
             return None
         if permutation != self._permutation:

@@ -12,7 +12,7 @@ def plain(signature: Mapping[str, object]) -> dict[str, object]:
 
 
 def differences(stored: Mapping[str, object], expected: Mapping[str, object], prefix: str = "") -> list[str]:
-    """Return one line per field that differs, with both values; numbers may differ by round-off.  Not collective."""
+    """Return one line per field that differs beyond round-off, with both values.  Not collective."""
     stored, expected = plain(stored), plain(expected)
     lines = []
     for name in sorted({*stored, *expected}):

@@ -1,8 +1,9 @@
 """The solved training geometries in one HDF5 file that survives a kill at any moment.
 
-All storage is laid out when the geometries are chosen; solving one later touches raw data only, and its ``finished`` mark
-is set last, after everything else has reached the disk.  A job that is killed and started again finds the finished
-geometries and redoes at most the one that was being written.  Any number of ranks reads what any other wrote.
+All storage is laid out when the geometries are chosen; solving one later touches raw data only, and its
+``finished`` mark is set last, after everything else has reached the disk.  A job that is killed and started
+again finds the finished geometries and redoes at most the one that was being written.  Any number of ranks
+reads what any other wrote.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ class SnapshotStore:
     Attributes
     ----------
     positions_sav, energies_s, forces_sav, eigenvalues_sn, labels, finished_s
-        Replicated contents: body-frame positions (bohr), free energies (Ha), forces (Ha/bohr), occupied levels (Ha),
-        sampling parameters, and which geometries are done; the numbers of the others are meaningless.
+        Replicated contents: body-frame positions (bohr), free energies (Ha), forces (Ha/bohr), occupied
+        levels (Ha), sampling parameters, and which geometries are done; the numbers of the others are
+        meaningless.
 
     Raises
     ------
@@ -79,7 +81,9 @@ class SnapshotStore:
         DataFileError
             If the file holds other geometries in these places, or other numbers of orbitals.
         """
-        on_rank_zero(self.comm, self._lay_out, grid.shape, np.asarray(positions_sav, float), list(labels), n_orbitals)
+        on_rank_zero(
+            self.comm, self._lay_out, grid.shape, np.asarray(positions_sav, float), list(labels), n_orbitals
+        )
         self._load()
 
     def add(
@@ -104,16 +108,32 @@ class SnapshotStore:
         """Return the orbitals of all finished geometries as one block.  Collective."""
         done = [int(index) for index in np.flatnonzero(self.finished_s)]
         if not done:
-            raise DataFileError(f"{self.path}: none of its {len(self)} geometries is finished. Run `mpiqmd train` first.")
+            raise DataFileError(
+                f"{self.path}: none of its {len(self)} geometries is finished. Run `mpiqmd train` first."
+            )
         return Orbitals(grid, np.concatenate([self.read(grid, index).local for index in done]))
 
     def _load(self) -> None:
         contents = on_rank_zero(self.comm, self._read_numbers)
-        self.positions_sav, self.energies_s, self.forces_sav, self.eigenvalues_sn, self.labels, self.finished_s = contents
+        (
+            self.positions_sav,
+            self.energies_s,
+            self.forces_sav,
+            self.eigenvalues_sn,
+            self.labels,
+            self.finished_s,
+        ) = contents
 
     def _read_numbers(self) -> tuple:
         if not self.path.exists():
-            return np.empty((0, 0, 3)), np.empty(0), np.empty((0, 0, 3)), np.empty((0, 0)), [], np.empty(0, bool)
+            return (
+                np.empty((0, 0, 3)),
+                np.empty(0),
+                np.empty((0, 0, 3)),
+                np.empty((0, 0)),
+                [],
+                np.empty(0, bool),
+            )
         try:
             with h5py.File(self.path, "r") as file:
                 self._check(file)
@@ -123,24 +143,27 @@ class SnapshotStore:
                 finished = np.array([bool(group["finished"][()]) for group in groups])
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise DataFileError(
-                f"{self.path}: not a complete snapshot file ({error}); one written by `mpiqmd train` is needed. Remove it, "
-                "or use --overwrite, to solve the geometries again."
+                f"{self.path}: not a complete snapshot file ({error}); one written by `mpiqmd train` is "
+                "needed. Remove it, or use --overwrite, to solve the geometries again."
             ) from error
         return (*arrays, labels, finished)
 
     def _check(self, file: h5py.File) -> None:
         if file.attrs.get("kind") != KIND:
             raise DataFileError(
-                f"{self.path}: kind {file.attrs.get('kind')!r}, {KIND!r} is needed. Choose another file or --output folder."
+                f"{self.path}: kind {file.attrs.get('kind')!r}, {KIND!r} is needed. Choose another file or "
+                "--output folder."
             )
         differing = differences(json.loads(file.attrs["signature"]), self.signature)
         if differing:
             raise DataFileError(
-                f"{self.path}: its snapshots belong to other physics ({'; '.join(differing)}). Use the input they were "
-                "made with, another --output folder, or --overwrite."
+                f"{self.path}: its snapshots belong to other physics ({'; '.join(differing)}). Use the input "
+                "they were made with, another --output folder, or --overwrite."
             )
 
-    def _lay_out(self, shape: tuple[int, ...], positions_sav: np.ndarray, labels: list, n_orbitals: int) -> None:
+    def _lay_out(
+        self, shape: tuple[int, ...], positions_sav: np.ndarray, labels: list, n_orbitals: int
+    ) -> None:
         if self.path.exists():
             self._check_same(positions_sav, n_orbitals, shape)
             with h5py.File(self.path, "r+") as file:
@@ -166,11 +189,14 @@ class SnapshotStore:
             or stored != (n_orbitals, *shape)
         ):
             raise DataFileError(
-                f"{self.path}: its {len(self)} geometries are not the {len(positions_sav)} of this training (or have other "
-                "numbers of orbitals); the first ones must agree. Use another --output folder, or --overwrite."
+                f"{self.path}: its {len(self)} geometries are not the {len(positions_sav)} of this training "
+                "(or have other numbers of orbitals); the first ones must agree. Use another --output "
+                "folder, or --overwrite."
             )
 
-    def _write_numbers(self, index: int, energy: float, forces_av: np.ndarray, eigenvalues_n: np.ndarray) -> None:
+    def _write_numbers(
+        self, index: int, energy: float, forces_av: np.ndarray, eigenvalues_n: np.ndarray
+    ) -> None:
         with h5py.File(self.path, "r+") as file:
             group = file[_name(index)]
             group["energy"][...] = energy
@@ -192,7 +218,12 @@ def _name(index: int) -> str:
 
 
 def _add_geometries(
-    file: h5py.File, first: int, shape: tuple[int, ...], positions_sav: np.ndarray, labels: list, n_orbitals: int
+    file: h5py.File,
+    first: int,
+    shape: tuple[int, ...],
+    positions_sav: np.ndarray,
+    labels: list,
+    n_orbitals: int,
 ) -> None:
     n_atoms = positions_sav.shape[1]
     for index in range(first, len(positions_sav)):

@@ -24,9 +24,9 @@ def spread(grid, whole):
 def gathered(orbitals):
     """The whole functions on every rank, shape (n, points)."""
     wholes = [Field(orbitals.grid, local).gather() for local in orbitals.local]
-    return orbitals.grid.comm.bcast(np.array(wholes) if orbitals.grid.comm.rank == 0 else None, root=0).reshape(
-        len(orbitals), -1
-    )
+    return orbitals.grid.comm.bcast(
+        np.array(wholes) if orbitals.grid.comm.rank == 0 else None, root=0
+    ).reshape(len(orbitals), -1)
 
 
 def snapshots(grid, rng, singular_values):
@@ -76,7 +76,7 @@ def test_a_duplicate_adds_a_zero_singular_value(grid, rng):
 def test_unitary_mixing_inside_blocks_changes_nothing(grid, rng):
     blocks = [orthonormalised(spread(grid, rng.normal(size=(3, *grid.shape)))) for _ in range(3)]
     rotations = [np.linalg.qr(rng.normal(size=(3, 3)))[0] for _ in blocks]
-    mixed = [block.combine(rotation) for block, rotation in zip(blocks, rotations)]
+    mixed = [block.combine(rotation) for block, rotation in zip(blocks, rotations, strict=True)]
     one = decompose(Orbitals(grid, np.concatenate([block.local for block in blocks])))
     two = decompose(Orbitals(grid, np.concatenate([block.local for block in mixed])))
     assert one.singular_values_k == pytest.approx(two.singular_values_k, abs=1e-13)

@@ -70,7 +70,9 @@ def test_two_functions_against_a_scan(comm, rng, minimise):
         c = np.array([np.cos(angle), np.sin(angle)])
         return problem(np.outer(c, c))[0]
 
-    exact = min(minimize_scalar(energy, bracket=(a, a + 0.1), tol=1e-14).fun for a in np.linspace(0, np.pi, 8))
+    exact = min(
+        minimize_scalar(energy, bracket=(a, a + 0.1), tol=1e-14).fun for a in np.linspace(0, np.pi, 8)
+    )
     result = minimise(comm, problem, np.diag([0.0, 1.0]), 2)
     assert result.energy == pytest.approx(exact, abs=1e-12)
 
@@ -145,7 +147,8 @@ def test_no_density_matrix_is_lower(comm, rng):
 def test_entropy_is_minus_the_derivative_by_temperature(comm, rng):
     problem, t = MeanField(rng), 0.2
     low, middle, high = (
-        minimise_mvp(comm, problem, core_guess(problem, 4, s), 4, s, tolerance=1e-9) for s in (t - 1e-3, t, t + 1e-3)
+        minimise_mvp(comm, problem, core_guess(problem, 4, s), 4, s, tolerance=1e-9)
+        for s in (t - 1e-3, t, t + 1e-3)
     )
     assert (high.free_energy - low.free_energy) / 2e-3 == pytest.approx(-middle.entropy, rel=1e-4)
 
@@ -163,7 +166,7 @@ def test_a_gap_far_above_the_temperature_gives_integer_occupations(comm, rng, te
 
 @MINIMISERS
 def test_degenerate_frontier_needs_a_temperature_and_then_is_shared(comm, minimise):
-    """One pair on three equal, mutually repelling sites spreads evenly: no integer filling is self-consistent."""
+    """One pair on three equal, repelling sites spreads evenly: no integer filling is self-consistent."""
     problem = MeanField(np.random.default_rng(0), size=3)
     problem.h, problem.j, problem.cubic = np.zeros((3, 3)), np.eye(3), 0.0
     start = np.diag([1.0, 0.0, 0.0])
@@ -175,7 +178,7 @@ def test_degenerate_frontier_needs_a_temperature_and_then_is_shared(comm, minimi
 
 
 def test_diis_hands_over_where_it_would_rise(comm, rng):
-    """A strong response makes the fixed point oscillate and extrapolation stall; line searches go on from there."""
+    """A strong response makes the fixed point oscillate and extrapolation stall; line searches go on."""
     problem = MeanField(rng, repulsion=2.0)
     guess = core_guess(problem, 6)
     mvp, diis = minimise_mvp(comm, problem, guess, 6), minimise_diis(comm, problem, guess, 6)

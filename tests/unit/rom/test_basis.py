@@ -19,7 +19,7 @@ def grid(comm):
 
 
 def blocks(grid, n_blocks=5, planar=False):
-    """Orthonormal pairs of smooth functions that move with the block; ``planar`` ones are even or odd in z."""
+    """Orthonormal pairs of smooth functions that differ by block; ``planar`` ones are even or odd in z."""
     z, y, x = grid.local_coordinates
     z = z if planar else z - 0.2
     parts = []
@@ -108,7 +108,10 @@ def test_modes_have_the_parities_they_say(grid, mirrors):
 
 def test_a_mirror_that_all_snapshots_have_adds_nothing(grid):
     parts = blocks(grid, planar=True)
-    plain, mirrored = build_basis(joined(parts), 0.9999), build_basis(joined(parts), 0.9999, mirrors=[(1, 1, -1)])
+    plain, mirrored = (
+        build_basis(joined(parts), 0.9999),
+        build_basis(joined(parts), 0.9999, mirrors=[(1, 1, -1)]),
+    )
     assert mirrored.rank == plain.rank
     assert mirrored.singular_values_k == pytest.approx(np.sqrt(2.0) * plain.singular_values_k, abs=1e-12)
 
