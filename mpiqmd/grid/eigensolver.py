@@ -5,9 +5,9 @@
 The operator is never assembled: SLEPc calls back for A φ and for the preconditioned residual K (A - λ) φ, on vectors
 that are views of its own storage in the grid's distribution.
 
-Of the types that fit, generalised Davidson with one expansion vector per wanted pair needs the fewest operator
-applications (water, 64³ points, started from the previous orbitals of a self-consistency cycle): LOBPCG applies the
-operator four times per vector and iteration, Jacobi-Davidson spends as much again in its inner iterations.
+The type is generalised Davidson, one expansion vector per wanted pair.  Four orbitals of water in a fixed potential,
+64³ points, atomic start, to a residual of 1e-4 Ha: 52 operator applications, against 160 to 390 for Jacobi-Davidson and
+360 for LOBPCG.  Fewer expansion vectors at a time save applications (40 with one) but not time.
 
 Source: Davidson, J. Comput. Phys. 17, 87 (1975); Romero, Roman, ACM Trans. Math. Softw. 40, 13 (2014).
 """
