@@ -48,7 +48,7 @@ COMMANDS = {
         "and result.json.",
         ("mpirun -n 2 mpiqmd train water.toml",),
         "train",
-        patterns=("snapshots.h5", "model.h5"),
+        patterns=("snapshots.h5", "model.h5", "singular_values.*"),
     ),
     "md": Command(
         "molecular dynamics",

@@ -75,7 +75,7 @@ def run_dynamics(
     Returns
     -------
     The same on every rank: ``steps``, ``frames``, ``resumed_from`` (step or None), ``seconds_per_step``
-    (median of this session after warm-up), ``iterations_per_step`` (if the provider reports ``iterations``),
+    (median of this session after warm-up), ``iterations_per_step`` (if the provider reports ``iterations`` or ``evaluations``),
     ``energy_drift`` (Ha/atom/ps of the conserved quantity), ``energy_fluctuation`` (standard deviation of it,
     Ha), ``temperature_mean`` (kelvin).
 
@@ -188,7 +188,8 @@ class _Session:
         trajectory = Trajectory.open(self.leader.trajectory)
         observables = trajectory.observables
         conserved_t = observables["conserved_energy"]
-        iterations_t = observables.get("iterations", np.array([]))[1:]
+        counts_t = observables.get("iterations", observables.get("evaluations", np.array([])))
+        iterations_t = counts_t[1:]
         return {
             "steps": self.leader.dynamics.step,
             "frames": len(trajectory),

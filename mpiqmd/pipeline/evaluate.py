@@ -39,7 +39,10 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         evaluations.append(provider.evaluate(positions_av))
         seconds.append(time.perf_counter() - started)
         energy = evaluations[-1].energy
-        log.progress(f"geometry {index + 1}/{len(positions_sav)}: {energy:.8f} Ha, {seconds[-1]:.2f} s")
+        log.progress(
+            f"  geometry {index + 1}/{len(positions_sav)}: {energy:.8f} Ha, {seconds[-1]:.2g} s",
+            last=index + 1 == len(positions_sav),
+        )
     energies_s = np.array([evaluation.energy for evaluation in evaluations])
     forces_sav = np.array([evaluation.forces_av for evaluation in evaluations])
     target = arguments.folder / "evaluated.extxyz"
@@ -47,6 +50,8 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     log(f"{len(energies_s)} geometries written to {target}")
     return {
         "solver": "hifi" if arguments.model is None else "rom",
+        "online": settings.rom.online if arguments.model else None,
+        "forces_as": _forces_as(arguments, settings),
         "body_frame": bool(arguments.body_frame or arguments.model),
         "positions": positions_sav,
         "energies": energies_s,
@@ -56,13 +61,29 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     }
 
 
+def _forces_as(arguments: argparse.Namespace, settings: Settings) -> str:
+    """Return how the forces were made: ``rom.forces``, ``gradient`` through the body frame, or the net-force treatment."""
+    if arguments.model is not None:
+        return settings.rom.forces
+    if arguments.body_frame:
+        return "gradient"
+    return "net force kept" if settings.md.pinned else f"net force {_TREATED[settings.scf.net_force]}"
+
+
+_TREATED = {"remove": "removed", "keep": "kept"}
+
+
 def _provider(
     arguments: argparse.Namespace, settings: Settings, model: KohnShamModel, molecule: Molecule, log: Log
 ) -> ForceProvider:
     if arguments.model is not None:
         return build_rom_provider(settings, model, arguments.model, log)[0]
     provider = build_hifi_provider(settings, model, extrapolation=None)
-    return BodyFrameProvider(provider, molecule) if arguments.body_frame else provider
+    if not arguments.body_frame:
+        return provider
+    # The frame's own derivative takes out the net force; only the raw gradient gives the exact one through it.
+    provider.net_force = "keep"
+    return BodyFrameProvider(provider, molecule)
 
 
 class BodyFrameProvider:

@@ -14,6 +14,7 @@ import numpy as np
 from mpiqmd.errors import DataFileError
 from mpiqmd.md.checkpoint import DIGEST_SIZE, load_checkpoint
 from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.pipeline.model_summary import describe_model
 from mpiqmd.pipeline.plot import find_singular_values
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.units import ATOMIC_TIME_IN_FS
@@ -85,6 +86,8 @@ def _summary(kind: str, file: h5py.File) -> list[str]:
         identity = json.loads(bytes(file["run/identity"][:]).decode())
         lines = [f"step {step}, {file.attrs['time'] * ATOMIC_TIME_IN_FS:.2f} fs"]
         return lines + [f"{key}: {_short(value)}" for key, value in identity.items()]
+    if kind == "model":
+        return describe_model(file)
     if kind != "trajectory":
         return []
     steps_t = file["particles/molecule/position/step"][:]

@@ -10,6 +10,7 @@ import numpy as np
 
 from mpiqmd import __version__
 from mpiqmd.config.settings import Settings
+from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.dynamics import DynamicsSettings, run_dynamics
 from mpiqmd.md.provider import ForceProvider
 from mpiqmd.md.trajectory import Trajectory, write_extxyz
@@ -45,9 +46,12 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         boundary="periodic" if model.grid.is_periodic else "none",
         overwrite=arguments.overwrite,
     )
+    files = ["trajectory.h5", "checkpoint.h5"]
     if arguments.extxyz:
         on_rank_zero(comm, lambda: write_extxyz(Trajectory.open(folder / "trajectory.h5"), folder / "trajectory.extxyz"))
-    _print_summary(result, log)
+        files.insert(1, "trajectory.extxyz")
+    _print_summary(result, identity["solver"], log)
+    log(f"{', '.join(files)} are in {folder}")
     return result | {"solver": identity["solver"]}
 
 
@@ -71,7 +75,7 @@ def dynamics_settings(settings: Settings, steps: int | None) -> DynamicsSettings
     )
 
 
-def _surface(arguments: argparse.Namespace, model, log: Log) -> tuple[ForceProvider, dict[str, str]]:
+def _surface(arguments: argparse.Namespace, model: KohnShamModel, log: Log) -> tuple[ForceProvider, dict[str, str]]:
     """Return the force provider and the identity of the physics that a resumed run must share.  Collective."""
     physics = {f"physics.{name}": json.dumps(value) for name, value in model.signature().items()}
     if arguments.model is None:
@@ -88,11 +92,12 @@ def _provenance(settings: Settings, comm: MPI.Comm) -> dict[str, str | int]:
     return {"input": json.dumps(settings.as_dict()), "mpiqmd": __version__, "ranks": comm.size}
 
 
-def _print_summary(result: dict[str, Any], log: Log) -> None:
+def _print_summary(result: dict[str, Any], solver: str, log: Log) -> None:
     log(f"{result['steps']} steps, mean temperature {result['temperature_mean']:.1f} K")
     if result["energy_drift"] is not None:
         log(f"drift of the conserved energy {1e6 * result['energy_drift']:.3f} microHa/atom/ps")
     if result.get("seconds_per_step"):
-        log(f"median time per step {1e3 * result['seconds_per_step']:.1f} ms")
+        log(f"median time per step {1e3 * result['seconds_per_step']:.3g} ms")
     if result.get("iterations_per_step"):
-        log(f"mean iterations per step {result['iterations_per_step']:.2f}")
+        what = "solver iterations" if solver == "hifi" else "evaluations of the reduced energy"
+        log(f"mean {what} per step {result['iterations_per_step']:.2f}")

@@ -12,13 +12,15 @@ from mpiqmd.config.settings import Settings
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.provider import ForceProvider
-from mpiqmd.molecule.frame import BodyFrame, BisectorFrame, make_frame
+from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.molecule.frame import BisectorFrame, BodyFrame, make_frame
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import Mirror
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.rom.basis import ReducedBasis
 from mpiqmd.rom.compiled.compile import TrainingSet, compile_model, make_solver
 from mpiqmd.rom.compiled.provider import CompiledForceProvider
+from mpiqmd.rom.compiled.solver import CompiledSolver
 from mpiqmd.rom.compiled.store import from_arrays, to_arrays
 from mpiqmd.rom.domain import sampled_box
 from mpiqmd.rom.estimate import ErrorEstimator
@@ -119,6 +121,7 @@ class ReducedSurface:
         self.frame = make_frame(reference, reduced.frame)
         self.solver = RomSolver.from_model(model, reduced, rom.minimiser, rom.tolerance)
         self.estimator = ErrorEstimator(model, reduced.basis.modes)
+        self.compiled: CompiledSolver | None = None
         if rom.online == "compiled":
             permutations = [np.array(permutation) for permutation in reduced.notes["mirror_permutations"]]
             mirrors = list(zip(reduced.basis.mirrors_gv, permutations, strict=True))
@@ -132,6 +135,16 @@ class ReducedSurface:
     def ground_state(self, body_positions_av: np.ndarray) -> GroundState:
         """Return the reduced ground state on the grid at body-frame positions.  Collective."""
         return self.solver.solve(body_positions_av)
+
+    def evaluate_compiled(self, body_positions_av: np.ndarray) -> Evaluation | None:
+        """Return energy and exact forces of the compiled model without memory of earlier calls, None if there is none.
+
+        Not collective.  Raises GeometryError outside its tables.
+        """
+        if self.compiled is None:
+            return None
+        provider = CompiledForceProvider(self.frame, self.compiled, extrapolation=None)
+        return provider.evaluate(body_positions_av)
 
     def error_estimate(self, body_positions_av: np.ndarray, state: GroundState) -> float:
         """Return the estimated energy error of a reduced ground state, Ha.  Collective."""

@@ -1,0 +1,72 @@
+"""What people want to know of a reduced model first, in a few lines."""
+
+from __future__ import annotations
+
+import json
+
+import h5py
+import numpy as np
+
+from mpiqmd.pipeline.validation import error_table
+
+SHORT_HASH = 12
+"""Characters shown of a hash."""
+
+
+def describe_model(file: h5py.File) -> list[str]:
+    """Return size, training range, errors and physics of an open model file; absent parts are left out.  Not collective."""
+    lines = []
+    for part in (_basis, _box, _errors, _compiled, _physics):
+        try:
+            lines += part(file)
+        except KeyError:
+            continue
+    return lines
+
+
+def _basis(file: h5py.File) -> list[str]:
+    values = file["singular_values"].attrs
+    return [
+        f"{file.attrs['rank']} modes of {values['n_snapshots']} snapshots; {values['criterion']} >= "
+        f"{values['energy_fraction']:g} asks for {values['rank_sigma']} by sigma, {values['rank_sigma2']} by sigma2",
+        f"body frame {file.attrs['frame']}, mirror planes {len(file['mirrors'])}",
+    ]
+
+
+def _box(file: h5py.File) -> list[str]:
+    """Return the sampled region; of body coordinates only those that vary."""
+    box = file["box"]
+    lines = [f"trained on {len(file['training/energies'])} geometries:"]
+    for name, lower, upper in zip(json.loads(box.attrs["names"]), box["lower"][:], box["upper"][:], strict=True):
+        if name == "theta":
+            lines.append(f"  theta {np.degrees(lower):.3f} to {np.degrees(upper):.3f} degrees")
+        elif upper - lower > 1e-6:
+            lines.append(f"  {name} {lower:.4f} to {upper:.4f} bohr")
+    return lines
+
+
+def _errors(file: h5py.File) -> list[str]:
+    return error_table(json.loads(file.attrs["notes"])["errors"])
+
+
+def _compiled(file: h5py.File) -> list[str]:
+    if "arrays/compiled" not in file:
+        return ["not compiled: for rom.online = 'grid' only"]
+    compiled = file["arrays/compiled"]
+    points = len(compiled["quadrature/weights_q"]) if "quadrature" in compiled else 0
+    return [f"compiled: {compiled['linear'].shape[-1]} pair products, {points} quadrature points"]
+
+
+def _physics(file: h5py.File) -> list[str]:
+    lines = ["physics:"]
+    for name, value in json.loads(file.attrs["signature"]).items():
+        lines.append(f"  {name}: {_flat(value)}")
+    return lines
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_flat(item)}" for name, item in value.items())
+    text = str(value)
+    is_hash = len(text) == 64 and set(text) <= set("0123456789abcdef")
+    return text[:SHORT_HASH] + "..." if is_hash else text

@@ -1,0 +1,172 @@
+"""How good a reduced model is: errors on its own training geometries and on unseen ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mpiqmd.config.settings import Settings
+from mpiqmd.errors import GeometryError
+from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.molecule.bent import internal_coordinates, water_positions
+from mpiqmd.molecule.frame import BisectorFrame, BodyFrame
+from mpiqmd.pipeline.build import build_solver
+from mpiqmd.pipeline.reduced import ReducedSurface
+from mpiqmd.rom.snapshots import SnapshotStore
+from mpiqmd.sampling.box import random_in_box
+from mpiqmd.sampling.lattice import bent_samples
+from mpiqmd.sampling.samples import Samples
+
+if TYPE_CHECKING:
+    from mpiqmd.parallel.log import Log
+
+Errors = dict[str, Any]
+
+
+def reproduction(surface: ReducedSurface, store: SnapshotStore, frame: BodyFrame) -> Errors:
+    """Return the largest errors on the training geometries themselves, on the grid.  Collective.
+
+    ``energy`` and ``lowest`` (the most negative; round-off, as the reduced energy is an upper bound) in Ha, ``force``
+    along the internal coordinates, ``component`` over body-frame components at fixed modes, both Ha/bohr.
+    """
+    energies, forces, components = [], [], []
+    for positions_av, energy, forces_av in zip(store.positions_sav, store.energies_s, store.forces_sav, strict=True):
+        state = surface.ground_state(positions_av)
+        energies.append(state.free_energy - energy)
+        forces.append(internal_force_error(frame, positions_av, state.gradient_av, -forces_av))
+        components.append(float(np.abs(state.forces_av - forces_av).max()))
+    return {
+        "energy": float(np.max(np.abs(energies))),
+        "lowest": float(np.min(energies)),
+        "force": max(forces),
+        "component": max(components),
+    }
+
+
+def validate(
+    settings: Settings, model: KohnShamModel, surface: ReducedSurface, samples: Samples, frame: BodyFrame, log: Log
+) -> Errors:
+    """Compare with Hi-Fi on random unseen geometries inside the sampled box.  Collective.
+
+    Returns ``geometries`` (one dictionary each) and the largest ``energy``, ``force`` and ``error_estimate`` of the reduced
+    energy on the grid, and ``compiled_energy`` and ``compiled_force`` of the compiled model, None where there is none.
+    """
+    unseen = unseen_geometries(settings, samples, frame)
+    solver = build_solver(settings, model, energy_tolerance=settings.train.energy_tolerance)
+    rows: list[Errors] = []
+    for positions_av in unseen:
+        exact = solver.solve(model.place(positions_av))
+        reduced = surface.ground_state(positions_av)
+        row = {
+            "positions": positions_av,
+            "energy": exact.free_energy,
+            "energy_error": reduced.free_energy - exact.free_energy,
+            "force_error": internal_force_error(frame, positions_av, reduced.gradient_av, exact.gradient_av),
+            "component_error": float(np.abs(reduced.forces_av - exact.forces_av).max()),
+            "error_estimate": surface.error_estimate(positions_av, reduced),
+        }
+        rows.append(row | _compiled_errors(surface, frame, positions_av, exact.free_energy, exact.gradient_av))
+        log.progress(
+            f"  unseen geometry {len(rows)}/{len(unseen)}: energy error {row['energy_error']:.1e} Ha "
+            f"(estimated {row['error_estimate']:.1e}), force error {row['force_error']:.1e} Ha/bohr",
+            last=len(rows) == len(unseen),
+        )
+    names = {
+        "energy": "energy_error",
+        "force": "force_error",
+        "error_estimate": "error_estimate",
+        "compiled_energy": "compiled_energy_error",
+        "compiled_force": "compiled_force_error",
+    }
+    return {"geometries": rows} | {name: _largest(rows, column) for name, column in names.items()}
+
+
+def _compiled_errors(
+    surface: ReducedSurface, frame: BodyFrame, positions_av: np.ndarray, energy: float, gradient_av: np.ndarray
+) -> Errors:
+    """Return the errors of the compiled model at one geometry; None where it is not tabulated, nothing without one."""
+    try:
+        compiled = surface.evaluate_compiled(positions_av)
+    except GeometryError:
+        return {"compiled_energy_error": None, "compiled_force_error": None}
+    if compiled is None:
+        return {}
+    return {
+        "compiled_energy_error": compiled.energy - energy,
+        "compiled_force_error": internal_force_error(frame, positions_av, -compiled.forces_av, gradient_av),
+    }
+
+
+def _largest(rows: list[Errors], name: str) -> float | None:
+    return max((abs(row[name]) for row in rows if row.get(name) is not None), default=None)
+
+
+def summary(errors: Errors) -> Errors:
+    """Return the errors without the single geometries, small enough to be kept in the model file.  Not collective."""
+    validation = {name: value for name, value in errors["validation"].items() if name != "geometries"}
+    validation["count"] = len(errors["validation"]["geometries"])
+    return {"reproduction": errors["reproduction"], "validation": validation}
+
+
+def print_errors(errors: Errors, log: Log) -> None:
+    """Print a short table of the errors.  Not collective."""
+    for line in error_table(summary(errors)):
+        log(line)
+
+
+def error_table(errors: Errors) -> list[str]:
+    """Return the lines of a table of :func:`summary`'s numbers.  Not collective."""
+    trained, unseen = errors["reproduction"], errors["validation"]
+    title = f"largest error against Hi-Fi ({unseen['count']} unseen geometries)"
+    rows = [
+        ("training geometries", trained["energy"], trained["force"]),
+        ("unseen geometries", unseen["energy"], unseen["force"]),
+        ("unseen, compiled", unseen["compiled_energy"], unseen["compiled_force"]),
+        ("unseen, error estimate", unseen["error_estimate"], None),
+    ]
+    lines = [f"{title:54s} {'energy (Ha)':>12s} {'force (Ha/bohr)':>16s}"]
+    for name, energy, force in rows:
+        if energy is not None:
+            lines.append(f"  {name:52s} {energy:12.1e} {'' if force is None else format(force, '.1e'):>16s}")
+    return lines
+
+
+def unseen_geometries(settings: Settings, samples: Samples, frame: BodyFrame) -> np.ndarray:
+    """Return random geometries inside the box of the training labels (bent molecules) or between samples.
+
+    Not collective.
+    """
+    rng = np.random.default_rng(settings.train.seed)
+    count = settings.train.validation
+    if isinstance(frame, BisectorFrame) and samples.labels[0]:
+        points = np.array([[label["L1"], label["L2"], label["theta"]] for label in samples.labels])
+        longest = points[:, :2].max()
+        lower = [points[:, :2].min(), points[:, :2].min(), points[:, 2].min()]
+        upper = [longest, longest, points[:, 2].max()]
+        return bent_samples(random_in_box(count, rng, lower, upper), "unseen", frame.vertex).positions_sav
+    weights_ns = rng.dirichlet(np.ones(len(samples)), size=count)
+    mixed = np.tensordot(weights_ns, samples.positions_sav, axes=1)
+    return np.array([frame.align(positions_av).body_positions_av for positions_av in mixed])
+
+
+def internal_force_error(
+    frame: BodyFrame, positions_av: np.ndarray, one_av: np.ndarray, two_av: np.ndarray
+) -> float:
+    """Return the largest difference of two body-frame gradients along the internal coordinates, Ha/bohr (or per radian).
+
+    The exact gradient through the body frame of both energies is compared: for a bent molecule along L1, L2 and theta,
+    otherwise per component of the rigid-motion-free forces.  Not collective.
+    """
+    alignment = frame.align(positions_av)
+    difference = alignment.gradient_forces(one_av) - alignment.gradient_forces(two_av)
+    if not isinstance(frame, BisectorFrame):
+        return float(np.abs(difference).max())
+    point, errors, step = np.array(internal_coordinates(positions_av, frame.vertex)), [], 1e-5
+    for k in range(3):
+        shift = np.eye(3)[k] * step
+        tangent = (water_positions(*(point + shift), frame.vertex) - water_positions(*(point - shift), frame.vertex)) / (
+            2.0 * step
+        )
+        errors.append(abs(float(np.sum(difference * tangent))))
+    return max(errors)
