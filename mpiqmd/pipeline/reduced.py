@@ -121,7 +121,7 @@ class ReducedSurface:
         self.frame = make_frame(reference, reduced.frame)
         self.solver = RomSolver.from_model(model, reduced, rom.minimiser, rom.tolerance)
         self.estimator = ErrorEstimator(model, reduced.basis.modes)
-        self.compiled: CompiledSolver | None = None
+        self.compiled_solver: CompiledSolver | None = None
         if rom.online == "compiled":
             permutations = [np.array(permutation) for permutation in reduced.notes["mirror_permutations"]]
             mirrors = list(zip(reduced.basis.mirrors_gv, permutations, strict=True))
@@ -141,9 +141,9 @@ class ReducedSurface:
 
         Not collective.  Raises GeometryError outside its tables.
         """
-        if self.compiled is None:
+        if self.compiled_solver is None:
             return None
-        provider = CompiledForceProvider(self.frame, self.compiled, extrapolation=None)
+        provider = CompiledForceProvider(self.frame, self.compiled_solver)
         return provider.evaluate(body_positions_av)
 
     def error_estimate(self, body_positions_av: np.ndarray, state: GroundState) -> float:
