@@ -109,15 +109,21 @@ def compile_model(
 
 
 def make_solver(
-    model: KohnShamModel, arrays: CompiledArrays, training: TrainingSet, tolerance: float = 1e-8
+    model: KohnShamModel, arrays: CompiledArrays, training: TrainingSet, tolerance: float = 1e-8, learn: bool = True
 ) -> CompiledSolver:
-    """Return the online solver about the training geometry nearest the mean.  Replicated, not collective."""
+    """Return the online solver about the training geometry nearest the mean.  Replicated, not collective.
+
+    ``learn`` fits the predictor of its minima, which takes under a second and saves most evaluations of every step.
+    """
     cell_v = model.grid.cell_v if model.grid.is_periodic else None
     energy = CompiledEnergy(arrays, model.functional, model.valences_a, cell_v)
     distances = ((training.positions_sav - training.positions_sav.mean(axis=0)) ** 2).sum(axis=(1, 2))
     nearest = int(np.argmin(distances))
     start = training.density_matrices_smm[nearest]
-    return CompiledSolver(energy, training.positions_sav[nearest], start, model.n_occupied, tolerance)
+    solver = CompiledSolver(energy, training.positions_sav[nearest], start, model.n_occupied, tolerance)
+    if learn:
+        solver.learn(training.positions_sav)
+    return solver
 
 
 def _sectors(characters_mg: np.ndarray, mirrors, positions_sav: np.ndarray) -> np.ndarray:
@@ -159,7 +165,7 @@ def _more_densities(
 ) -> list[np.ndarray]:
     """Return density matrices at random mixtures of training geometries, solved without the quadrature.  Collective."""
     rng = np.random.default_rng(settings.seed)
-    solver = make_solver(model, arrays, training)
+    solver = make_solver(model, arrays, training, learn=False)
     matrices = []
     for _ in range(settings.densities):
         weights = rng.dirichlet(np.full(3, 0.7))
@@ -167,7 +173,7 @@ def _more_densities(
         mixed = np.tensordot(weights, training.positions_sav[chosen], axes=1)
         try:
             placed = solver.energy.place(frame.align(mixed).body_positions_av)
-            matrices.append(solver.solve(placed, np.zeros(len(solver.chart))).density_matrix_mm)
+            matrices.append(solver.solve(placed).density_matrix_mm)
         except MpiqmdError:
             continue
     return decide(model.grid.comm, matrices)

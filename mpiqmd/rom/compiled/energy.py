@@ -15,6 +15,7 @@ from mpiqmd.kohnsham.xc import Functional
 from mpiqmd.rom.compiled.data import CompiledArrays
 from mpiqmd.rom.compiled.ions import IonTables
 from mpiqmd.rom.compiled.remainder import Remainder
+from mpiqmd.rom.compiled.tables import PositionTables
 
 
 @dataclass(frozen=True)
@@ -23,28 +24,26 @@ class PlacedEnergy:
 
     Attributes
     ----------
-    base
-        Energy that does not depend on P, Ha.
-    linear_p, linear_mm
-        Linear Hamiltonian on the pairs (nonlocal part included) and as a matrix, Ha.
-    linear_slopes_avp
-        Derivative of the local part with respect to the positions, Ha/bohr.
-    overlaps_mp, coupling_pp, overlap_slopes
-        Projector overlaps, their coupling, and the overlaps' derivatives per moving atom.
-    base_gradient_av
-        Derivative of ``base``, Ha/bohr.
+    positions_av
+        The body-frame positions, bohr.
+    base, base_gradient_av
+        Energy that does not depend on P (Ha) and its derivative (Ha/bohr).
+    linear_p
+        Linear Hamiltonian on the pairs, nonlocal part included, Ha.
+    slopes_kv
+        Derivatives of the tables' polynomials with respect to the position of their atom, 1/bohr.
+    overlaps_mp
+        Projector overlaps, pinned atoms first.
     excess
         How far outside the tabulated boxes the geometry is, bohr; 0 inside.
     """
 
+    positions_av: np.ndarray
     base: float
-    linear_p: np.ndarray
-    linear_mm: np.ndarray
-    linear_slopes_avp: np.ndarray
-    overlaps_mp: np.ndarray
-    coupling_pp: np.ndarray
-    overlap_slopes: list[tuple[int, slice, np.ndarray]]
     base_gradient_av: np.ndarray
+    linear_p: np.ndarray
+    slopes_kv: np.ndarray
+    overlaps_mp: np.ndarray
     excess: float
 
 
@@ -71,40 +70,29 @@ class CompiledEnergy:
         slope0 = q.slope0_vq if q is not None and functional.uses_gradient else None
         self.remainder = None if q is None else Remainder(functional, q.rho0_q, slope0)
         self.ions = IonTables(valences_a, cell_v, arrays.boxes)
+        self.tables = PositionTables(arrays.atoms, len(arrays.pairs))
+        moving = {atom.index: atom.coupling_pp for atom in arrays.atoms}
+        self._couplings = [moving[index] for index, _, _ in self.tables.overlaps]
+        self.coupling_pp = _block_diagonal([arrays.fixed_coupling_pp, *self._couplings])
+        fixed = arrays.fixed_overlaps_mp @ arrays.fixed_coupling_pp @ arrays.fixed_overlaps_mp.T
+        self.linear_p = arrays.linear_p + arrays.pairs.packed(fixed)
 
     def place(self, positions_av: np.ndarray) -> PlacedEnergy:
         """Return the geometry-dependent parts at body-frame positions."""
-        arrays = self.arrays
-        linear_p = arrays.linear_p.copy()
-        slopes = np.zeros((len(positions_av), 3, len(arrays.pairs)))
-        overlaps, couplings, overlap_slopes = [arrays.fixed_overlaps_mp], [arrays.fixed_coupling_pp], []
-        first, excess = arrays.fixed_overlaps_mp.shape[1], 0.0
-        for atom in arrays.atoms:
-            position_v = positions_av[atom.index]
-            excess = max(excess, atom.box.excess(position_v))
-            atom.box.add_to(atom.local, position_v, linear_p, slopes[atom.index])
-            count = len(atom.coupling_pp)
-            if count:
-                b, db = atom.box.evaluate(atom.overlaps, position_v)
-                overlaps.append(b)
-                couplings.append(atom.coupling_pp)
-                overlap_slopes.append((atom.index, slice(first, first + count), db))
-                first += count
-        overlaps_mp = np.concatenate(overlaps, axis=1) if overlap_slopes else arrays.fixed_overlaps_mp
-        coupling = _block_diagonal(couplings) if overlap_slopes else arrays.fixed_coupling_pp
-        if len(coupling):
-            linear_p += arrays.pairs.packed(overlaps_mp @ coupling @ overlaps_mp.T)
+        arrays, tables = self.arrays, self.tables
+        weights_k, slopes_kv, excess = tables.weights(positions_av)
+        linear_p = weights_k @ tables.local_kp
+        linear_p += self.linear_p
+        overlaps_mp = arrays.fixed_overlaps_mp
+        if tables.overlaps:
+            n_modes = arrays.pairs.n_modes
+            moving = [(weights_k[part] @ table).reshape(n_modes, -1) for _, part, table in tables.overlaps]
+            nonlocal_mm = sum(b @ c @ b.T for b, c in zip(moving, self._couplings, strict=True))
+            linear_p += arrays.pairs.packed(nonlocal_mm)
+            overlaps_mp = np.concatenate([overlaps_mp, *moving], axis=1)
         base, base_gradient = self.ions.evaluate(positions_av)
         return PlacedEnergy(
-            arrays.constant + base,
-            linear_p,
-            arrays.pairs.matrix(linear_p),
-            slopes,
-            overlaps_mp,
-            coupling,
-            overlap_slopes,
-            base_gradient,
-            excess,
+            positions_av, arrays.constant + base, base_gradient, linear_p, slopes_kv, overlaps_mp, excess
         )
 
     def evaluate(self, placed: PlacedEnergy, density_matrix_mm: np.ndarray) -> tuple[float, np.ndarray]:
@@ -114,13 +102,12 @@ class CompiledEnergy:
         potential = np.empty_like(d)
         for part, matrix in zip(arrays.pairs.classes, arrays.interaction, strict=True):
             potential[part] = matrix @ d[part]
-        energy = placed.base + 0.5 * float(d @ potential)
-        energy += 2.0 * float(np.sum(density_matrix_mm * placed.linear_mm))
-        hamiltonian = placed.linear_mm + arrays.pairs.matrix(potential)
+        energy = placed.base + float(d @ (placed.linear_p + 0.5 * potential))
+        hamiltonian = arrays.pairs.matrix(placed.linear_p + potential)
         if self.remainder is not None:
             rest, matrix = self._rest(density_matrix_mm)
             energy += rest
-            hamiltonian += matrix
+            hamiltonian += arrays.pairs.matrix(arrays.pairs.packed(matrix))
         return energy, hamiltonian
 
     def _rest(self, density_matrix_mm: np.ndarray) -> tuple[float, np.ndarray]:
@@ -142,17 +129,31 @@ class CompiledEnergy:
     def gradient(self, placed: PlacedEnergy, density_matrix_mm: np.ndarray) -> np.ndarray:
         """Return ``∂A/∂x_a`` at fixed P, shape (N, 3), Ha/bohr; with a minimising P the total derivative."""
         d = self.arrays.pairs.coefficients(density_matrix_mm)
-        gradient_av = placed.base_gradient_av + placed.linear_slopes_avp @ d
-        if placed.overlap_slopes:
-            weights_mp = density_matrix_mm @ placed.overlaps_mp @ placed.coupling_pp
-            for index, columns, slopes in placed.overlap_slopes:
-                gradient_av[index] += 4.0 * np.einsum("vmp,mp->v", slopes, weights_mp[:, columns])
+        return self.gradient_of(placed, np.eye(len(density_matrix_mm)), density_matrix_mm, d)
+
+    def gradient_of(
+        self, placed: PlacedEnergy, orbitals_mn: np.ndarray, dual_mn: np.ndarray, coefficients_p: np.ndarray
+    ) -> np.ndarray:
+        """Return the same for ``P = W U^T`` with its pair coefficients at hand."""
+        gradient_av = placed.base_gradient_av.copy()
+        self.tables.add_gradient(placed.slopes_kv, coefficients_p, gradient_av)
+        if self.tables.overlaps:
+            weights_mp = 4.0 * (dual_mn @ (orbitals_mn.T @ placed.overlaps_mp @ self.coupling_pp))
+            first = self.arrays.fixed_overlaps_mp.shape[1]
+            for index, part, table in self.tables.overlaps:
+                count = table.shape[1] // len(weights_mp)
+                pull_k = table @ weights_mp[:, first : first + count].ravel()
+                gradient_av[index] += pull_k @ placed.slopes_kv[part]
+                first += count
         return gradient_av
 
     def dipole(self, positions_av: np.ndarray, density_matrix_mm: np.ndarray) -> np.ndarray:
         """Return the dipole moment ``Σ Z_a x_a - ∫ r ρ dr`` in the body frame, atomic units, shape (3,)."""
-        d = self.arrays.pairs.coefficients(density_matrix_mm)
-        return self.valences_a @ positions_av - self.arrays.dipole_vp @ d
+        return self.dipole_of(positions_av, self.arrays.pairs.coefficients(density_matrix_mm))
+
+    def dipole_of(self, positions_av: np.ndarray, coefficients_p: np.ndarray) -> np.ndarray:
+        """Return the same from pair coefficients."""
+        return self.valences_a @ positions_av - self.arrays.dipole_vp @ coefficients_p
 
 
 def _block_diagonal(blocks: list[np.ndarray]) -> np.ndarray:

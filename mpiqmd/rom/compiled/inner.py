@@ -16,6 +16,13 @@ from mpiqmd.rom.compiled.energy import CompiledEnergy, PlacedEnergy
 class InnerLoop:
     """Evaluates energy, gradient and quasi-Newton step at κ.  Replicated, not collective.
 
+    Parameters
+    ----------
+    energy
+        The compiled energy.
+    chart
+        The chart κ belongs to.
+
     Attributes
     ----------
     u, w
@@ -26,97 +33,74 @@ class InnerLoop:
         dA/dκ and ``-B^-1 dA/dκ``.
     """
 
-    def __init__(self, energy: CompiledEnergy, chart: GrassmannChart, inverse_hessian: np.ndarray) -> None:
+    def __init__(self, energy: CompiledEnergy, chart: GrassmannChart) -> None:
         arrays = energy.arrays
-        self.energy, self.chart, self.inverse_hessian = energy, chart, np.ascontiguousarray(inverse_hessian)
-        self.pairs = arrays.pairs
-        self.interaction = np.concatenate([matrix.ravel() for matrix in arrays.interaction])
-        self.edges = np.array([part.start for part in self.pairs.classes] + [len(self.pairs)])
+        self.energy, self.chart = energy, chart
+        pairs = arrays.pairs
+        self.edges = np.array([part.start for part in pairs.classes] + [len(pairs)])
         n_modes, n_occupied = chart.occupied.shape
         self.u, self.w = np.empty((n_modes, n_occupied)), np.empty((n_modes, n_occupied))
-        self.d, self.potential = np.empty(len(self.pairs)), np.empty(len(self.pairs))
+        self.d, self.potential = np.empty(len(pairs)), np.empty(len(pairs))
         self.applied = np.empty((n_modes, n_occupied))
         self.gradient, self.step = np.empty(len(chart)), np.empty(len(chart))
-        self._prepare_points(n_modes, n_occupied)
-
-    def _prepare_points(self, n_modes: int, n_occupied: int) -> None:
-        q, remainder = self.energy.arrays.quadrature, self.energy.remainder
-        n_points = 0 if q is None else len(q.weights_q)
-        self.modes_qm = np.zeros((0, n_modes)) if q is None else q.modes_qm
-        self.left = np.empty((n_points, n_occupied))
-        self.rho = np.empty(n_points)
-        self.points = None if q is None else FixedPoints(remainder.functional.terms, n_points)
-        if q is not None:
-            self.rho = self.points.rho
-            self.e0 = remainder.e0
-        if q is not None and remainder.slope0 is not None:
-            self.orbital_slopes = np.empty((n_points, 3, n_occupied))
-            self.slope = np.empty((3, n_points))
-
-    def evaluate(self, placed: PlacedEnergy, kappa: np.ndarray) -> tuple[float, float]:
-        """Return the energy (Ha) and the size of the quasi-Newton step; fills the attributes."""
-        chart, pairs = self.chart, self.pairs
-        kernels.span_and_density(
-            kappa,
-            chart.rows,
-            chart.columns,
-            chart.occupied,
-            chart.empty,
-            pairs.rows,
-            pairs.columns,
-            pairs.multiplicities_p,
-            self.modes_qm,
-            self.u,
-            self.w,
-            self.d,
-            self.left,
-            self.rho,
+        self._prepare_points(n_occupied)
+        self._density = (
+            *(chart.rows, chart.columns, chart.occupied, chart.empty),
+            *(pairs.rows, pairs.columns, pairs.multiplicities_p, self.modes_qm),
+            *(self.u, self.w, self.d, self.left, self.right, self.rho),
         )
-        total = placed.base + float(self.d @ placed.linear_p)
-        total += kernels.interaction_energy(self.interaction, self.edges, self.d, self.potential)
-        kernels.applied_hamiltonian(placed.linear_mm, self.potential, pairs.rows, pairs.columns, self.u, self.applied)
+        self._interaction = np.concatenate([matrix.ravel() for matrix in arrays.interaction]), self.edges
+        self._response = pairs.rows, pairs.columns, self.d, self.potential, self.u, self.applied
+        self._step = self.u, self.w, self.applied, chart.empty, chart.rows, chart.columns
+
+    def _prepare_points(self, n_occupied: int) -> None:
+        """Make the buffers at the quadrature points and the constant arguments of their kernels."""
+        q, remainder = self.energy.arrays.quadrature, self.energy.remainder
+        n_modes = self.energy.arrays.pairs.n_modes
+        n_points = 0 if q is None else len(q.weights_q)
+        self.modes_qm = np.zeros((0, n_modes)) if q is None else np.ascontiguousarray(q.modes_qm)
+        self.left, self.right, weighted = (np.empty((n_points, n_occupied)) for _ in range(3))
+        self.points = None if q is None else FixedPoints(remainder.functional.terms, n_points)
+        self.rho = np.empty(0) if q is None else self.points.rho
+        self._rest = None
+        if q is None:
+            return
+        points = self.points
+        if remainder.slope0 is None:
+            constant = remainder.rho0, remainder.e0, remainder.v_rho0, remainder.second["rr"]
+            buffers = self.modes_qm, self.left, weighted, self.applied
+            self._rest = q.weights_q, points.e, points.v_rho, self.rho, *constant, *buffers
+            return
+        self.flat_slopes = np.ascontiguousarray(q.slopes_qvm.reshape(-1, n_modes))
+        self.orbital_slopes, along = (np.empty((3 * n_points, n_occupied)) for _ in range(2))
+        self.slope = np.empty((3, n_points))
+        first = np.array([remainder.rho0, remainder.e0, remainder.v_rho0, remainder.v_sigma0])
+        second = np.array([remainder.second[name] for name in ("rr", "rs", "ss")])
+        constant = first, second, np.ascontiguousarray(remainder.slope0), self.modes_qm, self.flat_slopes
+        values = q.weights_q, points.e, points.v_rho, points.v_sigma, self.rho, self.slope
+        self._rest = *values, *constant, self.left, self.orbital_slopes, weighted, along, self.applied
+
+    def set_density(self, kappa: np.ndarray) -> None:
+        """Fill u, w and d for κ."""
+        kernels.density_at_points(kappa, *self._density)
+
+    def evaluate(
+        self, placed: PlacedEnergy, kappa: np.ndarray, inverse_hessian: np.ndarray
+    ) -> tuple[float, float, float]:
+        """Return energy (Ha), largest element of the step, and step times gradient (Ha); fills the attributes."""
+        self.set_density(kappa)
+        total = placed.base + kernels.linear_response(*self._interaction, placed.linear_p, *self._response)
         if self.points is not None:
             total += self._add_rest()
-        size = kernels.gradient_and_step(
-            self.u,
-            self.w,
-            self.applied,
-            chart.empty,
-            chart.rows,
-            chart.columns,
-            self.inverse_hessian,
-            self.gradient,
-            self.step,
-        )
-        return total, size
+        size, slope = kernels.gradient_and_step(*self._step, inverse_hessian, self.gradient, self.step)
+        return total, size, slope
 
     def _add_rest(self) -> float:
         """Add the xc quadrature to ``applied`` and return its energy."""
-        q, r, points = self.energy.arrays.quadrature, self.energy.remainder, self.points
-        if r.slope0 is None:
+        points = self.points
+        if self.energy.remainder.slope0 is None:
             points.evaluate()
-            energy_density = points.e * points.rho
-            return kernels.lda_rest(
-                q.weights_q,
-                energy_density,
-                points.v_rho,
-                self.rho,
-                r.rho0,
-                r.e0,
-                r.v_rho0,
-                r.second["rr"],
-                q.modes_qm,
-                self.left,
-                self.applied,
-            )
-        kernels.density_slope(q.slopes_qvm, self.u, self.w, self.left, q.modes_qm, self.orbital_slopes, self.slope)
-        points.sigma[:] = (self.slope**2).sum(axis=0)
+            return kernels.lda_rest(*self._rest)
+        kernels.density_slope(self.flat_slopes, self.u, self.right, self.orbital_slopes, self.slope, points.sigma)
         points.evaluate()
-        value, d_rho, d_slope = r.combine(self.rho, self.slope, points.e * points.rho, points.v_rho, points.v_sigma)
-        weighted = (q.weights_q * d_slope).T
-        pull = (q.weights_q * d_rho)[:, None] * self.left + (weighted[:, :, None] * self.orbital_slopes).sum(axis=1)
-        self.applied += q.modes_qm.T @ pull
-        along = weighted[:, :, None] * self.left[:, None, :]
-        n_modes, n_occupied = self.u.shape
-        self.applied += q.slopes_qvm.reshape(-1, n_modes).T @ along.reshape(-1, n_occupied)
-        return float(q.weights_q @ value)
+        return kernels.gga_rest(*self._rest)

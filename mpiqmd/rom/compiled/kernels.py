@@ -57,8 +57,47 @@ def chebyshev_table(coefficients, lower, upper, position, values, gradient):
 
 
 @njit(cache=True)
-def span_and_density(
-    kappa, chart_rows, chart_columns, occupied, empty, pair_rows, pair_columns, multiplicities, modes_qm, u, w, d, left, rho
+def chebyshev_weights(positions, atoms, lower, upper, starts, degrees, weights, slopes):
+    """Set the polynomial products of all tables and their derivatives; return how far outside its box an atom is."""
+    excess = 0.0
+    t = np.zeros((3, 64))
+    dt = np.zeros((3, 64))
+    for table in range(len(atoms)):
+        for v in range(3):
+            t[v, 0] = 1.0
+            dt[v, 0] = 0.0
+            low, high, at = lower[table, v], upper[table, v], positions[atoms[table], v]
+            if high > low:
+                excess = max(excess, low - at, at - high)
+                half = 0.5 * (high - low)
+                x = (at - 0.5 * (high + low)) / half
+                t[v, 1] = x
+                dt[v, 1] = 1.0 / half
+                for j in range(2, 64):
+                    t[v, j] = 2.0 * x * t[v, j - 1] - t[v, j - 2]
+                    dt[v, j] = 2.0 * t[v, j - 1] / half + 2.0 * x * dt[v, j - 1] - dt[v, j - 2]
+        for k in range(starts[table], starts[table + 1]):
+            i, j, l = degrees[k, 0], degrees[k, 1], degrees[k, 2]
+            weights[k] = t[0, i] * t[1, j] * t[2, l]
+            slopes[k, 0] = dt[0, i] * t[1, j] * t[2, l]
+            slopes[k, 1] = t[0, i] * dt[1, j] * t[2, l]
+            slopes[k, 2] = t[0, i] * t[1, j] * dt[2, l]
+    return excess
+
+
+@njit(cache=True)
+def polynomial_terms(x, parents, factors):
+    """Return 1 and the products of coordinates, each one factor more than its parent."""
+    result = np.empty(len(parents) + 1)
+    result[0] = 1.0
+    for k in range(len(parents)):
+        result[k + 1] = result[parents[k]] * x[factors[k]]
+    return result
+
+
+@njit(cache=True)
+def density_at_points(
+    kappa, chart_rows, chart_columns, occupied, empty, pair_rows, pair_columns, multiplicities, modes_qm, u, w, d, left, right, rho
 ):
     """Set U, W (modes, n), the pair coefficients d of P = W Uᵀ, and the orbitals and density at the quadrature points."""
     n = occupied.shape[1]
@@ -77,8 +116,8 @@ def span_and_density(
             total += w[i, k] * u[j, k]
         d[p] = multiplicities[p] * total
     if len(modes_qm):
-        left[:] = np.dot(modes_qm, u)
-        right = np.dot(modes_qm, w)
+        np.dot(modes_qm, u, left)
+        np.dot(modes_qm, w, right)
         for q in range(len(rho)):
             total = 0.0
             for k in range(n):
@@ -87,56 +126,51 @@ def span_and_density(
 
 
 @njit(cache=True)
-def density_slope(slopes_qvm, u, w, left, modes_qm, orbital_slopes, slope):
-    """Set the orbital gradients (Q, 3, n) and the density gradient (3, Q) at the quadrature points."""
-    right = np.dot(modes_qm, w)
-    n_points, _, n_modes = slopes_qvm.shape
-    n = u.shape[1]
-    flat = np.dot(slopes_qvm.reshape(3 * n_points, n_modes), u)
-    orbital_slopes[:] = flat.reshape(n_points, 3, n)
-    for q in range(n_points):
+def density_slope(flat_slopes, u, right, orbital_slopes, slope, sigma):
+    """Set the orbital gradients (3 Q, n), the density gradient (3, Q) and its square (Q,) at the quadrature points."""
+    np.dot(flat_slopes, u, orbital_slopes)
+    for q in range(len(sigma)):
+        sigma[q] = 0.0
         for v in range(3):
             total = 0.0
-            for k in range(n):
-                total += orbital_slopes[q, v, k] * right[q, k]
+            for k in range(u.shape[1]):
+                total += orbital_slopes[3 * q + v, k] * right[q, k]
             slope[v, q] = 4.0 * total
+            sigma[q] += slope[v, q] ** 2
 
 
 @njit(cache=True)
-def interaction_energy(interaction, edges, d, potential):
-    """Set ``potential = K d`` class by class and return ``½ d·K d``."""
-    first, energy = 0, 0.0
+def linear_response(interaction, edges, linear, pair_rows, pair_columns, d, potential, u, applied):
+    """Set ``potential = K d`` and ``applied = (h + K d) U``; return ``d·h + ½ d·K d``."""
+    first = 0
     for c in range(len(edges) - 1):
         start, stop = edges[c], edges[c + 1]
         size = stop - start
         block = interaction[first : first + size * size].reshape(size, size)
-        potential[start:stop] = np.dot(block, d[start:stop])
+        np.dot(block, d[start:stop], potential[start:stop])
         first += size * size
+    energy = 0.0
+    n_modes, n = u.shape
+    matrix = np.zeros((n_modes, n_modes))
     for p in range(len(d)):
-        energy += 0.5 * d[p] * potential[p]
+        energy += d[p] * (linear[p] + 0.5 * potential[p])
+        value = linear[p] + potential[p]
+        matrix[pair_rows[p], pair_columns[p]] = value
+        matrix[pair_columns[p], pair_rows[p]] = value
+    np.dot(matrix, u, applied)
     return energy
 
 
 @njit(cache=True)
-def applied_hamiltonian(linear_mm, potential, pair_rows, pair_columns, u, applied):
-    """Set ``applied = (h + V) U`` with V given on the pairs."""
-    matrix = linear_mm.copy()
-    for p in range(len(potential)):
-        i, j = pair_rows[p], pair_columns[p]
-        matrix[i, j] += potential[p]
-        if i != j:
-            matrix[j, i] += potential[p]
-    applied[:] = np.dot(matrix, u)
+def lda_rest(weights, e, v_rho, rho, rho0, e0, v0, rr, modes_qm, left, weighted, applied):
+    """Add the quadrature's Hamiltonian times U to ``applied`` and return its energy, for a local functional.
 
-
-@njit(cache=True)
-def lda_rest(weights, e, v_rho, rho, rho0, e0, v0, rr, modes_qm, left, applied):
-    """Add the quadrature's Hamiltonian times U to ``applied`` and return its energy, for a local functional."""
+    ``e`` is the energy per electron.
+    """
     energy = 0.0
-    weighted = np.empty_like(left)
     for q in range(len(weights)):
         change = rho[q] - rho0[q]
-        energy += weights[q] * (e[q] - e0[q] - change * (v0[q] + 0.5 * rr[q] * change))
+        energy += weights[q] * (e[q] * rho[q] - e0[q] - change * (v0[q] + 0.5 * rr[q] * change))
         pull = weights[q] * (v_rho[q] - v0[q] - rr[q] * change)
         for k in range(left.shape[1]):
             weighted[q, k] = pull * left[q, k]
@@ -145,14 +179,59 @@ def lda_rest(weights, e, v_rho, rho, rho0, e0, v0, rr, modes_qm, left, applied):
 
 
 @njit(cache=True)
+def gga_rest(
+    weights, e, v_rho, v_sigma, rho, slope, first, second, slope0, modes_qm, flat_slopes, left, orbital_slopes, weighted, along, applied
+):
+    """The same for a functional of the gradient.
+
+    ``first`` holds ρ0, e0, ∂e/∂ρ and ∂e/∂σ at the reference, ``second`` the second derivatives ρρ, ρσ, σσ.
+    """
+    energy = 0.0
+    n = left.shape[1]
+    pull = np.empty(3)
+    for q in range(len(weights)):
+        change = rho[q] - first[0, q]
+        cross, bend = 0.0, 0.0
+        for v in range(3):
+            difference = slope[v, q] - slope0[v, q]
+            cross += 2.0 * slope0[v, q] * difference
+            bend += difference * difference
+        rr, rs, ss = second[0, q], second[1, q], second[2, q]
+        value = e[q] * rho[q] - first[1, q] - first[2, q] * change - first[3, q] * (cross + bend)
+        value -= 0.5 * (rr * change * change + 2.0 * rs * change * cross + ss * cross * cross)
+        energy += weights[q] * value
+        d_rho = weights[q] * (v_rho[q] - first[2, q] - rr * change - rs * cross)
+        tilt = 2.0 * (rs * change + ss * cross + first[3, q])
+        for v in range(3):
+            difference = slope[v, q] - slope0[v, q]
+            pull[v] = weights[q] * (2.0 * v_sigma[q] * slope[v, q] - tilt * slope0[v, q] - 2.0 * first[3, q] * difference)
+        for k in range(n):
+            total = d_rho * left[q, k]
+            for v in range(3):
+                total += pull[v] * orbital_slopes[3 * q + v, k]
+                along[3 * q + v, k] = pull[v] * left[q, k]
+            weighted[q, k] = total
+    applied += np.dot(modes_qm.T, weighted)
+    applied += np.dot(flat_slopes.T, along)
+    return energy
+
+
+@njit(cache=True)
 def gradient_and_step(u, w, applied, empty, chart_rows, chart_columns, inverse_hessian, gradient, step):
-    """Set dA/dκ and the quasi-Newton step; return the step's largest element."""
+    """Set dA/dκ and the quasi-Newton step; return the step's largest element and its product with the gradient."""
     residual = np.dot(applied - np.dot(u, np.dot(w.T, applied)), np.dot(w.T, w))
     full = np.dot(empty.T, residual)
     for k in range(len(gradient)):
         gradient[k] = 4.0 * full[chart_rows[k], chart_columns[k]]
-    step[:] = -np.dot(inverse_hessian, gradient)
-    return np.abs(step).max()
+    step[:] = np.dot(inverse_hessian, gradient.astype(np.float32))
+    size, slope = 0.0, 0.0
+    for k in range(len(gradient)):
+        step[k] = -step[k]
+        size = max(size, abs(step[k]))
+        slope += step[k] * gradient[k]
+    if not np.isfinite(slope):
+        size = np.inf
+    return size, slope
 
 
 @njit(cache=True)

@@ -1,21 +1,16 @@
 """The lean inner loop: quasi-Newton minimisation of the compiled energy over occupied subspaces.
 
-The orbital Hessian at the reference geometry,
+The minimum and the inverse Hessian are known beforehand as polynomials of the geometry (``predictor``), so an iteration
+is one evaluation of energy and gradient and one product with a small matrix, accelerated by Anderson's method:
 
-    B_{vo,v'o'} = 4 (ε_v - ε_o) δ_vv' δ_oo' + 16 (vo|K|v'o'),
+    κ <- κ - B^-1(x) dA/dκ
 
-is inverted once; with it every iteration is one evaluation of the energy's gradient and a small matrix-vector product,
-accelerated by Anderson's method.  Between MD steps κ is extrapolated by Kolafa's always-stable predictor,
-
-    κ(t + 1) = Σ_j (-1)^(j+1) j C(2K, K - j) / C(2K - 2, K - 1) κ(t + 1 - j),   j = 1..K,
-
-(J. Kolafa, J. Comput. Chem. 25, 335 (2004)), followed by full convergence.
+A step s that is small enough is taken without evaluating the energy again: A + ½ s·dA/dκ is exact to third order in s.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import comb
 
 import numpy as np
 
@@ -25,17 +20,47 @@ from mpiqmd.rom.compiled import kernels
 from mpiqmd.rom.compiled.chart import GrassmannChart
 from mpiqmd.rom.compiled.energy import CompiledEnergy, PlacedEnergy
 from mpiqmd.rom.compiled.inner import InnerLoop
+from mpiqmd.rom.compiled.predictor import Predictor, fit_predictor
+
+
+FIRST_RATE = 0.2
+"""Assumed reduction of the error by a quasi-Newton step before two steps have shown it."""
+SLOWEST_TRUSTED, FASTEST_TRUSTED = 1.0, 0.02
+"""Bounds on the reduction that two consecutive steps show."""
 
 
 @dataclass(frozen=True)
 class Solution:
-    """A minimum of the compiled energy: κ, orbitals U, W, P, energy (Ha), evaluations and the last step's size."""
+    """A minimum of the compiled energy.
+
+    Attributes
+    ----------
+    kappa
+        Its coordinates.
+    orbitals_mn, dual_mn
+        U and W, ``P = W U^T``, shape (modes, occupied).
+    coefficients_p
+        Pair coefficients of P.
+    energy
+        Ha.
+    evaluations
+        Evaluations of the energy's gradient.
+    error
+        Estimated largest error of κ.
+    """
 
     kappa: np.ndarray
-    density_matrix_mm: np.ndarray
+    orbitals_mn: np.ndarray
+    dual_mn: np.ndarray
+    coefficients_p: np.ndarray
     energy: float
     evaluations: int
-    step: float
+    error: float
+
+    @property
+    def density_matrix_mm(self) -> np.ndarray:
+        """P, shape (modes, modes)."""
+        return self.dual_mn @ self.orbitals_mn.T
 
 
 class CompiledSolver:
@@ -46,13 +71,14 @@ class CompiledSolver:
     energy
         The compiled energy.
     reference_av
-        Body-frame geometry about which the chart and the Hessian are built, bohr.
+        Body-frame geometry about which the chart is built, bohr.
     density_matrix_mm
         A density matrix near the ground state there.
     n_occupied
         Doubly occupied orbitals.
     tolerance
-        Largest element of the last step in κ.
+        Largest estimated error of an element of κ; the error of the forces is of its order, that of the energy of its
+        square.
     max_iterations
         Evaluations after which a ConvergenceError is raised.
     depth
@@ -72,20 +98,28 @@ class CompiledSolver:
         self.energy, self.n_occupied = energy, n_occupied
         self.tolerance, self.max_iterations, self.depth = tolerance, max_iterations, depth
         self.pairs = energy.arrays.pairs
+        self.predictor: Predictor | None = None
         placed = energy.place(reference_av)
         for _ in range(3):
-            self.chart, inverse_hessian = self._prepare(placed, density_matrix_mm)
-            self.inner = InnerLoop(energy, self.chart, inverse_hessian)
+            self.chart, self.inverse_hessian = self._prepare(placed, density_matrix_mm)
+            self.inner = InnerLoop(energy, self.chart)
             self._iterates, self._steps = np.empty((2, depth, len(self.chart)))
-            density_matrix_mm = self.solve(placed, np.zeros(len(self.chart))).density_matrix_mm
+            density_matrix_mm = self.solve(placed, self.origin).density_matrix_mm
 
     @property
     def origin(self) -> np.ndarray:
         """κ = 0, the reference."""
         return np.zeros(len(self.chart))
 
+    def learn(self, positions_sav: np.ndarray) -> None:
+        """Fit the predictor to solutions between training geometries, shape (samples, N, 3), bohr."""
+        self.predictor = fit_predictor(self, positions_sav)
+
     def _prepare(self, placed: PlacedEnergy, density_matrix_mm: np.ndarray) -> tuple[GrassmannChart, np.ndarray]:
-        """Return the chart about the occupied orbitals of P and the inverse orbital Hessian there."""
+        """Return the chart about the occupied orbitals of P and there, but for the remainder, the inverse of the Hessian
+
+        B_{vo,v'o'} = 4 (ε_v - ε_o) δ_vv' δ_oo' + 16 (vo|K|v'o').
+        """
         _, hamiltonian = self.energy.evaluate(placed, density_matrix_mm)
         eigenvalues, orbitals, sectors = self._diagonalise(hamiltonian, density_matrix_mm)
         n_modes = len(eigenvalues)
@@ -96,7 +130,7 @@ class CompiledSolver:
         hessian = 4.0 * np.diag(gaps)
         for part, matrix in zip(self.pairs.classes, self.energy.arrays.interaction, strict=True):
             hessian += 16.0 * products[:, part] @ matrix @ products[:, part].T
-        return chart, np.linalg.inv(hessian)
+        return chart, np.linalg.inv(hessian).astype(np.float32)
 
     def _diagonalise(self, hamiltonian: np.ndarray, density_matrix: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return eigenvalues, orbitals and sectors, diagonalising inside sectors; orbitals of P first if it is given."""
@@ -116,15 +150,22 @@ class CompiledSolver:
         outer = np.outer(chart.empty[:, chart.rows[k]], chart.occupied[:, chart.columns[k]])
         return 0.25 * self.pairs.coefficients(outer + outer.T)
 
-    def solve(self, placed: PlacedEnergy, kappa: np.ndarray) -> Solution:
-        """Return the minimum at a placed geometry, starting from κ.  Raises ConvergenceError."""
-        inner, count = self.inner, 0
+    def solve(self, placed: PlacedEnergy, kappa: np.ndarray | None = None) -> Solution:
+        """Return the minimum at a placed geometry, from κ or from the predicted minimum.  Raises ConvergenceError."""
+        inverse_hessian = self.inverse_hessian
+        if self.predictor is not None:
+            predicted, inverse_hessian = self.predictor.predict(placed.positions_av)
+            kappa = predicted if kappa is None else kappa
+        kappa = self.origin if kappa is None else kappa
+        inner, count, previous = self.inner, 0, np.inf
         for evaluation in range(1, self.max_iterations + 1):
-            energy, size = inner.evaluate(placed, kappa)
-            if size < self.tolerance:
-                return Solution(kappa, inner.w @ inner.u.T, energy, evaluation, size)
+            energy, size, slope = inner.evaluate(placed, kappa, inverse_hessian)
+            rate = FIRST_RATE if evaluation == 1 else min(max(size / previous, FASTEST_TRUSTED), SLOWEST_TRUSTED)
+            if size * rate < self.tolerance:
+                return self._finish(kappa + inner.step, energy + 0.5 * slope, evaluation, size * rate)
             if not np.isfinite(size):
                 break
+            previous = size
             if count == self.depth:
                 self._iterates[:-1], self._steps[:-1] = self._iterates[1:], self._steps[1:]
                 count -= 1
@@ -137,40 +178,7 @@ class CompiledSolver:
             "model, or set rom.on_large_error = 'hifi'."
         )
 
-
-class KappaExtrapolation:
-    """Kolafa's predictor over the κ of previous steps.
-
-    Parameters
-    ----------
-    order
-        k of ASPC(k); k + 2 previous steps are used.
-    """
-
-    def __init__(self, order: int = 2) -> None:
-        self.length = order + 2
-        self._history: list[np.ndarray] = []
-
-    def predict(self) -> np.ndarray | None:
-        """Return the predicted κ, None without a history."""
-        count = len(self._history)
-        if count == 0:
-            return None
-        if count == 1:
-            return self._history[0]
-        scale = comb(2 * count - 2, count - 1)
-        weights = [(-1) ** (j + 1) * j * comb(2 * count, count - j) / scale for j in range(1, count + 1)]
-        return np.array(weights) @ np.array(self._history)
-
-    def add(self, kappa: np.ndarray) -> None:
-        """Remember a converged κ, the latest first."""
-        self._history.insert(0, kappa)
-        del self._history[self.length :]
-
-    def state(self) -> np.ndarray:
-        """Return the history as one array, shape (steps, κ)."""
-        return np.array(self._history)
-
-    def restore(self, history: np.ndarray) -> None:
-        """Take back what :meth:`state` returned."""
-        self._history = [np.array(row) for row in history]
+    def _finish(self, kappa: np.ndarray, energy: float, evaluations: int, error: float) -> Solution:
+        inner = self.inner
+        inner.set_density(kappa)
+        return Solution(kappa, inner.u.copy(), inner.w.copy(), inner.d.copy(), energy, evaluations, error)
