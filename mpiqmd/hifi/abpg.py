@@ -7,7 +7,7 @@ One iteration, on a block of orthonormal orbitals Φ:
 3. Anderson acceleration of the whole block, then Löwdin orthonormalisation.
 
 There is no inner eigensolver and no mixing of potentials: orbitals and density relax together.  The iteration stops on
-the estimate ``η = 2 tr(P R^T (T + σ)^-1 R)`` of the remaining energy error.
+four times ``η = 2 tr(P R^T (T + σ)^-1 R)``, an estimate of the remaining energy error.
 
 Source: J.-L. Fattebert, J. Comput. Phys. 229, 441 (2010).
 """

@@ -20,6 +20,9 @@ from mpiqmd.kohnsham.occupations import entropy
 from mpiqmd.parallel.dense import eigh, inverse_square_root
 from mpiqmd.parallel.timing import Timers
 
+ERROR_FACTOR = 4.0
+"""True energy error over η near convergence."""
+
 
 @dataclass
 class Iterate:
@@ -92,13 +95,17 @@ def evaluate(
 def preconditioned_residual(
     state: Iterate, preconditioner: ShiftedKineticInverse, timers: Timers
 ) -> tuple[Orbitals, float]:
-    """Return the step ``-(T + σ)^-1 R`` and the error estimate η (Ha).  Collective."""
+    """Return the step ``-(T + σ)^-1 R`` and the estimated energy error ``4 η`` (Ha).  Collective.
+
+    ``η = 2 tr(P R^T (T + σ)^-1 R)`` counts slow residuals, whose true weight is one over the gap, at most 1/σ: near
+    convergence it was measured a factor 3 to 4 below the true error.
+    """
     with timers("residual"):
         residual = state.orbitals.combine(state.hamiltonian_nn)
         residual.local -= state.applied.local
     with timers("precondition"):
         step = preconditioner.apply_orbitals(residual)
-    return step, 2.0 * float(np.sum(state.density_matrix_nn * residual.gram(step)))
+    return step, ERROR_FACTOR * 2.0 * float(np.sum(state.density_matrix_nn * residual.gram(step)))
 
 
 def ground_state(

@@ -22,9 +22,10 @@ DEPENDENT = 1e-6
 
 def atomic_orbitals(problem: Problem, count: int) -> Orbitals:
     """Return ``count`` orthonormal starting orbitals, the lowest of the atomic basis first.  Collective."""
-    trial = _gaussians(problem, EXPONENTS)
-    if len(trial) < count:
-        trial = _gaussians(problem, EXPONENTS + (0.6, 2.2, 0.12))
+    with_empty = count > problem.n_occupied
+    trial = _gaussians(problem, EXPONENTS, with_empty)
+    if len(trial) < 2 * count:
+        trial = _gaussians(problem, (*EXPONENTS, 0.6, 2.2, 0.12), with_empty)
     potential = problem.density_terms(atomic_density(problem)).potential
     overlap = trial.gram()
     applied = Orbitals(problem.grid, problem.apply_hamiltonian(trial, potential))
@@ -48,14 +49,15 @@ def atomic_density(problem: Problem) -> Field:
     return density
 
 
-def _gaussians(problem: Problem, exponents: tuple[float, ...]) -> Orbitals:
+def _gaussians(problem: Problem, exponents: tuple[float, ...], polarised: bool) -> Orbitals:
+    """Return s Gaussians on every atom, and p ones on those beyond helium or, for empty levels too, on all."""
     functions = []
     for valence, (x, y, z) in zip(problem.model.valences_a, _displacements(problem), strict=True):
         squares = z**2 + y**2 + x**2
         for exponent in exponents:
             envelope = np.exp(-exponent * squares)
             functions.append(envelope)
-            if valence > 2:
+            if valence > 2 or polarised:
                 functions += [x * envelope, y * envelope, z * envelope]
     return Orbitals(problem.grid, np.stack(functions))
 
