@@ -64,10 +64,13 @@ def decompose(functions: Orbitals) -> Decomposition:
     Raises AccuracyError if the block holds NaN or infinity.
     """
     grid, n = functions.grid, len(functions)
+    nothing = Decomposition(functions.select(slice(0, 0)), np.empty(0), np.empty((n, 0)))
+    if n == 0:
+        return nothing
     matrix = np.sqrt(grid.volume_element) * functions.matrix_local.T
     total = _norm(grid.comm, matrix)
-    if decide(grid.comm, n == 0 or total == 0.0):
-        return Decomposition(functions.select(slice(0, 0)), np.empty(0), np.empty((n, 0)))
+    if decide(grid.comm, total == 0.0):
+        return nothing
     if not decide(grid.comm, np.isfinite(total)):
         raise AccuracyError(
             f"the {n} functions to be decomposed have norm {total}: they hold NaN or infinity, finite values "

@@ -26,9 +26,10 @@ from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.reflect import reflect
 from mpiqmd.grid.svd import decompose, orthonormalised
+from mpiqmd.parallel.comm import decide
 
 CRITERIA = ("sigma", "sigma2")
-NUMERICAL_RANK = 1e-13
+NUMERICAL_RANK = 1e-12
 """Singular values below this, relative to the largest, are round-off and never make modes."""
 
 
@@ -201,5 +202,7 @@ def _sector_modes(
         image.local += part.local
         image.local *= 0.5
         part = image
-    result = decompose(part)
+    # Orbitals of a symmetric geometry live in one sector each; what round-off leaves in the others is dropped.
+    present = decide(snapshots.grid.comm, part.norms() > NUMERICAL_RANK * snapshots.norms().max(initial=0.0))
+    result = decompose(part.select(np.flatnonzero(present)))
     return result.modes, result.singular_values_k
