@@ -1,0 +1,59 @@
+"""Symmetries the discrete problem has exactly: whole spacings, the 48 of the cube, equal atoms."""
+
+import numpy as np
+import pytest
+from oracles import gth_model, water
+
+from mpiqmd.grid import Grid
+from mpiqmd.hifi.abpg import AbpgSolver
+
+SYMBOLS = ("O", "H", "H")
+POSITIONS = (water(1.9, 1.75, 108.0) - [0.6, 0, 0]) @ np.linalg.qr(np.array([[1.0, 0.3, 0.2], [0.1, 1.0, -0.4], [0.5, 0.2, 1.0]]))[0]
+
+
+@pytest.fixture(params=["isolated", "periodic"])
+def solve(request, comm):
+    grid = Grid(comm, 7.0, 18, order=6, boundary=request.param)
+    model = gth_model(grid, SYMBOLS, "PBE")
+    solver = AbpgSolver(model, 1e-11)
+    yield lambda positions_av: solver.solve(model.place(positions_av))
+    grid.destroy()
+
+
+GENERATORS = {
+    "threefold axis": np.eye(3)[[1, 2, 0]],
+    "fourfold axis": np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]),
+    "inversion": -np.eye(3),
+}
+"""Of all 48 operations."""
+
+
+def test_symmetries_of_the_cube(solve):
+    reference = solve(POSITIONS)
+    for operation in GENERATORS.values():
+        state = solve(POSITIONS @ operation.T)
+        assert state.free_energy == pytest.approx(reference.free_energy, abs=1e-10)
+        assert state.forces_av == pytest.approx(reference.forces_av @ operation.T, abs=2e-6)
+        assert state.eigenvalues_n == pytest.approx(reference.eigenvalues_n, abs=2e-6)
+
+
+def test_whole_spacings_in_a_periodic_cell(comm):
+    grid = Grid(comm, (6.8, 7.0, 7.2), (18, 19, 20), order=6, boundary="periodic")
+    model = gth_model(grid, SYMBOLS)
+    solver = AbpgSolver(model, 1e-11)
+    reference = solver.solve(model.place(POSITIONS))
+    for steps in ([9, 0, 0], [3, -8, 11]):
+        state = solver.solve(model.place(POSITIONS + steps * grid.spacing_v))
+        assert state.free_energy == pytest.approx(reference.free_energy, abs=1e-10)
+        assert state.forces_av == pytest.approx(reference.forces_av, abs=2e-6)
+    half = solver.solve(model.place(POSITIONS + 0.5 * grid.spacing_v))
+    assert 1e-6 < abs(half.free_energy - reference.free_energy)
+    grid.destroy()
+
+
+def test_equal_atoms_can_be_exchanged(solve):
+    reference = solve(POSITIONS)
+    exchanged = solve(POSITIONS[[0, 2, 1]])
+    assert np.abs(reference.forces_av[1] - reference.forces_av[2]).max() > 1e-2
+    assert exchanged.free_energy == pytest.approx(reference.free_energy, abs=1e-10)
+    assert exchanged.forces_av == pytest.approx(reference.forces_av[[0, 2, 1]], abs=1e-8)
