@@ -224,14 +224,15 @@ def minimise_mvp(
     """
     search = _Search(comm, evaluate, n_electrons, electronic_temperature, tolerance)
     point = _line_searches(search, search.start(guess_mm), max_iterations)
-    return _finish(search, point, must_converge)
+    return _finish(search, point, max_iterations, must_converge)
 
 
-def _finish(search: _Search, point: _Point, must_converge: bool) -> Minimum:
+def _finish(search: _Search, point: _Point, max_iterations: int, must_converge: bool) -> Minimum:
     """Bring down what line searches leave when energies are all noise, by extrapolation."""
     slope = search.slope(point, point.step)
     if point.residual > search.tolerance and abs(slope) < 10.0 * search.noise(point):
-        point = _extrapolate(search, point, 30, 30, 1e4 * search.noise(point), patience=30)
+        attempts = min(30, 2 * max_iterations)
+        point = _extrapolate(search, point, attempts, 30, 1e4 * search.noise(point), patience=30)
     converged = point.residual <= search.tolerance
     if must_converge and not converged:
         raise ConvergenceError(
@@ -307,7 +308,7 @@ def minimise_diis(
     point = _extrapolate(search, point, max_iterations, depth, search.noise(point))
     if point.residual > tolerance:
         point = _line_searches(search, point, 200 if must_converge else max_iterations)
-    return _finish(search, point, must_converge)
+    return _finish(search, point, max_iterations, must_converge)
 
 
 def _extrapolate(
