@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mpiqmd.grid.arrays import Field, Orbitals
@@ -11,7 +13,7 @@ from mpiqmd.kohnsham.projectors import Projectors
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.data import CompiledArrays, MovingAtom
-from mpiqmd.rom.compiled.elements import density_of_pairs, packed_elements
+from mpiqmd.rom.compiled.elements import ON_PLANE, PairIntegrals, density_of_pairs
 from mpiqmd.rom.compiled.pairs import PairProducts
 
 PAIR_BLOCK = 8
@@ -35,6 +37,8 @@ class Compiler:
         One per atom; a box without moving directions pins the atom to its corner.
     log
         Reports progress.
+    mirrors
+        (signs, permutation) of the mirrors that ``pairs.characters_mg`` belongs to.
     """
 
     def __init__(
@@ -45,10 +49,12 @@ class Compiler:
         reference_p: np.ndarray,
         boxes: list[ChebyshevBox],
         log: Log | None = None,
+        mirrors: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     ) -> None:
         self.model, self.modes, self.pairs, self.boxes = model, modes, pairs, boxes
         self.log = log or silent(model.grid.comm)
-        self.reference_p = reference_p
+        self.reference_p, self.mirrors = reference_p, mirrors
+        self.integrals = PairIntegrals(modes, pairs, np.array([signs for signs, _ in mirrors]))
         self.reference = density_of_pairs(modes, pairs, reference_p)
 
     def compile(self) -> CompiledArrays:
@@ -56,7 +62,6 @@ class Compiler:
         constant, xc_p = self._expansion()
         kinetic = self._kinetic()
         pinned_p, overlaps, coupling = self._pinned_atoms()
-        atoms = [self._moving_atom(a, box) for a, box in enumerate(self.boxes) if box.axes]
         return CompiledArrays(
             pairs=self.pairs,
             constant=constant,
@@ -64,7 +69,7 @@ class Compiler:
             interaction=self._interaction(),
             fixed_overlaps_mp=overlaps,
             fixed_coupling_pp=coupling,
-            atoms=atoms,
+            atoms=self._moving_atoms(),
             boxes=self.boxes,
             dipole_vp=self._dipole(),
         )
@@ -81,7 +86,7 @@ class Compiler:
         response = self.kernel.apply(self.reference)
         constant = energy - self.reference.inner(potential) + 0.5 * self.reference.inner(response)
         potential.local -= response.local
-        return constant, packed_elements(self.modes, self.pairs, [potential])[0]
+        return constant, self.integrals.elements([potential], self.integrals.kept_axes)[0]
 
     def _interaction(self) -> list[np.ndarray]:
         """Return Hartree plus xc kernel between pair products, class by class."""
@@ -96,7 +101,7 @@ class Compiler:
                 for potential, product in zip(potentials, products, strict=True):
                     potential += self.kernel.apply(Field(grid, product)).local
                 fields = [Field(grid, potential) for potential in potentials]
-                rows.append(packed_elements(self.modes, self.pairs, fields)[:, part])
+                rows.append(self.integrals.elements(fields, self.integrals.all_axes, part))
                 self.log.progress(f"pair products {stop}/{len(self.pairs)}", last=stop == len(self.pairs))
             matrix = np.concatenate(rows)
             matrices.append(0.5 * (matrix + matrix.T))
@@ -112,21 +117,61 @@ class Compiler:
         chosen = tuple(symbols[a] for a in pinned)
         potential = self._local(chosen).evaluate(positions)
         projectors = Projectors(self.model.grid, self.model.species, chosen, positions)
-        packed = packed_elements(self.modes, self.pairs, [potential])[0]
+        packed = self.integrals.elements([potential], self._kept_by(*(self.boxes[a] for a in pinned)))[0]
         return packed, projectors.overlaps(self.modes), projectors.coupling_pp
 
-    def _moving_atom(self, index: int, box: ChebyshevBox) -> MovingAtom:
+    def _moving_atoms(self) -> list[MovingAtom]:
+        """Return the tables of the moving atoms; those of mirror images follow from each other."""
+        atoms: dict[int, MovingAtom] = {}
+        for index, box in enumerate(self.boxes):
+            if box.axes:
+                overlaps, coupling = self._overlap_table(index, box)
+                local = self._mirrored_table(index, box, atoms)
+                local = self._local_table(index, box) if local is None else local
+                atoms[index] = MovingAtom(index, box, local, overlaps, coupling)
+        return list(atoms.values())
+
+    def _mirrored_table(self, index: int, box: ChebyshevBox, atoms: dict[int, MovingAtom]) -> np.ndarray | None:
+        """Return a local table by ``f_b(x) = ± f_a(g x)`` from an atom that a mirror g takes to this one, if there is one.
+
+        Under a flip of an axis T_i changes sign with i, and the element of a pair with the pair's parity.
+        """
+        for g, (signs, permutation) in enumerate(self.mirrors):
+            source = int(np.flatnonzero(np.asarray(permutation) == index)[0])
+            if source not in atoms or not _is_image(box, atoms[source].box, np.asarray(signs)):
+                continue
+            characters = self.pairs.characters_mg[:, g]
+            table = atoms[source].local * (characters[self.pairs.rows] * characters[self.pairs.columns])
+            for axis, v in enumerate(box.axes):
+                if signs[v] < 0:
+                    flips = (-1.0) ** np.arange(box.n_nodes)
+                    table *= flips.reshape([-1 if k == axis else 1 for k in range(table.ndim)])
+            return table
+        return None
+
+    def _local_table(self, index: int, box: ChebyshevBox) -> np.ndarray:
+        symbol = self.model.molecule.symbols[index]
+        local, nodes, elements = self._local((symbol,)), box.nodes(), []
+        axes = self._kept_by(box)
+        for start in range(0, len(nodes), PAIR_BLOCK):
+            potentials = [local.evaluate(node[None]) for node in nodes[start : start + PAIR_BLOCK]]
+            elements.append(self.integrals.elements(potentials, axes))
+            done = min(start + PAIR_BLOCK, len(nodes))
+            self.log.progress(f"  table of atom {index} ({symbol}): {done}/{len(nodes)}", last=done == len(nodes))
+        return box.coefficients(np.concatenate(elements))
+
+    def _overlap_table(self, index: int, box: ChebyshevBox) -> tuple[np.ndarray, np.ndarray]:
         symbol = (self.model.molecule.symbols[index],)
-        local = self._local(symbol)
-        nodes = box.nodes()
-        elements, overlaps = [], []
-        for k, node in enumerate(nodes):
-            elements.append(packed_elements(self.modes, self.pairs, [local.evaluate(node[None])])[0])
+        overlaps = []
+        for node in box.nodes():
             projectors = Projectors(self.model.grid, self.model.species, symbol, node[None])
             overlaps.append(projectors.overlaps(self.modes))
-            self.log.progress(f"table of atom {index} ({symbol[0]}): {k + 1}/{len(nodes)}", last=k + 1 == len(nodes))
-        coefficients = box.coefficients(np.array(elements)), box.coefficients(np.array(overlaps))
-        return MovingAtom(index, box, *coefficients, projectors.coupling_pp)
+        return box.coefficients(np.array(overlaps)), projectors.coupling_pp
+
+    def _kept_by(self, *boxes: ChebyshevBox) -> tuple[int, ...]:
+        """Return the axes whose mirror leaves the pair products and atoms anywhere in these boxes as they are."""
+        still = [v for v in range(3) if all(np.abs([box.lower_v[v], box.upper_v[v]]).max() < ON_PLANE for box in boxes)]
+        return tuple(v for v in self.integrals.kept_axes if v in still)
 
     def _local(self, symbols: tuple[str, ...]) -> LocalPotential:
         return self.model.local.restricted(symbols)
@@ -135,5 +180,11 @@ class Compiler:
         z, y, x = self.model.grid.local_coordinates
         shape = self.model.grid.local_shape
         fields = [Field(self.model.grid, np.broadcast_to(axis, shape).copy()) for axis in (x, y, z)]
-        elements = packed_elements(self.modes, self.pairs, fields)
-        return elements
+        return self.integrals.elements(fields)
+
+
+def _is_image(box: ChebyshevBox, source: ChebyshevBox, signs_v: np.ndarray) -> bool:
+    """Return whether a mirror takes one box to the other."""
+    corners = np.sort([source.lower_v * signs_v, source.upper_v * signs_v], axis=0)
+    same = np.abs(corners - [box.lower_v, box.upper_v]).max() < ON_PLANE
+    return bool(same) and source.n_nodes == box.n_nodes and source.axes == box.axes

@@ -100,7 +100,7 @@ def compile_model(
     pairs = PairProducts(_sectors(characters_mg, mirrors, training.positions_sav), characters_mg)
     reference_p = _reference(pairs, characters_mg, training)
     boxes = _boxes(training.positions_sav, settings)
-    arrays = Compiler(model, modes, pairs, reference_p, boxes, log).compile()
+    arrays = Compiler(model, modes, pairs, reference_p, boxes, log, mirrors).compile()
     matrices = list(training.density_matrices_smm) + _more_densities(model, arrays, training, frame, settings)
     builder = QuadratureBuilder(model, modes, pairs, reference_p, seed=settings.seed)
     quadrature = builder.build(matrices, settings.points)
