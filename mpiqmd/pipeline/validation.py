@@ -139,6 +139,8 @@ def unseen_geometries(settings: Settings, samples: Samples, frame: BodyFrame) ->
     """
     rng = np.random.default_rng(settings.train.seed)
     count = settings.train.validation
+    if count == 0:
+        return np.empty((0, *samples.positions_sav.shape[1:]))
     if isinstance(frame, BisectorFrame) and samples.labels[0]:
         points = np.array([[label["L1"], label["L2"], label["theta"]] for label in samples.labels])
         longest = points[:, :2].max()

@@ -1,0 +1,117 @@
+"""``mpiqmd scf``, ``evaluate`` and ``check``: both solvers on the same geometries."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from workplace import WATER, with_keys
+
+from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
+
+HYDROGEN = """
+[system]
+symbols = ["H", "H"]
+positions = [[-0.63, 0.2, 0.1], [0.69, -0.1, 0.05]]
+[grid]
+cell = 7.0
+points = 16
+order = 6
+[scf]
+energy_tolerance = 1e-12
+"""
+COMPONENTS = ("kinetic", "local", "nonlocal", "hartree", "xc", "ion_ion", "entropy")
+
+
+@pytest.fixture
+def evaluate(bench, trained, geometries):
+    """Return a function that evaluates the three geometries and returns the result."""
+
+    def run(name, *options, **sections):
+        path = bench.write(f"{name}.toml", with_keys(WATER, **sections))
+        return bench.run("evaluate", path, "--structures", geometries[0], "--output", bench.folder / name, *options)
+
+    return run
+
+
+def test_scf_result(bench, trained):
+    result = bench.run("scf", trained.input, "--density", "--output", bench.folder / "scf")
+    assert tuple(sorted(result["components"])) == tuple(sorted(COMPONENTS))
+    assert result["free_energy"] == pytest.approx(sum(result["components"].values()), abs=1e-10)
+    assert result["converged"] and result["iterations"] > 3 and result["residual"] < 1e-7
+    assert result["occupations"] == pytest.approx([1.0] * 4, abs=1e-12) and len(result["eigenvalues"]) == 4
+    assert {"setup", "solve", "forces"} <= result["timing"].keys()
+    assert result["ranks"] == bench.comm.size and {"petsc", "slepc", "mpi"} <= result["versions"].keys()
+    assert np.abs(np.sum(result["forces"], axis=0)).max() < 1e-12
+    header = bench.once(lambda: (bench.folder / "scf" / "density.cube").read_text().splitlines()[:6])
+    assert len(header) == 6
+
+
+def test_reduced_energies_lie_above_the_full_ones_in_the_body_frame(evaluate, trained):
+    full = evaluate("full", "--body-frame", scf={"energy_tolerance": 1e-10})
+    grid = evaluate("grid", "--model", trained.model, rom={"online": "grid"})
+    excess = np.array(grid["energies"]) - full["energies"]
+    assert (excess > -1e-9).all() and excess.max() < 5e-3
+    assert np.abs(np.array(grid["forces"]) - full["forces"]).max() < 5e-2
+    for result in (full, grid):
+        forces = np.array(result["forces"])
+        torques = np.cross(result["positions"], forces).sum(axis=1)
+        assert np.abs(forces.sum(axis=1)).max() < 1e-10 and np.abs(torques).max() < 1e-9
+        assert result["forces_as"] == "gradient" and result["body_frame"]
+    compiled = evaluate("compiled", "--model", trained.model)
+    assert np.abs(np.array(compiled["energies"]) - grid["energies"]).max() < 1e-5
+    assert np.abs(np.array(compiled["forces"]) - grid["forces"]).max() < 1e-4
+
+
+def test_published_forces_differ_from_the_gradient_and_do_not_balance(evaluate, trained):
+    forces = {
+        name: np.array(evaluate(name, "--model", trained.model, rom={"online": "grid", "forces": name})["forces"])
+        for name in ("gradient", "hellmann-feynman")
+    }
+    assert np.abs(forces["gradient"].sum(axis=1)).max() < 1e-10
+    assert np.abs(forces["hellmann-feynman"].sum(axis=1)).max() > 1e-4
+
+
+def test_structures_come_back_with_energies_and_forces_as_ase_reads_them(bench, evaluate, trained, geometries):
+    result = evaluate("ase", "--model", trained.model)
+
+    def check() -> None:
+        from ase.io import read
+
+        frames = read(bench.folder / "ase" / "evaluated.extxyz", index=":")
+        for frame, energy, forces_av, positions_av in zip(
+            frames, result["energies"], result["forces"], geometries[1], strict=True
+        ):
+            assert frame.get_potential_energy() == pytest.approx(energy * HARTREE_IN_EV, abs=1e-6)
+            expected = np.array(forces_av) * HARTREE_IN_EV / BOHR_IN_ANGSTROM
+            assert np.abs(frame.get_forces() - expected).max() < 1e-6
+            assert np.abs(frame.get_positions() / BOHR_IN_ANGSTROM - positions_av).max() < 1e-6
+
+    bench.once(check)
+
+
+def test_full_forces_are_energy_differences(bench):
+    path = bench.write("hydrogen.toml", HYDROGEN)
+    result = bench.run("check", "forces", path, "--output", bench.folder / "forces")
+    assert np.abs(result["forces"]).max() > 1e-2
+    assert result["largest_error"] < 1e-6
+
+
+@pytest.mark.parametrize("online", ["grid", "compiled"])
+def test_reduced_forces_are_energy_differences(bench, trained, online):
+    path = bench.write("input.toml", with_keys(WATER, rom={"online": online}))
+    result = bench.run("check", "forces", path, "--model", trained.model, "--output", bench.folder / "forces")
+    assert np.abs(result["forces"]).max() > 1e-2
+    assert result["largest_error"] < 1e-6
+
+
+@pytest.mark.parametrize("online", ["grid", "compiled"])
+def test_the_reduced_surface_does_not_see_rigid_motions(bench, trained, online):
+    path = bench.write("input.toml", with_keys(WATER, rom={"online": online}))
+    result = bench.run("check", "frame", path, "--model", trained.model, "--output", bench.folder / "frame")
+    assert max(result["energy_changes"]) < 1e-11
+    assert max(result["force_changes"]) < 1e-8
+
+
+def test_the_full_surface_does_see_the_grid(bench, trained):
+    result = bench.run("check", "frame", trained.input, "--output", bench.folder / "frame")
+    assert 1e-6 < max(result["energy_changes"])

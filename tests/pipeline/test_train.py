@@ -1,0 +1,116 @@
+"""``mpiqmd train``: bounds on energies, the criteria of the basis, and resuming after a kill."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from workplace import WATER, with_keys
+
+from mpiqmd.cli import parse_arguments
+from mpiqmd.pipeline.job import run_job
+from mpiqmd.pipeline.results import read_result
+
+N_GEOMETRIES = 6
+N_ORBITALS = 4
+
+
+def test_the_result_says_what_was_made(trained):
+    result = trained.result
+    assert result["snapshots"] == N_GEOMETRIES * N_ORBITALS
+    assert len(result["energies"]) == N_GEOMETRIES
+    assert {"versions", "ranks", "input", "reproduction", "validation"} <= result.keys()
+    assert len(result["validation"]["geometries"]) == 2
+    for name in ("model.h5", "snapshots.h5", "singular_values.png", "singular_values.pdf"):
+        assert (trained.folder / name).stat().st_size > 1000
+
+
+@pytest.mark.parametrize(("name", "power"), [("rank_sigma", 1), ("rank_sigma2", 2)])
+def test_the_rank_is_the_smallest_that_keeps_the_fraction(trained, name, power):
+    share = np.cumsum(np.array(trained.result["singular_values"]) ** power)
+    share /= share[-1]
+    rank = trained.result[name]
+    assert share[rank - 1] >= 0.9999 > share[rank - 2]
+    assert trained.result["rank"] == trained.result["rank_sigma"]
+
+
+def test_reduced_energies_are_upper_bounds_and_their_errors_are_known(trained):
+    result = trained.result
+    assert result["reproduction"]["lowest"] > -1e-9
+    for row in result["validation"]["geometries"]:
+        assert row["energy_error"] > 1e-7
+        assert 0.5 < row["error_estimate"] / row["energy_error"] < 2.0
+        assert abs(row["compiled_energy_error"] - row["energy_error"]) < 1e-5
+        assert abs(row["compiled_force_error"] - row["force_error"]) < 1e-4
+
+
+def test_the_untruncated_basis_reproduces_the_training_geometries_without_solving_them_again(bench, trained):
+    path = bench.write("all.toml", with_keys(WATER, rom={"energy_fraction": 1.0, "online": "grid"}, train={"validation": 0}))
+    folder = bench.folder / "all"
+    bench.once(folder.mkdir)
+    bench.once(shutil.copy, trained.folder / "snapshots.h5", folder / "snapshots.h5")
+    result = bench.run("train", path, "--output", folder)
+    assert result["rank"] > trained.result["rank"]
+    assert result["seconds_per_geometry"] is None
+    assert result["energies"] == trained.result["energies"]
+    assert -1e-9 < result["reproduction"]["lowest"]
+    assert result["reproduction"]["energy"] < 1e-9
+    assert result["reproduction"]["force"] < 2e-5
+    assert result["validation"]["geometries"] == []
+
+
+def test_a_finished_training_is_not_done_again(bench, trained):
+    before = bench.once(trained.model.read_bytes)
+    again = bench.run("train", trained.input, "--output", trained.folder)
+    assert again["seconds_per_geometry"] is None
+    assert bench.once(trained.model.read_bytes) == before
+    assert again["rank"] == trained.result["rank"] and again["reproduction"] == trained.result["reproduction"]
+
+
+def test_snapshots_of_another_training_are_refused(bench, trained, capfd):
+    path = bench.write("other.toml", with_keys(WATER, train={"bond_scales": [0.9, 1.1]}))
+    folder = bench.folder / "other"
+    bench.once(folder.mkdir)
+    bench.once(shutil.copy, trained.folder / "snapshots.h5", folder / "snapshots.h5")
+    assert bench.status("train", path, "--output", folder) == 1
+    assert ("--overwrite" in capfd.readouterr().err) == (bench.comm.rank == 0)
+
+
+KILLED = """
+import os, signal, sys
+from mpiqmd.cli import main
+from mpiqmd.rom.snapshots import SnapshotStore
+mark = SnapshotStore._mark
+def killed(store, index):
+    if index == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    mark(store, index)
+SnapshotStore._mark = killed
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.serial
+def test_a_killed_training_goes_on_where_it_was(bench, trained, capfd):
+    folder = bench.folder / "killed"
+    words = ["train", str(trained.input), "--output", str(folder)]
+    process = subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, check=False)
+    assert process.returncode == -signal.SIGKILL
+    with h5py.File(folder / "snapshots.h5") as file:
+        finished = [bool(group["finished"][()]) for group in file.values()]
+    assert finished == [True] * 3 + [False] * 3
+    assert not (folder / "model.h5").exists()
+    # Compiled already in another test; what counts here is that the solves continue.
+    path = bench.write("grid.toml", with_keys(WATER, rom={"online": "grid"}))
+    assert run_job(parse_arguments(["train", str(path), "--output", str(folder)]), bench.comm) == 0
+    assert "3 geometries are solved already" in capfd.readouterr().out
+    result = read_result(folder / "result.json")
+    assert np.allclose(result["energies"], trained.result["energies"], rtol=0, atol=1e-13)
+    assert np.allclose(result["singular_values"], trained.result["singular_values"], rtol=0, atol=1e-10)
+    assert os.listdir(folder).count("model.h5") == 1

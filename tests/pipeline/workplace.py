@@ -1,0 +1,98 @@
+"""The command line run on a test's communicator, and the small water molecule it is run on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mpi4py import MPI
+
+from mpiqmd.cli import parse_arguments
+from mpiqmd.pipeline.job import run_job
+from mpiqmd.pipeline.results import read_result
+
+WATER = """
+[system]
+symbols = ["O", "H", "H"]
+positions = [[0.0, 0.0, 0.0], [1.12, 1.41, 0.0], [1.08, -1.39, 0.0]]
+[grid]
+cell = 7.0
+points = 20
+order = 6
+[md]
+steps = 6
+timestep = 15.0
+temperature = "100 K"
+thermostat = "berendsen"
+checkpoint_every = 2
+[train]
+bond_length = 1.78
+bond_scales = [0.93, 1.07]
+angle_offsets = ["-7 deg", "7 deg"]
+validation = 2
+"""
+"""Water near its minimum on a grid that is far too coarse for physics and solved in a tenth of a second."""
+
+
+def with_keys(text: str, **sections: dict[str, object]) -> str:
+    """The input with keys replaced or added: ``with_keys(WATER, grid={"points": 18})``; values are written as repr."""
+    lines = text.strip().splitlines()
+    for section, keys in sections.items():
+        if f"[{section}]" not in lines:
+            lines.append(f"[{section}]")
+        for name, value in keys.items():
+            start = lines.index(f"[{section}]") + 1
+            end = next((i for i in range(start, len(lines)) if lines[i].startswith("[")), len(lines))
+            lines[start:end] = [line for line in lines[start:end] if line.split("=")[0].strip() != name]
+            written = str(value).lower() if isinstance(value, bool) else repr(value)
+            lines.insert(start, f"{name} = {written}")
+    return "\n".join(lines) + "\n"
+
+
+@dataclass
+class Bench:
+    """A communicator, a folder that all its ranks see, and the command line run on it."""
+
+    comm: MPI.Comm
+    folder: Path
+
+    def write(self, name: str, text: str) -> Path:
+        """Put a text file into the folder."""
+        path = self.folder / name
+        if self.comm.rank == 0:
+            path.write_text(text, encoding="utf-8")
+        self.comm.Barrier()
+        return path
+
+    def status(self, *words: object) -> int:
+        """Run one command line on all ranks and return its exit status."""
+        status = run_job(parse_arguments([*map(str, words), "--quiet"]), self.comm)
+        assert self.comm.allgather(status) == [status] * self.comm.size
+        return status
+
+    def run(self, *words: object) -> dict:
+        """Run one command line that writes a result, and return it."""
+        arguments = parse_arguments(list(map(str, words)))
+        assert self.status(*words) == 0
+        return read_result(arguments.output / "result.json")
+
+    def once(self, function: Callable, *args: Any) -> Any:
+        """Do something on rank 0 while the others wait."""
+        result = function(*args) if self.comm.rank == 0 else None
+        return self.comm.bcast(result, root=0)
+
+
+@dataclass
+class Trained:
+    """The trained model: its input, output folder and result."""
+
+    input: Path
+    folder: Path
+    result: dict
+
+    @property
+    def model(self) -> Path:
+        """The model file."""
+        return self.folder / "model.h5"
