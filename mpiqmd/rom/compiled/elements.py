@@ -109,4 +109,6 @@ def density_of_pairs(modes: Orbitals, pairs: PairProducts, coefficients_p: np.nd
     matrix = pairs.matrix(coefficients_p / pairs.multiplicities_p)
     values, vectors = np.linalg.eigh(matrix)
     keep = np.abs(values) > 1e-13 * max(1.0, np.abs(values).max())
+    if not keep.any():
+        return Field(modes.grid)
     return modes.combine(vectors[:, keep]).density(2.0 * values[keep])

@@ -23,10 +23,8 @@ from mpiqmd.rom.compiled.inner import InnerLoop
 from mpiqmd.rom.compiled.predictor import Predictor, fit_predictor
 
 
-FIRST_RATE = 0.2
-"""Assumed reduction of the error by a quasi-Newton step before two steps have shown it."""
-SLOWEST_TRUSTED, FASTEST_TRUSTED = 1.0, 0.02
-"""Bounds on the reduction that two consecutive steps show."""
+REFERENCE_RATE, LEARNED_RATE = 0.25, 0.05
+"""What is at least left of the error after a step with the inverse Hessian of the reference, or of the geometry."""
 
 
 @dataclass(frozen=True)
@@ -152,15 +150,15 @@ class CompiledSolver:
 
     def solve(self, placed: PlacedEnergy, kappa: np.ndarray | None = None) -> Solution:
         """Return the minimum at a placed geometry, from κ or from the predicted minimum.  Raises ConvergenceError."""
-        inverse_hessian = self.inverse_hessian
+        inverse_hessian, floor = self.inverse_hessian, REFERENCE_RATE
         if self.predictor is not None:
             predicted, inverse_hessian = self.predictor.predict(placed.positions_av)
-            kappa = predicted if kappa is None else kappa
+            kappa, floor = predicted if kappa is None else kappa, LEARNED_RATE
         kappa = self.origin if kappa is None else kappa
         inner, count, previous = self.inner, 0, np.inf
         for evaluation in range(1, self.max_iterations + 1):
             energy, size, slope = inner.evaluate(placed, kappa, inverse_hessian)
-            rate = FIRST_RATE if evaluation == 1 else min(max(size / previous, FASTEST_TRUSTED), SLOWEST_TRUSTED)
+            rate = min(1.0, max(size / previous, floor))
             if size * rate < self.tolerance:
                 return self._finish(kappa + inner.step, energy + 0.5 * slope, evaluation, size * rate)
             if not np.isfinite(size):

@@ -1,0 +1,31 @@
+"""The ions' repulsion from pair sums and tables equals the direct one, gradient included."""
+
+import numpy as np
+import pytest
+
+from mpiqmd.kohnsham.ion_ion import ion_ion_energy
+from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
+from mpiqmd.rom.compiled.ions import IonTables
+
+pytestmark = pytest.mark.serial
+
+MIDDLE = np.array([[0.0, 0, 0], [1.1, 1.4, 0], [1.1, -1.4, 0]])
+CHARGES = np.array([6.0, 1.0, 1.0])
+CELL = np.array([9.0, 10.0, 11.0])
+
+
+def boxes(reach):
+    return [ChebyshevBox(position - reach, position + reach, 9) for position in MIDDLE]
+
+
+@pytest.mark.parametrize("cell_v", [None, CELL], ids=["free space", "periodic"])
+@pytest.mark.parametrize("reach", [[0.0, 0.0, 0.0], [0.2, 0.2, 0.0]], ids=["still", "planar"])
+def test_equals_the_direct_sum(cell_v, reach, rng):
+    tables = IonTables(CHARGES, cell_v, boxes(np.array(reach)))
+    for _ in range(5):
+        positions = MIDDLE + rng.uniform(-1, 1, size=(3, 3)) * reach
+        energy, gradient = tables.evaluate(positions)
+        exact, slope = ion_ion_energy(positions, CHARGES, cell_v)
+        assert energy == pytest.approx(exact, abs=1e-9)
+        moving = np.array(reach) > 0
+        np.testing.assert_allclose(gradient[:, moving], slope[:, moving], atol=1e-8)
