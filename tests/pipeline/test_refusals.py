@@ -31,7 +31,10 @@ BAD = {
     "unknown key": ({"scf": {"max_iteration": 3}}, ["max_iteration", "did you mean 'max_iterations'"]),
     "unknown section": ({"grdi": {"points": 20}}, ["grdi", "did you mean"]),
     "value not allowed": ({"grid": {"order": 7}}, ["[grid] order = 7", "odd", "even integer from 2 to 12", "Correct it"]),
-    "two mistakes at once": ({"grid": {"order": 7}, "md": {"timestep": -1.0}}, ["2 problems", "[grid] order = 7", "[md] timestep = -1.0"]),
+    "two mistakes at once": (
+        {"grid": {"order": 7}, "md": {"timestep": -1.0}},
+        ["2 problems", "[grid] order = 7", "[md] timestep = -1.0"],
+    ),
     "atom outside": ({"system": {"positions": OUTSIDE}}, ["atom 1 (H)", "3.4", "3.5", "enlarge grid.cell"]),
     "atoms together": ({"system": {"positions": TOGETHER}}, ["atoms 1 (H) and 2 (H)", "0.01 bohr", "0.3 bohr", "Check"]),
     "unknown element": ({"system": {"symbols": ["Qq", "H", "H"]}}, ["Qq", "element"]),
