@@ -272,6 +272,11 @@ class ReducedModel:
     tolerance: float = key(
         Number(Bounds(above=0.0, maximum=1e-2)), 1e-9, "largest residual of the reduced density matrix"
     )
+    check_every: int = key(COUNT, 1000, "steps between estimates of the energy error on the grid; 0 for none")
+    error_tolerance: float = key(POSITIVE_ENERGY, 5e-5, "estimated energy error that counts as large")
+    on_large_error: str = key(
+        Choice(("warn", "stop", "hifi")), "warn", "then, or outside the tables: say so, stop, or solve in full"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

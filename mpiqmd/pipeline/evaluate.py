@@ -77,7 +77,7 @@ def _provider(
     arguments: argparse.Namespace, settings: Settings, model: KohnShamModel, molecule: Molecule, log: Log
 ) -> ForceProvider:
     if arguments.model is not None:
-        return build_rom_provider(settings, model, arguments.model, log)[0]
+        return build_rom_provider(settings, model, arguments.model, log, check_every=1)[0]
     provider = build_hifi_provider(settings, model, extrapolation=None)
     if not arguments.body_frame:
         return provider

@@ -17,6 +17,7 @@ from mpiqmd.molecule.frame import BisectorFrame, BodyFrame, make_frame
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import Mirror
 from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.pipeline.build import build_solver
 from mpiqmd.rom.basis import ReducedBasis
 from mpiqmd.rom.compiled.compile import TrainingSet, compile_model, make_solver
 from mpiqmd.rom.compiled.provider import CompiledForceProvider
@@ -24,6 +25,7 @@ from mpiqmd.rom.compiled.solver import CompiledSolver
 from mpiqmd.rom.compiled.store import from_arrays, to_arrays
 from mpiqmd.rom.domain import sampled_box
 from mpiqmd.rom.estimate import ErrorEstimator
+from mpiqmd.rom.guarded import GuardedProvider
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.online import RomForceProvider, RomSolver
 from mpiqmd.rom.snapshots import SnapshotStore
@@ -91,16 +93,16 @@ def _idempotent(density_matrix_mm: np.ndarray, n_occupied: int) -> np.ndarray:
 
 
 def build_rom_provider(
-    settings: Settings, model: KohnShamModel, path: Path, log: Log
+    settings: Settings, model: KohnShamModel, path: Path, log: Log, check_every: int | None = None
 ) -> tuple[ForceProvider, str]:
     """Return the reduced surface of a model file and the file's hash.  Collective.
 
-    Raises ConfigError if the model belongs to other physics than the input.
+    ``check_every`` overrides the input's.  Raises ConfigError if the model belongs to other physics than the input.
     """
     reduced = ReducedModel.load(path, model.grid.comm, model.grid, model.signature())
     digest = on_rank_zero(model.grid.comm, _hash, path)
     log(f"reduced model {path}: {reduced.rank} modes, {len(reduced.training_positions_sav)} training geometries")
-    return ReducedSurface(settings, model, reduced, log).provider, digest
+    return ReducedSurface(settings, model, reduced, log, check_every).provider, digest
 
 
 def _hash(path: Path) -> str:
@@ -114,7 +116,14 @@ class ReducedSurface:
     Construction is collective.
     """
 
-    def __init__(self, settings: Settings, model: KohnShamModel, reduced: ReducedModel, log: Log) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        model: KohnShamModel,
+        reduced: ReducedModel,
+        log: Log,
+        check_every: int | None = None,
+    ) -> None:
         rom = settings.rom
         self.model = model
         reference = Molecule(model.molecule.symbols, reduced.reference_av, model.molecule.charge, reduced.masses_a)
@@ -128,9 +137,20 @@ class ReducedSurface:
             orbitals = reduced.training_orbitals_smn
             training = closed_training_set(reduced.training_positions_sav, orbitals, reduced.basis, mirrors)
             self.compiled_solver = make_solver(model, from_arrays(reduced.arrays), training)
-            self.provider: ForceProvider = CompiledForceProvider(self.frame, self.compiled_solver, rom.forces)
+            inner = CompiledForceProvider(self.frame, self.compiled_solver, rom.forces, reduced.box)
         else:
-            self.provider = RomForceProvider(self.frame, self.solver, rom.forces, reduced.box)
+            inner = RomForceProvider(self.frame, self.solver, rom.forces, reduced.box)
+        self.provider: ForceProvider = GuardedProvider(
+            inner,
+            self.estimator,
+            model,
+            build_solver(settings, model) if rom.on_large_error == "hifi" else None,
+            self.frame,
+            rom.check_every if check_every is None else check_every,
+            rom.error_tolerance,
+            rom.on_large_error,
+            log,
+        )
 
     def ground_state(self, body_positions_av: np.ndarray) -> GroundState:
         """Return the reduced ground state on the grid at body-frame positions.  Collective."""

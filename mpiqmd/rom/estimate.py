@@ -41,15 +41,21 @@ class ErrorEstimator:
         density_matrix_mm
             P in the modes, eigenvalues in [0, 1].
         """
-        comm = problem.grid.comm
-        occupations, natural = eigh(comm, density_matrix_mm)
-        keep = occupations > 1e-8
-        orbitals = self.modes.combine(natural[:, keep])
-        density = orbitals.density(2.0 * occupations[keep])
+        orbitals, occupations = self._natural(density_matrix_mm)
+        density = orbitals.density(2.0 * occupations)
         potential = problem.density_terms(density).potential
         applied = Orbitals(problem.grid, problem.apply_hamiltonian(orbitals, potential))
         inside = applied.gram(self.modes)
         applied.local -= self.modes.combine(inside.T).local
         corrected = self.inverse.apply_orbitals(applied)
-        eta = 2.0 * float(np.sum(occupations[keep] * np.diag(applied.gram(corrected))))
+        eta = 2.0 * float(np.sum(occupations * np.diag(applied.gram(corrected))))
         return eta / EFFECTIVITY
+
+    def natural_orbitals(self, density_matrix_mm: np.ndarray) -> Orbitals:
+        """Return the occupied natural orbitals on the grid, the most occupied first.  Collective."""
+        return self._natural(density_matrix_mm)[0]
+
+    def _natural(self, density_matrix_mm: np.ndarray) -> tuple[Orbitals, np.ndarray]:
+        occupations, natural = eigh(self.modes.grid.comm, density_matrix_mm)
+        kept = np.flatnonzero(occupations > 1e-8)[::-1]
+        return self.modes.combine(natural[:, kept]), occupations[kept]

@@ -217,6 +217,11 @@ class RomForceProvider:
             extras["outside"] = self.box.excess(body_av)
         return Evaluation(state.free_energy, forces_av, extras)
 
+    @property
+    def density_matrix_mm(self) -> np.ndarray | None:
+        """P over the modes at the latest evaluation; None before the first."""
+        return None if self.last is None else self.last.density_matrix_nn
+
     def _predicted(self, permutation: tuple[int, ...]) -> np.ndarray | None:
         """Return the extrapolated density matrix; a folding frame that changes sides starts afresh."""
         if self.extrapolation is None:

@@ -64,7 +64,7 @@ class Bench:
 
 def accuracy(bench: Bench) -> dict[str, float]:
     """Compiled - grid online (same modes) and compiled - Hi-Fi: largest errors of energy and of forces."""
-    provider = CompiledForceProvider(bench.surface.frame, bench.surface.compiled_solver, extrapolation=None)
+    provider = CompiledForceProvider(bench.surface.frame, bench.surface.compiled_solver)
     grid_energy, grid_force, hifi_energy, hifi_force = [], [], [], []
     geometries = bench.geometries(bench.arguments.geometries)
     for index, positions_av in enumerate(geometries):

@@ -97,7 +97,8 @@ def polynomial_terms(x, parents, factors):
 
 @njit(cache=True)
 def density_at_points(
-    kappa, chart_rows, chart_columns, occupied, empty, pair_rows, pair_columns, multiplicities, modes_qm, u, w, d, left, right, rho
+    kappa, chart_rows, chart_columns, occupied, empty, pair_rows, pair_columns, multiplicities,
+    modes_qm, u, w, d, left, right, rho
 ):
     """Set U, W (modes, n), the pair coefficients d of P = W Uᵀ, and the orbitals and density at the quadrature points."""
     n = occupied.shape[1]
@@ -180,7 +181,8 @@ def lda_rest(weights, e, v_rho, rho, rho0, e0, v0, rr, modes_qm, left, weighted,
 
 @njit(cache=True)
 def gga_rest(
-    weights, e, v_rho, v_sigma, rho, slope, first, second, slope0, modes_qm, flat_slopes, left, orbital_slopes, weighted, along, applied
+    weights, e, v_rho, v_sigma, rho, slope, first, second, slope0, modes_qm, flat_slopes, left,
+    orbital_slopes, weighted, along, applied
 ):
     """The same for a functional of the gradient.
 

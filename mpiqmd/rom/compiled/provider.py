@@ -8,9 +8,14 @@ from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.frame import BodyFrame
 from mpiqmd.rom.compiled.solver import CompiledSolver, Solution
+from mpiqmd.rom.domain import SampledBox
 
 OUTSIDE_TOLERANCE = 1e-9
 """Bohr outside a tabulated box that count as round-off."""
+
+
+class OutsideTablesError(GeometryError):
+    """A geometry outside the boxes a compiled model was tabulated on."""
 
 
 class CompiledForceProvider:
@@ -26,26 +31,31 @@ class CompiledForceProvider:
         The compiled solver.
     forces
         ``"gradient"`` (exact) or ``"hellmann-feynman"`` (body-frame forces turned back, as published).
+    box
+        The sampled region; None leaves ``outside`` unreported.
     """
 
-    def __init__(self, frame: BodyFrame, solver: CompiledSolver, forces: str = "gradient") -> None:
+    def __init__(
+        self, frame: BodyFrame, solver: CompiledSolver, forces: str = "gradient", box: SampledBox | None = None
+    ) -> None:
         if forces not in ("gradient", "hellmann-feynman"):
             raise ConfigError(f"rom.forces = {forces!r}: allowed are 'gradient' and 'hellmann-feynman'. Use 'gradient'.")
-        self.frame, self.solver, self.forces = frame, solver, forces
+        self.frame, self.solver, self.forces, self.box = frame, solver, forces, box
         self.solution: Solution | None = None
-        self.body_av: np.ndarray | None = None
 
     def evaluate(self, positions_av: np.ndarray) -> Evaluation:
-        """Return energy, forces and extras (``evaluations``, ``residual``, dipole) at laboratory positions, bohr.
+        """Return energy and forces at laboratory positions (N, 3), bohr.  Not collective.
 
-        Not collective.  Raises GeometryError outside the tabulated boxes: tables are never extrapolated.
+        ``extras``: ``evaluations``, ``residual`` (estimated error of κ), ``dipole_x``, ``_y``, ``_z`` (atomic units), and
+        ``outside`` (how far outside the sampled box, in half-widths).  Raises OutsideTablesError outside the tabulated
+        boxes, which are never extrapolated.
         """
         solver, energy = self.solver, self.solver.energy
         alignment = self.frame.align(positions_av)
         body_av = alignment.body_positions_av
         placed = energy.place(body_av)
         if placed.excess > OUTSIDE_TOLERANCE:
-            raise GeometryError(
+            raise OutsideTablesError(
                 f"an atom is {placed.excess:.3f} bohr outside the box the compiled model was tabulated on. Train on a "
                 "wider range (train.bond_scales, train.angle_offsets), or set rom.on_large_error = 'hifi'."
             )
@@ -56,8 +66,15 @@ class CompiledForceProvider:
         x, y, z = dipole_v.tolist()
         extras = {"evaluations": float(solution.evaluations), "residual": solution.error}
         extras |= {"dipole_x": x, "dipole_y": y, "dipole_z": z}
-        self.solution, self.body_av = solution, body_av
+        if self.box is not None:
+            extras["outside"] = self.box.excess(body_av)
+        self.solution = solution
         return Evaluation(solution.energy, carry(gradient_av), extras)
+
+    @property
+    def density_matrix_mm(self) -> np.ndarray | None:
+        """P over the modes at the latest evaluation; None before the first."""
+        return None if self.solution is None else self.solution.density_matrix_mm
 
     def state(self) -> dict[str, np.ndarray]:
         """Return nothing: an evaluation depends on the geometry alone.  Not collective."""

@@ -1,0 +1,203 @@
+"""A reduced surface that watches its own error and knows what to do about it.
+
+Every few steps the residual estimate of ``estimate`` is computed on the grid; a geometry outside a compiled model's tables
+is noticed at once.  What happens then is ``rom.on_large_error``:
+
+    warn    say so once, go on inside the tables
+    stop    end the run
+    hifi    solve that geometry in full, in the body frame, from the reduced orbitals
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from mpiqmd.errors import AccuracyError, ConfigError, GeometryError
+from mpiqmd.grid.arrays import Field, Orbitals
+from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
+from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.molecule.frame import BodyFrame
+from mpiqmd.molecule.rigid import Alignment
+from mpiqmd.parallel.comm import decide
+from mpiqmd.parallel.log import Log
+from mpiqmd.rom.compiled.provider import OutsideTablesError
+from mpiqmd.rom.estimate import ErrorEstimator
+
+REACTIONS = ("warn", "stop", "hifi")
+
+
+class ReducedProvider(Protocol):
+    """A reduced surface that shows the density matrix of its latest evaluation."""
+
+    def evaluate(self, positions_av: np.ndarray) -> Evaluation:
+        """Return energy and forces in the laboratory.  Collective."""
+        ...
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return what a restart needs.  Collective."""
+        ...
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take it back.  Collective."""
+        ...
+
+    @property
+    def density_matrix_mm(self) -> np.ndarray | None:
+        """P over the modes at the latest evaluation; None before the first."""
+        ...
+
+
+class GuardedProvider:
+    """Adds ``error_estimate`` and ``error_age`` to a reduced surface's extras and reacts to large errors.
+
+    Parameters
+    ----------
+    inner
+        The reduced surface.
+    estimator, model
+        Error estimator of its modes, and the physics.
+    hifi_solver
+        A full-space solver, needed for ``"hifi"``.
+    frame
+        The body frame of the modes.
+    check_every
+        Evaluations between estimates; 0 for none.
+    tolerance
+        Estimated energy error that is large, Ha.
+    on_large_error
+        ``"warn"``, ``"stop"`` or ``"hifi"``.
+    log
+        Where warnings go.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown reaction, or ``"hifi"`` without a solver.
+    """
+
+    def __init__(
+        self,
+        inner: ReducedProvider,
+        estimator: ErrorEstimator,
+        model: KohnShamModel,
+        hifi_solver: ElectronicSolver | None,
+        frame: BodyFrame,
+        check_every: int,
+        tolerance: float,
+        on_large_error: str,
+        log: Log,
+    ) -> None:
+        if on_large_error not in REACTIONS or (on_large_error == "hifi" and hifi_solver is None):
+            raise ConfigError(
+                f"rom.on_large_error = {on_large_error!r}: allowed are {', '.join(map(repr, REACTIONS))}, the last with a "
+                "full solver at hand. Use 'warn'."
+            )
+        self.inner, self.estimator, self.model, self.hifi_solver, self.frame = inner, estimator, model, hifi_solver, frame
+        self.check_every, self.tolerance, self.on_large_error, self.log = check_every, tolerance, on_large_error, log
+        self.age, self.estimate, self.is_large = 0, 0.0, False
+        self.last_full: GroundState | None = None
+
+    def evaluate(self, positions_av: np.ndarray) -> Evaluation:
+        """Return energy and forces with the extras ``error_estimate`` (Ha, the latest), ``error_age`` (evaluations since)
+        and ``hifi`` (1 where solved in full; with ``on_large_error = "hifi"``).  Collective.
+
+        Raises
+        ------
+        AccuracyError
+            If the estimate is above the tolerance and the reaction is ``"stop"``.
+        GeometryError
+            Outside the tables, unless the reaction is ``"hifi"``.
+        """
+        try:
+            evaluation = self.inner.evaluate(positions_av)
+        except OutsideTablesError as error:
+            return self._outside(positions_av, error)
+        watched = self.on_large_error == "hifi" and self.is_large
+        if self.check_every > 0 and (self.age == 0 or watched):
+            alignment = self.frame.align(positions_av)
+            if self._check(alignment) and self.on_large_error == "hifi":
+                return self._full(alignment)
+        return self._with_extras(evaluation)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the inner surface's state and the latest estimate.  Collective."""
+        return self.inner.state() | {"guard": np.array([self.age, self.estimate, self.is_large], float)}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take back what :meth:`state` returned.  Collective."""
+        age, self.estimate, is_large = np.asarray(state.get("guard", np.zeros(3)), float).tolist()
+        self.age, self.is_large = int(age), bool(is_large)
+        self.inner.restore({name: array for name, array in state.items() if name != "guard"})
+
+    @property
+    def density_matrix_mm(self) -> np.ndarray | None:
+        """P over the modes at the latest evaluation of the reduced surface."""
+        return self.inner.density_matrix_mm
+
+    def _check(self, alignment: Alignment) -> bool:
+        """Estimate the error at this geometry, react, and return whether it is large.  Collective."""
+        problem = self.model.place(alignment.body_positions_av)
+        self.estimate = self.estimator.estimate(problem, self.inner.density_matrix_mm)
+        self.age = 0
+        is_large = decide(self.model.grid.comm, self.estimate > self.tolerance)
+        if is_large and self.on_large_error == "stop":
+            raise AccuracyError(
+                f"the reduced model's estimated energy error is {self.estimate:.1e} Ha at this geometry; at most "
+                f"rom.error_tolerance = {self.tolerance:.1e} Ha is allowed. Train on a wider range or keep more modes "
+                "(rom.rank), or set rom.on_large_error = 'hifi'."
+            )
+        if is_large and not self.is_large:
+            then = "solving in full" if self.on_large_error == "hifi" else "going on"
+            self.log(
+                f"warning: estimated energy error {self.estimate:.1e} Ha, rom.error_tolerance = {self.tolerance:.1e} Ha; {then}"
+            )
+        self.is_large = is_large
+        return is_large
+
+    def _outside(self, positions_av: np.ndarray, error: GeometryError) -> Evaluation:
+        """React to a geometry outside the tables.  Collective."""
+        if self.on_large_error != "hifi":
+            raise error
+        if not self.is_large:
+            self.log("warning: outside the compiled model's tables; solving in full")
+        self.is_large = True
+        return self._full(self.frame.align(positions_av))
+
+    def _full(self, alignment: Alignment) -> Evaluation:
+        """Solve the full problem in the body frame, from the reduced orbitals where there are any.  Collective."""
+        problem = self.model.place(alignment.body_positions_av)
+        state = self.last_full = self.hifi_solver.solve(problem, self._guess())
+        forces_av = alignment.gradient_forces(state.gradient_av)
+        evaluation = Evaluation(state.free_energy, forces_av, self._dipole(alignment, state))
+        return self._with_extras(evaluation, full=True)
+
+    def _guess(self) -> Orbitals | None:
+        """Return the reduced orbitals of the latest evaluation, if they are as many as the full solver works with."""
+        density_matrix = self.inner.density_matrix_mm
+        if density_matrix is None:
+            return None
+        orbitals = self.estimator.natural_orbitals(density_matrix)
+        return orbitals if len(orbitals) == getattr(self.hifi_solver, "n_orbitals", len(orbitals)) else None
+
+    def _dipole(self, alignment: Alignment, state: GroundState) -> dict[str, float]:
+        """Return the dipole moment of a full ground state in the laboratory, atomic units.  Collective."""
+        if state.density is None:
+            return {}
+        grid = self.model.grid
+        z, y, x = grid.local_coordinates
+        electrons = [Field(grid, state.density.local * axis).integrate() for axis in (x, y, z)]
+        body_v = self.model.valences_a @ alignment.body_positions_av - np.array(electrons)
+        laboratory_v = alignment.laboratory_vector(body_v)
+        return {f"dipole_{axis}": float(value) for axis, value in zip("xyz", laboratory_v, strict=True)}
+
+    def _with_extras(self, evaluation: Evaluation, full: bool = False) -> Evaluation:
+        extras = dict(evaluation.extras)
+        if self.check_every > 0:
+            extras |= {"error_estimate": self.estimate, "error_age": float(self.age)}
+            self.age = (self.age + 1) % self.check_every
+        if self.on_large_error == "hifi":
+            extras["hifi"] = float(full)
+        return Evaluation(evaluation.energy, evaluation.forces_av, extras)

@@ -1,0 +1,146 @@
+"""What a reduced surface does about its own error: estimates, warnings, stops, and full solves."""
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from mpiqmd.errors import AccuracyError, ConfigError, GeometryError
+from mpiqmd.molecule.frame import make_frame
+from mpiqmd.parallel.log import Log
+from mpiqmd.rom.compiled.provider import CompiledForceProvider
+from mpiqmd.rom.estimate import ErrorEstimator
+from mpiqmd.rom.guarded import GuardedProvider
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from compiled_water import serial_water
+from tiny_water import UNSEEN, geometry, train
+
+OUTSIDE = geometry(2.2, 1.83, 0.0)
+ROTATION = Rotation.from_euler("xyz", [0.4, -1.1, 2.3]).as_matrix()
+
+
+def guard(reaction="warn", check_every=1, tolerance=1.0, **options):
+    """A compiled surface under guard, and what it says."""
+    water, stream = serial_water(), io.StringIO()
+    inner = CompiledForceProvider(make_frame(water.model.molecule), water.solver(1e-9))
+    estimator = ErrorEstimator(water.model, water.modes)
+    solver = water.trained.solver if reaction == "hifi" else None
+    log = Log(water.model.grid.comm, stream)
+    frame = inner.frame
+    return GuardedProvider(inner, estimator, water.model, solver, frame, check_every, tolerance, reaction, log), stream
+
+
+@pytest.mark.serial
+def test_estimate_is_near_the_true_error():
+    provider, _ = guard()
+    for point in UNSEEN:
+        evaluation = provider.evaluate(geometry(*point))
+        exact = serial_water().trained.hifi(geometry(*point)).free_energy
+        reduced = serial_water().trained.rom().solve(geometry(*point)).free_energy
+        error = evaluation.energy - exact
+        assert error > 3.0 * abs(reduced - exact) or error > 1e-5
+        assert 0.4 < evaluation.extras["error_estimate"] / error < 2.5
+
+
+@pytest.mark.serial
+def test_estimates_come_every_few_steps_and_survive_a_restart():
+    provider, _ = guard(check_every=3)
+    points = [geometry(1.83 + 0.005 * k, 1.83, 0.0) for k in range(7)]
+    seen = [provider.evaluate(point).extras for point in points]
+    assert [extras["error_age"] for extras in seen] == [0, 1, 2, 0, 1, 2, 0]
+    assert len({extras["error_estimate"] for extras in seen}) == 3
+    first, _ = guard(check_every=3)
+    for point in points[:4]:
+        first.evaluate(point)
+    second, _ = guard(check_every=3)
+    second.restore(first.state())
+    assert [second.evaluate(point).extras for point in points[4:]] == seen[4:]
+    never, _ = guard(check_every=0)
+    assert "error_estimate" not in never.evaluate(points[0]).extras
+
+
+@pytest.mark.serial
+def test_warns_once_per_event():
+    provider, stream = guard(tolerance=1e-12)
+    for point in UNSEEN:
+        provider.evaluate(geometry(*point))
+    assert stream.getvalue().count("warning") == 1
+    provider.tolerance = 1.0
+    provider.evaluate(geometry(*UNSEEN[0]))
+    provider.tolerance = 1e-12
+    provider.evaluate(geometry(*UNSEEN[0]))
+    assert stream.getvalue().count("warning") == 2
+
+
+@pytest.mark.serial
+def test_stops_with_a_reason():
+    provider, _ = guard("stop", tolerance=1e-12)
+    with pytest.raises(AccuracyError, match=r"rom\.error_tolerance = 1\.0e-12 Ha"):
+        provider.evaluate(geometry(*UNSEEN[0]))
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("reaction", ["warn", "stop"])
+def test_leaving_the_tables_is_an_error(reaction):
+    provider, _ = guard(reaction)
+    with pytest.raises(GeometryError, match="outside the box"):
+        provider.evaluate(OUTSIDE)
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("where", ["outside the tables", "estimate too large"])
+def test_solves_in_full(where):
+    body = OUTSIDE if where.startswith("outside") else geometry(*UNSEEN[0])
+    provider, stream = guard("hifi", tolerance=1e-12)
+    provider.evaluate(geometry(*UNSEEN[1]))
+    evaluation = provider.evaluate(body @ ROTATION.T + 0.5)
+    exact = serial_water().trained.hifi(body)
+    assert evaluation.extras["hifi"] == 1.0
+    assert evaluation.energy == pytest.approx(exact.free_energy, abs=1e-10)
+    alignment = provider.frame.align(body @ ROTATION.T + 0.5)
+    np.testing.assert_allclose(evaluation.forces_av, alignment.gradient_forces(exact.gradient_av), atol=1e-5)
+    np.testing.assert_allclose(evaluation.forces_av.sum(axis=0), 0, atol=1e-14)
+    assert "solving in full" in stream.getvalue()
+
+
+@pytest.mark.serial
+def test_starts_the_full_solve_from_the_reduced_orbitals():
+    provider, _ = guard("hifi", tolerance=1e-12)
+    provider.evaluate(geometry(*UNSEEN[0]))
+    assert provider.last_full.iterations < serial_water().trained.hifi(geometry(*UNSEEN[0])).iterations
+
+
+@pytest.mark.serial
+def test_full_and_reduced_dipoles_agree():
+    full, _ = guard("hifi", tolerance=1e-12)
+    reduced, _ = guard("hifi")
+    body = geometry(*UNSEEN[0])
+    one, other = full.evaluate(body).extras, reduced.evaluate(body).extras
+    assert (one["hifi"], other["hifi"]) == (1.0, 0.0)
+    for axis in "xyz":
+        assert one[f"dipole_{axis}"] == pytest.approx(other[f"dipole_{axis}"], abs=5e-3)
+
+
+@pytest.mark.serial
+def test_an_unknown_reaction_is_refused():
+    with pytest.raises(ConfigError, match="on_large_error"):
+        guard("panic")
+
+
+def test_guards_the_reduced_energy_on_the_grid_on_any_number_of_ranks(comm):
+    trained = train(comm)
+    inner = trained.provider(14)
+    estimator = ErrorEstimator(trained.model, trained.basis.truncated(14).modes)
+    log = Log(comm, io.StringIO())
+    provider = GuardedProvider(inner, estimator, trained.model, trained.solver, inner.frame, 1, 1e-12, "hifi", log)
+    body = geometry(*UNSEEN[0])
+    evaluation = provider.evaluate(body)
+    assert evaluation.extras["hifi"] == 1.0 and evaluation.extras["error_estimate"] > 1e-6
+    assert evaluation.energy == pytest.approx(trained.hifi(body).free_energy, abs=1e-10)
+    assert len(set(comm.allgather(evaluation.energy))) == 1
+    trained.model.grid.destroy()

@@ -1,0 +1,105 @@
+"""The compiled surface in the laboratory: forces, invariance, tables that are never left, and files."""
+
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from mpiqmd.errors import ConfigError, DataFileError, GeometryError
+from mpiqmd.molecule.frame import make_frame
+from mpiqmd.rom.compiled.energy import CompiledEnergy
+from mpiqmd.rom.compiled.provider import CompiledForceProvider
+from mpiqmd.rom.compiled.store import from_arrays, to_arrays
+from mpiqmd.rom.domain import sampled_box
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+sys.path.insert(0, str(Path(__file__).parent))
+
+from compiled_water import loose_water, serial_water
+from oracles import position_gradient
+from tiny_water import UNSEEN, geometry
+
+pytestmark = pytest.mark.serial
+
+ROTATION = Rotation.from_euler("xyz", [0.4, -1.1, 2.3]).as_matrix()
+
+
+@pytest.fixture(scope="module")
+def provider():
+    water = serial_water()
+    box = sampled_box(water.training.positions_sav, vertex=0)
+    return CompiledForceProvider(make_frame(water.model.molecule), water.solver(1e-11, learn=True), box=box)
+
+
+def test_forces_are_minus_the_gradient_in_the_laboratory(provider):
+    positions = geometry(*UNSEEN[0]) @ ROTATION.T + 0.7
+    forces = provider.evaluate(positions).forces_av
+    numeric = position_gradient(lambda r: provider.evaluate(r).energy, positions, 1e-3)
+    np.testing.assert_allclose(forces, -numeric, atol=1e-8)
+    assert np.abs(forces).max() > 1e-3
+    np.testing.assert_allclose(forces.sum(axis=0), 0, atol=1e-14)
+    np.testing.assert_allclose(np.cross(positions, forces).sum(axis=0), 0, atol=1e-13)
+
+
+def test_rigid_motions_carry_everything_along(provider):
+    body = geometry(*UNSEEN[1])
+    still, moved = provider.evaluate(body), provider.evaluate(body @ ROTATION.T - [3.0, 1.0, 0.2])
+    assert moved.energy == pytest.approx(still.energy, abs=1e-12)
+    np.testing.assert_allclose(moved.forces_av, still.forces_av @ ROTATION.T, atol=1e-11)
+    dipoles = [np.array([e.extras[f"dipole_{axis}"] for axis in "xyz"]) for e in (still, moved)]
+    np.testing.assert_allclose(dipoles[1], dipoles[0] @ ROTATION.T, atol=1e-11)
+    assert 0.3 < np.linalg.norm(dipoles[0]) < 1.5
+
+
+def test_an_evaluation_has_no_memory(provider):
+    one = [provider.evaluate(geometry(*point)) for point in UNSEEN]
+    other = [provider.evaluate(geometry(*point)) for point in UNSEEN[::-1]][::-1]
+    for first, second in zip(one, other, strict=True):
+        assert first.energy == second.energy and np.array_equal(first.forces_av, second.forces_av)
+    assert provider.state() == {}
+
+
+def test_hellmann_feynman_forces_are_another_choice(provider):
+    plain = CompiledForceProvider(provider.frame, provider.solver, "hellmann-feynman")
+    positions = geometry(*UNSEEN[0])
+    assert np.abs(plain.evaluate(positions).forces_av.sum(axis=0)).max() > 1e-4
+    with pytest.raises(ConfigError, match=r"rom\.forces"):
+        CompiledForceProvider(provider.frame, provider.solver, "analytic")
+
+
+def test_tables_are_never_extrapolated(provider):
+    assert provider.evaluate(geometry(1.93, 1.90, 0.05)).extras["outside"] > 0
+    with pytest.raises(GeometryError, match=r"bohr outside the box .* rom\.on_large_error"):
+        provider.evaluate(geometry(2.3, 1.83, 0.0))
+
+
+def test_says_whether_it_left_the_sampled_box(provider):
+    assert provider.evaluate(geometry(*UNSEEN[0])).extras["outside"] == 0.0
+
+
+@pytest.mark.parametrize("make", [serial_water, lambda: serial_water("PBE"), loose_water], ids=["LDA", "PBE", "loose"])
+def test_a_file_holds_all_of_it(make, tmp_path):
+    water = make()
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        for name, array in to_arrays(water.arrays).items():
+            file[name] = array
+    read = {}
+    with h5py.File(tmp_path / "model.h5") as file:
+        file.visititems(lambda name, item: read.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    restored = from_arrays(read)
+    energies = [CompiledEnergy(a, water.model.functional, water.model.valences_a, None) for a in (water.arrays, restored)]
+    positions, matrix = water.training.positions_sav.mean(axis=0), water.training.density_matrices_smm[1]
+    values = []
+    for energy in energies:
+        placed = energy.place(positions)
+        values.append((*energy.evaluate(placed, matrix), energy.gradient(placed, matrix), energy.dipole(positions, matrix)))
+    for one, other in zip(*values, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_file_without_a_compiled_model_is_refused():
+    with pytest.raises(DataFileError, match=r"rom\.online = 'compiled'"):
+        from_arrays({"something": np.zeros(3)})
