@@ -82,7 +82,9 @@ def test_gradient_of_each_term(grid, rng, name, place):
     analytic = {
         "ion_ion": problem._ion_gradient_av,
         "local": model.local.gradient(positions_av, density),
-        "nonlocal": problem.projectors.gradient(orbitals, DENSITY_MATRIX, problem.projector_overlaps(orbitals)),
+        "nonlocal": problem.projectors.gradient(
+            orbitals, DENSITY_MATRIX, problem.projector_overlaps(orbitals)
+        ),
     }
     for noise_av in rng.normal(size=(2, *positions_av.shape)):
         direction_av = noise_av / np.linalg.norm(noise_av)
@@ -108,7 +110,9 @@ def test_an_atom_on_a_grid_point(grid, rng):
         return density.inner(model.place(moved_av).local_potential)
 
     analytic = model.local.gradient(positions_av, density)[0]
-    numerical = position_gradient(lambda moved: energy(np.vstack([moved, positions_av[1:]])), positions_av[:1], STEP)
+    numerical = position_gradient(
+        lambda moved: energy(np.vstack([moved, positions_av[1:]])), positions_av[:1], STEP
+    )
     assert analytic == pytest.approx(numerical[0], abs=1e-8)
 
 

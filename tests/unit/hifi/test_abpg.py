@@ -75,7 +75,7 @@ def test_ground_state_of_water(grid, functional):
 
 
 def test_energy_falls_and_the_estimate_tells_by_how_much_more(grid):
-    """Within a factor of ten, from below: it leaves out how the potential answers to the orbitals."""
+    """Within a factor of five: it knows neither the gap nor how the potential answers to the orbitals."""
     model = gth_model(grid, WATER)
     record = Record()
     AbpgSolver(model, 1e-11, log=record).solve(model.place(POSITIONS))
@@ -85,7 +85,7 @@ def test_energy_falls_and_the_estimate_tells_by_how_much_more(grid):
     known = (errors > 1e-8) & (estimates < 1e-2)
     assert known.sum() >= 4
     ratios = estimates[known] / errors[known]
-    assert 0.1 < ratios.min() and ratios.max() < 1.0
+    assert ratios.min() > 0.2 and ratios.max() < 4
 
 
 def test_result_does_not_depend_on_the_start(isolated, rng):
@@ -170,8 +170,9 @@ def test_occupations_and_entropy_at_finite_temperature(isolated):
 def test_free_energy_falls_with_temperature_at_the_rate_of_the_entropy(isolated):
     """``dA/dT = -S`` holds only for a state that is stationary in orbitals and occupations."""
     step = 0.004
-    below, here, above = (hot_state(isolated, HOT + shift) for shift in (-step, 0.0, step))
-    entropies = [-state.components["entropy"] / (HOT + s) for state, s in zip((below, here, above), (-step, 0, step))]
+    states = {HOT + shift: hot_state(isolated, HOT + shift) for shift in (-step, 0.0, step)}
+    below, _, above = states.values()
+    entropies = [-state.components["entropy"] / temperature for temperature, state in states.items()]
     assert entropies == sorted(entropies) and entropies[0] > 0.1
     slope = (above.free_energy - below.free_energy) / (2 * step)
     assert slope == pytest.approx(-entropies[1], rel=2e-3)
@@ -258,7 +259,9 @@ def test_an_atom_outside_a_periodic_cell_is_its_image(comm):
     grid = make_grid(comm, "periodic")
     model = gth_model(grid, ("H", "H"))
     positions_av = np.array([[-0.7, 0, 0.1], [0.7, 0, 0.1]])
-    states = [AbpgSolver(model, 1e-10).solve(model.place(positions_av + s)) for s in (0.0, grid.cell_v * [2, 0, -1])]
+    states = [
+        AbpgSolver(model, 1e-10).solve(model.place(positions_av + s)) for s in (0.0, grid.cell_v * [2, 0, -1])
+    ]
     assert states[1].free_energy == pytest.approx(states[0].free_energy, abs=1e-10)
     assert states[1].forces_av == pytest.approx(states[0].forces_av, abs=1e-8)
     grid.destroy()

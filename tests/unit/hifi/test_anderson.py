@@ -1,5 +1,7 @@
 """Anderson acceleration: exact on linear problems, minimal residual, safeguards, the same on any number of ranks."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -52,10 +54,12 @@ def test_exact_after_as_many_steps_as_distinct_eigenvalues(comm, rng, distinct):
 
 
 def test_residual_never_grows_and_beats_the_plain_iteration(comm, rng):
-    solution, step_of = linear_problem(rng, size=30, distinct=30, slowest=0.01)
-    accelerated = [np.linalg.norm(step_of(x)) for x in iterate(comm, Anderson(comm, 8, ANYTHING, 0.0), step_of, 30, 25)]
+    _, step_of = linear_problem(rng, size=30, distinct=30, slowest=0.01)
+    accelerated = [
+        np.linalg.norm(step_of(x)) for x in iterate(comm, Anderson(comm, 8, ANYTHING, 0.0), step_of, 30, 25)
+    ]
     plain = [np.linalg.norm(step_of(x)) for x in iterate(comm, Anderson(comm, 0), step_of, 30, 25)]
-    assert all(later < 1.01 * earlier for earlier, later in zip(accelerated, accelerated[1:], strict=False))
+    assert all(later < 1.01 * earlier for earlier, later in pairwise(accelerated))
     assert accelerated[-1] < 0.05 * plain[-1]
 
 
