@@ -98,7 +98,7 @@ COMMANDS = {
         "self-checks for your input",
         "forces: compare the forces with finite differences of the energy.\n"
         "frame: move the molecule rigidly and compare energies and forces.\n"
-        "Prints the largest differences and writes result.json.",
+        "Writes result.json with the largest differences.",
         ("mpiqmd check forces water.toml", "mpiqmd check frame water.toml --model water-train/model.h5"),
         "check",
         output="{input}-check-{check}",
