@@ -22,6 +22,8 @@ from mpiqmd.rom.compiled.solver import CompiledSolver
 
 MOVES = 1e-7
 """A coordinate that varies less than this over the training set (bohr) is fixed."""
+SAME = 1e-9
+"""Difference below which two density matrices are one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +103,8 @@ def compile_model(
     reference_p = _reference(pairs, characters_mg, training)
     boxes = _boxes(training.positions_sav, settings)
     arrays = Compiler(model, modes, pairs, reference_p, boxes, log, mirrors).compile()
-    matrices = list(training.density_matrices_smm) + _more_densities(model, arrays, training, frame, settings)
-    builder = QuadratureBuilder(model, modes, pairs, reference_p, seed=settings.seed)
+    matrices = _distinct(training.density_matrices_smm, characters_mg) + _more_densities(model, arrays, training, frame, settings)
+    builder = QuadratureBuilder(model, modes, pairs, reference_p, seed=settings.seed, mirrors=mirrors)
     quadrature = builder.build(matrices, settings.points)
     log(f"{len(pairs)} pair products, {len(quadrature.weights_q)} quadrature points")
     return dataclasses.replace(arrays, quadrature=quadrature)
@@ -144,6 +146,17 @@ def _reference(pairs: PairProducts, characters_mg: np.ndarray, training: Trainin
     reference = np.mean([pairs.coefficients(matrix) for matrix in training.density_matrices_smm], axis=0)
     symmetric = (characters_mg[pairs.rows] * characters_mg[pairs.columns] > 0).all(axis=1)
     return np.where(symmetric, reference, 0.0)
+
+
+def _distinct(matrices_smm: np.ndarray, characters_mg: np.ndarray) -> list[np.ndarray]:
+    """Return the density matrices without those that are mirror images of earlier ones."""
+    kept: list[np.ndarray] = []
+    signs = [np.outer(column, column) for column in characters_mg.T]
+    for matrix in matrices_smm:
+        images = [matrix, *(matrix * sign for sign in signs)]
+        if not any(np.abs(image - other).max() < SAME for image in images for other in kept):
+            kept.append(matrix)
+    return kept
 
 
 def _boxes(positions_sav: np.ndarray, settings: CompileSettings) -> list[ChebyshevBox]:

@@ -32,6 +32,8 @@ class PairIntegrals:
     ----------
     all_axes
         Axes (0 is x) whose mirror is one of them.
+    mirror_of_axis
+        Which mirror flips an axis alone.
     kept_axes
         Those of them under which all pair products are even: mirrors that every geometry has.
     """
@@ -41,7 +43,7 @@ class PairIntegrals:
         signs = np.zeros((0, 3)) if signs_gv is None else np.reshape(signs_gv, (-1, 3))
         single = {int(np.argmin(row)): g for g, row in enumerate(signs) if (row < 0).sum() == 1}
         parities = pairs.characters_mg[pairs.rows] * pairs.characters_mg[pairs.columns]
-        self.all_axes = tuple(sorted(single))
+        self.mirror_of_axis, self.all_axes = single, tuple(sorted(single))
         self.kept_axes = tuple(v for v in self.all_axes if (parities[:, single[v]] > 0).all())
         kinds = np.column_stack([pairs.sectors_m, pairs.characters_mg])
         _, self._kind_m = np.unique(kinds, axis=0, return_inverse=True)

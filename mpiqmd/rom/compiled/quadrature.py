@@ -6,10 +6,15 @@ Given training density matrices, weights w >= 0 are sought with
 
 on a few thousand candidate grid points.  The equations are compressed by their singular vectors and solved by
 non-negative least squares (Lawson and Hanson 1974, by QR), which leaves as many points as the equations have rank.
+Points are chosen on the part of the grid that the mirrors leave.  Mirrors that every geometry keeps double the weights;
+the others bring the mirror images of a point with the same weight, so that the quadrature is exactly symmetric.
 Because the weights multiply an energy, the quadrature's Hamiltonian is the exact derivative of its energy.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -17,7 +22,7 @@ from mpiqmd.grid.arrays import Field, Orbitals
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.parallel.comm import on_rank_zero, sum_over_ranks
 from mpiqmd.rom.compiled.data import XcQuadrature
-from mpiqmd.rom.compiled.elements import density_of_pairs
+from mpiqmd.rom.compiled.elements import ON_PLANE, PairIntegrals, density_of_pairs
 from mpiqmd.rom.compiled.pairs import PairProducts
 from mpiqmd.rom.compiled.remainder import Remainder
 
@@ -42,6 +47,8 @@ class QuadratureBuilder:
         Number of grid points among which to choose.
     seed
         Seed of the random part of that choice.
+    mirrors
+        (signs, permutation) of the mirrors that ``pairs.characters_mg`` belongs to.
     """
 
     def __init__(
@@ -52,6 +59,7 @@ class QuadratureBuilder:
         reference_p: np.ndarray,
         candidates: int = 4000,
         seed: int = 1,
+        mirrors: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     ) -> None:
         self.model, self.modes, self.pairs = model, modes, pairs
         self.candidates, self.seed = candidates, seed
@@ -61,6 +69,10 @@ class QuadratureBuilder:
         self.rho0 = reference.local.ravel()
         self.slope0 = None if self.gradient is None else self.gradient.apply(reference).reshape(3, -1)
         self.remainder = Remainder(model.functional, self.rho0, self.slope0)
+        symmetry = PairIntegrals(modes, pairs, np.array([signs for signs, _ in mirrors]))
+        self.folded = symmetry.all_axes
+        self.broken = tuple(v for v in symmetry.all_axes if v not in symmetry.kept_axes)
+        self.parities_vm = {v: pairs.characters_mg[:, g] for v, g in symmetry.mirror_of_axis.items()}
 
     def build(self, training: list[np.ndarray], points: int) -> XcQuadrature:
         """Return at most ``points`` points fitted to training density matrices.  Collective."""
@@ -68,9 +80,31 @@ class QuadratureBuilder:
         chosen = self._choose(importance)
         values, slopes, rho0, slope0 = self._at(chosen)
         equations = self._equations(training, values, slopes, rho0, slope0)
-        weights = on_rank_zero(self.comm, _solve, equations, exact, points)
-        keep = weights > 0
-        return XcQuadrature(weights[keep], values[keep], slopes[keep], rho0[keep], slope0[:, keep])
+        most = max(1, points // len(self._images()))
+        weights = on_rank_zero(self.comm, _solve, equations, exact, most)
+        return self._with_images(chosen, weights, values, slopes, rho0, slope0)
+
+    def _images(self) -> list[tuple[tuple[int, ...], np.ndarray, np.ndarray]]:
+        """Return the flips that bring images of a point: flipped axes, parities of the modes, signs of the axes."""
+        images = []
+        for count in range(len(self.broken) + 1):
+            for axes in combinations(self.broken, count):
+                parity_m = np.prod([np.ones(len(self.modes)), *(self.parities_vm[v] for v in axes)], axis=0)
+                images.append((axes, parity_m, np.where(np.isin(np.arange(3), axes), -1.0, 1.0)))
+        return images
+
+    def _with_images(self, chosen, weights, values, slopes, rho0, slope0) -> XcQuadrature:
+        """Return the points in use with their images; those on a mirror plane are their own."""
+        index = np.unravel_index(chosen, self.modes.grid.shape)
+        on_plane = {v: np.abs(self.modes.grid.coordinates(2 - v)[index[2 - v]]) < ON_PLANE for v in self.broken}
+        weights = weights * np.prod([np.ones(len(chosen)), *(1.0 + on for on in on_plane.values())], axis=0)
+        parts = []
+        for axes, parity_m, signs_v in self._images():
+            use = (weights > 0) & ~np.any([np.zeros(len(chosen), bool), *(on_plane[v] for v in axes)], axis=0)
+            signed = slopes[use] * signs_v[:, None] * parity_m[: slopes.shape[2]]
+            parts.append((weights[use], values[use] * parity_m, signed, rho0[use], slope0[:, use] * signs_v[:, None]))
+        w, v, s, r, t = zip(*parts, strict=True)
+        return XcQuadrature(*(np.concatenate(part) for part in (w, v, s, r)), np.concatenate(t, axis=1))
 
     def _integrate(self, training: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Return the exact right-hand sides and how much each local point contributes to them.  Collective."""
@@ -84,19 +118,26 @@ class QuadratureBuilder:
             potential = Field(self.modes.grid, d_rho.reshape(self.modes.grid.local_shape))
             if d_slope is not None:
                 potential.local -= self.gradient.divergence(d_slope.reshape(3, *self.modes.grid.local_shape))
-            occupied = self._occupied(density_matrix)
+            occupied, coupled_nm = self._occupied(density_matrix)
             left = self.modes.combine(occupied)
             left.local *= potential.local
-            rows = left.gram(self.modes)
+            rows = left.gram(self.modes)[coupled_nm]
             energy = dv * sum_over_ranks(self.comm, float(value.sum()))
-            rights.append(np.concatenate([[energy / ENERGY_SCALE], rows.ravel() / GRADIENT_SCALE]))
+            rights.append(np.concatenate([[energy / ENERGY_SCALE], rows / GRADIENT_SCALE]))
         return np.concatenate(rights), importance
 
-    @staticmethod
-    def _occupied(density_matrix: np.ndarray) -> np.ndarray:
-        """Return the occupied natural orbitals as columns."""
-        values, vectors = np.linalg.eigh(density_matrix)
-        return vectors[:, values > 0.5]
+    def _occupied(self, density_matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the occupied natural orbitals as columns, sector by sector, and which modes share their sector."""
+        columns, coupled = [], []
+        for sector in np.unique(self.pairs.sectors_m):
+            members = self.pairs.sectors_m == sector
+            values, vectors = np.linalg.eigh(density_matrix[np.ix_(members, members)])
+            for column in vectors[:, values > 0.5].T:
+                orbital = np.zeros(len(members))
+                orbital[members] = column
+                columns.append(orbital)
+                coupled.append(members)
+        return np.array(columns).T, np.array(coupled)
 
     def _choose(self, importance: np.ndarray) -> np.ndarray:
         """Return global indices of candidate points, half the most important, half drawn at random.  Collective."""
@@ -110,16 +151,20 @@ class QuadratureBuilder:
             chance[order] = 0.0
             rng = np.random.default_rng(self.seed)
             count = min(self.candidates - len(order), int(np.count_nonzero(chance)))
-            drawn = rng.choice(flat.size, size=count, replace=False, p=chance / chance.sum())
-            return np.sort(np.concatenate([order, drawn]))
+            order = order[flat[order] > 0.0]
+            if count > 0:
+                drawn = rng.choice(flat.size, size=count, replace=False, p=chance / chance.sum())
+                order = np.concatenate([order, drawn])
+            return np.sort(order)
 
         return on_rank_zero(self.comm, choose)
 
     def _irreducible(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Return a mask without the lower half z < 0 where all densities are even in z."""
+        """Return a mask of one side of every mirror plane, planes included."""
         mask = np.ones(shape)
-        if len(np.unique(self.pairs.sectors_m)) > 1:
-            mask[self.modes.grid.coordinates(0) < -1e-9] = 0.0
+        for v in self.folded:
+            outside = self.modes.grid.coordinates(2 - v) < -ON_PLANE
+            mask[(slice(None),) * (2 - v) + (outside,)] = 0.0
         return mask
 
     def _at(self, chosen: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -144,25 +189,34 @@ class QuadratureBuilder:
         return tuple(sum_over_ranks(self.comm, array) for array in (values, slopes, rho0, slope0))
 
     def _equations(self, training, values, slopes, rho0, slope0) -> np.ndarray:
-        """Return the contribution of every candidate (columns) to every equation (rows).  Replicated."""
-        remainder = Remainder(self.model.functional, rho0, slope0 if self.slope0 is not None else None)
+        """Return the contribution of every candidate with its images (columns) to every equation (rows).  Replicated."""
         blocks = []
         for density_matrix in training:
-            occupied = self._occupied(density_matrix)
-            orbitals = values @ occupied
-            rho = 2.0 * (orbitals**2).sum(axis=1)
-            slope = None
-            if self.slope0 is not None:
-                orbital_slopes = np.einsum("qvm,mn->vqn", slopes, occupied)
-                slope = 4.0 * (orbitals * orbital_slopes).sum(axis=2)
-            value, d_rho, d_slope = remainder.evaluate(rho, slope)
-            rows = np.einsum("q,qn,qm->nmq", d_rho, orbitals, values, optimize=True)
-            if d_slope is not None:
-                rows += np.einsum("vq,vqn,qm->nmq", d_slope, orbital_slopes, values, optimize=True)
-                rows += np.einsum("vq,qn,qvm->nmq", d_slope, orbitals, slopes, optimize=True)
-            blocks.append(value[None] / ENERGY_SCALE)
-            blocks.append(rows.reshape(-1, len(values)) / GRADIENT_SCALE)
+            energy, rows = 0.0, 0.0
+            for _, parity_m, signs_v in self._images():
+                image = values * parity_m, slopes * signs_v[:, None] * parity_m[: slopes.shape[2]], rho0
+                value, derivative = self._contributions(density_matrix, *image, slope0 * signs_v[:, None])
+                energy, rows = energy + value, rows + derivative
+            blocks += [energy[None] / ENERGY_SCALE, rows / GRADIENT_SCALE]
         return np.concatenate(blocks)
+
+    def _contributions(self, density_matrix, values, slopes, rho0, slope0) -> tuple[np.ndarray, np.ndarray]:
+        """Return R (Q,) and its derivatives (equations, Q) at points."""
+        uses_gradient = self.slope0 is not None
+        remainder = Remainder(self.model.functional, rho0, slope0 if uses_gradient else None)
+        occupied, coupled_nm = self._occupied(density_matrix)
+        orbitals = values @ occupied
+        rho = 2.0 * (orbitals**2).sum(axis=1)
+        slope = None
+        if uses_gradient:
+            orbital_slopes = np.einsum("qvm,mn->vqn", slopes, occupied)
+            slope = 4.0 * (orbitals * orbital_slopes).sum(axis=2)
+        value, d_rho, d_slope = remainder.evaluate(rho, slope)
+        rows = np.einsum("q,qn,qm->nmq", d_rho, orbitals, values, optimize=True)
+        if uses_gradient:
+            rows += np.einsum("vq,vqn,qm->nmq", d_slope, orbital_slopes, values, optimize=True)
+            rows += np.einsum("vq,qn,qvm->nmq", d_slope, orbitals, slopes, optimize=True)
+        return value, rows[coupled_nm]
 
 
 def _solve(equations: np.ndarray, exact: np.ndarray, points: int) -> np.ndarray:

@@ -119,7 +119,7 @@ class CompiledSolver:
         B_{vo,v'o'} = 4 (ε_v - ε_o) δ_vv' δ_oo' + 16 (vo|K|v'o').
         """
         _, hamiltonian = self.energy.evaluate(placed, density_matrix_mm)
-        eigenvalues, orbitals, sectors = self._diagonalise(hamiltonian, density_matrix_mm)
+        eigenvalues, orbitals, sectors = self._diagonalise(hamiltonian)
         n_modes = len(eigenvalues)
         filled, _, _ = fermi_occupations(eigenvalues, 2.0 * min(self.n_occupied, n_modes), 0.0)
         chart = GrassmannChart(orbitals, filled > 0.5, sectors)
@@ -130,14 +130,15 @@ class CompiledSolver:
             hessian += 16.0 * products[:, part] @ matrix @ products[:, part].T
         return chart, np.linalg.inv(hessian).astype(np.float32)
 
-    def _diagonalise(self, hamiltonian: np.ndarray, density_matrix: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return eigenvalues, orbitals and sectors, diagonalising inside sectors; orbitals of P first if it is given."""
+    def _diagonalise(self, hamiltonian: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return eigenvalues, orbitals and sectors, diagonalising inside sectors; largest elements are positive."""
         values, vectors, labels = [], np.zeros_like(hamiltonian), []
         first = 0
         for sector in np.unique(self.pairs.sectors_m):
             members = np.nonzero(self.pairs.sectors_m == sector)[0]
             block_values, block_vectors = np.linalg.eigh(hamiltonian[np.ix_(members, members)])
-            vectors[members, first : first + len(members)] = block_vectors
+            largest = block_vectors[np.abs(block_vectors).argmax(axis=0), np.arange(len(members))]
+            vectors[members, first : first + len(members)] = block_vectors * np.sign(largest)
             values.append(block_values)
             labels += [sector] * len(members)
             first += len(members)

@@ -19,6 +19,7 @@ from mpiqmd.rom.grid_model import GridReducedModel
 sys.path.insert(0, str(Path(__file__).parent))
 
 from compiled_water import compile_water, random_density_matrix, serial_water
+from tiny_water import geometry
 
 CASES = [("LDA", "isolated"), ("PBE", "isolated"), ("LDA", "periodic")]
 
@@ -222,3 +223,13 @@ def test_any_number_of_ranks_compiles_the_same_energy(comm, serial_comm):
     assert kinds[0] == kinds[1]
     replicas = comm.allgather(one.arrays.linear_p.tobytes())
     assert len(set(replicas)) == 1
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("functional", ["LDA", "PBE"])
+def test_exchanging_the_hydrogens_changes_no_energy(functional):
+    water = serial_water(functional)
+    solver = water.solver(1e-11)
+    one, other = (solver.solve(solver.energy.place(geometry(*bonds, 0.04))) for bonds in ((1.87, 1.78), (1.78, 1.87)))
+    assert abs(one.energy - solver.solve(solver.energy.place(geometry(1.87, 1.80, 0.04))).energy) > 1e-5
+    assert one.energy == pytest.approx(other.energy, abs=1e-12)

@@ -103,11 +103,13 @@ def test_finds_the_minimum_of_the_general_minimiser(functional):
 
 
 def test_accepted_step_has_the_energy_and_error_it_claims():
-    water = serial_water()
-    loose, tight = water.solver(1e-6), water.solver(1e-12)
+    solver = serial_water().solver()
     for point in UNSEEN:
-        placed = loose.energy.place(geometry(*point))
-        solution, exact = loose.solve(placed), tight.solve(placed)
+        placed = solver.energy.place(geometry(*point))
+        solver.tolerance = 1e-6
+        solution = solver.solve(placed)
+        solver.tolerance = 1e-12
+        exact = solver.solve(placed)
         assert solution.evaluations < exact.evaluations
         assert np.abs(solution.kappa - exact.kappa).max() < 3.0 * solution.error < 3e-6
         assert solution.energy == pytest.approx(exact.energy, abs=1e-11)
@@ -152,11 +154,12 @@ def test_gradient_with_moving_projectors(rng):
 @pytest.mark.parametrize("functional", FUNCTIONALS)
 def test_predicted_start_saves_evaluations_and_changes_nothing(functional):
     water = serial_water(functional)
-    plain, learned = water.solver(1e-9), water.solver(1e-9, learn=True)
-    saved = []
-    for point in UNSEEN:
-        placed = plain.energy.place(geometry(*point))
-        one, other = plain.solve(placed), learned.solve(placed)
+    solver, saved = water.solver(1e-9), []
+    placed = [solver.energy.place(geometry(*point)) for point in UNSEEN]
+    plain = [solver.solve(each) for each in placed]
+    solver.learn(water.training.positions_sav)
+    learned = [solver.solve(each) for each in placed]
+    for one, other in zip(plain, learned, strict=True):
         assert other.energy == pytest.approx(one.energy, abs=1e-12)
         np.testing.assert_allclose(other.kappa, one.kappa, atol=1e-8)
         saved.append(one.evaluations - other.evaluations)
