@@ -138,8 +138,9 @@ class Grid:
         self.start = tuple(int(start) for start in starts[::-1])
         self.local_shape = tuple(int(size) for size in sizes[::-1])
         self.local_slices = tuple(slice(s, s + n) for s, n in zip(self.start, self.local_shape, strict=True))
-        self.counts = tuple(np.asarray(ranges, int) for ranges in self.dm.getOwnershipRanges()[::-1])
-        self.counts = tuple(np.diff(c) if len(c) == p + 1 else c for c, p in zip(self.counts, self.process_shape[::-1]))
+        ranges = [np.asarray(owned, int) for owned in self.dm.getOwnershipRanges()[::-1]]
+        processes = self.process_shape[::-1]
+        self.counts = tuple(np.diff(c) if len(c) == p + 1 else c for c, p in zip(ranges, processes, strict=True))
         _, p_y, _ = self.process_shape
         i_y, i_z = self.comm.rank % p_y, self.comm.rank // p_y
         self.axis_comms = (self.comm.Split(i_y, i_z), self.comm.Split(i_z, i_y), None)

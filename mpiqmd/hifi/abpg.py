@@ -127,11 +127,9 @@ class AbpgSolver:
         """Return density, potential, projected Hamiltonian and free energy at these orbitals.  Collective."""
         with self.timers("linear terms"):
             linear = apply_linear_terms(problem, orbitals)
-        if self._is_filled:
-            density_matrix = np.eye(self.n_orbitals)
-        else:
-            density_matrix = self._occupy(problem, orbitals, linear, density_matrix)
-        return evaluate(problem, orbitals, density_matrix, linear, self.timers)
+        filled = np.eye(self.n_orbitals) if self._is_filled else None
+        occupied = self._occupy(problem, orbitals, linear, density_matrix) if filled is None else filled
+        return evaluate(problem, orbitals, occupied, linear, self.timers)
 
     @property
     def _is_filled(self) -> bool:

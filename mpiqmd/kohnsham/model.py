@@ -82,13 +82,14 @@ class KohnShamModel:
                     f"pseudopotentials.{symbol} = {pseudo.source!r} has a nonlinear core correction, which mpiqmd does "
                     "not evaluate. Use a file without one (SG15 has none) or pseudopotentials.default = 'gth'."
                 )
-        if self.n_electrons <= 0 or abs(self.n_electrons / 2 - round(self.n_electrons / 2)) > 1e-9:
-            if self.electronic_temperature <= 0 or self.n_electrons <= 0:
-                raise ConfigError(
-                    f"system.charge = {self.molecule.charge} leaves {self.n_electrons:g} valence electrons: mpiqmd "
-                    "treats closed shells, an even number above zero. Change the charge, or set "
-                    "scf.electronic_temperature for fractional occupations."
-                )
+        pairs = self.n_electrons / 2
+        is_open = abs(pairs - round(pairs)) > 1e-9 and self.electronic_temperature <= 0
+        if self.n_electrons <= 0 or is_open:
+            raise ConfigError(
+                f"system.charge = {self.molecule.charge} leaves {self.n_electrons:g} valence electrons: mpiqmd "
+                "treats closed shells, an even number above zero. Change the charge, or set "
+                "scf.electronic_temperature for fractional occupations."
+            )
 
     @property
     def n_occupied(self) -> int:

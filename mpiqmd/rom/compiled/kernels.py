@@ -77,11 +77,11 @@ def chebyshev_weights(positions, atoms, lower, upper, starts, degrees, weights, 
                     t[v, j] = 2.0 * x * t[v, j - 1] - t[v, j - 2]
                     dt[v, j] = 2.0 * t[v, j - 1] / half + 2.0 * x * dt[v, j - 1] - dt[v, j - 2]
         for k in range(starts[table], starts[table + 1]):
-            i, j, l = degrees[k, 0], degrees[k, 1], degrees[k, 2]
-            weights[k] = t[0, i] * t[1, j] * t[2, l]
-            slopes[k, 0] = dt[0, i] * t[1, j] * t[2, l]
-            slopes[k, 1] = t[0, i] * dt[1, j] * t[2, l]
-            slopes[k, 2] = t[0, i] * t[1, j] * dt[2, l]
+            a, b, c = degrees[k, 0], degrees[k, 1], degrees[k, 2]
+            weights[k] = t[0, a] * t[1, b] * t[2, c]
+            slopes[k, 0] = dt[0, a] * t[1, b] * t[2, c]
+            slopes[k, 1] = t[0, a] * dt[1, b] * t[2, c]
+            slopes[k, 2] = t[0, a] * t[1, b] * dt[2, c]
     return excess
 
 
@@ -151,7 +151,7 @@ def linear_response(interaction, edges, linear, pair_rows, pair_columns, d, pote
         np.dot(block, d[start:stop], potential[start:stop])
         first += size * size
     energy = 0.0
-    n_modes, n = u.shape
+    n_modes = len(u)
     matrix = np.zeros((n_modes, n_modes))
     for p in range(len(d)):
         energy += d[p] * (linear[p] + 0.5 * potential[p])

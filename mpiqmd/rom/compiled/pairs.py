@@ -11,6 +11,8 @@ decouple the pair products into *classes* between which the Hartree matrix vanis
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -37,7 +39,7 @@ class PairProducts:
         order = np.argsort(labels, kind="stable")
         self.rows, self.columns = rows[order], columns[order]
         edges = np.searchsorted(labels[order], np.arange(labels.max() + 2))
-        self.classes = [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        self.classes = [slice(int(a), int(b)) for a, b in pairwise(edges)]
         self.multiplicities_p = np.where(self.rows == self.columns, 2.0, 4.0)
 
     def __len__(self) -> int:

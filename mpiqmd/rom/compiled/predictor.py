@@ -66,7 +66,6 @@ class GeometryPolynomials:
 
     def terms(self, positions_av: np.ndarray) -> np.ndarray:
         """Return all products of the scaled coordinates up to the degree, the constant and the linear ones first."""
-        x = self.scaled(positions_av)
         return kernels.polynomial_terms(self.scaled(positions_av), self.parents, self.factors)
 
 

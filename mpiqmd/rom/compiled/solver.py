@@ -22,7 +22,6 @@ from mpiqmd.rom.compiled.energy import CompiledEnergy, PlacedEnergy
 from mpiqmd.rom.compiled.inner import InnerLoop
 from mpiqmd.rom.compiled.predictor import Predictor, fit_predictor
 
-
 REFERENCE_RATE, LEARNED_RATE = 0.25, 0.05
 """What is at least left of the error after a step with the inverse Hessian of the reference, or of the geometry."""
 

@@ -24,7 +24,7 @@ def block_matrix(rng):
 def test_only_pairs_inside_sectors_occur_once(pairs):
     assert len(pairs) == 4 * 5 // 2 + 3 * 4 // 2
     assert (SECTORS[pairs.rows] == SECTORS[pairs.columns]).all()
-    assert len({tuple(sorted(pair)) for pair in zip(pairs.rows, pairs.columns)}) == len(pairs)
+    assert len({tuple(sorted(pair)) for pair in zip(pairs.rows, pairs.columns, strict=True)}) == len(pairs)
 
 
 def test_packing_a_block_matrix_loses_nothing(pairs, rng):

@@ -181,7 +181,8 @@ def test_polynomials_are_all_products_up_to_their_degree():
 def test_samples_stay_inside_the_boxes():
     water = serial_water()
     samples = sample_geometries(water.training.positions_sav, water.arrays.boxes, 200, seed=2)
-    assert all(box.excess(sample) == 0 for sample_av in samples for box, sample in zip(water.arrays.boxes, sample_av))
+    for sample_av in samples:
+        assert all(box.excess(sample) == 0 for box, sample in zip(water.arrays.boxes, sample_av, strict=True))
     assert np.ptp(samples[:, 1], axis=0)[0] > 0.5 * np.ptp(water.training.positions_sav[:, 1], axis=0)[0]
 
 
