@@ -34,6 +34,13 @@ def isolated(comm):
     grid.destroy()
 
 
+@pytest.fixture
+def small(comm):
+    grid = make_grid(comm, points=(15, 16, 17))
+    yield grid
+    grid.destroy()
+
+
 class Record:
     """Takes the solver's log and keeps free energies and error estimates."""
 
@@ -153,8 +160,8 @@ def hot_state(grid, temperature, tolerance=1e-10):
     return AbpgSolver(model, tolerance, max_iterations=60, empty_orbitals=2).solve(model.place(POSITIONS))
 
 
-def test_occupations_and_entropy_at_finite_temperature(isolated):
-    state = hot_state(isolated, HOT)
+def test_occupations_and_entropy_at_finite_temperature(small):
+    state = hot_state(small, HOT)
     expected, _, disorder = fermi_occupations(state.eigenvalues_n, 8.0, HOT)
     assert 1e-3 < expected[-1] < 0.5 < expected[3] < 0.999
     assert state.occupations_n == pytest.approx(expected, abs=1e-4)
@@ -167,10 +174,10 @@ def test_occupations_and_entropy_at_finite_temperature(isolated):
     assert sum(state.components.values()) == pytest.approx(state.free_energy, abs=1e-9)
 
 
-def test_free_energy_falls_with_temperature_at_the_rate_of_the_entropy(isolated):
+def test_free_energy_falls_with_temperature_at_the_rate_of_the_entropy(small):
     """``dA/dT = -S`` holds only for a state that is stationary in orbitals and occupations."""
     step = 0.004
-    states = {HOT + shift: hot_state(isolated, HOT + shift) for shift in (-step, 0.0, step)}
+    states = {HOT + shift: hot_state(small, HOT + shift) for shift in (-step, 0.0, step)}
     below, _, above = states.values()
     entropies = [-state.components["entropy"] / temperature for temperature, state in states.items()]
     assert entropies == sorted(entropies) and entropies[0] > 0.1
@@ -178,12 +185,12 @@ def test_free_energy_falls_with_temperature_at_the_rate_of_the_entropy(isolated)
     assert slope == pytest.approx(-entropies[1], rel=2e-3)
 
 
-def test_cold_limit_of_smearing_is_integer_filling(isolated):
+def test_cold_limit_of_smearing_is_integer_filling(small):
     """A temperature far below the gap changes nothing, empty orbitals or not."""
-    model = gth_model(isolated, WATER)
+    model = gth_model(small, WATER)
     filled = AbpgSolver(model, 1e-9).solve(model.place(POSITIONS))
     with_empty = AbpgSolver(model, 1e-9, empty_orbitals=2).solve(model.place(POSITIONS))
-    cold = hot_state(isolated, 0.002, 1e-9)
+    cold = hot_state(small, 0.002, 1e-9)
     for state in (with_empty, cold):
         assert state.free_energy == pytest.approx(filled.free_energy, abs=1e-8)
         assert state.eigenvalues_n[:4] == pytest.approx(filled.eigenvalues_n, abs=5e-5)
