@@ -36,7 +36,7 @@ class Progress:
         self.log = log
         self.steps = steps
         self.seconds: deque[float] = deque(maxlen=REMEMBERED_STEPS)
-        self.interval = TERMINAL_INTERVAL if log.stream.isatty() else PLAIN_INTERVAL
+        self.interval = TERMINAL_INTERVAL if log.is_terminal else PLAIN_INTERVAL
         self._last_step_at: float | None = None
         self._last_line_at = 0.0
         self._start: tuple[float, float] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TextIO
@@ -28,6 +29,8 @@ class Log:
     def __init__(self, comm: MPI.Comm, stream: TextIO | None = None, quiet: bool = False) -> None:
         self.stream = stream or sys.stdout
         self.active = comm.rank == 0 and not quiet
+        # mpirun may put a terminal of its own between the job and a file; run/water then says TERM=dumb.
+        self.is_terminal = self.stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._last_progress = -PATIENCE
 
     def __call__(self, text: str = "") -> None:
@@ -39,7 +42,7 @@ class Log:
         """Print a line that the next one replaces on a terminal; elsewhere ordinary lines, a few seconds apart."""
         if not self.active:
             return
-        if self.stream.isatty():
+        if self.is_terminal:
             print("\r\x1b[K" + text, end="\n" if last else "", file=self.stream, flush=True)
         elif last or time.monotonic() - self._last_progress >= PATIENCE:
             print(text, file=self.stream, flush=True)

@@ -97,7 +97,8 @@ def _print_summary(result: dict[str, Any], solver: str, log: Log) -> None:
     if result["energy_drift"] is not None:
         log(f"drift of the conserved energy {1e6 * result['energy_drift']:.3f} microHa/atom/ps")
     if result.get("seconds_per_step"):
-        log(f"median time per step {1e3 * result['seconds_per_step']:.3g} ms")
+        seconds = result["seconds_per_step"]
+        log("median time per step " + (f"{seconds:.2f} s" if seconds > 0.5 else f"{1e3 * seconds:.3g} ms"))
     if result.get("iterations_per_step"):
         what = "solver iterations" if solver == "hifi" else "evaluations of the reduced energy"
         log(f"mean {what} per step {result['iterations_per_step']:.2f}")
