@@ -128,7 +128,7 @@ def error_table(errors: Errors) -> list[str]:
     lines = [f"{title:54s} {'energy (Ha)':>12s} {'force (Ha/bohr)':>16s}"]
     for name, energy, force in rows:
         if energy is not None:
-            lines.append(f"  {name:52s} {energy:12.1e} {'' if force is None else format(force, '.1e'):>16s}")
+            lines.append(f"  {name:52s} {energy:12.1e}" + ("" if force is None else f" {force:16.1e}"))
     return lines
 
 
