@@ -168,7 +168,7 @@ class SelfConsistency:
         Choice(("abpg", "slepc")), "abpg", "accelerated block gradient, or SLEPc inside an SCF loop"
     )
     energy_tolerance: float = key(
-        POSITIVE_ENERGY, 1e-8, "stop when the free energy changes by less per iteration"
+        POSITIVE_ENERGY, 1e-9, "estimated remaining error of the energy at which to stop"
     )
     max_iterations: int = key(POSITIVE_COUNT, 200, "give up, with an error, after so many iterations")
     electronic_temperature: float = key(

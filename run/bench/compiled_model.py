@@ -28,7 +28,7 @@ from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule, build_solver
 from mpiqmd.pipeline.reduced import ReducedSurface
 from mpiqmd.pipeline.results import write_result
-from mpiqmd.pipeline.train import internal_force_error
+from mpiqmd.pipeline.validation import internal_force_error
 from mpiqmd.plots.style import BRIGHT, DARK, panels, save_figure, style
 from mpiqmd.rom.compiled.provider import CompiledForceProvider
 from mpiqmd.rom.model import ReducedModel

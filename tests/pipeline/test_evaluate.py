@@ -57,6 +57,8 @@ def test_reduced_energies_lie_above_the_full_ones_in_the_body_frame(evaluate, tr
         torques = np.cross(result["positions"], forces).sum(axis=1)
         assert np.abs(forces.sum(axis=1)).max() < 1e-10 and np.abs(torques).max() < 1e-9
         assert result["forces_as"] == "gradient" and result["body_frame"]
+    estimates = np.array(grid["extras"]["error_estimate"])
+    assert (np.abs(np.log2(estimates / excess)) < 1.0).all()
     compiled = evaluate("compiled", "--model", trained.model)
     assert np.abs(np.array(compiled["energies"]) - grid["energies"]).max() < 1e-5
     assert np.abs(np.array(compiled["forces"]) - grid["forces"]).max() < 1e-4
