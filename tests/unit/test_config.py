@@ -44,7 +44,7 @@ def test_defaults_are_those_of_the_design():
     assert water.grid.cell == (12.0, 12.0, 12.0) and water.grid.points == (64, 64, 64)
     assert (water.grid.order, water.grid.boundary, water.xc.functional) == (8, "isolated", "LDA")
     assert water.pseudopotentials.table == {"default": "gth"} and not water.pseudopotentials.allow_mismatch
-    assert (water.scf.solver, water.scf.energy_tolerance, water.scf.net_force) == ("abpg", 1e-8, "remove")
+    assert (water.scf.solver, water.scf.energy_tolerance, water.scf.net_force) == ("abpg", 1e-9, "remove")
     assert (water.md.steps, water.md.timestep, water.md.thermostat, water.md.pinned) == (
         500,
         40.0,
