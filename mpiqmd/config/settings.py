@@ -185,7 +185,9 @@ class SelfConsistency:
         "remove",
         "subtract the grid's net force by mass, or keep the exact derivative",
     )
-    seed: int = key(COUNT, 1, "random seed of start orbitals")
+    frame: str = key(
+        Choice(("lab", "body")), "lab", "where Hi-Fi solves: as placed, or in the molecule's frame, free of orientation"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,11 @@ from mpiqmd.hifi.slepc import SlepcSolver
 from mpiqmd.kohnsham.ground_state import ElectronicSolver
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.xc import Functional
+from mpiqmd.md.provider import ForceProvider
 from mpiqmd.molecule.library import load_pseudopotentials
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.pipeline.body_frame import BodyFrameProvider
 from mpiqmd.pipeline.structures import read_structures
 
 if TYPE_CHECKING:
@@ -85,10 +87,22 @@ def build_solver(
     return AbpgSolver(model, history=scf.anderson_history, **common)
 
 
-def build_hifi_provider(settings: Settings, model: KohnShamModel, extrapolation: int | None) -> HifiForceProvider:
-    """Return the Hi-Fi surface of the input.  Not collective."""
-    net_force = "keep" if settings.md.pinned else settings.scf.net_force
-    return HifiForceProvider(model, build_solver(settings, model), extrapolation, net_force)
+def build_hifi_provider(
+    settings: Settings,
+    model: KohnShamModel,
+    molecule: Molecule,
+    extrapolation: int | None,
+    body_frame: bool | None = None,
+) -> ForceProvider:
+    """Return the Hi-Fi surface of the input, in the laboratory or (``body_frame``) in the molecule's frame.
+
+    Not collective.  ``body_frame`` None follows ``scf.frame``.  The frame's own derivative takes out the net force, so
+    only the raw gradient goes through it.
+    """
+    in_body = settings.scf.frame == "body" if body_frame is None else body_frame
+    net_force = "keep" if settings.md.pinned or in_body else settings.scf.net_force
+    provider = HifiForceProvider(model, build_solver(settings, model), extrapolation, net_force)
+    return BodyFrameProvider(provider, molecule) if in_body else provider
 
 
 def same_molecule(symbols: tuple[str, ...], molecule: Molecule, source: object) -> None:

@@ -33,8 +33,9 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     molecule = build_molecule(settings, comm)
     model = build_model(settings, comm, molecule)
     if arguments.model is None:
-        provider = build_hifi_provider(settings, model, extrapolation=0)
-        provider.net_force = "keep" if arguments.check == "forces" else provider.net_force
+        provider = build_hifi_provider(settings, model, molecule, extrapolation=0)
+        if arguments.check == "forces" and settings.scf.frame == "lab":
+            provider.net_force = "keep"
     else:
         provider = build_rom_provider(settings, model, arguments.model, log)[0]
     log(model.grid.describe())

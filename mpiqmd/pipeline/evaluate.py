@@ -11,8 +11,6 @@ import numpy as np
 from mpiqmd.config.settings import Settings
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.provider import ForceProvider
-from mpiqmd.molecule.evaluation import Evaluation
-from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule, same_molecule
@@ -52,7 +50,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         "solver": "hifi" if arguments.model is None else "rom",
         "online": settings.rom.online if arguments.model else None,
         "forces_as": _forces_as(arguments, settings),
-        "body_frame": bool(arguments.body_frame or arguments.model),
+        "body_frame": bool(_in_body_frame(arguments) or arguments.model),
         "positions": positions_sav,
         "energies": energies_s,
         "forces": forces_sav,
@@ -65,7 +63,7 @@ def _forces_as(arguments: argparse.Namespace, settings: Settings) -> str:
     """Return how the forces were made: ``rom.forces``, ``gradient`` through the body frame, or the net-force treatment."""
     if arguments.model is not None:
         return settings.rom.forces
-    if arguments.body_frame:
+    if _in_body_frame(arguments):
         return "gradient"
     return "net force kept" if settings.md.pinned else f"net force {_TREATED[settings.scf.net_force]}"
 
@@ -78,34 +76,9 @@ def _provider(
 ) -> ForceProvider:
     if arguments.model is not None:
         return build_rom_provider(settings, model, arguments.model, log, check_every=1)[0]
-    provider = build_hifi_provider(settings, model, extrapolation=None)
-    if not arguments.body_frame:
-        return provider
-    # The frame's own derivative takes out the net force; only the raw gradient gives the exact one through it.
-    provider.net_force = "keep"
-    return BodyFrameProvider(provider, molecule)
+    return build_hifi_provider(settings, model, molecule, extrapolation=None, body_frame=_in_body_frame(arguments))
 
 
-class BodyFrameProvider:
-    """Another surface evaluated in the molecule's body frame: ``E(R) = E'(x(R))`` with its exact gradient.
-
-    The frame takes out the grid's dependence on the molecule's orientation.
-    """
-
-    def __init__(self, provider: ForceProvider, molecule: Molecule) -> None:
-        self.provider = provider
-        self.frame = make_frame(molecule)
-
-    def evaluate(self, positions_av: np.ndarray) -> Evaluation:
-        """Return energy and forces in the laboratory frame.  Collective."""
-        alignment = self.frame.align(positions_av)
-        inner = self.provider.evaluate(alignment.body_positions_av)
-        return Evaluation(inner.energy, alignment.gradient_forces(-inner.forces_av), inner.extras)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return what the inner surface needs to restart.  Collective."""
-        return self.provider.state()
-
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Hand the state back to the inner surface.  Collective."""
-        self.provider.restore(state)
+def _in_body_frame(arguments: argparse.Namespace) -> bool:
+    """Return whether geometries are solved in the body frame: asked for here, or by the input."""
+    return bool(arguments.body_frame or arguments.settings.scf.frame == "body")

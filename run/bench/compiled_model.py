@@ -147,7 +147,7 @@ def _draw_drift(curves: dict[str, tuple[np.ndarray, np.ndarray]], folder: Path) 
 def timing(bench: Bench) -> dict[str, float]:
     """Median seconds per MD step of the compiled surface and of Hi-Fi, one core, one run."""
     run = trajectory(bench, bench.settings.md.timestep, bench.arguments.timing_steps)
-    hifi = build_hifi_provider(bench.settings, bench.model, bench.settings.scf.extrapolation)
+    hifi = build_hifi_provider(bench.settings, bench.model, bench.molecule, bench.settings.scf.extrapolation)
     positions, seconds = bench.reduced.reference_av.copy(), []
     provider, masses = bench.compiled(), bench.molecule.masses_a[:, None]
     velocities = np.random.default_rng(7).normal(size=positions.shape) * np.sqrt(300 * KELVIN_IN_HARTREE / masses)
