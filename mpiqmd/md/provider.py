@@ -5,29 +5,13 @@ Both surfaces (Hi-Fi and ROM) are seen by the dynamics through :class:`ForceProv
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
+from mpiqmd.molecule.evaluation import Evaluation
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What a provider says about one geometry; identical on every rank.
-
-    Parameters
-    ----------
-    energy
-        Potential energy of the nuclei, Ha (the electronic free energy where electrons are warm).
-    forces_av
-        Minus the gradient of the energy, shape (N, 3), Ha/bohr.
-    extras
-        Numbers worth keeping beside each frame (``iterations``, ``error_estimate``, ...), atomic units.
-    """
-
-    energy: float
-    forces_av: np.ndarray
-    extras: dict[str, float] = field(default_factory=dict)
+__all__ = ["Evaluation", "ForceProvider"]
 
 
 class ForceProvider(Protocol):
