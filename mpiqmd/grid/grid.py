@@ -144,7 +144,6 @@ class Grid:
         _, p_y, _ = self.process_shape
         i_y, i_z = self.comm.rank % p_y, self.comm.rank // p_y
         self.axis_comms = (self.comm.Split(i_y, i_z), self.comm.Split(i_z, i_y), None)
-        self.axis_ranks = (i_z, i_y, 0)
 
     def coordinates(self, axis: int) -> np.ndarray:
         """Return all coordinates along one array axis (0 is z, 2 is x), bohr.  Not collective."""

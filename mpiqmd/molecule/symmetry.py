@@ -37,6 +37,14 @@ def grid_mirrors(molecule: Molecule, tolerance: float = 1e-3) -> list[Mirror]:
     return mirrors
 
 
+def mirror_image(positions_av: np.ndarray, mirror: Mirror) -> np.ndarray:
+    """Return the flipped positions (N, 3) with the atoms in their usual order. Not collective."""
+    signs_v, permutation_a = mirror
+    image_av = np.empty_like(positions_av)
+    image_av[np.asarray(permutation_a, int)] = positions_av * signs_v
+    return image_av
+
+
 def standard_orientation(molecule: Molecule, tolerance: float = 1e-3) -> Molecule:
     """Return the molecule about its centre of mass, principal axes along x, y, z. Not collective.
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import numpy as np
 from mpi4py import MPI
 
-from mpiqmd.errors import MpiqmdError
-
 
 def decide(comm: MPI.Comm, value):
     """Return rank 0's ``value`` on every rank.  Collective."""
@@ -27,11 +25,6 @@ def sum_over_ranks(comm: MPI.Comm, local):
     total = np.ascontiguousarray(local).copy()
     comm.Allreduce(MPI.IN_PLACE, total)
     return total
-
-
-def max_over_ranks(comm: MPI.Comm, local: float) -> float:
-    """Return the maximum of a number over all ranks.  Collective."""
-    return comm.allreduce(local, op=MPI.MAX)
 
 
 def replicate(comm: MPI.Comm, array: np.ndarray) -> np.ndarray:
@@ -56,18 +49,3 @@ def on_rank_zero(comm: MPI.Comm, function, *args):
     if error is not None:
         raise error
     return comm.bcast(result, root=0)
-
-
-def require(comm: MPI.Comm, condition: bool, message: str, error: type[MpiqmdError] = MpiqmdError) -> None:
-    """Raise ``error(message)`` on every rank if ``condition`` fails on any, naming the ranks.  Collective."""
-    verdicts = comm.allgather(bool(condition))
-    if not all(verdicts):
-        failed = [rank for rank, verdict in enumerate(verdicts) if not verdict]
-        where = "" if comm.size == 1 else f" (on ranks {failed})"
-        raise error(message + where)
-
-
-def split(comm: MPI.Comm, n_groups: int) -> tuple[MPI.Comm, int]:
-    """Split a communicator into ``n_groups`` contiguous groups; return this rank's group and its index.  Collective."""
-    group = comm.rank * n_groups // comm.size
-    return comm.Split(group, comm.rank), group

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpiqmd.config.settings import Settings
-from mpiqmd.errors import ConfigError, DataFileError, GeometryError
+from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.provider import HifiForceProvider
@@ -112,10 +112,3 @@ def same_molecule(symbols: tuple[str, ...], molecule: Molecule, source: object) 
             f"{source}: atoms {list(symbols)} differ from the input's {list(molecule.symbols)}. The same atoms in the "
             "same order are needed; reorder the file or the input."
         )
-
-
-def centred(positions_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
-    """Return positions with the centre of mass at the origin, bohr.  Not collective."""
-    if not np.isfinite(positions_av).all():
-        raise GeometryError(f"positions {positions_av.tolist()} are not all finite numbers. Check the structure file.")
-    return positions_av - (masses_a @ positions_av) / masses_a.sum()

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpiqmd.config.settings import Settings
+from mpiqmd.kohnsham.extrapolation import purify
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.provider import ForceProvider
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.frame import BisectorFrame, BodyFrame, make_frame
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.symmetry import Mirror
+from mpiqmd.molecule.symmetry import Mirror, mirror_image
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.build import build_solver
 from mpiqmd.rom.basis import ReducedBasis
@@ -71,25 +72,18 @@ def build_reduced_model(
 def closed_training_set(
     positions_sav: np.ndarray, orbitals_smn: np.ndarray, basis: ReducedBasis, mirrors: list[Mirror]
 ) -> TrainingSet:
-    """Return geometries and density matrices together with their mirror images.  Not collective."""
-    matrices = np.array([_idempotent(orbitals @ orbitals.T, orbitals.shape[1]) for orbitals in orbitals_smn])
+    """Return geometries and density matrices together with their mirror images.  Collective."""
+    comm, n_electrons = basis.modes.grid.comm, 2.0 * orbitals_smn.shape[2]
+    matrices = [purify(comm, orbitals @ orbitals.T, n_electrons) for orbitals in orbitals_smn]
     positions, densities = list(positions_sav), list(matrices)
-    for g, (signs, permutation) in enumerate(mirrors):
+    for g, mirror in enumerate(mirrors):
         parity = basis.parities_mg[:, g]
         for positions_av, matrix in zip(positions_sav, matrices, strict=True):
-            image = np.empty_like(positions_av)
-            image[permutation] = positions_av * signs
+            image = mirror_image(positions_av, mirror)
             if min(np.abs(image - other).max() for other in positions) > 1e-9:
                 positions.append(image)
                 densities.append(matrix * np.outer(parity, parity))
     return TrainingSet(np.array(positions), np.array(densities))
-
-
-def _idempotent(density_matrix_mm: np.ndarray, n_occupied: int) -> np.ndarray:
-    """Return the projector on the most occupied natural orbitals."""
-    _, vectors = np.linalg.eigh(density_matrix_mm)
-    kept = vectors[:, -n_occupied:]
-    return kept @ kept.T
 
 
 def build_rom_provider(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiqmd.molecule.bent import internal_coordinates
+from mpiqmd.molecule.symmetry import mirror_image
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,8 @@ def sampled_box(
         (signs, permutation) of the mirrors the snapshots were closed under: images count as trained on.
     """
     images = [np.asarray(positions_av, float) for positions_av in positions_sav]
-    for signs_v, permutation_a in mirrors:
-        for positions_av in images[: len(positions_sav)]:
-            image = np.empty_like(positions_av)
-            image[np.asarray(permutation_a, int)] = positions_av * signs_v
-            images.append(image)
+    for mirror in mirrors:
+        images += [mirror_image(positions_av, mirror) for positions_av in images[: len(positions_sav)]]
     values_sk = np.array([_coordinates(positions_av, vertex) for positions_av in images])
     names = ("L1", "L2", "theta") if vertex is not None else _axis_names(images[0].shape[0])
     return SampledBox(names, values_sk.min(axis=0), values_sk.max(axis=0), vertex)
