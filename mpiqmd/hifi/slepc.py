@@ -160,7 +160,7 @@ class SlepcSolver:
         """Return the lowest orbitals in the potential of the input density, and their occupations.  Collective."""
         grid, model = self.model.grid, self.model
         with self.timers("density terms"):
-            _, potential = model.xc.evaluate(Field(grid, mixed[0]))
+            _, potential = problem.exchange_correlation(Field(grid, mixed[0]))
             potential.local += mixed[1]
 
         def apply(block: Orbitals) -> Orbitals:

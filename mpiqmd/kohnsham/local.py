@@ -21,7 +21,7 @@ from mpiqmd.grid.arrays import Field
 from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.poisson import Poisson, periodic_waves
 from mpiqmd.grid.radial import RadialFunction, band_limited
-from mpiqmd.grid.support import boxes
+from mpiqmd.kohnsham.placed import add_placed, moments, placed_gradient_local
 from mpiqmd.molecule.pseudopotential import Pseudopotential
 from mpiqmd.parallel.comm import sum_over_ranks
 
@@ -67,28 +67,14 @@ class LocalPotential:
     def evaluate(self, positions_av: np.ndarray) -> Field:
         """Return the potential (Ha) of all ions.  Collective."""
         local = self.cores.potential_local(positions_av)
-        for symbol, position_v in zip(self.symbols, positions_av, strict=True):
-            function = self.short[symbol]
-            for box in boxes(self.grid, position_v, function.radius):
-                local[box.slices] += function.reduced(box.distances)
+        add_placed([self.short[symbol] for symbol in self.symbols], self.grid, positions_av, local)
         return Field(self.grid, local)
 
     def gradient(self, positions_av: np.ndarray, density: Field) -> np.ndarray:
         """Return ``∂/∂R_a ∫ ρ V dr`` at fixed density, shape (N, 3), Ha/bohr.  Collective."""
         gradient_av = self.cores.gradient_local(positions_av, density)
-        for a, position_v in enumerate(positions_av):
-            function = self.short[self.symbols[a]]
-            for box in boxes(self.grid, position_v, function.radius):
-                distances = np.maximum(box.distances, 1e-12)
-                weighted = function.reduced_derivative(distances) / distances * density.local[box.slices]
-                gradient_av[a] -= _moments(weighted, box.x, box.y, box.z) * self.grid.volume_element
+        gradient_av += placed_gradient_local([self.short[symbol] for symbol in self.symbols], positions_av, density)
         return sum_over_ranks(self.grid.comm, gradient_av)
-
-
-def _moments(weighted: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Return the sums of ``weighted`` times x, y and z over a box."""
-    plane = weighted.sum(axis=0)
-    return np.array([plane.sum(axis=0) @ x.ravel(), plane.sum(axis=1) @ y.ravel(), weighted.sum(axis=(1, 2)) @ z.ravel()])
 
 
 class _FreeCores:
@@ -112,7 +98,7 @@ class _FreeCores:
             scaled = distances / self.width
             slope = slope_at_zero * np.exp(-(scaled**2)) - erf(scaled) / distances
             weighted = -valence * slope / distances**2 * density.local
-            gradient_av[a] = -_moments(weighted, x, y, z) * self.grid.volume_element
+            gradient_av[a] = -moments(weighted, x, y, z) * self.grid.volume_element
         return gradient_av
 
     def _displacements(self, position_v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

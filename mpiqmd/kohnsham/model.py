@@ -11,6 +11,7 @@ from mpiqmd.grid.arrays import Field, Orbitals
 from mpiqmd.grid.differences import Laplacian
 from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.poisson import Poisson
+from mpiqmd.kohnsham.core import CoreDensity
 from mpiqmd.kohnsham.ion_ion import ion_ion_energy
 from mpiqmd.kohnsham.local import LocalPotential
 from mpiqmd.kohnsham.projectors import Projectors, SpeciesProjectors
@@ -49,7 +50,7 @@ class KohnShamModel:
     Raises
     ------
     ConfigError
-        If a pseudopotential needs what is not implemented, or the electron count is impossible.
+        If the electron count is impossible.
     """
 
     def __init__(
@@ -73,15 +74,10 @@ class KohnShamModel:
         self.xc = ExchangeCorrelation(grid, functional)
         self.laplacian = Laplacian(grid)
         self.local = LocalPotential(grid, pseudopotentials, molecule.symbols, self.poisson)
+        self.core = CoreDensity(grid, pseudopotentials, molecule.symbols)
         self.species = {symbol: SpeciesProjectors(p, spacing) for symbol, p in pseudopotentials.items()}
 
     def _check(self) -> None:
-        for symbol, pseudo in self.pseudopotentials.items():
-            if pseudo.core_density_r is not None:
-                raise ConfigError(
-                    f"pseudopotentials.{symbol} = {pseudo.source!r} has a nonlinear core correction, which mpiqmd does "
-                    "not evaluate. Use a file without one (SG15 has none) or pseudopotentials.default = 'gth'."
-                )
         pairs = self.n_electrons / 2
         is_open = abs(pairs - round(pairs)) > 1e-9 and self.electronic_temperature <= 0
         if self.n_electrons <= 0 or is_open:
@@ -126,6 +122,7 @@ class Problem:
         self._check_inside()
         self.n_electrons, self.n_occupied = model.n_electrons, model.n_occupied
         self.local_potential = model.local.evaluate(self.positions_av)
+        self.core_density = None if model.core.is_empty else model.core.evaluate(self.positions_av)
         self.projectors = Projectors(self.grid, model.species, model.molecule.symbols, self.positions_av)
         cell = self.grid.cell_v if self.grid.is_periodic else None
         self.ion_ion, self._ion_gradient_av = ion_ion_energy(self.positions_av, model.valences_a, cell)
@@ -165,9 +162,15 @@ class Problem:
         """Return the Hartree and xc energies and ``v_H + v_xc``.  Collective."""
         hartree_potential = self.model.poisson.solve(density)
         hartree = 0.5 * density.inner(hartree_potential)
-        xc, potential = self.model.xc.evaluate(density)
+        xc, potential = self.exchange_correlation(density)
         potential.local += hartree_potential.local
         return DensityTerms(hartree, xc, potential)
+
+    def exchange_correlation(self, density: Field) -> tuple[float, Field]:
+        """Return E_xc (Ha) and v_xc (Ha) of a valence density, with the model cores added to it.  Collective."""
+        if self.core_density is not None:
+            density = Field(self.grid, density.local + self.core_density.local)
+        return self.model.xc.evaluate(density)
 
     def apply_hamiltonian(self, orbitals: Orbitals, potential: Field, out: np.ndarray | None = None) -> np.ndarray:
         """Return ``(T + V_loc + v + V_nl) φ_i`` as a local block, ``v = v_H + v_xc``.  Collective."""
@@ -183,8 +186,12 @@ class Problem:
         not move, and the sampled functions are differentiated exactly.
         """
         overlaps = self.projectors.overlaps(orbitals)
-        return (
+        gradient_av = (
             self._ion_gradient_av
             + self.model.local.gradient(self.positions_av, density)
             + self.projectors.gradient(orbitals, density_matrix_nn, overlaps)
         )
+        if self.core_density is not None:
+            _, potential = self.exchange_correlation(density)
+            gradient_av += self.model.core.gradient(self.positions_av, potential)
+        return gradient_av

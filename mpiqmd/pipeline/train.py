@@ -31,6 +31,7 @@ from mpiqmd.pipeline.validation import print_errors, reproduction, summary, vali
 from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.style import save_figure
 from mpiqmd.rom.basis import ReducedBasis, build_basis
+from mpiqmd.rom.compiled.compile import require_compilable
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.snapshots import SnapshotStore
 from mpiqmd.sampling.lattice import water_lattice
@@ -49,6 +50,8 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     settings, folder = arguments.settings, arguments.folder
     molecule = build_molecule(settings, comm)
     model = build_model(settings, comm, molecule)
+    if settings.rom.online == "compiled":
+        require_compilable(model)
     frame = make_frame(molecule)
     reference = molecule.with_positions(frame.align(molecule.positions_av).body_positions_av)
     samples = choose_samples(settings, comm, reference, frame)

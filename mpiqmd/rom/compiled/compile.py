@@ -16,6 +16,7 @@ from mpiqmd.rom.compiled.build import Compiler
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.data import CompiledArrays
 from mpiqmd.rom.compiled.energy import CompiledEnergy
+from mpiqmd.rom.compiled.interaction import InteractionSamples
 from mpiqmd.rom.compiled.pairs import PairProducts
 from mpiqmd.rom.compiled.quadrature import QuadratureBuilder
 from mpiqmd.rom.compiled.solver import CompiledSolver
@@ -39,7 +40,7 @@ class CompileSettings:
     points
         Quadrature points for the remainder of the xc energy.
     densities
-        Training densities of the quadrature, beyond those of the training geometries.
+        Densities at random geometries, beyond those of the training, for the fit of the interaction and the quadrature.
     seed
         Seed of their choice.
     """
@@ -91,24 +92,52 @@ def compile_model(
     Raises
     ------
     ConfigError
-        At finite electronic temperature.
+        At finite electronic temperature, or with a nonlinear core correction.
     """
+    require_compilable(model)
+    settings, log = settings or CompileSettings(), log or silent(model.grid.comm)
+    pairs = PairProducts(_sectors(characters_mg, mirrors, training.positions_sav), characters_mg)
+    reference_p = _reference(pairs, characters_mg, training)
+    boxes = _boxes(training.positions_sav, settings)
+    compiler = Compiler(model, modes, pairs, reference_p, boxes, log, mirrors)
+    arrays, samples = compiler.compile(), InteractionSamples(pairs.classes)
+
+    def refit(matrices: list[np.ndarray]) -> float:
+        nonlocal arrays
+        coefficients_sp = np.array([pairs.coefficients(matrix) for matrix in matrices]).reshape(-1, len(pairs))
+        missing = samples.add(coefficients_sp, compiler.potentials(coefficients_sp))
+        arrays = dataclasses.replace(arrays, interaction=samples.fit())
+        return missing
+
+    matrices = _distinct(training.density_matrices_smm, characters_mg)
+    refit(matrices)
+    more = _more_densities(model, arrays, training, frame, settings.densities, settings.seed)
+    refit(more)
+    builder = QuadratureBuilder(model, modes, pairs, reference_p, seed=settings.seed, mirrors=mirrors)
+    quadrature = builder.build(matrices + more, settings.points)
+    arrays = dataclasses.replace(arrays, quadrature=quadrature)
+    missing = refit(_more_densities(model, arrays, training, frame, settings.densities // 2, settings.seed + 1))
+    log(
+        f"{len(pairs)} pair products, {arrays.interaction.multiplications} multiplications to let them interact (fitted to "
+        f"{missing:.0e} Ha at unseen geometries), {len(quadrature.weights_q)} quadrature points"
+    )
+    return arrays
+
+
+def require_compilable(model: KohnShamModel) -> None:
+    """Raise ConfigError if the compiled online stage cannot describe this physics.  Not collective."""
     if model.electronic_temperature > 0:
         raise ConfigError(
             f"rom.online = 'compiled' with scf.electronic_temperature = {model.electronic_temperature:g} Ha: the compiled "
             "model has integer occupations. Use rom.online = 'grid', or temperature 0."
         )
-    settings, log = settings or CompileSettings(), log or silent(model.grid.comm)
-    pairs = PairProducts(_sectors(characters_mg, mirrors, training.positions_sav), characters_mg)
-    reference_p = _reference(pairs, characters_mg, training)
-    boxes = _boxes(training.positions_sav, settings)
-    arrays = Compiler(model, modes, pairs, reference_p, boxes, log, mirrors).compile()
-    matrices = _distinct(training.density_matrices_smm, characters_mg)
-    matrices += _more_densities(model, arrays, training, frame, settings)
-    builder = QuadratureBuilder(model, modes, pairs, reference_p, seed=settings.seed, mirrors=mirrors)
-    quadrature = builder.build(matrices, settings.points)
-    log(f"{len(pairs)} pair products, {len(quadrature.weights_q)} quadrature points")
-    return dataclasses.replace(arrays, quadrature=quadrature)
+    if not model.core.is_empty:
+        cores = [symbol for symbol, p in model.pseudopotentials.items() if p.core_density_r is not None]
+        raise ConfigError(
+            f"rom.online = 'compiled' with a nonlinear core correction on {', '.join(cores)}: the compiled model expects "
+            "an exchange-correlation energy of the valence density alone. Use rom.online = 'grid', or pseudopotentials "
+            "without core correction, such as pseudopotentials.default = 'gth'."
+        )
 
 
 def make_solver(
@@ -175,13 +204,13 @@ def _boxes(positions_sav: np.ndarray, settings: CompileSettings) -> list[Chebysh
 
 
 def _more_densities(
-    model: KohnShamModel, arrays: CompiledArrays, training: TrainingSet, frame: BodyFrame, settings: CompileSettings
+    model: KohnShamModel, arrays: CompiledArrays, training: TrainingSet, frame: BodyFrame, count: int, seed: int
 ) -> list[np.ndarray]:
-    """Return density matrices at random mixtures of training geometries, solved without the quadrature.  Collective."""
-    rng = np.random.default_rng(settings.seed)
+    """Return density matrices at random mixtures of training geometries, solved as compiled so far.  Collective."""
+    rng = np.random.default_rng(seed)
     solver = make_solver(model, arrays, training, learn=False)
     matrices = []
-    for _ in range(settings.densities):
+    for _ in range(count):
         weights = rng.dirichlet(np.full(3, 0.7))
         chosen = rng.integers(len(training.positions_sav), size=3)
         mixed = np.tensordot(weights, training.positions_sav[chosen], axes=1)
