@@ -17,7 +17,7 @@ from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.progress import Progress
 from mpiqmd.md.provider import Evaluation
 from mpiqmd.md.settings import DynamicsSettings
-from mpiqmd.md.thermostat import make_thermostat
+from mpiqmd.md.thermostats import make_thermostat
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.md.trajectory_writer import TrajectoryWriter
 from mpiqmd.md.velocities import initial_velocities
@@ -108,16 +108,19 @@ class Leader:
     def _at_start(self, molecule: Molecule) -> Dynamics:
         """Return the dynamics before its first step."""
         settings = self.settings
-        removals = settings.remove_translation, settings.remove_rotation
-        nuclei = make_nuclei(molecule, settings.pinned, *removals)
+        nuclei = make_nuclei(
+            molecule,
+            settings.pinned,
+            settings.remove_translation,
+            settings.remove_rotation,
+            settings.constraints,
+            settings.constraint_tolerance,
+        )
         positions_av = np.array(molecule.positions_av, dtype=float)
         velocities_av = initial_velocities(
-            settings.initial_velocities, settings.temperature, settings.seed, positions_av, nuclei, *removals
+            settings.initial_velocities, settings.temperature, settings.seed, positions_av, nuclei
         )
-        thermostat = make_thermostat(
-            settings.thermostat, settings.temperature, settings.relaxation_time, settings.timestep
-        )
-        return Dynamics(nuclei, positions_av, velocities_av, settings.timestep, thermostat)
+        return Dynamics(nuclei, positions_av, velocities_av, settings.timestep, make_thermostat(settings))
 
     def _continue_from(self, saved: Checkpoint) -> None:
         """Take up a saved run, after checking that it is this one."""

@@ -18,7 +18,7 @@ class Dynamics:
 
     A step is :meth:`propose` (kick, drift), the provider's evaluation at the proposed positions, and
     :meth:`accept` (kick).  Before the first step :meth:`accept` takes the evaluation at the initial
-    positions.
+    positions.  With constraints every kick and drift ends on them.
 
     Parameters
     ----------
@@ -61,20 +61,34 @@ class Dynamics:
         Raises
         ------
         AccuracyError
-            They are not finite.
+            They are not finite, or the constraints cannot be kept.
         """
         if self.evaluation is None:
             return self.positions_av
-        half = 0.5 * self.timestep
-        velocities_av = self.thermostat.before(self.velocities_av, self.nuclei, self.timestep)
-        velocities_av = kick(velocities_av, self.evaluation.forces_av, self._inverse_masses_a, half)
-        positions_av = drift(self.positions_av, velocities_av, half)
-        velocities_av = self.thermostat.middle(velocities_av, self.nuclei, self.timestep)
-        positions_av = drift(positions_av, velocities_av, half)
+        nuclei, timestep, positions_av = self.nuclei, self.timestep, self.positions_av
+        velocities_av = self.thermostat.before(self.velocities_av, positions_av, nuclei, timestep)
+        velocities_av = self._half_kick(velocities_av, positions_av, self.evaluation.forces_av)
+        positions_av, velocities_av = self._half_drift(positions_av, velocities_av)
+        velocities_av = self.thermostat.middle(velocities_av, positions_av, nuclei, timestep)
+        positions_av, velocities_av = self._half_drift(positions_av, velocities_av)
         if not np.isfinite(positions_av).all():
             raise AccuracyError(f"the positions proposed for MD step {self.step + 1} hold NaN or infinity")
         self._half_step = positions_av, velocities_av
         return positions_av
+
+    def _half_kick(self, velocities_av: np.ndarray, positions_av: np.ndarray, forces_av: np.ndarray) -> np.ndarray:
+        velocities_av = kick(velocities_av, forces_av, self._inverse_masses_a, 0.5 * self.timestep)
+        constraints = self.nuclei.constraints
+        return velocities_av if constraints is None else constraints.tangent(velocities_av, positions_av)
+
+    def _half_drift(self, positions_av: np.ndarray, velocities_av: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        half, constraints = 0.5 * self.timestep, self.nuclei.constraints
+        if constraints is None:
+            return drift(positions_av, velocities_av, half), velocities_av
+        try:
+            return constraints.drift(positions_av, velocities_av, half)
+        except AccuracyError as error:
+            raise AccuracyError(f"MD step {self.step + 1}: {error}") from None
 
     def accept(self, evaluation: Evaluation) -> None:
         """Finish the step (or the start) with the evaluation at the proposed positions.
@@ -97,8 +111,8 @@ class Dynamics:
             )
         if self._half_step is not None:
             self.positions_av, velocities_av = self._half_step
-            velocities_av = kick(velocities_av, forces_av, self._inverse_masses_a, 0.5 * self.timestep)
-            self.velocities_av = self.thermostat.after(velocities_av, self.nuclei, self.timestep)
+            velocities_av = self._half_kick(velocities_av, self.positions_av, forces_av)
+            self.velocities_av = self.thermostat.after(velocities_av, self.positions_av, self.nuclei, self.timestep)
             self._half_step = None
         self.evaluation = Evaluation(float(evaluation.energy), forces_av, dict(evaluation.extras))
         self.step = step

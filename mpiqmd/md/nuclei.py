@@ -1,20 +1,21 @@
-"""The moving nuclei: masses, pinned atoms and the number of degrees of freedom that carry kinetic energy.
+"""The moving nuclei: masses, what must not move, and the number of degrees of freedom that carry kinetic energy.
 
 ``K = (g / 2) k_B T`` with ``g = 3 (N - n_pinned)``, less 3 if the net momentum is zero and less 3 (2 for a
 linear molecule) if the angular momentum is; a pinned atom breaks both conservation laws, so nothing more is
-subtracted then.
+subtracted then.  Every constrained bond length takes one more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mpiqmd.errors import ConfigError
-from mpiqmd.md.observables import inertia_tensor, kinetic_energy
+from mpiqmd.md.constraints import BondConstraints
+from mpiqmd.md.observables import angular_momentum, centre_of_mass, inertia_tensor, kinetic_energy, momentum
 
 if TYPE_CHECKING:
     from mpiqmd.molecule.molecule import Molecule
@@ -23,7 +24,7 @@ LINEARITY = 1e-6
 """A molecule is linear when its smallest moment of inertia is below this fraction of the largest."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Nuclei:
     """Replicated description of the nuclei during a run.
 
@@ -37,12 +38,19 @@ class Nuclei:
         Indices of the atoms that never move.
     degrees_of_freedom
         The ``g`` of the module docstring.
+    is_centred, is_untwisted
+        Whether net momentum and net angular momentum are zero from the start.
+    constraints
+        Fixed bond lengths, if any.
     """
 
     symbols: tuple[str, ...]
     masses_a: np.ndarray
     pinned: tuple[int, ...]
     degrees_of_freedom: int
+    is_centred: bool = False
+    is_untwisted: bool = False
+    constraints: BondConstraints | None = None
 
     @property
     def inverse_masses_a(self) -> np.ndarray:
@@ -57,6 +65,40 @@ class Nuclei:
             return 0.0
         return 2.0 * kinetic_energy(velocities_av, self.masses_a) / self.degrees_of_freedom
 
+    def at_rest(self, velocities_av: np.ndarray, positions_av: np.ndarray) -> np.ndarray:
+        """Return the velocities (N, 3) less everything that does not move in this run.
+
+        Pinned atoms rest, net momentum and rotation are zero where they were removed, and no constrained length changes.
+        Each removal is a projection in the metric of the masses and leaves the others intact, so that Maxwell-Boltzmann
+        velocities stay so in what remains.
+        """
+        velocities_av = np.array(velocities_av, dtype=float)
+        velocities_av[list(self.pinned)] = 0.0
+        if self.is_centred:
+            velocities_av = remove_net_momentum(velocities_av, self.masses_a)
+        if self.is_untwisted:
+            velocities_av = remove_net_rotation(velocities_av, positions_av, self.masses_a)
+        if self.constraints is not None:
+            velocities_av = self.constraints.tangent(velocities_av, positions_av)
+        return velocities_av
+
+
+def remove_net_momentum(velocities_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
+    """Return the velocities with the centre of mass at rest."""
+    return velocities_av - momentum(velocities_av, masses_a) / masses_a.sum()
+
+
+def remove_net_rotation(
+    velocities_av: np.ndarray, positions_av: np.ndarray, masses_a: np.ndarray
+) -> np.ndarray:
+    """Return the velocities less the rigid rotation ``omega x (R_a - R_com)`` with ``I omega = L``.
+
+    The pseudo-inverse of the inertia tensor leaves out the axis of a linear molecule.
+    """
+    inverse = np.linalg.pinv(inertia_tensor(positions_av, masses_a), rcond=1e-10, hermitian=True)
+    omega_v = inverse @ angular_momentum(positions_av, velocities_av, masses_a)
+    return velocities_av - np.cross(omega_v, positions_av - centre_of_mass(positions_av, masses_a))
+
 
 def is_linear(positions_av: np.ndarray, masses_a: np.ndarray) -> bool:
     """Return whether all atoms lie on one line (true for a diatomic molecule)."""
@@ -70,10 +112,11 @@ def count_degrees_of_freedom(
     n_pinned: int,
     remove_translation: bool,
     remove_rotation: bool,
+    n_constraints: int = 0,
 ) -> int:
     """Return the ``g`` of the module docstring; never negative."""
     n_atoms = len(masses_a)
-    count = 3 * (n_atoms - n_pinned)
+    count = 3 * (n_atoms - n_pinned) - n_constraints
     if n_pinned == 0 and remove_translation:
         count -= 3
     if n_pinned == 0 and remove_rotation and n_atoms > 1:
@@ -82,14 +125,32 @@ def count_degrees_of_freedom(
 
 
 def make_nuclei(
-    molecule: Molecule, pinned: Sequence[int], remove_translation: bool, remove_rotation: bool
+    molecule: Molecule,
+    pinned: Sequence[int],
+    remove_translation: bool,
+    remove_rotation: bool,
+    constraints: Sequence[Sequence[int]] = (),
+    constraint_tolerance: float = 1e-10,
 ) -> Nuclei:
     """Return the nuclei of a molecule.
+
+    Parameters
+    ----------
+    molecule
+        Symbols, masses and the positions whose bond lengths are kept where constrained.
+    pinned
+        Indices of atoms that never move.
+    remove_translation, remove_rotation
+        Whether net momentum and rotation are zero; ignored where atoms are pinned.
+    constraints
+        Pairs of atoms whose distance is fixed.
+    constraint_tolerance
+        Largest relative deviation of a fixed distance.
 
     Raises
     ------
     ConfigError
-        A pinned index is not one of the atoms.
+        A pinned or constrained index is not one of the atoms, or the constraints depend on each other.
     """
     n_atoms = len(molecule.symbols)
     for index in pinned:
@@ -100,7 +161,13 @@ def make_nuclei(
             )
     pinned = tuple(sorted(set(int(index) for index in pinned)))
     masses_a = np.array(molecule.masses_a, dtype=float)
+    positions_av = np.array(molecule.positions_av, dtype=float)
     count = count_degrees_of_freedom(
-        molecule.positions_av, masses_a, len(pinned), remove_translation, remove_rotation
+        positions_av, masses_a, len(pinned), remove_translation, remove_rotation, len(constraints)
     )
-    return Nuclei(tuple(molecule.symbols), masses_a, pinned, count)
+    centred, untwisted = (wanted and not pinned for wanted in (remove_translation, remove_rotation))
+    free = Nuclei(tuple(molecule.symbols), masses_a, pinned, count, centred, untwisted)
+    if not constraints:
+        return free
+    fixed = BondConstraints(constraints, positions_av, free.inverse_masses_a, constraint_tolerance)
+    return replace(free, constraints=fixed)

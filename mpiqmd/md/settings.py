@@ -21,11 +21,13 @@ class DynamicsSettings:
     timestep
         Length of a step.
     thermostat
-        ``"none"`` or ``"berendsen"``.
+        ``"none"``, ``"berendsen"``, ``"langevin"``, ``"csvr"`` or ``"nose-hoover"``.
     temperature
         ``k_B T`` in Ha, of the initial velocities and of the bath.
     relaxation_time
-        Relaxation time of the thermostat.
+        Relaxation time of the thermostat; Langevin's friction is its inverse.
+    chain_length
+        Thermostats in a Nose-Hoover chain.
     seed
         Seed of everything random.
     output_every
@@ -34,8 +36,14 @@ class DynamicsSettings:
         A checkpoint is considered every so many steps, and written at the end.
     checkpoint_seconds
         Least wall time between two checkpoints, so that fast steps are not spent waiting for the disk.
+    checkpoint_minutes
+        A checkpoint is written at least so often, whatever the number of steps.
     pinned
         Atoms that never move.
+    constraints
+        Pairs of atoms whose initial distance is kept.
+    constraint_tolerance
+        Largest relative deviation of a constrained distance.
     remove_translation, remove_rotation
         Take net momentum and net rotation out of the initial velocities; ignored where atoms are pinned.
     initial_velocities
@@ -47,11 +55,15 @@ class DynamicsSettings:
     thermostat: str = "none"
     temperature: float = 0.0
     relaxation_time: float = 800.0
+    chain_length: int = 3
     seed: int = 1
     output_every: int = 1
     checkpoint_every: int = 50
     checkpoint_seconds: float = 1.0
+    checkpoint_minutes: float = 10.0
     pinned: tuple[int, ...] = ()
+    constraints: tuple[tuple[int, int], ...] = ()
+    constraint_tolerance: float = 1e-10
     remove_translation: bool = True
     remove_rotation: bool = False
     initial_velocities: str | np.ndarray = "random"
@@ -59,10 +71,11 @@ class DynamicsSettings:
     def check(self) -> None:
         """Raise ConfigError, naming every number that is impossible."""
         problems = []
-        for name, least in (("steps", 0), ("output_every", 1), ("checkpoint_every", 1), ("seed", 0)):
+        least_numbers = {"steps": 0, "output_every": 1, "checkpoint_every": 1, "seed": 0, "chain_length": 1}
+        for name, least in least_numbers.items():
             if getattr(self, name) < least:
                 problems.append(f"md.{name} = {getattr(self, name)}; allowed: at least {least}")
-        for name in ("timestep", "relaxation_time"):
+        for name in ("timestep", "relaxation_time", "checkpoint_minutes", "constraint_tolerance"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0.0):
                 problems.append(f"md.{name} = {value}; allowed: positive")
@@ -76,7 +89,7 @@ class DynamicsSettings:
         velocities = self.initial_velocities
         if not isinstance(velocities, str):
             velocities = repr(np.asarray(velocities, dtype=float).tolist())
-        return {
+        identity = {
             "md.timestep": repr(float(self.timestep)),
             "md.thermostat": self.thermostat,
             "md.temperature": repr(float(self.temperature)),
@@ -88,3 +101,10 @@ class DynamicsSettings:
             "md.remove_rotation": repr(bool(self.remove_rotation)),
             "md.initial_velocities": velocities,
         }
+        # Absent where they have no effect: runs begun before these keys existed can be continued.
+        if self.thermostat == "nose-hoover":
+            identity["md.chain_length"] = repr(int(self.chain_length))
+        if self.constraints:
+            identity["md.constraints"] = repr([[int(index) for index in pair] for pair in self.constraints])
+            identity["md.constraint_tolerance"] = repr(float(self.constraint_tolerance))
+        return identity

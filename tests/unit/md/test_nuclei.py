@@ -9,7 +9,10 @@ from md_surfaces import water
 from mpiqmd.errors import ConfigError
 from mpiqmd.md.nuclei import count_degrees_of_freedom, make_nuclei
 from mpiqmd.md.observables import angular_momentum, kinetic_energy, momentum
-from mpiqmd.md.thermostat import Berendsen, NoThermostat, make_thermostat
+from mpiqmd.md.rescaling import Berendsen
+from mpiqmd.md.settings import DynamicsSettings
+from mpiqmd.md.thermostat import NoThermostat
+from mpiqmd.md.thermostats import make_thermostat
 from mpiqmd.md.velocities import initial_velocities, maxwell_boltzmann
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.units import KELVIN_IN_HARTREE
@@ -45,7 +48,7 @@ def test_degrees_of_freedom(molecule, n_pinned, translation, rotation, expected)
 @pytest.mark.parametrize("molecule", [water(), CARBON_DIOXIDE])
 def test_random_velocities_have_exactly_the_temperature_and_no_rigid_motion(molecule, rotation):
     nuclei = make_nuclei(molecule, (), True, rotation)
-    velocities_av = maxwell_boltzmann(ROOM, 7, molecule.positions_av, nuclei, True, rotation)
+    velocities_av = maxwell_boltzmann(ROOM, 7, molecule.positions_av, nuclei)
     kinetic = kinetic_energy(velocities_av, molecule.masses_a)
     assert kinetic == pytest.approx(0.5 * nuclei.degrees_of_freedom * ROOM, rel=1e-13)
     assert np.abs(momentum(velocities_av, molecule.masses_a)).max() < 1e-14
@@ -59,7 +62,7 @@ def test_random_velocities_are_maxwell_boltzmann():
     symbols = ("O", "H") * (n_atoms // 2)
     molecule = Molecule(symbols, np.random.default_rng(1).normal(size=(n_atoms, 3)) * 30)
     nuclei = make_nuclei(molecule, (), False, False)
-    velocities_av = maxwell_boltzmann(ROOM, 3, molecule.positions_av, nuclei, False, False)
+    velocities_av = maxwell_boltzmann(ROOM, 3, molecule.positions_av, nuclei)
     for element in (0, 1):
         scaled = (velocities_av * np.sqrt(molecule.masses_a / ROOM)[:, None])[element::2].ravel()
         assert abs(scaled.mean()) < 4 / np.sqrt(scaled.size)
@@ -84,7 +87,7 @@ def test_given_velocities_lose_net_momentum_only():
     velocities_av = initial_velocities(given, ROOM, 1, molecule.positions_av, nuclei)
     assert np.abs(momentum(velocities_av, molecule.masses_a)).max() < 1e-13
     assert np.ptp(velocities_av - given, axis=0).max() < 1e-18
-    kept = initial_velocities(given, ROOM, 1, molecule.positions_av, nuclei, remove_translation=False)
+    kept = initial_velocities(given, ROOM, 1, molecule.positions_av, make_nuclei(molecule, (), False, False))
     assert np.array_equal(kept, given)
     assert not initial_velocities("zero", ROOM, 1, molecule.positions_av, nuclei).any()
 
@@ -98,10 +101,14 @@ def test_impossible_choices_are_refused():
     with pytest.raises(ConfigError, match="numbered 0 to 2"):
         make_nuclei(molecule, (3,), True, False)
     with pytest.raises(ConfigError, match="none, berendsen"):
-        make_thermostat("nose", ROOM, 100.0, 10.0)
-    with pytest.raises(ConfigError, match="at least one timestep"):
-        make_thermostat("berendsen", ROOM, 10.0, 20.0)
-    assert isinstance(make_thermostat("none", ROOM, 10.0, 20.0), NoThermostat)
+        make_thermostat(DynamicsSettings(thermostat="nose", temperature=ROOM))
+    for name in ("berendsen", "nose-hoover"):
+        hasty = DynamicsSettings(thermostat=name, temperature=ROOM, relaxation_time=10.0, timestep=20.0)
+        with pytest.raises(ConfigError, match="at least one timestep"):
+            make_thermostat(hasty)
+    with pytest.raises(ConfigError, match="above zero"):
+        make_thermostat(DynamicsSettings(thermostat="nose-hoover", temperature=0.0))
+    assert isinstance(make_thermostat(DynamicsSettings(relaxation_time=10.0, timestep=20.0)), NoThermostat)
 
 
 def test_berendsen_moves_the_temperature_by_its_rule_and_books_the_heat():
@@ -109,11 +116,11 @@ def test_berendsen_moves_the_temperature_by_its_rule_and_books_the_heat():
     nuclei = make_nuclei(molecule, (), True, False)
     velocities_av = maxwell_boltzmann(2 * ROOM, 1, molecule.positions_av, nuclei)
     thermostat = Berendsen(ROOM, 100.0)
-    cooled_av = thermostat.after(velocities_av, nuclei, 5.0)
+    cooled_av = thermostat.after(velocities_av, molecule.positions_av, nuclei, 5.0)
     assert nuclei.temperature(cooled_av) == pytest.approx(2 * ROOM - 0.05 * ROOM, rel=1e-12)
     lost = kinetic_energy(velocities_av, nuclei.masses_a) - kinetic_energy(cooled_av, nuclei.masses_a)
     assert thermostat.conserved_offset == pytest.approx(lost, rel=1e-12)
     copy = Berendsen(ROOM, 100.0)
     copy.restore(thermostat.state())
     assert copy.conserved_offset == thermostat.conserved_offset
-    assert not thermostat.after(np.zeros((3, 3)), nuclei, 5.0).any()
+    assert not thermostat.after(np.zeros((3, 3)), molecule.positions_av, nuclei, 5.0).any()

@@ -1,0 +1,68 @@
+"""Langevin dynamics in the BAOAB splitting: friction and noise between the two half drifts of a step."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpiqmd.md.noise import generator_state, restore_generator, thermostat_generator
+from mpiqmd.md.observables import kinetic_energy
+from mpiqmd.md.thermostat import NoThermostat
+
+if TYPE_CHECKING:
+    from mpiqmd.md.nuclei import Nuclei
+
+
+class Langevin(NoThermostat):
+    """Friction ``1 / tau`` and the noise that balances it, solved exactly over a step [Leimkuhler2013]:
+
+        v_a <- c v_a + sqrt(1 - c^2) sqrt(k_B T / M_a) R_a,   c = exp(-dt / tau),   R_a standard normal,
+
+    between the two half drifts, which makes configurational averages accurate to higher order than any other splitting.
+    What rests at the start (pinned atoms, and net momentum and rotation where they were removed) and what is constrained
+    gets neither noise nor friction: the noise is projected, so that the rest is canonical with the same number of
+    degrees of freedom that the temperature is computed from.
+
+    Parameters
+    ----------
+    temperature
+        ``k_B T`` of the bath, Ha.
+    relaxation_time
+        ``tau``, atomic units of time: velocities are forgotten in tau, kinetic energies in tau / 2.
+    seed
+        Seed of the noise.
+    """
+
+    def __init__(self, temperature: float, relaxation_time: float, seed: int) -> None:
+        self.temperature = temperature
+        self.relaxation_time = relaxation_time
+        self.generator = thermostat_generator(seed)
+        self.heat = 0.0
+
+    def middle(
+        self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float
+    ) -> np.ndarray:
+        """Damp the velocities, add the noise and book the heat given to the nuclei."""
+        decay = math.exp(-timestep / self.relaxation_time)
+        width_a = np.sqrt((1.0 - decay**2) * self.temperature / nuclei.masses_a)
+        noise_av = width_a[:, None] * self.generator.standard_normal(velocities_av.shape)
+        changed_av = nuclei.at_rest(decay * velocities_av + noise_av, positions_av)
+        before, after = kinetic_energy(np.array([velocities_av, changed_av]), nuclei.masses_a)
+        self.heat += float(after - before)
+        return changed_av
+
+    @property
+    def conserved_offset(self) -> float:
+        """Minus the heat given to the nuclei since the start, Ha."""
+        return -self.heat
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the accumulated heat and the state of the generator."""
+        return {"heat": np.array(self.heat), "generator": generator_state(self.generator)}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Continue from a heat and a generator's state."""
+        self.heat = float(state["heat"])
+        restore_generator(self.generator, state["generator"])

@@ -1,0 +1,117 @@
+"""Thermostats that multiply all velocities by one factor after every step: Berendsen and stochastic rescaling."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpiqmd.md.noise import generator_state, restore_generator, thermostat_generator
+from mpiqmd.md.observables import kinetic_energy
+from mpiqmd.md.thermostat import NoThermostat
+
+if TYPE_CHECKING:
+    from mpiqmd.md.nuclei import Nuclei
+
+
+class Berendsen(NoThermostat):
+    """Weak coupling to a bath: ``dT/dt = (T_0 - T) / tau`` [Berendsen1984].
+
+    After every step the velocities are multiplied by ``lambda = sqrt(1 + (dt / tau) (T_0 / T - 1))``, with T
+    the instantaneous temperature.  It relaxes smoothly but does not sample the canonical distribution.  A
+    molecule at rest (T = 0) has no velocities to scale and stays as it is.
+
+    Parameters
+    ----------
+    temperature
+        ``k_B T_0`` of the bath, Ha.
+    relaxation_time
+        ``tau``, atomic units of time; not shorter than the timestep.
+    """
+
+    def __init__(self, temperature: float, relaxation_time: float) -> None:
+        self.temperature = temperature
+        self.relaxation_time = relaxation_time
+        self.heat = 0.0
+
+    def after(
+        self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float
+    ) -> np.ndarray:
+        """Rescale the velocities and book the heat given to the nuclei."""
+        temperature = nuclei.temperature(velocities_av)
+        if temperature <= 0.0:
+            return velocities_av
+        scale_squared = 1.0 + timestep / self.relaxation_time * (self.temperature / temperature - 1.0)
+        self.heat += (scale_squared - 1.0) * float(kinetic_energy(velocities_av, nuclei.masses_a))
+        return np.sqrt(scale_squared) * velocities_av
+
+    @property
+    def conserved_offset(self) -> float:
+        """Minus the heat given to the nuclei since the start, Ha."""
+        return -self.heat
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the accumulated heat."""
+        return {"heat": np.array(self.heat)}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Continue from an accumulated heat."""
+        self.heat = float(state["heat"])
+
+
+class StochasticRescaling(Berendsen):
+    """Canonical sampling by velocity rescaling (CSVR) [Bussi2007].
+
+    The kinetic energy K of g degrees of freedom follows
+
+        dK = (K_0 - K) dt / tau + 2 sqrt(K K_0 / (g tau)) dW,   K_0 = g k_B T_0 / 2,
+
+    whose solution over a step is drawn exactly: with ``c = exp(-dt / tau)`` and g standard normal numbers R_i
+
+        alpha^2 = c + (1 - c) K_0 / (g K) sum_i R_i^2 + 2 R_1 sqrt(c (1 - c) K_0 / (g K)),
+
+    alpha taking the sign of ``R_1 + sqrt(c g K / ((1 - c) K_0))``.  Momentum and angular momentum that are zero stay
+    zero.  A molecule at rest stays as it is.
+
+    Parameters
+    ----------
+    temperature
+        ``k_B T_0`` of the bath, Ha.
+    relaxation_time
+        ``tau``, atomic units of time.
+    seed
+        Seed of the noise.
+    """
+
+    def __init__(self, temperature: float, relaxation_time: float, seed: int) -> None:
+        super().__init__(temperature, relaxation_time)
+        self.generator = thermostat_generator(seed)
+
+    def after(
+        self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float
+    ) -> np.ndarray:
+        """Rescale the velocities and book the heat given to the nuclei."""
+        kinetic, count = float(kinetic_energy(velocities_av, nuclei.masses_a)), nuclei.degrees_of_freedom
+        if kinetic <= 0.0 or count == 0:
+            return velocities_av
+        factor = self._factor(kinetic, count, math.exp(-timestep / self.relaxation_time))
+        self.heat += (factor**2 - 1.0) * kinetic
+        return factor * velocities_av
+
+    def _factor(self, kinetic: float, count: int, decay: float) -> float:
+        """Draw alpha."""
+        normal = float(self.generator.standard_normal())
+        others = float(self.generator.chisquare(count - 1)) if count > 1 else 0.0
+        spread = (1.0 - decay) * 0.5 * self.temperature / kinetic
+        squared = decay + spread * (normal**2 + others) + 2.0 * normal * math.sqrt(decay * spread)
+        return math.copysign(math.sqrt(max(squared, 0.0)), normal * math.sqrt(spread) + math.sqrt(decay))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the accumulated heat and the state of the generator."""
+        return super().state() | {"generator": generator_state(self.generator)}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Continue from a heat and a generator's state."""
+        super().restore(state)
+        restore_generator(self.generator, state["generator"])
