@@ -14,10 +14,11 @@ from mpiqmd.parallel.log import Log, silent
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.data import CompiledArrays, MovingAtom
 from mpiqmd.rom.compiled.elements import ON_PLANE, PairIntegrals, density_of_pairs
+from mpiqmd.rom.compiled.interaction import PairInteraction
 from mpiqmd.rom.compiled.pairs import PairProducts
 
-PAIR_BLOCK = 8
-"""Pair products whose potentials are computed together."""
+BLOCK = 8
+"""Potentials that are computed together."""
 
 
 class Compiler:
@@ -58,7 +59,7 @@ class Compiler:
         self.reference = density_of_pairs(modes, pairs, reference_p)
 
     def compile(self) -> CompiledArrays:
-        """Return the arrays without xc quadrature.  Collective."""
+        """Return the arrays without interaction and xc quadrature.  Collective."""
         constant, xc_p = self._expansion()
         kinetic = self._kinetic()
         pinned_p, overlaps, coupling = self._pinned_atoms()
@@ -66,7 +67,7 @@ class Compiler:
             pairs=self.pairs,
             constant=constant,
             linear_p=self.pairs.packed(kinetic) + xc_p + pinned_p,
-            interaction=self._interaction(),
+            interaction=PairInteraction([], []),
             fixed_overlaps_mp=overlaps,
             fixed_coupling_pp=coupling,
             atoms=self._moving_atoms(),
@@ -88,24 +89,19 @@ class Compiler:
         potential.local -= response.local
         return constant, self.integrals.elements([potential], self.integrals.kept_axes)[0]
 
-    def _interaction(self) -> list[np.ndarray]:
-        """Return Hartree plus xc kernel between pair products, class by class."""
-        flat, grid = self.modes.local, self.model.grid
-        matrices = []
-        for part in self.pairs.classes:
-            rows = []
-            for start in range(part.start, part.stop, PAIR_BLOCK):
-                stop = min(start + PAIR_BLOCK, part.stop)
-                products = flat[self.pairs.rows[start:stop]] * flat[self.pairs.columns[start:stop]]
-                potentials = self.model.poisson.operator.apply(products)
-                for potential, product in zip(potentials, products, strict=True):
-                    potential += self.kernel.apply(Field(grid, product)).local
-                fields = [Field(grid, potential) for potential in potentials]
-                rows.append(self.integrals.elements(fields, self.integrals.all_axes, part))
-                self.log.progress(f"pair products {stop}/{len(self.pairs)}", last=stop == len(self.pairs))
-            matrix = np.concatenate(rows)
-            matrices.append(0.5 * (matrix + matrix.T))
-        return matrices
+    def potentials(self, coefficients_sp: np.ndarray) -> np.ndarray:
+        """Return the Hartree potential plus xc kernel of densities on the pairs, shape (samples, pairs), Ha.  Collective."""
+        grid, rows, count = self.model.grid, [], len(coefficients_sp)
+        for start in range(0, count, BLOCK):
+            densities = [density_of_pairs(self.modes, self.pairs, d) for d in coefficients_sp[start : start + BLOCK]]
+            potentials = self.model.poisson.operator.apply(np.stack([density.local for density in densities]))
+            fields = [Field(grid, potential) for potential in potentials]
+            for field, density in zip(fields, densities, strict=True):
+                field.local += self.kernel.apply(density).local
+            rows.append(self.integrals.elements(fields, self.integrals.kept_axes))
+            done = start + len(fields)
+            self.log.progress(f"potentials of densities {done}/{count}", last=done == count)
+        return np.concatenate(rows) if rows else np.zeros((0, len(self.pairs)))
 
     def _pinned_atoms(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return local elements, projector overlaps and coupling of the atoms that do not move."""
@@ -153,10 +149,10 @@ class Compiler:
         symbol = self.model.molecule.symbols[index]
         local, nodes, elements = self._local((symbol,)), box.nodes(), []
         axes = self._kept_by(box)
-        for start in range(0, len(nodes), PAIR_BLOCK):
-            potentials = [local.evaluate(node[None]) for node in nodes[start : start + PAIR_BLOCK]]
+        for start in range(0, len(nodes), BLOCK):
+            potentials = [local.evaluate(node[None]) for node in nodes[start : start + BLOCK]]
             elements.append(self.integrals.elements(potentials, axes))
-            done = min(start + PAIR_BLOCK, len(nodes))
+            done = min(start + BLOCK, len(nodes))
             self.log.progress(f"  table of atom {index} ({symbol}): {done}/{len(nodes)}", last=done == len(nodes))
         return box.coefficients(np.concatenate(elements))
 

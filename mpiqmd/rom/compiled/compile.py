@@ -141,11 +141,16 @@ def require_compilable(model: KohnShamModel) -> None:
 
 
 def make_solver(
-    model: KohnShamModel, arrays: CompiledArrays, training: TrainingSet, tolerance: float = 1e-8, learn: bool = True
+    model: KohnShamModel,
+    arrays: CompiledArrays,
+    training: TrainingSet,
+    frame: BodyFrame | None = None,
+    tolerance: float = 1e-8,
 ) -> CompiledSolver:
     """Return the online solver about the training geometry nearest the mean.  Replicated, not collective.
 
-    ``learn`` fits the predictor of its minima, which takes under a second and saves most evaluations of every step.
+    Given the body frame it fits the predictor of its minima, which takes a second or two and saves most evaluations of
+    every step.
     """
     cell_v = model.grid.cell_v if model.grid.is_periodic else None
     energy = CompiledEnergy(arrays, model.functional, model.valences_a, cell_v)
@@ -153,8 +158,8 @@ def make_solver(
     nearest = int(np.argmin(distances))
     start = training.density_matrices_smm[nearest]
     solver = CompiledSolver(energy, training.positions_sav[nearest], start, model.n_occupied, tolerance)
-    if learn:
-        solver.learn(training.positions_sav)
+    if frame is not None:
+        solver.learn(training.positions_sav, frame)
     return solver
 
 
@@ -208,7 +213,7 @@ def _more_densities(
 ) -> list[np.ndarray]:
     """Return density matrices at random mixtures of training geometries, solved as compiled so far.  Collective."""
     rng = np.random.default_rng(seed)
-    solver = make_solver(model, arrays, training, learn=False)
+    solver = make_solver(model, arrays, training)
     matrices = []
     for _ in range(count):
         weights = rng.dirichlet(np.full(3, 0.7))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
+from mpiqmd.rom.compiled.interaction import PairInteraction
 from mpiqmd.rom.compiled.pairs import PairProducts
 
 
@@ -71,7 +72,7 @@ class CompiledArrays:
     linear_p
         Kinetic energy, pinned atoms, and the linear part of the xc expansion, on the pairs, Ha.
     interaction
-        One symmetric matrix per class of pairs: Hartree plus the second derivative of E_xc, Ha.
+        Hartree plus the second derivative of E_xc between pairs, fitted, Ha.
     fixed_overlaps_mp, fixed_coupling_pp
         Projectors of the pinned atoms.
     atoms
@@ -87,7 +88,7 @@ class CompiledArrays:
     pairs: PairProducts
     constant: float
     linear_p: np.ndarray
-    interaction: list[np.ndarray]
+    interaction: PairInteraction
     fixed_overlaps_mp: np.ndarray
     fixed_coupling_pp: np.ndarray
     atoms: list[MovingAtom]

@@ -99,9 +99,7 @@ class CompiledEnergy:
         """Return the energy (without entropy, Ha) and ``H = dE/d(2P)`` at a density matrix."""
         arrays = self.arrays
         d = arrays.pairs.coefficients(density_matrix_mm)
-        potential = np.empty_like(d)
-        for part, matrix in zip(arrays.pairs.classes, arrays.interaction, strict=True):
-            potential[part] = matrix @ d[part]
+        potential = arrays.interaction.apply(d)
         energy = placed.base + float(d @ (placed.linear_p + 0.5 * potential))
         hamiltonian = arrays.pairs.matrix(placed.linear_p + potential)
         if self.remainder is not None:

@@ -37,7 +37,6 @@ class InnerLoop:
         arrays = energy.arrays
         self.energy, self.chart = energy, chart
         pairs = arrays.pairs
-        self.edges = np.array([part.start for part in pairs.classes] + [len(pairs)])
         n_modes, n_occupied = chart.occupied.shape
         self.u, self.w = np.empty((n_modes, n_occupied)), np.empty((n_modes, n_occupied))
         self.d, self.potential = np.empty(len(pairs)), np.empty(len(pairs))
@@ -49,7 +48,13 @@ class InnerLoop:
             *(pairs.rows, pairs.columns, pairs.multiplicities_p, self.modes_qm),
             *(self.u, self.w, self.d, self.left, self.right, self.rho),
         )
-        self._interaction = np.concatenate([matrix.ravel() for matrix in arrays.interaction]), self.edges
+        blocks = arrays.interaction.blocks
+        self._interaction = (
+            np.concatenate([block.vectors_qp.ravel() for block in blocks]),
+            np.concatenate([block.signs_q for block in blocks]),
+            np.array([len(block.signs_q) for block in blocks]),
+            np.array([part.start for part in pairs.classes] + [len(pairs)]),
+        )
         self._response = pairs.rows, pairs.columns, self.d, self.potential, self.u, self.applied
         self._step = self.u, self.w, self.applied, chart.empty, chart.rows, chart.columns
 

@@ -141,15 +141,20 @@ def density_slope(flat_slopes, u, right, orbital_slopes, slope, sigma):
 
 
 @njit(cache=True)
-def linear_response(interaction, edges, linear, pair_rows, pair_columns, d, potential, u, applied):
-    """Set ``potential = K d`` and ``applied = (h + K d) U``; return ``d·h + ½ d·K d``."""
-    first = 0
-    for c in range(len(edges) - 1):
-        start, stop = edges[c], edges[c + 1]
-        size = stop - start
-        block = interaction[first : first + size * size].reshape(size, size)
-        np.dot(block, d[start:stop], potential[start:stop])
-        first += size * size
+def linear_response(vectors, signs, counts, edges, linear, pair_rows, pair_columns, d, potential, u, applied):
+    """Set ``potential = K d`` and ``applied = (h + K d) U``; return ``d·h + ½ d·K d``.
+
+    ``vectors`` holds the rows g of K class after class, ``counts`` of them, and ``edges`` where its pairs begin.
+    """
+    first, row = 0, 0
+    for c in range(len(counts)):
+        start, stop, count = edges[c], edges[c + 1], counts[c]
+        block = vectors[first : first + count * (stop - start)].reshape(count, stop - start)
+        charges = np.dot(block, d[start:stop])
+        charges *= signs[row : row + count]
+        np.dot(charges, block, potential[start:stop])
+        first += count * (stop - start)
+        row += count
     energy = 0.0
     n_modes = len(u)
     matrix = np.zeros((n_modes, n_modes))

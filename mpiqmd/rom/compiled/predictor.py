@@ -1,13 +1,13 @@
 """Where the minimum is and how the energy curves there, as polynomials of the geometry.
 
-The minimum κ*(x) of the compiled energy is an analytic function of the few coordinates that move.  It is fitted once, when
-a model is loaded, to solutions at random geometries between the training geometries, and so is, to first order, the
-inverse Hessian:
+The minimum κ*(x) of the compiled energy is an analytic function of the internal coordinates.  It is fitted once, when
+a model is loaded, to solutions at random geometries between the training geometries, and so is the inverse Hessian:
 
-    κ*(x) ≈ Σ_m c_m x^m  (|m| <= D),    B^-1(x) ≈ B_0 + Σ_i B_i x_i,    x in [-1, 1] on the tabulated boxes.
+    κ*(x) ≈ Σ_m c_m y^m  (|m| <= D),    B^-1(x) ≈ Σ_m B_m y^m  (|m| <= D')
 
-A step started from this fit depends on the geometry alone: nothing is carried from step to step, so there is no history
-to save and no drift from it.
+with y the leading principal coordinates of the sampled body-frame positions, as many as the molecule has internal
+degrees of freedom, scaled to [-1, 1].  A step started from this fit depends on the geometry alone: nothing is carried
+from step to step, so there is no history to save and no drift from it.
 """
 
 from __future__ import annotations
@@ -20,64 +20,78 @@ import numpy as np
 
 from mpiqmd.errors import ConvergenceError
 from mpiqmd.rom.compiled import kernels
-from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 
 if TYPE_CHECKING:
+    from mpiqmd.molecule.frame import BodyFrame
     from mpiqmd.rom.compiled.energy import PlacedEnergy
     from mpiqmd.rom.compiled.solver import CompiledSolver
 
 LARGEST_FIT = 220
 """Terms of the polynomial of κ."""
-HIGHEST_DEGREE = 6
+HIGHEST_DEGREE = 9
+LARGEST_CURVATURE = 400_000
+"""Numbers that the polynomial of the inverse Hessian may hold: more would not stay in a core's cache."""
+OVERSAMPLING = 3
+"""Geometries per coefficient."""
+TRIALS = 40
+"""Geometries at which the fit is tried."""
+LARGEST_RATE = 0.25
+"""Share of the error that a step is taken to leave where it was not measured."""
 REACH = 1.1
 """Samples reach this much farther from the mean than mixtures of training geometries do."""
-CURVATURE_SAMPLES = 4
-"""Geometries per coefficient of the fit of the inverse Hessian."""
 CURVATURE_STEP = 1e-4
 """Displacement of κ in the differences that make the Hessian."""
 
 
 class GeometryPolynomials:
-    """The polynomials' arguments: products of scaled coordinates.  Replicated, not collective.
+    """Products of the leading principal coordinates of positions.  Replicated, not collective.
 
     Parameters
     ----------
-    boxes
-        Box of every atom; coordinates that do not move are left out.
+    positions_sav
+        Body-frame positions whose spread they describe, shape (samples, N, 3), bohr.
     """
 
-    def __init__(self, boxes: list[ChebyshevBox]) -> None:
-        lower, upper = (np.array([getattr(box, name) for box in boxes]) for name in ("lower_v", "upper_v"))
-        self.flat = np.flatnonzero((upper > lower).ravel())
-        self.centre = (0.5 * (lower + upper)).ravel()[self.flat]
-        self.inverse_half = 1.0 / (0.5 * (upper - lower)).ravel()[self.flat]
-        n = len(self.flat)
-        self.degree = max(d for d in range(HIGHEST_DEGREE + 1) if d <= 1 or comb(n + d, d) <= LARGEST_FIT)
-        terms = [list(c) for d in range(1, self.degree + 1) for c in combinations_with_replacement(range(n), d)]
-        place = {(): 0}
-        for index, term in enumerate(terms, start=1):
-            place[tuple(term)] = index
+    def __init__(self, positions_sav: np.ndarray) -> None:
+        flat = positions_sav.reshape(len(positions_sav), -1)
+        mean = flat.mean(axis=0)
+        _, spread, axes = np.linalg.svd(flat - mean, full_matrices=False)
+        count = min(max(1, 3 * positions_sav.shape[1] - 6), int(np.sum(spread > 1e-6 * spread[0])))
+        values = (flat - mean) @ axes[:count].T
+        half = np.abs(values).max(axis=0)
+        self.axes = axes[:count] / half[:, None]
+        self.offset = self.axes @ mean
+        self.degree = highest_degree(count, LARGEST_FIT)
+        terms = [list(c) for d in range(1, self.degree + 1) for c in combinations_with_replacement(range(count), d)]
+        place = {tuple(term): index for index, term in enumerate([[], *terms])}
         self.parents = np.array([place[tuple(term[:-1])] for term in terms], int)
         self.factors = np.array([term[-1] for term in terms], int)
 
+    def __len__(self) -> int:
+        return len(self.parents) + 1
+
     def scaled(self, positions_av: np.ndarray) -> np.ndarray:
-        """Return the moving coordinates on [-1, 1]."""
-        return (positions_av.ravel()[self.flat] - self.centre) * self.inverse_half
+        """Return the principal coordinates of positions, [-1, 1] over the samples."""
+        return self.axes @ positions_av.ravel() - self.offset
 
     def terms(self, positions_av: np.ndarray) -> np.ndarray:
-        """Return all products of the scaled coordinates up to the degree, the constant and the linear ones first."""
+        """Return all products of the coordinates up to the degree, those of lower degree first."""
         return kernels.polynomial_terms(self.scaled(positions_av), self.parents, self.factors)
 
 
-def sample_geometries(positions_sav: np.ndarray, boxes: list[ChebyshevBox], count: int, seed: int) -> np.ndarray:
-    """Return random mixtures of training geometries, reaching a little beyond them but inside the boxes."""
+def highest_degree(variables: int, most: int) -> int:
+    """Return the highest degree, 1 at least, at which a polynomial has no more than ``most`` terms."""
+    return max(d for d in range(1, HIGHEST_DEGREE + 1) if d == 1 or comb(variables + d, d) <= most)
+
+
+def sample_geometries(positions_sav: np.ndarray, frame: BodyFrame, count: int, seed: int) -> np.ndarray:
+    """Return random mixtures of training geometries, reaching a little beyond them, in the body frame."""
     rng = np.random.default_rng(seed)
     chosen = rng.integers(len(positions_sav), size=(count, 3))
     weights = rng.dirichlet(np.full(3, 0.7), size=count)
     mean = positions_sav.mean(axis=0)
     mixed = mean + REACH * (np.einsum("sk,skav->sav", weights, positions_sav[chosen]) - mean)
-    lower, upper = (np.array([getattr(box, name) for box in boxes]) for name in ("lower_v", "upper_v"))
-    return np.clip(mixed, lower, upper)
+    return np.array([frame.align(positions_av).body_positions_av for positions_av in mixed])
 
 
 class Predictor:
@@ -90,47 +104,76 @@ class Predictor:
     minimum_mk
         Coefficients of κ*, shape (terms, κ).
     curvature_mk
-        Coefficients of B^-1 on 1 and the scaled coordinates, shape (1 + coordinates, κ * κ); kept in single precision,
-        which is plenty for a step and half the memory to read.
+        Coefficients of B^-1 on the first terms, shape (terms, κ * κ); kept in single precision, which is plenty for a
+        step and half the memory to read.
+
+    Attributes
+    ----------
+    remaining
+        Share of the error of κ* that a step leaves, as measured.
     """
 
     def __init__(self, polynomials: GeometryPolynomials, minimum_mk: np.ndarray, curvature_mk: np.ndarray) -> None:
         self.polynomials, self.minimum_mk = polynomials, minimum_mk
-        self.n_linear, self._size = len(curvature_mk), minimum_mk.shape[1]
+        self.n_curvature, self._size = len(curvature_mk), minimum_mk.shape[1]
         self._curvature = np.ascontiguousarray(curvature_mk, np.float32)
+        self.remaining = LARGEST_RATE
 
     def predict(self, positions_av: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return κ* and B^-1 expected at body-frame positions (bohr)."""
         terms = self.polynomials.terms(positions_av)
-        curvature = terms[: self.n_linear].astype(np.float32) @ self._curvature
+        curvature = terms[: self.n_curvature].astype(np.float32) @ self._curvature
         return terms @ self.minimum_mk, curvature.reshape(self._size, self._size)
 
 
-def fit_predictor(solver: CompiledSolver, positions_sav: np.ndarray, seed: int = 1) -> Predictor | None:
+def fit_predictor(
+    solver: CompiledSolver, positions_sav: np.ndarray, frame: BodyFrame, seed: int = 1
+) -> Predictor | None:
     """Return the predictor of a solver, fitted between training geometries (samples, N, 3), bohr.
 
-    Geometries at which the solver fails are left out; None if too few are left.
+    Geometries outside the tables, or at which the solver fails, are left out; None if too few are left.
     """
-    boxes = solver.energy.arrays.boxes
-    polynomials = GeometryPolynomials(boxes)
-    n_terms, n_linear = len(polynomials.parents) + 1, len(polynomials.flat) + 1
+    polynomials = GeometryPolynomials(sample_geometries(positions_sav, frame, OVERSAMPLING * LARGEST_FIT, seed))
+    n_terms, n_kappa = len(polynomials), len(solver.chart)
+    variables = len(polynomials.axes)
+    degree = highest_degree(variables, LARGEST_CURVATURE // n_kappa**2)
+    n_curvature = comb(variables + degree, degree)
     terms, minima, curvatures = [], [], []
-    for positions_av in sample_geometries(positions_sav, boxes, 3 * n_terms + 10, seed):
+    for positions_av in sample_geometries(positions_sav, frame, OVERSAMPLING * n_terms + 10, seed):
         placed = solver.energy.place(positions_av)
+        if placed.excess > 0.0:
+            continue
         try:
             kappa = solver.solve(placed).kappa
         except ConvergenceError:
             continue
         terms.append(polynomials.terms(positions_av))
         minima.append(kappa)
-        if len(curvatures) < CURVATURE_SAMPLES * n_linear:
+        if len(curvatures) < OVERSAMPLING * n_curvature:
             curvatures.append(inverse_hessian(solver, placed, kappa).ravel())
     if len(minima) < 2 * n_terms:
         return None
     minimum_mk = np.linalg.lstsq(np.array(terms), np.array(minima), rcond=1e-12)[0]
-    linear = np.array(terms)[: len(curvatures), :n_linear]
-    curvature = np.linalg.lstsq(linear, np.array(curvatures), rcond=1e-8)[0]
-    return Predictor(polynomials, minimum_mk, curvature)
+    low = np.array(terms)[: len(curvatures), :n_curvature]
+    predictor = Predictor(polynomials, minimum_mk, np.linalg.lstsq(low, np.array(curvatures), rcond=1e-8)[0])
+    predictor.remaining = measure_rate(solver, predictor, sample_geometries(positions_sav, frame, TRIALS, seed + 1))
+    return predictor
+
+
+def measure_rate(solver: CompiledSolver, predictor: Predictor, positions_sav: np.ndarray) -> float:
+    """Return the share of the predictor's errors that one step leaves, at nine geometries in ten."""
+    rates = []
+    for positions_av in positions_sav:
+        placed = solver.energy.place(positions_av)
+        start, inverse = predictor.predict(positions_av)
+        try:
+            minimum = solver.solve(placed, start, tolerance=1e-12).kappa
+        except ConvergenceError:
+            continue
+        solver.inner.evaluate(placed, start, inverse)
+        left = np.abs(start + solver.inner.step - minimum).max()
+        rates.append(left / max(np.abs(start - minimum).max(), 1e-300))
+    return float(np.quantile(rates, 0.9)) if rates else LARGEST_RATE
 
 
 def inverse_hessian(solver: CompiledSolver, placed: PlacedEnergy, kappa: np.ndarray) -> np.ndarray:

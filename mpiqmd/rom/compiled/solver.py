@@ -16,14 +16,15 @@ import numpy as np
 
 from mpiqmd.errors import ConvergenceError
 from mpiqmd.kohnsham.occupations import fermi_occupations
+from mpiqmd.molecule.frame import BodyFrame
 from mpiqmd.rom.compiled import kernels
 from mpiqmd.rom.compiled.chart import GrassmannChart
 from mpiqmd.rom.compiled.energy import CompiledEnergy, PlacedEnergy
 from mpiqmd.rom.compiled.inner import InnerLoop
 from mpiqmd.rom.compiled.predictor import Predictor, fit_predictor
 
-REFERENCE_RATE, LEARNED_RATE = 0.25, 0.05
-"""What is at least left of the error after a step with the inverse Hessian of the reference, or of the geometry."""
+REFERENCE_RATE = 0.25
+"""What is at least left of the error after a step with the inverse Hessian of the reference."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,9 @@ class CompiledSolver:
         """κ = 0, the reference."""
         return np.zeros(len(self.chart))
 
-    def learn(self, positions_sav: np.ndarray) -> None:
+    def learn(self, positions_sav: np.ndarray, frame: BodyFrame) -> None:
         """Fit the predictor to solutions between training geometries, shape (samples, N, 3), bohr."""
-        self.predictor = fit_predictor(self, positions_sav)
+        self.predictor = fit_predictor(self, positions_sav, frame)
 
     def _prepare(self, placed: PlacedEnergy, density_matrix_mm: np.ndarray) -> tuple[GrassmannChart, np.ndarray]:
         """Return the chart about the occupied orbitals of P and there, but for the remainder, the inverse of the Hessian
@@ -125,8 +126,7 @@ class CompiledSolver:
         gaps = (eigenvalues[filled < 0.5][:, None] - eigenvalues[filled > 0.5])[chart.rows, chart.columns]
         products = np.array([self._product(chart, k) for k in range(len(chart))])
         hessian = 4.0 * np.diag(gaps)
-        for part, matrix in zip(self.pairs.classes, self.energy.arrays.interaction, strict=True):
-            hessian += 16.0 * products[:, part] @ matrix @ products[:, part].T
+        hessian += 16.0 * self.energy.arrays.interaction.between(products)
         return chart, np.linalg.inv(hessian).astype(np.float32)
 
     def _diagonalise(self, hamiltonian: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -148,18 +148,21 @@ class CompiledSolver:
         outer = np.outer(chart.empty[:, chart.rows[k]], chart.occupied[:, chart.columns[k]])
         return 0.25 * self.pairs.coefficients(outer + outer.T)
 
-    def solve(self, placed: PlacedEnergy, kappa: np.ndarray | None = None) -> Solution:
+    def solve(
+        self, placed: PlacedEnergy, kappa: np.ndarray | None = None, tolerance: float | None = None
+    ) -> Solution:
         """Return the minimum at a placed geometry, from κ or from the predicted minimum.  Raises ConvergenceError."""
         inverse_hessian, floor = self.inverse_hessian, REFERENCE_RATE
+        tolerance = self.tolerance if tolerance is None else tolerance
         if self.predictor is not None:
             predicted, inverse_hessian = self.predictor.predict(placed.positions_av)
-            kappa, floor = predicted if kappa is None else kappa, LEARNED_RATE
+            kappa, floor = predicted if kappa is None else kappa, self.predictor.remaining
         kappa = self.origin if kappa is None else kappa
         inner, count, previous = self.inner, 0, np.inf
         for evaluation in range(1, self.max_iterations + 1):
             energy, size, slope = inner.evaluate(placed, kappa, inverse_hessian)
             rate = min(1.0, max(size / previous, floor))
-            if size * rate < self.tolerance:
+            if size * rate < tolerance:
                 return self._finish(kappa + inner.step, energy + 0.5 * slope, evaluation, size * rate)
             if not np.isfinite(size):
                 break
@@ -172,7 +175,7 @@ class CompiledSolver:
             kappa = kernels.anderson(self._iterates, self._steps, count)
         raise ConvergenceError(
             f"the reduced ground state did not converge: last step {size:.1e} after {self.max_iterations} evaluations, "
-            f"tolerance {self.tolerance:.1e}. The geometry may be far outside the model's box: see `mpiqmd info` of the "
+            f"tolerance {tolerance:.1e}. The geometry may be far outside the model's box: see `mpiqmd info` of the "
             "model, or set rom.on_large_error = 'hifi'."
         )
 

@@ -9,6 +9,7 @@ import numpy as np
 from mpiqmd.errors import DataFileError
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.data import CompiledArrays, MovingAtom, XcQuadrature
+from mpiqmd.rom.compiled.interaction import FittedBlock, PairInteraction
 from mpiqmd.rom.compiled.pairs import PairProducts
 
 _QUADRATURE = ("weights_q", "modes_qm", "slopes_qvm", "rho0_q", "slope0_vq")
@@ -28,7 +29,8 @@ def to_arrays(compiled: CompiledArrays, prefix: str = "compiled/") -> dict[str, 
         "constant": np.array(compiled.constant),
     }
     named |= {name: getattr(compiled, attribute) for name, attribute in _PLAIN.items()}
-    named |= {f"interaction/{c}": matrix for c, matrix in enumerate(compiled.interaction)}
+    for c, block in enumerate(compiled.interaction.blocks):
+        named |= {f"interaction/{c}/vectors": block.vectors_qp, f"interaction/{c}/signs": block.signs_q}
     for a, box in enumerate(compiled.boxes):
         named[f"boxes/{a}"] = np.array([box.lower_v, box.upper_v, np.full(3, float(box.n_nodes))])
     for atom in compiled.atoms:
@@ -49,10 +51,10 @@ def from_arrays(arrays: Mapping[str, np.ndarray], prefix: str = "compiled/") -> 
         If the arrays hold no compiled model.
     """
     named = {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
-    if "linear" not in named:
+    if "linear" not in named or "interaction/0/vectors" not in named:
         raise DataFileError(
-            "the model file holds no compiled model, which rom.online = 'compiled' needs. Train it again with "
-            "rom.online = 'compiled', or use rom.online = 'grid'."
+            "the model file holds no compiled model of this version, which rom.online = 'compiled' needs. Remove it "
+            "and train again (its snapshots are kept), or use rom.online = 'grid'."
         )
     pairs = PairProducts(named["sectors"], named["characters"])
     n_atoms = sum(name.startswith("boxes/") for name in named)
@@ -63,13 +65,16 @@ def from_arrays(arrays: Mapping[str, np.ndarray], prefix: str = "compiled/") -> 
         for a in range(n_atoms)
         if f"atoms/{a}/local" in named
     ]
+    blocks = [
+        FittedBlock(named[f"interaction/{c}/vectors"], named[f"interaction/{c}/signs"]) for c in range(len(pairs.classes))
+    ]
     quadrature = None
     if "quadrature/weights_q" in named:
         quadrature = XcQuadrature(*(named[f"quadrature/{name}"] for name in _QUADRATURE))
     return CompiledArrays(
         pairs=pairs,
         constant=float(named["constant"]),
-        interaction=[named[f"interaction/{c}"] for c in range(len(pairs.classes))],
+        interaction=PairInteraction(pairs.classes, blocks),
         atoms=atoms,
         boxes=boxes,
         quadrature=quadrature,

@@ -48,7 +48,8 @@ class CompiledWater:
         return CompiledEnergy(arrays, self.model.functional, self.model.valences_a, self.cell_v)
 
     def solver(self, tolerance=1e-10, learn=False):
-        return make_solver(self.model, self.arrays, self.training, tolerance, learn)
+        frame = make_frame(self.model.molecule) if learn else None
+        return make_solver(self.model, self.arrays, self.training, frame, tolerance)
 
     def at_nodes(self, first, second):
         """Body positions with both hydrogens on nodes of their tables, where interpolation is exact."""

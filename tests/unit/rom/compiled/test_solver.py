@@ -9,6 +9,7 @@ from mpi4py import MPI
 
 from mpiqmd.errors import ConvergenceError
 from mpiqmd.kohnsham.density_matrix import minimise_diis
+from mpiqmd.molecule.frame import make_frame
 from mpiqmd.rom.compiled.chart import GrassmannChart
 from mpiqmd.rom.compiled.predictor import GeometryPolynomials, sample_geometries
 
@@ -157,7 +158,7 @@ def test_predicted_start_saves_evaluations_and_changes_nothing(functional):
     solver, saved = water.solver(1e-9), []
     placed = [solver.energy.place(geometry(*point)) for point in UNSEEN]
     plain = [solver.solve(each) for each in placed]
-    solver.learn(water.training.positions_sav)
+    solver.learn(water.training.positions_sav, make_frame(water.model.molecule))
     learned = [solver.solve(each) for each in placed]
     for one, other in zip(plain, learned, strict=True):
         assert other.energy == pytest.approx(one.energy, abs=1e-12)
@@ -168,22 +169,24 @@ def test_predicted_start_saves_evaluations_and_changes_nothing(functional):
 
 def test_polynomials_are_all_products_up_to_their_degree():
     water = serial_water()
-    polynomials = GeometryPolynomials(water.arrays.boxes)
+    samples = sample_geometries(water.training.positions_sav, make_frame(water.model.molecule), 300, seed=2)
+    polynomials = GeometryPolynomials(samples)
     positions = geometry(*UNSEEN[0])
     x, terms = polynomials.scaled(positions), polynomials.terms(positions)
-    assert len(x) == 4 and np.abs(x).max() < 1.0
-    assert terms[0] == 1.0 and np.array_equal(terms[1:5], x)
-    products = [a**i * b**j * c**k * d**m for a, b, c, d in [x] for i, j, k, m in np.ndindex(7, 7, 7, 7) if i + j + k + m <= 6]
-    assert polynomials.degree == 6
+    assert len(x) == 3 and np.abs(x).max() < 1.0
+    assert terms[0] == 1.0 and np.array_equal(terms[1:4], x)
+    products = [a**i * b**j * c**k for a, b, c in [x] for i, j, k in np.ndindex(10, 10, 10) if i + j + k <= 9]
+    assert polynomials.degree == 9 and len(polynomials) == 220
     np.testing.assert_allclose(np.sort(terms), np.sort(products), rtol=1e-12)
 
 
-def test_samples_stay_inside_the_boxes():
-    water = serial_water()
-    samples = sample_geometries(water.training.positions_sav, water.arrays.boxes, 200, seed=2)
-    for sample_av in samples:
-        assert all(box.excess(sample) == 0 for box, sample in zip(water.arrays.boxes, sample_av, strict=True))
-    assert np.ptp(samples[:, 1], axis=0)[0] > 0.5 * np.ptp(water.training.positions_sav[:, 1], axis=0)[0]
+def test_samples_are_in_the_frame_and_reach_beyond_the_training():
+    water, frame = serial_water(), make_frame(serial_water().model.molecule)
+    samples = sample_geometries(water.training.positions_sav, frame, 200, seed=2)
+    for positions_av in samples:
+        np.testing.assert_allclose(frame.align(positions_av).body_positions_av, positions_av, atol=1e-12)
+    trained = np.ptp(water.training.positions_sav[:, 1], axis=0)
+    assert (np.ptp(samples[:, 1], axis=0)[:2] > 0.7 * trained[:2]).all()
 
 
 def test_giving_up_is_an_error():
