@@ -94,7 +94,7 @@ FUNCTIONAL = Text(
 )
 SYMBOL = Text('a chemical symbol such as "O"', "symbol", element_symbol)
 PSEUDOPOTENTIAL = Text(
-    '"gth", "gth:VALENCE" (the table with that ion charge), or the path of a psp8 file relative to the input file',
+    '"gth", "gth:VALENCE" (the table with that ion charge), or the path of a psp8 or UPF file relative to the input file',
     "gth | path",
     pseudopotential_name,
 )

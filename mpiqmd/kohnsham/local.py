@@ -52,7 +52,7 @@ class LocalPotential:
         self.valences_a = np.array([species[symbol].valence for symbol in symbols])
         spacing = float(grid.spacing_v.max())
         self.short = short or {
-            symbol: band_limited(pseudo.mesh_r, pseudo.short_range_local(self.width), 0, spacing)
+            symbol: band_limited(*pseudo.short_range_local(self.width), 0, spacing)
             for symbol, pseudo in species.items()
         }
         self.poisson = poisson

@@ -131,7 +131,7 @@ def _entry(symbol: str, functional: str, valence: int | None) -> tuple[int, dict
     if symbol not in table:
         raise ConfigError(
             f"no GTH-{functional} pseudopotential for {symbol!r}; the table covers {', '.join(table)}. "
-            f"Give a psp8 file for {symbol} under [pseudopotentials]."
+            f"Give a psp8 or UPF file for {symbol} under [pseudopotentials]."
         )
     charges = [int(key) for key in table[symbol] if key != "default"]
     charge = table[symbol]["default"] if valence is None else valence

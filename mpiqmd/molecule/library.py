@@ -9,6 +9,12 @@ from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.molecule.gth import available_functionals, load_gth
 from mpiqmd.molecule.pseudopotential import Pseudopotential
 from mpiqmd.molecule.psp8 import read_psp8
+from mpiqmd.molecule.upf import read_upf
+
+SUBSTITUTE_TABLES = {"REVPBE": "PBE"}
+"""GTH tables for functionals that have none of their own but a close relative."""
+
+_READERS = {".psp8": read_psp8, ".upf": read_upf}
 
 
 def load_pseudopotentials(
@@ -26,9 +32,10 @@ def load_pseudopotentials(
         Element symbols; repeats are loaded once.
     table
         What to use for an element, or for ``"default"``: ``"gth"``, ``"gth:6"`` (the GTH entry with 6 valence
-        electrons), or the path of a psp8 file.
+        electrons), or the path of a psp8 or UPF file.
     functional
-        Family of the exchange-correlation functional of the calculation: ``"LDA"``, ``"PBE"``, ...
+        Family of the exchange-correlation functional of the calculation: ``"LDA"``, ``"PBE"``, ... (any case).
+        revPBE has no GTH table of its own and takes that of PBE.
     allow_mismatch
         Accept potentials made for another functional.  ``"gth"`` then falls back to the PBE table.
     folder
@@ -58,7 +65,7 @@ def _choice(symbol: str, table: Mapping[str, str]) -> str:
         raise ConfigError(
             f"no pseudopotential is named for {symbol}; the table has entries for "
             f'{", ".join(sorted(table)) or "nothing"}. Add {symbol} = "gth" or {symbol} = '
-            '"path/of/a/file.psp8" to [pseudopotentials], or a default.'
+            '"path/of/a/file.psp8" (or .upf) to [pseudopotentials], or a default.'
         )
     return choice
 
@@ -66,22 +73,24 @@ def _choice(symbol: str, table: Mapping[str, str]) -> str:
 def _load(symbol: str, choice: str, functional: str, allow_mismatch: bool, folder: Path) -> Pseudopotential:
     name, _, charge = choice.partition(":")
     if name.lower() == "gth":
-        known = functional in available_functionals()
+        table = SUBSTITUTE_TABLES.get(functional.upper(), functional)
+        known = table in available_functionals()
         if not known and not allow_mismatch:
             raise _mismatch(symbol, choice, " or ".join(available_functionals()), functional)
-        return load_gth(symbol, functional if known else "PBE", _valence(symbol, choice, charge))
-    if not choice.lower().endswith(".psp8"):
+        return load_gth(symbol, table if known else "PBE", _valence(symbol, choice, charge))
+    read = _READERS.get(Path(choice).suffix.lower())
+    if read is None:
         raise ConfigError(
             f'pseudopotential of {symbol} is {choice!r}; allowed are "gth", "gth:VALENCE" and the path '
-            "of a file ending in .psp8. Correct the entry in [pseudopotentials]."
+            "of a file ending in .psp8 or .upf. Correct the entry in [pseudopotentials]."
         )
-    pseudopotential = read_psp8(folder / choice)
+    pseudopotential = read(folder / choice)
     if pseudopotential.symbol != symbol:
         raise DataFileError(
             f"pseudopotential file {folder / choice} is for {pseudopotential.symbol}; the input names it "
             f"for {symbol}. Correct the entry in [pseudopotentials]."
         )
-    if pseudopotential.functional != functional and not allow_mismatch:
+    if pseudopotential.functional.upper() != functional.upper() and not allow_mismatch:
         raise _mismatch(symbol, choice, pseudopotential.functional, functional)
     return pseudopotential
 

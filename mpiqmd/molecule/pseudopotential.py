@@ -13,11 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import erf
+from scipy.special import erf, erfc
 
 from mpiqmd.errors import DataFileError
 
 HIGHEST_ANGULAR_MOMENTUM = 3
+VANISHED_IN_WIDTHS = 6.0
+"""``erfc`` of this is 2e-17."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,16 +117,21 @@ class Pseudopotential:
         """Number of projectors of one atom, counting the 2l + 1 orientations of each."""
         return sum((2 * channel.l + 1) * len(channel.coupling_pp) for channel in self.channels)
 
-    def short_range_local(self, width: float) -> np.ndarray:
-        """Return the local potential without its Coulomb tail, shape (n_mesh,), Ha.
+    def short_range_local(self, width: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return a mesh and on it the local potential without its Coulomb tail (Ha), both of shape (n,).
 
-        ``V_loc(r) + Z erf(r/width)/r`` on the mesh: the rest of the ion once the potential of the Gaussian
-        charge ``Z exp(-r^2/width^2) / (sqrt(pi) width)^3`` has been split off.  ``width`` is in bohr.
+        ``V_loc(r) + Z erf(r/width)/r``: the rest of the ion once the potential of the Gaussian charge
+        ``Z exp(-r^2/width^2) / (sqrt(pi) width)^3`` has been split off.  ``width`` is in bohr.  The mesh is that of
+        the potential, continued, where it is short, until the rest ``-Z erfc(r/width)/r`` has vanished.
         """
-        smeared_r = np.empty_like(self.mesh_r)
-        smeared_r[0] = 2.0 / (np.sqrt(np.pi) * width)
-        smeared_r[1:] = erf(self.mesh_r[1:] / width) / self.mesh_r[1:]
-        return self.local_r + self.valence * smeared_r
+        n_mesh = max(len(self.mesh_r), int(np.ceil(VANISHED_IN_WIDTHS * width / self.mesh_spacing)) + 1)
+        mesh_r = self.mesh_spacing * np.arange(n_mesh)
+        short_r = np.empty(n_mesh)
+        short_r[0] = self.local_r[0] + self.valence * 2.0 / (np.sqrt(np.pi) * width)
+        short_r[1:] = -self.valence * erfc(mesh_r[1:] / width) / mesh_r[1:]
+        inner = slice(1, len(self.mesh_r))
+        short_r[inner] = self.local_r[inner] + self.valence * erf(mesh_r[inner] / width) / mesh_r[inner]
+        return mesh_r, short_r
 
     def _check_shapes(self) -> None:
         n_mesh = len(self.mesh_r)

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mpiqmd.kohnsham.ground_state import GroundState
+from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.evaluation import remove_net_force
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.pipeline.build import build_model, build_molecule, build_solver
@@ -26,12 +27,14 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     model = build_model(settings, comm, molecule)
     log(f"{''.join(molecule.symbols)}: {model.n_electrons:g} electrons, {model.functional.name}")
     log(model.grid.describe())
+    for line in describe_pseudopotentials(model):
+        log(line)
     problem = model.place(molecule.positions_av)
     setup = time.perf_counter() - started
     state = build_solver(settings, model, log).solve(problem)
     total = time.perf_counter() - started
     net_force = settings.scf.net_force
-    result = describe(state, molecule, net_force)
+    result = describe(state, molecule, net_force) | {"pseudopotentials": provenance(model)}
     result["timing"] = {
         "setup": setup,
         "solve": total - setup - state.timing.get("forces", 0.0),
@@ -43,6 +46,31 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         write_cube(arguments.folder / "density.cube", molecule, model.valences_a, state.density)
         log(f"density written to {arguments.folder / 'density.cube'}")
     return result
+
+
+def provenance(model: KohnShamModel) -> dict[str, dict[str, Any]]:
+    """Return what each element's pseudopotential is and where it comes from, as plain data.  Not collective."""
+    return {
+        symbol: {
+            "source": pseudo.source,
+            "functional": pseudo.functional,
+            "valence": pseudo.valence,
+            "core_correction": pseudo.core_density_r is not None,
+            "sha256": pseudo.sha256,
+        }
+        for symbol, pseudo in model.pseudopotentials.items()
+    }
+
+
+def describe_pseudopotentials(model: KohnShamModel) -> list[str]:
+    """Return a line on each pseudopotential, with a remark if it was made for another functional.  Not collective."""
+    lines = []
+    for symbol, pseudo in model.pseudopotentials.items():
+        made_for = pseudo.functional.upper() != model.functional.family.upper()
+        remark = f", made for {pseudo.functional}, used with {model.functional.family}" if made_for else ""
+        core = ", nonlinear core correction" if pseudo.core_density_r is not None else ""
+        lines.append(f"{symbol}: {pseudo.source}, {pseudo.valence:g} valence electrons{core}{remark}")
+    return lines
 
 
 def describe(state: GroundState, molecule: Molecule, net_force: str) -> dict[str, Any]:

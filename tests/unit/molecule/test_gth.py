@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.integrate import trapezoid
@@ -61,12 +63,24 @@ def test_every_entry_is_sound(functional, least):
 
 def test_short_range_part_vanishes_outside_the_smeared_core():
     oxygen = load_gth("O", "PBE")
-    short_r = oxygen.short_range_local(0.9)
-    outside = oxygen.mesh_r > 6.0
+    mesh_r, short_r = oxygen.short_range_local(0.9)
+    assert np.array_equal(mesh_r, oxygen.mesh_r)
+    outside = mesh_r > 6.0
     assert np.abs(short_r[outside]).max() < 1e-12
     assert np.isfinite(short_r).all()
     assert short_r[0] == pytest.approx(oxygen.local_r[0] + 2 * 6 / (np.sqrt(np.pi) * 0.9))
     assert short_r[0] == pytest.approx(short_r[1], abs=1e-2)
+
+
+def test_short_range_part_is_continued_where_the_mesh_ends_too_soon():
+    long = load_gth("H", "LDA")
+    n_mesh = 401
+    cut = replace(long, mesh_r=long.mesh_r[:n_mesh], local_r=long.local_r[:n_mesh], channels=())
+    mesh_r, short_r = cut.short_range_local(1.2)
+    assert mesh_r[-1] >= 7.2
+    expected_r = long.short_range_local(1.2)[1]
+    assert np.abs(expected_r[n_mesh]) > 1e-3
+    assert short_r == pytest.approx(expected_r[: len(mesh_r)], abs=1e-13)
 
 
 def test_several_valence_charges():

@@ -38,6 +38,19 @@ def test_impossible_choices_are_refused(table, functional, words):
         load_pseudopotentials(("O",), table, functional)
 
 
+def test_revpbe_takes_the_tables_of_pbe():
+    loaded = load_pseudopotentials(("O",), {"default": "gth"}, "REVPBE")["O"]
+    assert (loaded.source, loaded.functional) == ("GTH-PBE-q6", "PBE")
+
+
+def test_families_agree_in_any_case(oxygen_file):
+    """An ABINIT file says revPBE (ixc 14), the calculation REVPBE."""
+    lines = oxygen_file.read_text().splitlines()
+    oxygen_file.write_text("\n".join([*lines[:2], lines[2].replace(" 11 ", " 14 "), *lines[3:]]) + "\n")
+    loaded = load_pseudopotentials(("O",), {"O": oxygen_file.name}, "REVPBE", folder=oxygen_file.parent)
+    assert loaded["O"].functional == "revPBE"
+
+
 def test_mismatch_can_be_allowed():
     assert (
         load_pseudopotentials(("O",), {"default": "gth"}, "SCAN", allow_mismatch=True)["O"].functional
@@ -54,8 +67,9 @@ def test_files_are_found_from_the_folder_and_must_match(oxygen_file):
     assert load_pseudopotentials(("O",), {"O": oxygen_file.name}, "LDA", allow_mismatch=True, folder=folder)
     with pytest.raises(DataFileError, match="is for O; the input names it for N"):
         load_pseudopotentials(("N",), {"N": oxygen_file.name}, "PBE", folder=folder)
-    with pytest.raises(DataFileError, match="cannot read"):
-        load_pseudopotentials(("O",), {"O": "elsewhere.psp8"}, "PBE", folder=folder)
+    for name in ("elsewhere.psp8", "elsewhere.upf", "elsewhere.UPF"):
+        with pytest.raises(DataFileError, match="cannot read"):
+            load_pseudopotentials(("O",), {"O": name}, "PBE", folder=folder)
 
 
 @pytest.fixture
