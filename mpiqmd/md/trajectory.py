@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from mpiqmd.errors import DataFileError
+from mpiqmd.md.h5md_units import unit_of
 from mpiqmd.units import ATOMIC_TIME_IN_FS, BOHR_IN_ANGSTROM, HARTREE_IN_EV
 
 
@@ -56,8 +57,15 @@ class Trajectory:
     boundary: str
 
     @classmethod
-    def open(cls, path: Path | str) -> Trajectory:
+    def open(cls, path: Path | str, with_coordinates: bool = True) -> Trajectory:
         """Read a file, leaving out frames that an interrupted run has not completed.
+
+        Parameters
+        ----------
+        path
+            The file.
+        with_coordinates
+            False leaves positions, velocities and forces out (shape (0, N, 3)): most of a long file.
 
         Raises
         ------
@@ -67,7 +75,7 @@ class Trajectory:
         path = Path(path)
         try:
             with h5py.File(path, "r") as file:
-                return cls._read(path, file)
+                return cls._read(path, file, with_coordinates)
         except (OSError, KeyError) as error:
             raise DataFileError(
                 f"{path} cannot be read as a trajectory ({error}); allowed: H5MD files written by `mpiqmd "
@@ -75,7 +83,7 @@ class Trajectory:
             ) from error
 
     @classmethod
-    def _read(cls, path: Path, file: h5py.File) -> Trajectory:
+    def _read(cls, path: Path, file: h5py.File, with_coordinates: bool) -> Trajectory:
         """Copy everything out of an open file."""
         molecule = file["particles/molecule"]
         steps_t = molecule["position/step"][:]
@@ -86,19 +94,25 @@ class Trajectory:
         for key, value in file.get("parameters", {}).items():
             attributes[key] = value.asstr()[()]
         box = molecule["box"]
-        edges_tv = box["edges/value"][:1] if "edges" in box else []
+        edges = box["edges/value"] if "edges" in box else None
+        symbols = tuple(names[int(number)] for number in species[:])
+
+        def coordinates(name: str) -> np.ndarray:
+            values = molecule[f"{name}/value"]
+            return values[:][valid] / unit_of(values) if with_coordinates else np.empty((0, len(symbols), 3))
+
         return cls(
             path=path,
-            symbols=tuple(names[int(number)] for number in species[:]),
+            symbols=symbols,
             masses_a=molecule["mass"][:],
             steps_t=steps_t[valid],
-            times_t=molecule["position/time"][:][valid],
-            positions_tav=molecule["position/value"][:][valid],
-            velocities_tav=molecule["velocity/value"][:][valid],
-            forces_tav=molecule["force/value"][:][valid],
+            times_t=molecule["position/time"][:][valid] / unit_of(molecule["position/time"]),
+            positions_tav=coordinates("position"),
+            velocities_tav=coordinates("velocity"),
+            forces_tav=coordinates("force"),
             observables={name: group["value"][:][valid] for name, group in file["observables"].items()},
             attributes=attributes,
-            box_v=edges_tv[0] if len(edges_tv) else None,
+            box_v=edges[0] / unit_of(edges) if edges is not None and len(edges) else None,
             boundary=bytes(box.attrs["boundary"][0]).decode(),
         )
 

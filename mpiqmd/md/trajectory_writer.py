@@ -2,18 +2,21 @@
 
 Layout (H5MD 1.1, www.nongnu.org/h5md): ``particles/molecule/{position,velocity,force}/{step,time,value}``
 with ``species``, ``mass`` and ``box`` beside, and one group per observable.  All ``step`` and ``time`` are
-hard links to one dataset each.  Atomic units with ``unit`` attributes; the temperature is k_B T in hartree.
+hard links to one dataset each.  Units are those of :mod:`mpiqmd.md.h5md_units`, in ``unit`` attributes; energies are in
+hartree and the temperature is k_B T in hartree.
 
 The datasets are allocated ahead of the frames and grow geometrically, so that adding frames changes no HDF5
-metadata and a kill between two growths cannot damage the file.  Room not used yet has step -1 and NaN values;
-closing trims it.
+metadata.  What does change metadata (growth, a new observable, the trimming at the end) happens on a copy that then
+takes the file's name.  A kill at any moment therefore leaves a whole file.  Room not used yet has step -1 and NaN
+values; closing trims it.
 """
 
 from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +25,16 @@ import numpy as np
 
 import mpiqmd
 from mpiqmd.errors import DataFileError
+from mpiqmd.md.h5md_units import WRITTEN, written_unit
 from mpiqmd.molecule.elements import ATOMIC_NUMBERS
 
 VERSION = (1, 1)
-ELEMENT_UNITS = {"position": "bohr", "velocity": "bohr hartree hbar-1", "force": "hartree bohr-1"}
-TIME_UNIT = "hbar hartree-1"
+FORMAT = 2
+"""Version of the layout, an attribute of the file: 1 (absent) had everything in atomic units."""
+
+ELEMENTS = {"position": "positions_av", "velocity": "velocities_av", "force": "forces_av"}
+"""H5MD elements of the particles, and where a frame has them."""
+
 OBSERVABLES = ("potential_energy", "kinetic_energy", "total_energy", "conserved_energy", "temperature")
 """Observables of every trajectory, all in hartree; a provider's extras come on top, without a unit."""
 
@@ -50,10 +58,12 @@ class Frame:
 class TrajectoryWriter:
     """Appends frames to an H5MD file; use :meth:`create` or :meth:`resume`.  Not collective; rank 0."""
 
-    def __init__(self, file: h5py.File, n_frames: int) -> None:
+    def __init__(self, path: Path, file: h5py.File, n_frames: int) -> None:
+        self.path = path
         self.file = file
         self.n_frames = n_frames
         self.pending: list[Frame] = []
+        self.attributes: dict[str, str | int | float] = {}
 
     @classmethod
     def create(
@@ -90,10 +100,9 @@ class TrajectoryWriter:
         box = molecule.create_group("box")
         box.attrs["dimension"] = 3
         box.attrs["boundary"] = np.array([boundary] * 3, dtype="S8")
-        writer = cls(file, 0)
+        writer = cls(path, file, 0)
         writer._create_series(len(symbols), box_v)
-        for key, value in attributes.items():
-            writer.set_attribute(key, value)
+        _write_attributes(file, attributes)
         file.flush()
         return writer
 
@@ -124,7 +133,7 @@ class TrajectoryWriter:
                 "were expected: the two files are not of one run. Restore the right pair, or start afresh "
                 "with --overwrite."
             )
-        writer = cls(file, len(kept))
+        writer = cls(path, file, len(kept))
         writer._steps[len(kept) :] = -1
         return writer
 
@@ -141,14 +150,8 @@ class TrajectoryWriter:
             os.fsync(self.file.id.get_vfd_handle())
 
     def set_attribute(self, key: str, value: str | int | float) -> None:
-        """Set a provenance attribute of the file."""
-        if isinstance(value, str) and len(value.encode()) > LONGEST_ATTRIBUTE:
-            parameters = self.file.require_group("parameters")
-            if key in parameters:
-                del parameters[key]
-            parameters[key] = value
-        else:
-            self.file.attrs[key] = value
+        """Set a provenance attribute of the file, which is written when the file is closed."""
+        self.attributes[key] = value
 
     def close(self) -> None:
         """Write what is pending, trim unused room and close; may be called twice."""
@@ -156,9 +159,30 @@ class TrajectoryWriter:
             return
         try:
             self.flush()
-            self._resize(self.n_frames)
+            if self.attributes or len(self._steps) != self.n_frames:
+                self._change_layout(self._finish)
         finally:
             self.file.close()
+
+    def _finish(self) -> None:
+        _write_attributes(self.file, self.attributes)
+        self.attributes = {}
+        self._resize(self.n_frames)
+
+    def _change_layout(self, change: Callable[[], None]) -> None:
+        """Let ``change`` act on a copy of the file, which takes its place when it is whole and on the disk."""
+        self.file.close()
+        beside = self.path.with_name(self.path.name + ".part")
+        try:
+            shutil.copyfile(self.path, beside)
+            with h5py.File(beside, "r+") as self.file:
+                change()
+                self.flush(sync=True)
+            os.replace(beside, self.path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        self.file = h5py.File(self.path, "r+")
 
     @property
     def _steps(self) -> h5py.Dataset:
@@ -175,12 +199,13 @@ class TrajectoryWriter:
         """Create the datasets that grow with the frames."""
         first = self.file.create_group("particles/molecule/position")
         _create_growing(first, "step", (), "i8", -1)
-        _create_growing(first, "time", (), "f8", np.nan).attrs["unit"] = TIME_UNIT
-        for name, unit in ELEMENT_UNITS.items():
-            self._create_element(f"particles/molecule/{name}", (n_atoms, 3), unit)
+        _create_growing(first, "time", (), "f8", np.nan).attrs["unit"] = WRITTEN["time"]
+        for name in ELEMENTS:
+            self._create_element(f"particles/molecule/{name}", (n_atoms, 3), WRITTEN[name])
         if box_v is not None:
             # A fixed box could be stored once, but readers in use expect its time-dependent form.
-            self._create_element("particles/molecule/box/edges", (3,), "bohr", np.asarray(box_v, dtype=float))
+            edges_v = np.asarray(box_v, dtype=float) * written_unit("position")
+            self._create_element("particles/molecule/box/edges", (3,), WRITTEN["position"], edges_v)
         for name in OBSERVABLES:
             self._create_element(f"observables/{name}", (), "hartree")
 
@@ -201,7 +226,7 @@ class TrajectoryWriter:
     def _resize(self, length: int) -> None:
         """Give every series room for ``length`` frames."""
         box_v = None
-        if "particles/molecule/box/edges" in self.file and self.n_frames:
+        if "particles/molecule/box/edges" in self.file and len(self._steps):
             box_v = self.file["particles/molecule/box/edges/value"][0]
         before = len(self._steps)
         for series in self._series():
@@ -214,28 +239,50 @@ class TrajectoryWriter:
         """Write all pending frames, one slice per dataset; steps last, since they make frames valid."""
         frames, self.pending = self.pending, []
         begin, end = self.n_frames, self.n_frames + len(frames)
-        if end > len(self._steps):
-            self._resize(max(2 * len(self._steps), end))
+        self._make_room(end, list(dict.fromkeys(name for frame in frames for name in frame.observables)))
         molecule, observables = self.file["particles/molecule"], self.file["observables"]
-        for name, field in (
-            ("position", "positions_av"),
-            ("velocity", "velocities_av"),
-            ("force", "forces_av"),
-        ):
-            molecule[f"{name}/value"][begin:end] = np.array([getattr(frame, field) for frame in frames])
-        for name in dict.fromkeys(name for frame in frames for name in frame.observables):
-            if name not in observables:
-                self._create_element(f"observables/{name}", ())
+        for name, field in ELEMENTS.items():
+            values = np.array([getattr(frame, field) for frame in frames])
+            molecule[f"{name}/value"][begin:end] = values * written_unit(name)
         for name, group in observables.items():
             values = [frame.observables.get(name, np.nan) for frame in frames]
             group["value"][begin:end] = np.array(values, dtype=float)
-        molecule["position/time"][begin:end] = np.array([frame.time for frame in frames])
+        times = np.array([frame.time for frame in frames])
+        molecule["position/time"][begin:end] = times * written_unit("time")
         self._steps[begin:end] = np.array([frame.step for frame in frames], dtype=np.int64)
         self.n_frames = end
+
+    def _make_room(self, end: int, names: list[str]) -> None:
+        """Have room for ``end`` frames and for observables of these names."""
+        new = [name for name in names if name not in self.file["observables"]]
+        length = len(self._steps)
+        if not new and end <= length:
+            return
+
+        def change() -> None:
+            for name in new:
+                self._create_element(f"observables/{name}", ())
+            if end > length:
+                self._resize(max(2 * length, end))
+
+        self._change_layout(change)
+
+
+def _write_attributes(file: h5py.File, attributes: Mapping[str, str | int | float]) -> None:
+    """Write provenance; what is too long for an attribute becomes a dataset of ``parameters``."""
+    for key, value in attributes.items():
+        if isinstance(value, str) and len(value.encode()) > LONGEST_ATTRIBUTE:
+            parameters = file.require_group("parameters")
+            if key in parameters:
+                del parameters[key]
+            parameters[key] = value
+        else:
+            file.attrs[key] = value
 
 
 def _write_header(file: h5py.File) -> None:
     """Write the ``h5md`` group that makes the file an H5MD file."""
+    file.attrs["format"] = FORMAT
     header = file.create_group("h5md")
     header.attrs["version"] = np.array(VERSION, dtype="i4")
     header.create_group("author").attrs["name"] = np.bytes_(_user())
