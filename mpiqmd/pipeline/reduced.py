@@ -130,7 +130,7 @@ class ReducedSurface:
             mirrors = list(zip(reduced.basis.mirrors_gv, permutations, strict=True))
             orbitals = reduced.training_orbitals_smn
             training = closed_training_set(reduced.training_positions_sav, orbitals, reduced.basis, mirrors)
-            self.compiled_solver = make_solver(model, from_arrays(reduced.arrays), training, self.frame)
+            self.compiled_solver = make_solver(model, from_arrays(reduced.arrays), training, self.frame, rom.tolerance)
             inner = CompiledForceProvider(self.frame, self.compiled_solver, rom.forces, reduced.box)
         else:
             inner = RomForceProvider(self.frame, self.solver, rom.forces, reduced.box)

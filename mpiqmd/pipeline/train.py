@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     seconds = solve_samples(settings, model, samples, store, log)
     reduced = finished_model(folder / MODEL_FILE, settings, model, store)
     if reduced is None:
-        mirrors = grid_mirrors(_symmetric_shape(reference, frame)) if settings.train.symmetrize else []
+        mirrors = grid_mirrors(symmetric_shape(reference, frame)) if settings.train.symmetrize else []
         basis = compress(settings, model, store, mirrors, log)
         reduced = build_reduced_model(settings, model, frame, reference, basis, store, mirrors, log)
         reduced = replace(reduced, notes={**reduced.notes, "recipe": recipe(settings)})
@@ -180,7 +180,7 @@ def describe_basis(basis: ReducedBasis, store: SnapshotStore) -> dict[str, Any]:
     }
 
 
-def _symmetric_shape(reference: Molecule, frame: BodyFrame) -> Molecule:
+def symmetric_shape(reference: Molecule, frame: BodyFrame) -> Molecule:
     """Return the reference, with equal bonds where it is bent XY2: the shape whose mirrors close the snapshots."""
     if not isinstance(frame, BisectorFrame):
         return reference

@@ -145,7 +145,7 @@ def make_solver(
     arrays: CompiledArrays,
     training: TrainingSet,
     frame: BodyFrame | None = None,
-    tolerance: float = 1e-8,
+    tolerance: float = 1e-9,
 ) -> CompiledSolver:
     """Return the online solver about the training geometry nearest the mean.  Replicated, not collective.
 

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from mpiqmd.rom.compiled.energy import PlacedEnergy
     from mpiqmd.rom.compiled.solver import CompiledSolver
 
-LARGEST_FIT = 220
+LARGEST_FIT = 470
 """Terms of the polynomial of κ."""
-HIGHEST_DEGREE = 9
+HIGHEST_DEGREE = 12
 LARGEST_CURVATURE = 400_000
 """Numbers that the polynomial of the inverse Hessian may hold: more would not stay in a core's cache."""
 OVERSAMPLING = 3

@@ -89,7 +89,7 @@ class CompiledSolver:
         reference_av: np.ndarray,
         density_matrix_mm: np.ndarray,
         n_occupied: int,
-        tolerance: float = 1e-8,
+        tolerance: float = 1e-9,
         max_iterations: int = 60,
         depth: int = 4,
     ) -> None:

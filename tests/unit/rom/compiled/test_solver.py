@@ -175,9 +175,9 @@ def test_polynomials_are_all_products_up_to_their_degree():
     x, terms = polynomials.scaled(positions), polynomials.terms(positions)
     assert len(x) == 3 and np.abs(x).max() < 1.0
     assert terms[0] == 1.0 and np.array_equal(terms[1:4], x)
-    products = [a**i * b**j * c**k for a, b, c in [x] for i, j, k in np.ndindex(10, 10, 10) if i + j + k <= 9]
-    assert polynomials.degree == 9 and len(polynomials) == 220
-    np.testing.assert_allclose(np.sort(terms), np.sort(products), rtol=1e-12)
+    products = [a**i * b**j * c**k for a, b, c in [x] for i, j, k in np.ndindex(13, 13, 13) if i + j + k <= 12]
+    assert polynomials.degree == 12 and len(polynomials) == 455
+    np.testing.assert_allclose(np.sort(terms), np.sort(products), rtol=1e-11)
 
 
 def test_samples_are_in_the_frame_and_reach_beyond_the_training():

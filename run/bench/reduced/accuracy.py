@@ -1,0 +1,134 @@
+"""Errors of the compiled model: against the same modes on the grid, against Hi-Fi, and their decay with the modes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from reduced.common import COMM, Bench, nve
+
+from mpiqmd.molecule.symmetry import grid_mirrors
+from mpiqmd.parallel.log import silent
+from mpiqmd.pipeline.reduced import ReducedSurface, build_reduced_model
+from mpiqmd.pipeline.train import symmetric_shape
+from mpiqmd.pipeline.validation import internal_force_error
+from mpiqmd.plots.style import BRIGHT, DARK, panels, save_figure, style
+from mpiqmd.rom.basis import build_basis
+from mpiqmd.rom.compiled.provider import CompiledForceProvider
+from mpiqmd.rom.snapshots import SnapshotStore
+from mpiqmd.units import ATOMIC_TIME_IN_FS
+
+
+def against_grid(surface: ReducedSurface, positions_sav: np.ndarray, log=None) -> dict[str, float]:
+    """Return the largest difference of energy and forces between the compiled and the grid online stage."""
+    provider = CompiledForceProvider(surface.frame, surface.compiled_solver)
+    energies, forces = [], []
+    for index, positions_av in enumerate(positions_sav, start=1):
+        compiled, on_grid = provider.evaluate(positions_av), surface.ground_state(positions_av)
+        alignment = surface.frame.align(positions_av)
+        energies.append(compiled.energy - on_grid.free_energy)
+        forces.append(np.abs(compiled.forces_av - alignment.gradient_forces(on_grid.gradient_av)).max())
+        if log is not None:
+            log.progress(f"compiled against grid {index}/{len(positions_sav)}", last=index == len(positions_sav))
+    return {"geometries": len(energies), "energy": float(np.abs(energies).max()), "force": float(max(forces))}
+
+
+def against_hifi(surface: ReducedSurface, positions_sav: np.ndarray, states: list) -> dict[str, float]:
+    """Return the largest errors of energy and of the gradient along the internal coordinates."""
+    provider = CompiledForceProvider(surface.frame, surface.compiled_solver)
+    energies, forces = [], []
+    for positions_av, exact in zip(positions_sav, states, strict=True):
+        compiled = provider.evaluate(positions_av)
+        energies.append(compiled.energy - exact.free_energy)
+        forces.append(internal_force_error(surface.frame, positions_av, -compiled.forces_av, exact.gradient_av))
+    return {
+        "geometries": len(energies),
+        "energy": float(np.abs(energies).max()),
+        "energy_spread": float(np.std(energies)),
+        "force": float(max(forces)),
+        "force_median": float(np.median(forces)),
+    }
+
+
+def accuracy(bench: Bench) -> dict[str, dict[str, float]]:
+    """Compiled against the grid stage and against Hi-Fi on random geometries of the sampled box."""
+    positions_sav = bench.geometries(bench.arguments.geometries)
+    some = positions_sav[: bench.arguments.hifi_geometries]
+    return {
+        "grid": against_grid(bench.surface, positions_sav, bench.log),
+        "hifi": against_hifi(bench.surface, some, bench.exact(some)),
+    }
+
+
+def decay(bench: Bench) -> dict[str, dict[str, dict[str, float]]]:
+    """The same errors for bases of several sizes made from the model's snapshots, on fewer geometries."""
+    positions_sav = bench.geometries(bench.arguments.decay_geometries)
+    states, record = bench.exact(positions_sav), {}
+    store = SnapshotStore(bench.arguments.model.parent / "snapshots.h5", bench.model.signature(), COMM)
+    frame, reference = bench.surface.frame, bench.molecule.with_positions(bench.reduced.reference_av)
+    mirrors = grid_mirrors(symmetric_shape(reference, frame))
+    rom = dataclasses.replace(bench.settings.rom, online="compiled")
+    settings = dataclasses.replace(bench.settings, rom=rom)
+    snapshots = store.read_all(bench.model.grid)
+    for rank in bench.arguments.ranks:
+        basis = build_basis(snapshots, rom.energy_fraction, rom.criterion, rank, [tuple(signs) for signs, _ in mirrors])
+        reduced = build_reduced_model(
+            settings, bench.model, frame, reference, basis, store, mirrors, silent(COMM)
+        )
+        surface = ReducedSurface(settings, bench.model, reduced, silent(COMM))
+        record[str(rank)] = {
+            "grid": against_grid(surface, positions_sav),
+            "hifi": against_hifi(surface, positions_sav, states),
+        }
+        bench.log(f"{rank} modes: {record[str(rank)]}")
+    _draw_decay(record, bench.arguments.output)
+    return record
+
+
+def _draw_decay(record: dict, folder) -> None:
+    ranks = [int(rank) for rank in record]
+    with style():
+        figure, axes = panels(2, 2.2)
+        for axis, name, unit in zip(axes, ("energy", "force"), ("Ha", "Ha/bohr"), strict=True):
+            for against, colour in (("hifi", DARK), ("grid", BRIGHT)):
+                label = {"hifi": "against Hi-Fi", "grid": "against the same modes on the grid"}[against]
+                axis.semilogy(ranks, [row[against][name] for row in record.values()], "o-", color=colour, label=label)
+            axis.set_ylabel(f"largest {name} error ({unit})")
+        axes[0].legend(fontsize=8)
+        axes[1].set_xlabel("modes")
+    save_figure(figure, folder / "error-decay")
+
+
+def frames(bench: Bench) -> dict[str, float]:
+    """Errors on frames of a 300 K trajectory of the model itself."""
+    timestep = 0.5 / ATOMIC_TIME_IN_FS
+    every = 100
+    _, kept = nve(
+        bench.compiled(), bench.reduced.reference_av, bench.molecule.masses_a, timestep, every * bench.arguments.frames, every
+    )
+    positions_sav = np.array([bench.surface.frame.align(positions_av).body_positions_av for positions_av in kept])
+    states = bench.exact(positions_sav)
+    provider, components = bench.compiled(), []
+    for positions_av, exact in zip(positions_sav, states, strict=True):
+        alignment = bench.surface.frame.align(positions_av)
+        difference = provider.evaluate(positions_av).forces_av - alignment.gradient_forces(exact.gradient_av)
+        components.append(np.abs(difference).max())
+    worst = {"component": float(max(components)), "component_median": float(np.median(components))}
+    return against_hifi(bench.surface, positions_sav, states) | worst
+
+
+def gradient(bench: Bench) -> dict[str, float]:
+    """Forces in the laboratory against central differences of the compiled energy, fourth order."""
+    provider, errors, step = bench.compiled(), [], 2e-3
+    for positions_av in bench.geometries(20):
+        forces_av = provider.evaluate(positions_av).forces_av
+        for a, v in np.ndindex(forces_av.shape):
+
+            def energy(t, positions_av=positions_av, a=a, v=v):
+                moved = positions_av.copy()
+                moved[a, v] += t
+                return provider.evaluate(moved).energy
+
+            slope = (8.0 * (energy(step) - energy(-step)) - (energy(2 * step) - energy(-2 * step))) / (12.0 * step)
+            errors.append(abs(slope + forces_av[a, v]))
+    return {"components": len(errors), "largest": float(max(errors))}

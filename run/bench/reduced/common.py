@@ -1,0 +1,86 @@
+"""The model, its surfaces and the random geometries that the parts share.  Serial: one core is what is measured."""
+
+from __future__ import annotations
+
+import argparse
+from functools import cached_property
+
+import numpy as np
+from mpi4py import MPI
+
+from mpiqmd.config import load_input
+from mpiqmd.kohnsham.ground_state import GroundState
+from mpiqmd.molecule.bent import water_positions
+from mpiqmd.parallel.log import Log, silent
+from mpiqmd.pipeline.build import build_model, build_molecule, build_solver
+from mpiqmd.pipeline.reduced import ReducedSurface
+from mpiqmd.rom.compiled.provider import CompiledForceProvider
+from mpiqmd.rom.model import ReducedModel
+from mpiqmd.units import KELVIN_IN_HARTREE
+
+COMM = MPI.COMM_SELF
+TEMPERATURE = 300.0 * KELVIN_IN_HARTREE
+
+
+class Bench:
+    """What the command line names, loaded."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.settings = load_input(arguments.input)
+        self.arguments, self.log = arguments, Log(COMM)
+        self.molecule = build_molecule(self.settings, COMM)
+        self.model = build_model(self.settings, COMM, self.molecule)
+        self.reduced = ReducedModel.load(arguments.model, COMM, self.model.grid, self.model.signature())
+        self.rng = np.random.default_rng(arguments.seed)
+
+    @cached_property
+    def surface(self) -> ReducedSurface:
+        """The reduced surface of the model file."""
+        return ReducedSurface(self.settings, self.model, self.reduced, silent(COMM))
+
+    def geometries(self, count: int, stretch: float = 1.0) -> np.ndarray:
+        """Return random geometries of the sampled box, its half-widths times ``stretch``."""
+        box = self.reduced.box
+        middle, half = 0.5 * (box.lower_k + box.upper_k), 0.5 * (box.upper_k - box.lower_k) * stretch
+        points = self.rng.uniform(middle - half, middle + half, size=(count, len(middle)))
+        return np.array([water_positions(*point, vertex=box.vertex) for point in points])
+
+    def compiled(self, forces: str = "gradient") -> CompiledForceProvider:
+        """Return a fresh compiled surface."""
+        return CompiledForceProvider(self.surface.frame, self.surface.compiled_solver, forces)
+
+    def exact(self, positions_sav: np.ndarray) -> list[GroundState]:
+        """Return the Hi-Fi ground states, without their orbitals."""
+        solver = build_solver(self.settings, self.model, energy_tolerance=1e-10)
+        states = []
+        for positions_av in positions_sav:
+            state = solver.solve(self.model.place(positions_av))
+            state.orbitals = state.density = None
+            states.append(state)
+            self.log.progress(f"Hi-Fi {len(states)}/{len(positions_sav)}", last=len(states) == len(positions_sav))
+        return states
+
+
+def start_velocities(masses_a: np.ndarray) -> np.ndarray:
+    """Return velocities at 300 K without net momentum."""
+    masses = masses_a[:, None]
+    velocities_av = np.random.default_rng(7).normal(size=(len(masses_a), 3)) * np.sqrt(TEMPERATURE / masses)
+    return velocities_av - (masses * velocities_av).sum(axis=0) / masses.sum()
+
+
+def nve(
+    provider: CompiledForceProvider, positions_av: np.ndarray, masses_a: np.ndarray, timestep: float, steps: int,
+    keep_every: int = 0,
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the total energies of an NVE trajectory from 300 K (velocity Verlet), and every so many positions."""
+    masses, velocities, energies, kept = masses_a[:, None], start_velocities(masses_a), np.empty(steps), []
+    positions, result = positions_av.copy(), provider.evaluate(positions_av)
+    for step in range(steps):
+        velocities += 0.5 * timestep * result.forces_av / masses
+        positions = positions + timestep * velocities
+        result = provider.evaluate(positions)
+        velocities += 0.5 * timestep * result.forces_av / masses
+        energies[step] = result.energy + 0.5 * float((masses * velocities**2).sum())
+        if keep_every and (step + 1) % keep_every == 0:
+            kept.append(positions)
+    return energies, kept

@@ -1,0 +1,63 @@
+"""Time per MD step, all included, beside the Hi-Fi step of the same input."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from reduced.common import COMM, Bench
+
+from mpiqmd.md.dynamics import run_dynamics
+from mpiqmd.parallel.log import silent
+from mpiqmd.pipeline.build import build_hifi_provider
+from mpiqmd.pipeline.md import dynamics_settings
+
+
+def cost(bench: Bench) -> dict[str, float]:
+    """Median seconds per step of ``mpiqmd md`` on either surface, output every 10 steps, one core, one run."""
+    reduced = _seconds(bench, bench.surface.provider, bench.arguments.timing_steps, 10)
+    provider = build_hifi_provider(bench.settings, bench.model, bench.molecule, bench.settings.scf.extrapolation)
+    hifi = _seconds(bench, provider, bench.arguments.hifi_steps, 1)
+    return {
+        "seconds_per_step": reduced["seconds_per_step"],
+        "evaluations_per_step": reduced["iterations_per_step"],
+        "steps": reduced["steps"],
+        "hifi_seconds_per_step": hifi["seconds_per_step"],
+        "hifi_iterations_per_step": hifi["iterations_per_step"],
+        "ratio": hifi["seconds_per_step"] / reduced["seconds_per_step"],
+    } | operations(bench)
+
+
+def _seconds(bench: Bench, provider, steps: int, output_every: int) -> dict[str, float]:
+    settings = dynamics_settings(bench.settings, steps)
+    settings = dataclasses.replace(settings, output_every=output_every)
+    molecule = bench.molecule.with_positions(bench.reduced.reference_av)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = Path(folder) / "trajectory.h5", Path(folder) / "checkpoint.h5"
+        return run_dynamics(molecule, provider, settings, COMM, silent(COMM), *paths)
+
+
+def operations(bench: Bench) -> dict[str, float]:
+    """Multiplications of one step with one evaluation of the energy, by what they are for."""
+    solver = bench.surface.compiled_solver
+    arrays, tables, predictor = solver.energy.arrays, solver.energy.tables, solver.predictor
+    n_modes, n_occupied = solver.inner.u.shape
+    n_points = 0 if arrays.quadrature is None else len(arrays.quadrature.weights_q)
+    gradients = 4 if bench.model.functional.uses_gradient else 1
+    counts = {
+        "tables of moving atoms": 2 * tables.local_kp.size + 2 * sum(table.size for _, _, table in tables.overlaps),
+        "interaction of pairs": arrays.interaction.multiplications,
+        "exchange and correlation": 3 * gradients * n_points * n_modes * n_occupied,
+        "orbitals and Hamiltonian": n_occupied * (len(arrays.pairs) + 6 * n_modes**2),
+        "predicted start": predictor.n_curvature * len(solver.chart) ** 2 + predictor.minimum_mk.size,
+        "step": len(solver.chart) ** 2,
+    }
+    return {
+        "modes": n_modes,
+        "pair_products": len(arrays.pairs),
+        "quadrature_points": n_points,
+        "multiplications": counts,
+        "multiplications_per_step": int(np.sum(list(counts.values()))),
+    }
