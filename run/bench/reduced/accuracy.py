@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
-from reduced.common import COMM, Bench, nve
+from reduced.common import Bench, nve
 
-from mpiqmd.molecule.symmetry import grid_mirrors
-from mpiqmd.parallel.log import silent
-from mpiqmd.pipeline.reduced import ReducedSurface, build_reduced_model
-from mpiqmd.pipeline.train import symmetric_shape
+from mpiqmd.pipeline.reduced import ReducedSurface
 from mpiqmd.pipeline.validation import internal_force_error
 from mpiqmd.plots.style import BRIGHT, DARK, panels, save_figure, style
-from mpiqmd.rom.basis import build_basis
 from mpiqmd.rom.compiled.provider import CompiledForceProvider
-from mpiqmd.rom.snapshots import SnapshotStore
 from mpiqmd.units import ATOMIC_TIME_IN_FS
 
 
@@ -64,18 +57,8 @@ def decay(bench: Bench) -> dict[str, dict[str, dict[str, float]]]:
     """The same errors for bases of several sizes made from the model's snapshots, on fewer geometries."""
     positions_sav = bench.geometries(bench.arguments.decay_geometries)
     states, record = bench.exact(positions_sav), {}
-    store = SnapshotStore(bench.arguments.model.parent / "snapshots.h5", bench.model.signature(), COMM)
-    frame, reference = bench.surface.frame, bench.molecule.with_positions(bench.reduced.reference_av)
-    mirrors = grid_mirrors(symmetric_shape(reference, frame))
-    rom = dataclasses.replace(bench.settings.rom, online="compiled")
-    settings = dataclasses.replace(bench.settings, rom=rom)
-    snapshots = store.read_all(bench.model.grid)
     for rank in bench.arguments.ranks:
-        basis = build_basis(snapshots, rom.energy_fraction, rom.criterion, rank, [tuple(signs) for signs, _ in mirrors])
-        reduced = build_reduced_model(
-            settings, bench.model, frame, reference, basis, store, mirrors, silent(COMM)
-        )
-        surface = ReducedSurface(settings, bench.model, reduced, silent(COMM))
+        surface = bench.surface_of(rank)
         record[str(rank)] = {
             "grid": against_grid(surface, positions_sav),
             "hifi": against_hifi(surface, positions_sav, states),

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 from mpi4py import MPI
 
 from mpiqmd.config import load_input
+from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.molecule.bent import water_positions
+from mpiqmd.molecule.frame import make_frame
+from mpiqmd.molecule.symmetry import grid_mirrors
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.build import build_model, build_molecule, build_solver
-from mpiqmd.pipeline.reduced import ReducedSurface
+from mpiqmd.pipeline.reduced import ReducedSurface, build_reduced_model
+from mpiqmd.pipeline.train import symmetric_shape
+from mpiqmd.rom.basis import build_basis
 from mpiqmd.rom.compiled.provider import CompiledForceProvider
 from mpiqmd.rom.model import ReducedModel
+from mpiqmd.rom.snapshots import SnapshotStore
 from mpiqmd.units import KELVIN_IN_HARTREE
 
 COMM = MPI.COMM_SELF
@@ -26,7 +33,9 @@ class Bench:
     """What the command line names, loaded."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self.settings = load_input(arguments.input)
+        settings = load_input(arguments.input)
+        self.settings = replace(settings, rom=replace(settings.rom, online="compiled"))
+        self._snapshots: Orbitals | None = None
         self.arguments, self.log = arguments, Log(COMM)
         self.molecule = build_molecule(self.settings, COMM)
         self.model = build_model(self.settings, COMM, self.molecule)
@@ -35,8 +44,29 @@ class Bench:
 
     @cached_property
     def surface(self) -> ReducedSurface:
-        """The reduced surface of the model file."""
+        """The compiled surface of the model file; compiled here if the model was trained for the grid."""
+        if "compiled/linear" not in self.reduced.arrays:
+            return self.surface_of(self.reduced.rank)
         return ReducedSurface(self.settings, self.model, self.reduced, silent(COMM))
+
+    def surface_of(self, rank: int) -> ReducedSurface:
+        """Return a compiled surface with this many modes, from the snapshots beside the model."""
+        store = SnapshotStore(self.arguments.model.parent / "snapshots.h5", self.model.signature(), COMM)
+        reference = self.molecule.with_positions(self.reduced.reference_av)
+        frame = make_frame(reference, self.reduced.frame)
+        mirrors = grid_mirrors(symmetric_shape(reference, frame))
+        signs = [tuple(signs) for signs, _ in mirrors]
+        rom = self.settings.rom
+        basis = build_basis(self.snapshots(store), rom.energy_fraction, rom.criterion, rank, signs)
+        parts = self.settings, self.model, frame, reference, basis, store, mirrors
+        reduced = build_reduced_model(*parts, silent(COMM))
+        return ReducedSurface(self.settings, self.model, reduced, silent(COMM))
+
+    def snapshots(self, store: SnapshotStore) -> Orbitals:
+        """Return all training orbitals, read once."""
+        if self._snapshots is None:
+            self._snapshots = store.read_all(self.model.grid)
+        return self._snapshots
 
     def geometries(self, count: int, stretch: float = 1.0) -> np.ndarray:
         """Return random geometries of the sampled box, its half-widths times ``stretch``."""
