@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from reduced.common import Bench, nve
 
 from mpiqmd.pipeline.reduced import ReducedSurface
 from mpiqmd.pipeline.validation import internal_force_error
 from mpiqmd.plots.style import BRIGHT, DARK, panels, save_figure, style
 from mpiqmd.rom.compiled.provider import CompiledForceProvider
 from mpiqmd.units import ATOMIC_TIME_IN_FS
+from reduced.common import Bench, nve
 
 
 def against_grid(surface: ReducedSurface, positions_sav: np.ndarray, log=None) -> dict[str, float]:

@@ -7,12 +7,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from reduced.common import COMM, Bench
 
 from mpiqmd.md.dynamics import run_dynamics
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline.build import build_hifi_provider
 from mpiqmd.pipeline.md import dynamics_settings
+from reduced.common import COMM, Bench
 
 
 def cost(bench: Bench) -> dict[str, float]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from reduced.common import Bench
 
 from mpiqmd.pipeline.build import build_solver
+from reduced.common import Bench
 
 
 def estimate(bench: Bench) -> dict[str, float]:
