@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -111,6 +112,18 @@ def _md_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--extxyz", action="store_true", help="write trajectory.extxyz (angstrom, eV) at the end"
     )
+    parser.add_argument(
+        "--walltime",
+        type=_walltime,
+        metavar="TIME",
+        help="seconds or [D-]HH:MM:SS that this command may take: it ends in time, with a checkpoint",
+    )
+    parser.add_argument(
+        "--replicas",
+        type=_positive_count,
+        metavar="K",
+        help="run K independent trajectories with seeds of their own, spread over the ranks",
+    )
 
 
 def _compare_options(parser: argparse.ArgumentParser) -> None:
@@ -157,6 +170,23 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _positive_count(text: str) -> int:
+    """Return a command-line number that must be a positive integer."""
+    if _count(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _walltime(text: str) -> float:
+    """Return seconds from a number of them or from ``[D-]HH:MM:SS``, as batch systems write it."""
+    match = re.fullmatch(r"(?:(?:(\d{1,4})-)?(\d{1,5}):([0-5]?\d):)?(\d{1,9}(?:\.\d+)?)", text, re.ASCII)
+    days, hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0,) * 4
+    total = 86400.0 * days + 3600.0 * hours + 60.0 * minutes + seconds
+    if total <= 0.0 or (":" in text and seconds >= 60.0):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a positive number of seconds nor [D-]HH:MM:SS")
+    return total
+
+
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the parsed command line, with the default output folder and the command's module filled in.
 
@@ -164,6 +194,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """
     arguments = build_parser().parse_args(words)
     arguments.words = list(sys.argv[1:] if words is None else words)
+    arguments.started = time.monotonic()
     if arguments.command in COMMANDS:
         command = COMMANDS[arguments.command]
         arguments.module, arguments.files, arguments.patterns = (

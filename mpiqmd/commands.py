@@ -54,13 +54,17 @@ COMMANDS = {
         "molecular dynamics",
         "Move the nuclei on the Born-Oppenheimer surface of the Hi-Fi solver, or of a reduced model.\n"
         "Writes trajectory.h5 (H5MD), checkpoint.h5 (an interrupted run resumes; a larger --steps extends) and "
-        "result.json.",
+        "result.json; with --replicas K, one folder per replica (replica-0000, ...) with a trajectory and a checkpoint, "
+        "and replicas.h5 that links the trajectories.\n"
+        "A run ends early, with a checkpoint, when --walltime is nearly over, on SIGTERM or SIGUSR1 (exit status 75: "
+        "start the same command again), and when a file called STOP appears in its folder (status 0).",
         (
             "mpirun -n 2 mpiqmd md water.toml",
             "mpiqmd md water.toml --model water-train/model.h5 --steps 2000 --extxyz --output water-rom",
+            "mpirun -n 8 mpiqmd md water.toml --model water-train/model.h5 --replicas 32 --walltime 04:00:00",
         ),
         "md",
-        patterns=("trajectory.h5", "trajectory.extxyz", "checkpoint*.h5"),
+        patterns=("trajectory.h5", "trajectory.extxyz", "checkpoint*.h5", "replicas.h5", "replica-*/*.h5"),
         files=("model",),
     ),
     "compare": Command(

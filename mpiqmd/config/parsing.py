@@ -254,7 +254,9 @@ def _dynamics_problems(values: dict[str, dict[str, Any]], failed: set[str]) -> l
             f"[md] initial_velocities has {len(velocities)} entries, the molecule {len(symbols)} atoms. "
             "Write three numbers per atom."
         )
-    if not {"md.timestep", "md.relaxation_time"} & failed and dynamics.get("thermostat") == "berendsen":
+    problems += _constraint_problems(dynamics.get("constraints", ()), symbols)
+    needs_resolution = dynamics.get("thermostat") in ("berendsen", "nose-hoover")
+    if not {"md.timestep", "md.relaxation_time"} & failed and needs_resolution:
         timestep, relaxation = (
             dynamics.get(name, getattr(MolecularDynamics, name)) for name in ("timestep", "relaxation_time")
         )
@@ -264,6 +266,17 @@ def _dynamics_problems(values: dict[str, dict[str, Any]], failed: set[str]) -> l
                 "Allowed: at least one time step. Use 10 to 100 time steps."
             )
     return problems
+
+
+def _constraint_problems(constraints: tuple, symbols: tuple | None) -> list[str]:
+    count = None if symbols is None else len(symbols)
+    bad = [pair for pair in constraints if pair[0] == pair[1] or (count is not None and max(pair) >= count)]
+    if len({frozenset(pair) for pair in constraints}) != len(constraints):
+        bad = bad or [constraints[-1]]
+    if not bad:
+        return []
+    atoms = "different atoms" if count is None else f"different atoms, from 0 to {count - 1}"
+    return [f"[md] constraints holds {as_written(bad[0])}. Allowed: pairs of {atoms}, each pair once. Correct the list."]
 
 
 def _training_problems(values: dict[str, dict[str, Any]], failed: set[str]) -> list[str]:

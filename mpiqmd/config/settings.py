@@ -197,9 +197,14 @@ class MolecularDynamics:
     steps: int = key(COUNT, 500, "number of time steps")
     timestep: float = key(POSITIVE_TIME, 40.0, "time step")
     temperature: float = key(TEMPERATURE, "300 K", "of the thermostat and of random initial velocities")
-    thermostat: str = key(Choice(("none", "berendsen")), "none", "none conserves the energy")
-    relaxation_time: float = key(POSITIVE_TIME, 800.0, "of the thermostat")
-    seed: int = key(COUNT, 1, "random seed of the initial velocities")
+    thermostat: str = key(
+        Choice(("none", "berendsen", "langevin", "csvr", "nose-hoover")),
+        "none",
+        "none conserves the energy; langevin, csvr and nose-hoover are canonical",
+    )
+    relaxation_time: float = key(POSITIVE_TIME, 800.0, "of the thermostat; the friction of langevin is its inverse")
+    chain_length: int = key(Integer(Bounds(1, 100)), 3, "thermostats in the chain of nose-hoover")
+    seed: int = key(COUNT, 1, "random seed of the initial velocities and of the thermostat")
     remove_translation: bool = key(Boolean(), True, "start without net momentum")
     remove_rotation: bool = key(Boolean(), False, "start without net angular momentum")
     initial_velocities: str | tuple = key(
@@ -208,8 +213,17 @@ class MolecularDynamics:
     pinned: tuple[int, ...] = key(
         ListOf(COUNT, may_be_empty=True), [], "indices of atoms that do not move, from 0"
     )
+    constraints: tuple[tuple[int, int], ...] = key(
+        ListOf(ListOf(COUNT, 2), may_be_empty=True), [], "pairs of atoms whose initial distance is kept"
+    )
+    constraint_tolerance: float = key(
+        Number(Bounds(above=0.0, maximum=1e-3)), 1e-10, "largest relative deviation of a constrained distance"
+    )
     output_every: int = key(POSITIVE_COUNT, 1, "steps between frames of the trajectory")
     checkpoint_every: int = key(POSITIVE_COUNT, 50, "steps between checkpoints")
+    checkpoint_minutes: float = key(
+        Number(Bounds(above=0.0)), 10.0, "minutes after which a checkpoint is written whatever the step"
+    )
 
     @property
     def temperature_kelvin(self) -> float:

@@ -8,18 +8,18 @@ bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mpiqmd.errors import AccuracyError, MpiqmdError
-from mpiqmd.md.leader import CHECKPOINT, FAILED, FINISHED, Leader, remove_old_run
+from mpiqmd.md.leader import CHECKPOINT, FAILED, FINISHED, Leader
 from mpiqmd.md.motion import Dynamics
 from mpiqmd.md.observables import linear_drift
 from mpiqmd.md.provider import Evaluation, ForceProvider
+from mpiqmd.md.record import Record
 from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.parallel.comm import decide, on_rank_zero, replicate
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mpiqmd.molecule.molecule import Molecule
     from mpiqmd.parallel.log import Log
 
-__all__ = ["Dynamics", "DynamicsSettings", "run_dynamics"]
+__all__ = ["Dynamics", "DynamicsSettings", "Record", "run_dynamics"]
 
 
 def run_dynamics(
@@ -40,13 +40,8 @@ def run_dynamics(
     settings: DynamicsSettings,
     comm: MPI.Comm,
     log: Log,
-    trajectory: Path,
-    checkpoint: Path,
-    identity: Mapping[str, str] | None = None,
-    provenance: Mapping[str, str | int | float] | None = None,
-    box_v: np.ndarray | None = None,
-    boundary: str = "none",
-    overwrite: bool = False,
+    record: Record,
+    stop: Callable[[], str | None] | None = None,
 ) -> dict[str, object]:
     """Move the nuclei on the provider's surface, from the start or from a checkpoint.  Collective.
 
@@ -60,24 +55,18 @@ def run_dynamics(
         Steps, timestep, thermostat and the rest, atomic units.
     comm, log
         Communicator and its log.
-    trajectory, checkpoint
-        Files to write; ``checkpoint-previous.h5`` appears beside ``checkpoint.h5``.
-    identity
-        Physics that must not change when the run is continued (``solver``: ``"hifi"`` or ``"rom"``,
-        ``model_hash``, grid, functional, ...), as text by name; kept in the trajectory too.
-    provenance
-        Further attributes of the trajectory (``input`` as JSON, ``versions``, ``ranks``, ...).
-    box_v, boundary
-        Edge lengths of the cell (3,), bohr, and ``"none"`` or ``"periodic"``.
-    overwrite
-        Start afresh even if there is a checkpoint.
+    record
+        Files to write and what identifies the run.
+    stop
+        Asked on rank 0 after every step: the reason to end early, or None.
 
     Returns
     -------
-    The same on every rank: ``steps``, ``frames``, ``resumed_from`` (step or None), ``seconds_per_step``
-    (median of this session after warm-up), ``iterations_per_step`` (if the provider reports ``iterations`` or ``evaluations``),
-    ``energy_drift`` (Ha/atom/ps of the conserved quantity), ``energy_fluctuation`` (standard deviation of it,
-    Ha), ``temperature_mean`` (kelvin).
+    The same on every rank: ``steps``, ``frames``, ``resumed_from`` (step or None), ``stopped`` (why the run ended early, or
+    None), ``seconds_per_step`` (median of this session after warm-up), ``iterations_per_step`` and ``error_estimate_max``
+    (Ha; None unless the provider reports ``iterations`` or ``evaluations``, and ``error_estimate``), ``energy_drift``
+    (Ha/atom/ps of the conserved quantity), ``energy_fluctuation`` (standard deviation of it, Ha), ``temperature_mean``
+    (kelvin).
 
     Raises
     ------
@@ -89,14 +78,9 @@ def run_dynamics(
         An energy, force or position is not finite; the message names the step and the last checkpoint.
     """
     session = _Session(comm, provider, len(molecule.symbols))
-    trajectory, checkpoint = Path(trajectory), Path(checkpoint)
 
     def lead() -> int | None:
-        if overwrite:
-            remove_old_run(trajectory, checkpoint)
-        session.leader = Leader(
-            molecule, settings, log, trajectory, checkpoint, identity or {}, provenance or {}, box_v, boundary
-        )
+        session.leader = Leader(molecule, settings, log, record, stop)
         return session.leader.saved_step
 
     resumed_from = on_rank_zero(comm, lead)
@@ -185,19 +169,22 @@ class _Session:
     def finish(self, resumed_from: int | None) -> dict[str, object]:
         """Close the files and return the numbers for ``result.json``, from the whole trajectory.  Rank 0."""
         self.leader.close()
-        trajectory = Trajectory.open(self.leader.trajectory)
+        trajectory = Trajectory.open(self.leader.record.trajectory, with_coordinates=False)
         observables = trajectory.observables
         conserved_t = observables["conserved_energy"]
         counts_t = observables.get("iterations", observables.get("evaluations", np.array([])))
         iterations_t = counts_t[1:]
+        estimates_t = observables.get("error_estimate", np.array([]))
         return {
             "steps": self.leader.dynamics.step,
             "frames": len(trajectory),
             "resumed_from": resumed_from,
+            "stopped": self.leader.stopped,
             "seconds_per_step": trajectory.attributes.get("seconds_per_step"),
             "iterations_per_step": float(np.nanmean(iterations_t))
             if np.isfinite(iterations_t).any()
             else None,
+            "error_estimate_max": float(np.nanmax(estimates_t)) if np.isfinite(estimates_t).any() else None,
             "energy_drift": linear_drift(trajectory.times_t, conserved_t, len(trajectory.symbols)),
             "energy_fluctuation": float(conserved_t.std()),
             "temperature_mean": float(observables["temperature"].mean() / KELVIN_IN_HARTREE),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from mpiqmd.md.motion import Dynamics
 from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.progress import Progress
 from mpiqmd.md.provider import Evaluation
+from mpiqmd.md.record import Record
 from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.md.thermostats import make_thermostat
 from mpiqmd.md.trajectory import Trajectory
@@ -45,14 +46,10 @@ class Leader:
         Parameters of the run.
     log
         Where to print.
-    trajectory, checkpoint
-        Paths of the two files.
-    identity
-        What must be the same when the run is continued, as text by name.
-    provenance
-        What else is worth keeping in the trajectory.
-    box_v, boundary
-        The cell, for the trajectory.
+    record
+        Files to write and what identifies the run.
+    stop
+        Says why to end early, or None.
     """
 
     def __init__(
@@ -60,49 +57,51 @@ class Leader:
         molecule: Molecule,
         settings: DynamicsSettings,
         log: Log,
-        trajectory: Path,
-        checkpoint: Path,
-        identity: Mapping[str, str],
-        provenance: Mapping[str, str | int | float],
-        box_v: np.ndarray | None,
-        boundary: str,
+        record: Record,
+        stop: Callable[[], str | None] | None = None,
     ) -> None:
         settings.check()
         self.settings = settings
         self.log = log
-        self.trajectory = trajectory
-        self.checkpoint = checkpoint
+        self.record = record
+        self.stop = stop
+        self.stopped: str | None = None
         self.identity = {
             **settings.identity(),
             "symbols": " ".join(molecule.symbols),
             "masses": repr(molecule.masses_a.tolist()),
             "initial positions": repr(molecule.positions_av.tolist()),
-            **{key: str(value) for key, value in identity.items()},
+            **{key: str(value) for key, value in record.identity.items()},
         }
+        if record.overwrite:
+            remove_old_run(record)
         self.dynamics = self._at_start(molecule)
         self.progress = Progress(log, settings.steps)
         self.provider_state: dict[str, np.ndarray] | None = None
         self.saved_step: int | None = None
         self._saved_at = self._flushed_at = time.perf_counter()
-        saved, warning = load_checkpoint(checkpoint)
+        saved, warning = load_checkpoint(record.checkpoint)
         if warning:
             log(f"warning: {warning}")
         if saved is None:
-            refuse_orphan(trajectory)
-            self.writer = self._new_writer({**identity, **provenance}, box_v, boundary)
+            refuse_orphan(record.trajectory)
+            self.writer = self._new_writer()
         else:
             self._continue_from(saved)
 
-    def _new_writer(
-        self, attributes: dict[str, str | int | float], box_v: np.ndarray | None, boundary: str
-    ) -> TrajectoryWriter:
+    def _new_writer(self) -> TrajectoryWriter:
         """Start a trajectory."""
-        nuclei = self.dynamics.nuclei
-        attributes["timestep"] = float(self.settings.timestep)
-        attributes["seed"] = int(self.settings.seed)
-        attributes["degrees_of_freedom"] = nuclei.degrees_of_freedom
+        nuclei, record = self.dynamics.nuclei, self.record
+        attributes = {
+            **record.identity,
+            **record.provenance,
+            "timestep": float(self.settings.timestep),
+            "seed": int(self.settings.seed),
+            "thermostat": self.settings.thermostat,
+            "degrees_of_freedom": nuclei.degrees_of_freedom,
+        }
         return TrajectoryWriter.create(
-            self.trajectory, nuclei.symbols, nuclei.masses_a, attributes, box_v, boundary
+            record.trajectory, nuclei.symbols, nuclei.masses_a, attributes, record.box_v, record.boundary
         )
 
     def _at_start(self, molecule: Molecule) -> Dynamics:
@@ -137,7 +136,7 @@ class Leader:
         self.dynamics.restore(dynamics_state)
         self.dynamics.thermostat.restore(saved.groups.get("thermostat", {}))
         self.provider_state = saved.groups.get("provider", {})
-        self.writer = TrajectoryWriter.resume(self.trajectory, step, self.settings.output_every)
+        self.writer = TrajectoryWriter.resume(self.record.trajectory, step, self.settings.output_every)
         self.saved_step = step
         done = step >= self.settings.steps
         self.log(
@@ -148,22 +147,34 @@ class Leader:
 
     def command(self) -> int:
         """Return what all ranks do next."""
-        step = self.dynamics.step
         if self.dynamics.evaluation is None:
             return EVALUATE
+        if self.stop is not None and self.stopped is None and not self.is_done:
+            self.stopped = self.stop()
         if self.checkpoint_is_due():
             return CHECKPOINT
-        return FINISHED if step >= self.settings.steps else EVALUATE
+        return FINISHED if self.is_over else EVALUATE
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the last step has been made."""
+        return self.dynamics.step >= self.settings.steps
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further step is made in this session."""
+        return self.is_done or self.stopped is not None
 
     def checkpoint_is_due(self) -> bool:
         """Return whether to save now: at the start, at the end, and every so often in between."""
-        step = self.dynamics.step
-        if step == self.saved_step:
+        step, settings = self.dynamics.step, self.settings
+        if self.saved_step is None:
+            return True
+        if step <= self.saved_step:
             return False
-        if self.saved_step is None or step >= self.settings.steps:
-            return self.saved_step is None or step > self.saved_step
-        waited = time.perf_counter() - self._saved_at >= self.settings.checkpoint_seconds
-        return waited and step % self.settings.checkpoint_every == 0
+        waited = time.perf_counter() - self._saved_at
+        often_enough = waited >= settings.checkpoint_seconds and step % settings.checkpoint_every == 0
+        return self.is_over or often_enough or waited >= 60.0 * settings.checkpoint_minutes
 
     def accept(self, evaluation: Evaluation) -> None:
         """Finish a step, keep its frame and report.
@@ -192,7 +203,7 @@ class Leader:
             "thermostat": self.dynamics.thermostat.state(),
             "provider": provider_state,
         }
-        save_checkpoint(self.checkpoint, {"step": self.dynamics.step, "time": self.dynamics.time}, groups)
+        save_checkpoint(self.record.checkpoint, {"step": self.dynamics.step, "time": self.dynamics.time}, groups)
         self.saved_step = self.dynamics.step
         self._saved_at = time.perf_counter()
 
@@ -200,7 +211,7 @@ class Leader:
         """Return a phrase about where a restart would continue."""
         if self.saved_step is None:
             return "there is no checkpoint yet"
-        return f"the last checkpoint is of step {self.saved_step} ({self.checkpoint})"
+        return f"the last checkpoint is of step {self.saved_step} ({self.record.checkpoint})"
 
     def explain(self, error: AccuracyError) -> AccuracyError:
         """Return the error with the last checkpoint and the advice that goes with it."""
@@ -231,8 +242,8 @@ def require_same_run(before: Mapping[str, str], now: Mapping[str, str], path: Pa
             for key in differing
         )
         raise ConfigError(
-            f"{path} was written by a different run: {changes}. Only md.steps and md.checkpoint_every may "
-            "change when a run is continued. Restore the input, choose another --output, or start afresh "
+            f"{path} was written by a different run: {changes}. Only md.steps and the intervals of checkpoints "
+            "may change when a run is continued. Restore the input, choose another --output, or start afresh "
             "with --overwrite."
         )
 
@@ -242,7 +253,7 @@ def refuse_orphan(trajectory: Path) -> None:
     if not trajectory.exists():
         return
     try:
-        n_frames = len(Trajectory.open(trajectory))
+        n_frames = len(Trajectory.open(trajectory, with_coordinates=False))
     except DataFileError:
         return
     if n_frames > 1:
@@ -252,7 +263,7 @@ def refuse_orphan(trajectory: Path) -> None:
         )
 
 
-def remove_old_run(trajectory: Path, checkpoint: Path) -> None:
+def remove_old_run(record: Record) -> None:
     """Delete the files of an earlier run."""
-    for path in (checkpoint, previous_path(checkpoint), trajectory):
+    for path in (record.checkpoint, previous_path(record.checkpoint), record.trajectory):
         path.unlink(missing_ok=True)

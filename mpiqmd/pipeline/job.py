@@ -31,11 +31,12 @@ def run_job(arguments: argparse.Namespace, comm: MPI.Comm) -> int:
     """Run one command on all ranks of ``comm`` and return its exit status.
 
     Collective.  An MpiqmdError is printed once, by rank 0, and gives status 1.  An error that the other ranks do
-    not share within ten seconds, and any unexpected exception, aborts the job on all ranks.
+    not share within ten seconds, and any unexpected exception, aborts the job on all ranks.  A command that ends well
+    but unfinished says so by an ``exit_status`` in its result.
     """
     failures = comm.Dup()
     try:
-        _run(arguments, comm)
+        return _run(arguments, comm)
     except MpiqmdError as error:
         return _report(error, comm, failures)
     except KeyboardInterrupt:
@@ -46,11 +47,10 @@ def run_job(arguments: argparse.Namespace, comm: MPI.Comm) -> int:
         if comm.size > 1:
             comm.Abort(1)
         return 1
-    return 0
 
 
-def _run(arguments: argparse.Namespace, comm: MPI.Comm) -> None:
-    """Read the input, prepare the folder, run the command's module and write what it returns."""
+def _run(arguments: argparse.Namespace, comm: MPI.Comm) -> int:
+    """Read the input, prepare the folder, run the command's module, write what it returns and return the status."""
     started = time.perf_counter()
     log = Log(comm, quiet=arguments.quiet)
     on_rank_zero(comm, _require_files, [getattr(arguments, name, None) for name in arguments.files])
@@ -63,6 +63,7 @@ def _run(arguments: argparse.Namespace, comm: MPI.Comm) -> None:
     if arguments.output is not None:
         whole = _header(arguments, comm, time.perf_counter() - started) | result
         on_rank_zero(comm, write_result, arguments.folder / RESULT_FILE, whole)
+    return int(result.get("exit_status", 0))
 
 
 def _header(arguments: argparse.Namespace, comm: MPI.Comm, seconds: float) -> dict[str, Any]:

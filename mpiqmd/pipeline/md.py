@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mpiqmd import __version__
-from mpiqmd.config.settings import Settings
-from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.md.dynamics import DynamicsSettings, run_dynamics
-from mpiqmd.md.provider import ForceProvider
-from mpiqmd.md.trajectory import Trajectory, write_extxyz
+from mpiqmd.md.dynamics import run_dynamics
+from mpiqmd.md.interruption import Interruption, announce, exit_status
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule
-from mpiqmd.pipeline.reduced import build_rom_provider
+from mpiqmd.pipeline.replicas import run_replicas
+from mpiqmd.pipeline.surface import build_surface, dynamics_settings, export_extxyz
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -25,71 +18,39 @@ if TYPE_CHECKING:
 
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
-    """Run (or resume) a trajectory and return what ``result.json`` holds.  Collective."""
-    settings, folder = arguments.settings, arguments.folder
-    molecule = build_molecule(settings, comm)
-    model = build_model(settings, comm, molecule)
-    provider, identity = _surface(arguments, model, log)
-    log(f"molecular dynamics of {''.join(molecule.symbols)} on the {identity['solver']} surface")
-    log(model.grid.describe())
-    result = run_dynamics(
-        molecule,
-        provider,
-        dynamics_settings(settings, arguments.steps),
-        comm,
-        log,
-        folder / "trajectory.h5",
-        folder / "checkpoint.h5",
-        identity=identity,
-        provenance=_provenance(settings, comm),
-        box_v=model.grid.cell_v,
-        boundary="periodic" if model.grid.is_periodic else "none",
-        overwrite=arguments.overwrite,
-    )
+    """Run (or resume) one trajectory or several and return what ``result.json`` holds.  Collective.
+
+    ``stopped`` says why a run ended early, and ``exit_status`` what follows from it.
+    """
+    interruption = Interruption(arguments.folder, arguments.walltime, arguments.started)
+    with interruption.listening():
+        if arguments.replicas is None:
+            result = run_trajectory(arguments, comm, log, interruption)
+        else:
+            result = run_replicas(arguments, comm, log, interruption)
+    on_rank_zero(comm, interruption.clear)
+    return result
+
+
+def run_trajectory(
+    arguments: argparse.Namespace, comm: MPI.Comm, log: Log, interruption: Interruption
+) -> dict[str, Any]:
+    """Run (or resume) one trajectory on all ranks.  Collective."""
+    folder = arguments.folder
+    surface = build_surface(arguments, comm, log)
+    log(f"molecular dynamics of {''.join(surface.molecule.symbols)} on the {surface.solver} surface")
+    log(surface.grid.describe())
+    settings = dynamics_settings(arguments.settings, arguments.steps)
+    record = surface.record(folder, arguments)
+    result = run_dynamics(surface.molecule, surface.provider, settings, comm, log, record, interruption.reason)
+    announce(result["stopped"], result["steps"], log)
     files = ["trajectory.h5", "checkpoint.h5"]
     if arguments.extxyz:
-        on_rank_zero(comm, lambda: write_extxyz(Trajectory.open(folder / "trajectory.h5"), folder / "trajectory.extxyz"))
+        on_rank_zero(comm, export_extxyz, folder)
         files.insert(1, "trajectory.extxyz")
-    _print_summary(result, identity["solver"], log)
+    _print_summary(result, surface.solver, log)
     log(f"{', '.join(files)} are in {folder}")
-    return result | {"solver": identity["solver"]}
-
-
-def dynamics_settings(settings: Settings, steps: int | None) -> DynamicsSettings:
-    """Return the dynamics' own settings from the input's [md] section.  Not collective."""
-    md = settings.md
-    velocities = md.initial_velocities
-    return DynamicsSettings(
-        steps=md.steps if steps is None else steps,
-        timestep=md.timestep,
-        thermostat=md.thermostat,
-        temperature=md.temperature,
-        relaxation_time=md.relaxation_time,
-        seed=md.seed,
-        output_every=md.output_every,
-        checkpoint_every=md.checkpoint_every,
-        pinned=md.pinned,
-        remove_translation=md.remove_translation,
-        remove_rotation=md.remove_rotation,
-        initial_velocities=velocities if isinstance(velocities, str) else np.array(velocities),
-    )
-
-
-def _surface(arguments: argparse.Namespace, model: KohnShamModel, log: Log) -> tuple[ForceProvider, dict[str, str]]:
-    """Return the force provider and the identity of the physics that a resumed run must share.  Collective."""
-    physics = {f"physics.{name}": json.dumps(value) for name, value in model.signature().items()}
-    if arguments.model is None:
-        settings = arguments.settings
-        tolerance = {"scf.energy_tolerance": repr(settings.scf.energy_tolerance), "scf.solver": settings.scf.solver}
-        provider = build_hifi_provider(settings, model, model.molecule, settings.scf.extrapolation)
-        return provider, {"solver": "hifi", "scf.frame": settings.scf.frame} | tolerance | physics
-    provider, model_hash = build_rom_provider(arguments.settings, model, arguments.model, log)
-    choice = {"rom.forces": arguments.settings.rom.forces, "rom.online": arguments.settings.rom.online}
-    return provider, {"solver": "rom", "model_hash": model_hash} | choice | physics
-
-
-def _provenance(settings: Settings, comm: MPI.Comm) -> dict[str, str | int]:
-    return {"input": json.dumps(settings.as_dict()), "mpiqmd": __version__, "ranks": comm.size}
+    return result | {"solver": surface.solver, "exit_status": exit_status(result["stopped"])}
 
 
 def _print_summary(result: dict[str, Any], solver: str, log: Log) -> None:

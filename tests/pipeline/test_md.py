@@ -56,7 +56,7 @@ def test_the_result_of_a_run(bench, trained, session_folder, runs, surface):
     assert result.keys() >= FIELDS
     assert (result["steps"], result["frames"], result["resumed_from"]) == (STEPS, STEPS + 1, None)
     assert result["solver"] == ("hifi" if surface == "hifi" else "rom")
-    assert 1.0 < result["iterations_per_step"] < 40.0
+    assert 1.0 <= result["iterations_per_step"] < 40.0
     assert 20.0 < result["temperature_mean"] < 200.0
     assert result["seconds_per_step"] > 0.0
     for name in ("trajectory.h5", "trajectory.extxyz", "checkpoint.h5"):

@@ -300,6 +300,15 @@ def test_default_folders(words, folder):
 
 @pytest.mark.serial
 @pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("0.5", 0.5), ("04:00:00", 14400), ("1:02:03", 3723), ("2-00:00:01", 172801), ("00:00:30", 30)],
+)
+def test_wall_times(text, seconds):
+    assert parse_arguments(["md", "water.toml", "--walltime", text]).walltime == seconds
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize(
     "words",
     [
         [],
@@ -308,6 +317,12 @@ def test_default_folders(words, folder):
         ["evaluate", "water.toml"],
         ["md", "water.toml", "--steps", "-1"],
         ["md", "water.toml", "--steps", "1e3"],
+        ["md", "water.toml", "--replicas", "0"],
+        ["md", "water.toml", "--walltime", "0"],
+        ["md", "water.toml", "--walltime", "10:00"],
+        ["md", "water.toml", "--walltime", "1:60:00"],
+        ["md", "water.toml", "--walltime", "00:00:99"],
+        ["md", "water.toml", "--walltime", "4h"],
         ["check", "water.toml"],
         ["compare", "a.h5"],
     ],

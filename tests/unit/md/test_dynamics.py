@@ -16,7 +16,7 @@ from md_surfaces import ForgetfulProvider, PairProvider, water
 
 from mpiqmd.errors import AccuracyError, ConfigError, ConvergenceError, DataFileError
 from mpiqmd.md.checkpoint import load_checkpoint, previous_path
-from mpiqmd.md.dynamics import DynamicsSettings, run_dynamics
+from mpiqmd.md.dynamics import DynamicsSettings, Record, run_dynamics
 from mpiqmd.md.provider import Evaluation
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.parallel.comm import on_rank_zero
@@ -37,7 +37,7 @@ SETTINGS = {
 }
 
 
-def run(comm, folder, provider=None, log=None, **changes):
+def run(comm, folder, provider=None, log=None, stop=None, **changes):
     molecule = water()
     return run_dynamics(
         molecule,
@@ -45,9 +45,8 @@ def run(comm, folder, provider=None, log=None, **changes):
         DynamicsSettings(**{**SETTINGS, **changes}),
         comm,
         log or silent(comm),
-        folder / "trajectory.h5",
-        folder / "checkpoint.h5",
-        identity={"solver": "rom"},
+        Record(folder / "trajectory.h5", folder / "checkpoint.h5", identity={"solver": "rom"}),
+        stop,
     )
 
 

@@ -1,0 +1,114 @@
+"""Why a run ends before its last step: the wall clock, a signal, or a file called STOP.
+
+Rank 0 asks after every step and broadcasts its decision with the next command, so that all ranks end at the same step.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from mpiqmd.parallel.log import Log
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+"""What batch systems send before they kill."""
+
+STOP_FILE = "STOP"
+RESUBMIT_STATUS = 75
+"""Exit status of a run that had to end early and wants to be started again (EX_TEMPFAIL of sysexits.h)."""
+
+SECONDS_BETWEEN_LOOKS = 0.5
+"""The folder may be on a slow file system: it is not asked after every step."""
+
+MARGIN_FRACTION, LONGEST_MARGIN = 0.05, 60.0
+"""Share of the wall time, and at most seconds of it, kept for the end: checkpoint, result, leaving MPI."""
+
+
+class Interruption:
+    """Watches the clock, the signals and the folder of a run.  Not collective; every rank has one, rank 0 asks.
+
+    Parameters
+    ----------
+    folder
+        Where the file ``STOP`` may appear; None for nowhere.
+    walltime
+        Seconds that the command may take; None for any.
+    started
+        When the command was started, ``time.monotonic()``; now by default.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, walltime: float | None = None, started: float | None = None
+    ) -> None:
+        self.stop_file = None if folder is None else folder / STOP_FILE
+        self.walltime = walltime
+        self.started = time.monotonic() if started is None else started
+        self.signal: str | None = None
+        self._asked_at = self._looked_at = time.monotonic() - SECONDS_BETWEEN_LOOKS
+        self._longest = 0.0
+        self._asked = False
+
+    def reason(self) -> str | None:
+        """Return ``"SIGTERM"``, ``"SIGUSR1"``, ``"walltime"``, ``"STOP"``, or None to go on.
+
+        The longest time between two questions (a step, perhaps with a checkpoint) is taken for what one more may need: the
+        wall time counts as over when less than twice as much, and the margin for the end, is left.
+        """
+        now = time.monotonic()
+        if self._asked:
+            self._longest = max(self._longest, now - self._asked_at)
+        self._asked, self._asked_at = True, now
+        if self.signal is not None:
+            return self.signal
+        if self.walltime is not None and now - self.started >= self.walltime - self._margin():
+            return "walltime"
+        if self.stop_file is not None and now - self._looked_at >= SECONDS_BETWEEN_LOOKS:
+            self._looked_at = now
+            if self.stop_file.exists():
+                return "STOP"
+        return None
+
+    @contextmanager
+    def listening(self) -> Iterator[Interruption]:
+        """Note signals instead of dying of them while the body of a ``with`` block runs.
+
+        Every rank of a job listens: batch systems and mpirun send signals to all of them.
+        """
+        before = {}
+        if threading.current_thread() is threading.main_thread():
+            before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def clear(self) -> None:
+        """Remove the file ``STOP``: it ends one run, not the next one too."""
+        if self.stop_file is not None:
+            self.stop_file.unlink(missing_ok=True)
+
+    def _margin(self) -> float:
+        return 2.0 * self._longest + min(MARGIN_FRACTION * self.walltime, LONGEST_MARGIN)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = signal.Signals(number).name
+
+
+def exit_status(stopped: str | None) -> int:
+    """Return the status of a run that ended for ``stopped``: 75 where somebody else wanted its resources back.
+
+    A file called STOP is the user's own decision and gives 0, so that no batch script starts the run again.
+    """
+    return RESUBMIT_STATUS if stopped not in (None, STOP_FILE) else 0
+
+
+def announce(stopped: str | None, step: int, log: Log) -> None:
+    """Say why a run ended early and how to continue it, in the place of the progress line."""
+    if stopped is not None:
+        log.progress(f"stopped at step {step} ({stopped}); the same command continues from there", last=True)
