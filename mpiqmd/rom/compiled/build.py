@@ -12,7 +12,7 @@ from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.projectors import Projectors
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
-from mpiqmd.rom.compiled.data import CompiledArrays, MovingAtom
+from mpiqmd.rom.compiled.data import CompiledArrays, MirrorImage, MovingAtom
 from mpiqmd.rom.compiled.elements import ON_PLANE, PairIntegrals, density_of_pairs
 from mpiqmd.rom.compiled.interaction import PairInteraction
 from mpiqmd.rom.compiled.pairs import PairProducts
@@ -117,32 +117,27 @@ class Compiler:
         return packed, projectors.overlaps(self.modes), projectors.coupling_pp
 
     def _moving_atoms(self) -> list[MovingAtom]:
-        """Return the tables of the moving atoms; those of mirror images follow from each other."""
-        atoms: dict[int, MovingAtom] = {}
+        """Return the tables of the moving atoms; mirror images share one."""
+        atoms: list[MovingAtom] = []
         for index, box in enumerate(self.boxes):
             if box.axes:
                 overlaps, coupling = self._overlap_table(index, box)
-                local = self._mirrored_table(index, box, atoms)
-                local = self._local_table(index, box) if local is None else local
-                atoms[index] = MovingAtom(index, box, local, overlaps, coupling)
-        return list(atoms.values())
+                image = self._image(index, box, atoms)
+                nothing = np.zeros((*(box.n_nodes,) * len(box.axes), 0))
+                local = self._local_table(index, box) if image is None else nothing
+                atoms.append(MovingAtom(index, box, local, overlaps, coupling, image))
+        return atoms
 
-    def _mirrored_table(self, index: int, box: ChebyshevBox, atoms: dict[int, MovingAtom]) -> np.ndarray | None:
-        """Return a local table by ``f_b(x) = ± f_a(g x)`` from an atom that a mirror g takes to this one, if there is one.
-
-        Under a flip of an axis T_i changes sign with i, and the element of a pair with the pair's parity.
-        """
+    def _image(self, index: int, box: ChebyshevBox, atoms: list[MovingAtom]) -> MirrorImage | None:
+        """Return the atom with a table of its own that a mirror takes to this one, if there is one."""
+        own = {atom.index: atom.box for atom in atoms if atom.image is None}
+        first = [part.start for part in self.pairs.classes]
         for g, (signs, permutation) in enumerate(self.mirrors):
             source = int(np.flatnonzero(np.asarray(permutation) == index)[0])
-            if source not in atoms or not _is_image(box, atoms[source].box, np.asarray(signs)):
-                continue
-            characters = self.pairs.characters_mg[:, g]
-            table = atoms[source].local * (characters[self.pairs.rows] * characters[self.pairs.columns])
-            for axis, v in enumerate(box.axes):
-                if signs[v] < 0:
-                    flips = (-1.0) ** np.arange(box.n_nodes)
-                    table *= flips.reshape([-1 if k == axis else 1 for k in range(table.ndim)])
-            return table
+            if source in own and _is_image(box, own[source], np.asarray(signs)):
+                characters = self.pairs.characters_mg[:, g]
+                signs_c = characters[self.pairs.rows[first]] * characters[self.pairs.columns[first]]
+                return MirrorImage(source, np.asarray(signs, float), signs_c.astype(float))
         return None
 
     def _local_table(self, index: int, box: ChebyshevBox) -> np.ndarray:

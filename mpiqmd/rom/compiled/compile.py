@@ -47,7 +47,7 @@ class CompileSettings:
 
     nodes: int = 11
     margin: float = 0.15
-    points: int = 150
+    points: int = 300
     densities: int = 60
     seed: int = 1
 

@@ -12,6 +12,25 @@ from mpiqmd.rom.compiled.pairs import PairProducts
 
 
 @dataclass(frozen=True)
+class MirrorImage:
+    """How an atom's local table follows from that of its mirror image, ``f_b(x) = ± f_a(g x)``.
+
+    Attributes
+    ----------
+    source
+        Index of the other atom.
+    flips_v
+        Signs of the axes under the mirror g, shape (3,).
+    signs_c
+        Parity under g of each class of pairs.
+    """
+
+    source: int
+    flips_v: np.ndarray
+    signs_c: np.ndarray
+
+
+@dataclass(frozen=True)
 class MovingAtom:
     """Tables of one atom that moves in the body frame.
 
@@ -22,11 +41,14 @@ class MovingAtom:
     box
         Where its position is tabulated.
     local
-        Chebyshev coefficients of the local pseudopotential on the pairs, shape (n,) * d + (pairs,), Ha.
+        Chebyshev coefficients of the local pseudopotential on the pairs, shape (n,) * d + (pairs,), Ha; no pairs for a
+        mirror image.
     overlaps
         The same of ``<ψ_m|β_p>``, shape (n,) * d + (modes, projectors).
     coupling_pp
         D of its projectors, Ha.
+    image
+        The atom whose table serves this one too; None for its own.
     """
 
     index: int
@@ -34,6 +56,7 @@ class MovingAtom:
     local: np.ndarray
     overlaps: np.ndarray
     coupling_pp: np.ndarray
+    image: MirrorImage | None = None
 
 
 @dataclass(frozen=True)

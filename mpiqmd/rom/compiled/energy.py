@@ -70,7 +70,7 @@ class CompiledEnergy:
         slope0 = q.slope0_vq if q is not None and functional.uses_gradient else None
         self.remainder = None if q is None else Remainder(functional, q.rho0_q, slope0)
         self.ions = IonTables(valences_a, cell_v, arrays.boxes)
-        self.tables = PositionTables(arrays.atoms, len(arrays.pairs))
+        self.tables = PositionTables(arrays.atoms, arrays.pairs.classes)
         moving = {atom.index: atom.coupling_pp for atom in arrays.atoms}
         self._couplings = [moving[index] for index, _, _ in self.tables.overlaps]
         self.coupling_pp = _block_diagonal([arrays.fixed_coupling_pp, *self._couplings])
@@ -81,8 +81,7 @@ class CompiledEnergy:
         """Return the geometry-dependent parts at body-frame positions."""
         arrays, tables = self.arrays, self.tables
         weights_k, slopes_kv, excess = tables.weights(positions_av)
-        linear_p = weights_k @ tables.local_kp
-        linear_p += self.linear_p
+        linear_p = self.linear_p + tables.local(weights_k)
         overlaps_mp = arrays.fixed_overlaps_mp
         if tables.overlaps:
             n_modes = arrays.pairs.n_modes

@@ -86,6 +86,28 @@ def chebyshev_weights(positions, atoms, lower, upper, starts, degrees, weights, 
 
 
 @njit(cache=True)
+def fold(weights, targets, factors, size):
+    """Return the polynomials added up on the tables they share, with the signs of each class, shape (classes, size)."""
+    result = np.zeros((len(factors), size))
+    for c in range(len(factors)):
+        for k in range(len(weights)):
+            result[c, targets[k]] += factors[c, k] * weights[k]
+    return result
+
+
+@njit(cache=True)
+def add_pull(pull, targets, factors, slopes, starts, atoms, gradient):
+    """Add ``Σ_k slope_k Σ_c factor_ck pull_c`` of every atom to ``gradient``."""
+    for table in range(len(atoms)):
+        for k in range(starts[table], starts[table + 1]):
+            total = 0.0
+            for c in range(len(pull)):
+                total += factors[c, k] * pull[c, targets[k]]
+            for v in range(3):
+                gradient[atoms[table], v] += total * slopes[k, v]
+
+
+@njit(cache=True)
 def polynomial_terms(x, parents, factors):
     """Return 1 and the products of coordinates, each one factor more than its parent."""
     result = np.empty(len(parents) + 1)

@@ -8,7 +8,7 @@ import numpy as np
 
 from mpiqmd.errors import DataFileError
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
-from mpiqmd.rom.compiled.data import CompiledArrays, MovingAtom, XcQuadrature
+from mpiqmd.rom.compiled.data import CompiledArrays, MirrorImage, MovingAtom, XcQuadrature
 from mpiqmd.rom.compiled.interaction import FittedBlock, PairInteraction
 from mpiqmd.rom.compiled.pairs import PairProducts
 
@@ -37,6 +37,8 @@ def to_arrays(compiled: CompiledArrays, prefix: str = "compiled/") -> dict[str, 
         named[f"atoms/{atom.index}/local"] = atom.local
         named[f"atoms/{atom.index}/overlaps"] = atom.overlaps
         named[f"atoms/{atom.index}/coupling"] = atom.coupling_pp
+        if atom.image is not None:
+            named[f"atoms/{atom.index}/image"] = np.concatenate([[atom.image.source], atom.image.flips_v, atom.image.signs_c])
     if compiled.quadrature is not None:
         named |= {f"quadrature/{name}": getattr(compiled.quadrature, name) for name in _QUADRATURE}
     return {prefix + name: array for name, array in named.items()}
@@ -61,7 +63,9 @@ def from_arrays(arrays: Mapping[str, np.ndarray], prefix: str = "compiled/") -> 
     corners = [named[f"boxes/{a}"] for a in range(n_atoms)]
     boxes = [ChebyshevBox(lower, upper, int(nodes[0])) for lower, upper, nodes in corners]
     atoms = [
-        MovingAtom(a, boxes[a], *(named[f"atoms/{a}/{name}"] for name in ("local", "overlaps", "coupling")))
+        MovingAtom(
+            a, boxes[a], *(named[f"atoms/{a}/{name}"] for name in ("local", "overlaps", "coupling")), _image(named, a)
+        )
         for a in range(n_atoms)
         if f"atoms/{a}/local" in named
     ]
@@ -80,3 +84,8 @@ def from_arrays(arrays: Mapping[str, np.ndarray], prefix: str = "compiled/") -> 
         quadrature=quadrature,
         **{attribute: named[name] for name, attribute in _PLAIN.items()},
     )
+
+
+def _image(named: Mapping[str, np.ndarray], atom: int) -> MirrorImage | None:
+    packed = named.get(f"atoms/{atom}/image")
+    return None if packed is None else MirrorImage(int(packed[0]), packed[1:4], packed[4:])

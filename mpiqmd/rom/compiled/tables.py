@@ -5,7 +5,9 @@ A table is a sum of products of Chebyshev polynomials of one atom's position,
     f(x) = Σ_k c_k t_k(x_a),    t_k(x) = T_i(x) T_j(y) T_l(z),    k = (atom a; i, j, l),
 
 so values are ``t(x) C`` and the derivative of ``f·d`` with respect to the positions is ``Σ_k (∂t_k/∂x_a) (C d)_k``: the
-tables are read once for the values and once for the gradient.
+tables are read once for the values and once for the gradient.  Atoms that are mirror images of each other share a table:
+inside a class of pairs ``f_b(x) = ± f_a(g x)``, and T_i changes sign with odd i, so their polynomials are added with
+signs before the table is read.
 """
 
 from __future__ import annotations
@@ -26,40 +28,45 @@ class PositionTables:
     Parameters
     ----------
     atoms
-        Tables atom by atom.
-    n_pairs
-        Number of pair products.
+        Tables atom by atom, an image after its source.
+    classes
+        Classes of pair products.
 
     Attributes
     ----------
-    local_kp
-        Coefficients of the local pseudopotentials on the pairs, shape (products, pairs), Ha.
+    local_ckp
+        Coefficients of the local pseudopotentials, for every class a matrix (products of sources, pairs), Ha.
     overlaps
         Atom, slice of products, and coefficients of the projector overlaps, shape (products, modes * projectors), for
         every moving atom that has projectors.
     """
 
-    def __init__(self, atoms: list[MovingAtom], n_pairs: int) -> None:
+    def __init__(self, atoms: list[MovingAtom], classes: list[slice]) -> None:
+        self.classes = classes
         self.indices = np.array([atom.index for atom in atoms], int)
         self.lower_tv = np.array([atom.box.lower_v for atom in atoms]).reshape(-1, 3)
         self.upper_tv = np.array([atom.box.upper_v for atom in atoms]).reshape(-1, 3)
-        degrees, local, starts = [np.zeros((0, 3), int)], [np.zeros((0, n_pairs))], [0]
         self.overlaps: list[tuple[int, slice, np.ndarray]] = []
+        degrees, targets, factors = [np.zeros((0, 3), int)], [np.zeros(0, int)], [np.zeros((len(classes), 0))]
+        local, starts, own = [], [0], {}
         for atom in atoms:
-            shape = _shape(atom.box)
-            rows = atom.local.reshape(-1, n_pairs)
-            others = atom.overlaps.reshape(len(rows), -1)
-            largest = np.maximum(np.abs(rows).max(axis=1), np.abs(others).max(axis=1, initial=0.0))
-            kept = np.flatnonzero(largest > NEGLIGIBLE)
-            degrees.append(np.array(np.unravel_index(kept, shape)).T)
-            local.append(rows[kept])
+            source = atom.index if atom.image is None else atom.image.source
+            if atom.image is None:
+                rows = atom.local.reshape(-1, atom.local.shape[-1])
+                own[source] = rows, sum(map(len, local)), _kept([rows, *_flat([a for a in atoms if _is_of(a, source)])])
+                local.append(rows[own[source][2]])
+            _, first, kept = own[source]
+            degrees.append(np.array(np.unravel_index(kept, _shape(atom.box))).T)
+            targets.append(first + np.arange(len(kept)))
+            factors.append(_factors(atom, degrees[-1], len(classes)))
             part = slice(starts[-1], starts[-1] + len(kept))
             starts.append(part.stop)
             if len(atom.coupling_pp):
-                self.overlaps.append((atom.index, part, np.ascontiguousarray(others[kept])))
-        self.starts = np.array(starts)
-        self.degrees_kv = np.ascontiguousarray(np.concatenate(degrees))
-        self.local_kp = np.ascontiguousarray(np.concatenate(local))
+                self.overlaps.append((atom.index, part, np.ascontiguousarray(_flat([atom])[0][kept])))
+        self.starts, self.degrees_kv = np.array(starts), np.ascontiguousarray(np.concatenate(degrees))
+        self.targets_k, self.factors_ck = np.concatenate(targets), np.ascontiguousarray(np.hstack(factors))
+        whole = np.concatenate(local) if local else np.zeros((0, classes[-1].stop))
+        self.local_ckp = [np.ascontiguousarray(whole[:, part]) for part in classes]
 
     def weights(self, positions_av: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """Return t_k (products,), their derivatives (products, 3) in 1/bohr, and how far outside its box an atom is."""
@@ -69,11 +76,39 @@ class PositionTables:
         )
         return weights_k, slopes_kv, excess
 
+    def local(self, weights_k: np.ndarray) -> np.ndarray:
+        """Return the local pseudopotential of all moving atoms on the pairs, shape (pairs,), Ha."""
+        folded_ck = kernels.fold(weights_k, self.targets_k, self.factors_ck, len(self.local_ckp[0]))
+        return np.concatenate([weights @ table for weights, table in zip(folded_ck, self.local_ckp, strict=True)])
+
     def add_gradient(self, slopes_kv: np.ndarray, coefficients_p: np.ndarray, gradient_av: np.ndarray) -> None:
         """Add the derivative of the local energy ``V(x)·d`` at pair coefficients d to a gradient (N, 3), Ha/bohr."""
-        pull_kv = slopes_kv * (self.local_kp @ coefficients_p)[:, None]
-        for table, index in enumerate(self.indices):
-            gradient_av[index] += pull_kv[self.starts[table] : self.starts[table + 1]].sum(axis=0)
+        parts = zip(self.local_ckp, self.classes, strict=True)
+        pull_ck = np.array([table @ coefficients_p[part] for table, part in parts])
+        kernels.add_pull(pull_ck, self.targets_k, self.factors_ck, slopes_kv, self.starts, self.indices, gradient_av)
+
+
+def _kept(tables: list[np.ndarray]) -> np.ndarray:
+    """Return the rows in which any of the tables is not negligible."""
+    largest = [np.abs(table).max(axis=1, initial=0.0) for table in tables]
+    return np.flatnonzero(np.max(largest, axis=0) > NEGLIGIBLE)
+
+
+def _flat(atoms: list[MovingAtom]) -> list[np.ndarray]:
+    """Return the overlap tables as matrices (products, modes * projectors)."""
+    return [atom.overlaps.reshape(np.prod(_shape(atom.box)), -1) for atom in atoms]
+
+
+def _is_of(atom: MovingAtom, source: int) -> bool:
+    return atom.index == source if atom.image is None else atom.image.source == source
+
+
+def _factors(atom: MovingAtom, degrees_kv: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return the signs with which an atom's polynomials enter the table of its source, shape (classes, products)."""
+    if atom.image is None:
+        return np.ones((n_classes, len(degrees_kv)))
+    flips_k = np.prod(np.where(atom.image.flips_v < 0, (-1.0) ** degrees_kv, 1.0), axis=1)
+    return np.outer(atom.image.signs_c, flips_k)
 
 
 def _shape(box: ChebyshevBox) -> tuple[int, int, int]:

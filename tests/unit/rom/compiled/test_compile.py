@@ -1,6 +1,7 @@
 """Compilation: every array is what its definition on the grid says, and the rest is exactly the xc remainder."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from mpiqmd.rom.compiled.compile import _reference, compile_model
 from mpiqmd.rom.compiled.elements import PairIntegrals, density_of_pairs
 from mpiqmd.rom.compiled.quadrature import QuadratureBuilder, early_stopped_nnls
 from mpiqmd.rom.compiled.remainder import Remainder
+from mpiqmd.rom.compiled.tables import PositionTables
 from mpiqmd.rom.grid_model import GridReducedModel
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from compiled_water import compile_water, random_density_matrix, serial_water
-from tiny_water import geometry
+from tiny_water import UNSEEN, geometry
 
 CASES = [("LDA", "isolated"), ("PBE", "isolated"), ("LDA", "periodic")]
 
@@ -154,7 +156,18 @@ def test_table_of_a_mirror_image_equals_its_own():
     arrays, model = water.arrays, water.model
     alone = Compiler(model, water.modes, arrays.pairs, np.zeros(len(arrays.pairs)), arrays.boxes)
     second = arrays.atoms[1]
-    np.testing.assert_allclose(second.local, alone._local_table(second.index, second.box), atol=1e-11)
+    assert second.image.source == arrays.atoms[0].index and second.local.size == 0
+    own = replace(second, local=alone._local_table(second.index, second.box), image=None)
+    positions, d = geometry(*UNSEEN[0]), arrays.pairs.coefficients(water.training.density_matrices_smm[1])
+    values, gradients = [], []
+    for atoms in (arrays.atoms, [arrays.atoms[0], own]):
+        tables, gradient = PositionTables(atoms, arrays.pairs.classes), np.zeros((3, 3))
+        weights, slopes, _ = tables.weights(positions)
+        values.append(tables.local(weights))
+        tables.add_gradient(slopes, d, gradient)
+        gradients.append(gradient)
+    np.testing.assert_allclose(values[0], values[1], atol=1e-11)
+    np.testing.assert_allclose(gradients[0], gradients[1], atol=1e-10)
 
 
 @pytest.mark.serial
