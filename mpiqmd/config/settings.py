@@ -143,6 +143,11 @@ class Grid:
     boundary: str = key(
         Choice(("isolated", "periodic")), "isolated", "free molecule, or periodic cell (Gamma point)"
     )
+    poisson: str = key(
+        Choice(("auto", "direct", "multigrid")),
+        "auto",
+        "solver of Poisson's equation and of the preconditioner; auto is multigrid on thousands of ranks",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +237,28 @@ class MolecularDynamics:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Relaxation:
+    """Geometry optimisation; forces in Ha/bohr."""
+
+    optimiser: str = key(
+        Choice(("bfgs", "fire")), "bfgs", "quasi-Newton, or damped dynamics for a rough start; both are ASE's"
+    )
+    force_tolerance: float = key(
+        Number(Bounds(above=0.0, maximum=1.0)), 3e-4, "largest force on an atom at which to stop, Ha/bohr"
+    )
+    max_steps: int = key(COUNT, 200, "give up, with an error, after so many steps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frequencies:
+    """Harmonic vibrations by finite differences."""
+
+    step: float = key(
+        Quantity("length", Bounds(above=0.0, maximum=0.5)), 0.01, "displacement of each coordinate to either side"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """Which geometries the reduced model is trained on, and how tightly they are solved."""
 
@@ -305,6 +332,8 @@ class Settings:
     pseudopotentials: Pseudopotentials = field(default_factory=Pseudopotentials)
     scf: SelfConsistency = SelfConsistency()
     md: MolecularDynamics = MolecularDynamics()
+    relax: Relaxation = Relaxation()
+    frequencies: Frequencies = Frequencies()
     train: Training = Training()
     rom: ReducedModel = ReducedModel()
     folder: Path = Path()
@@ -321,6 +350,8 @@ SECTIONS: dict[str, type] = {
     "pseudopotentials": Pseudopotentials,
     "scf": SelfConsistency,
     "md": MolecularDynamics,
+    "relax": Relaxation,
+    "frequencies": Frequencies,
     "train": Training,
     "rom": ReducedModel,
 }

@@ -11,8 +11,9 @@ transforms need one exchange per distributed axis and leaves room for ``n_y n_z`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -22,6 +23,7 @@ from mpiqmd.grid import stencils
 from mpiqmd.grid.petsc import PETSc
 
 BOUNDARIES = ("isolated", "periodic")
+POISSON = ("auto", "direct", "multigrid")
 
 
 class Grid:
@@ -39,6 +41,8 @@ class Grid:
         Order of the central finite differences: 2, 4, 6, 8, 10 or 12.
     boundary
         ``"isolated"`` or ``"periodic"``.
+    poisson
+        How Poisson's equation and ``(T + σ)^-1`` are solved: ``"direct"``, ``"multigrid"``, or by the number of ranks.
 
     Raises
     ------
@@ -53,12 +57,15 @@ class Grid:
         points: int | Sequence[int],
         order: int = 8,
         boundary: str = "isolated",
+        poisson: str = "auto",
     ) -> None:
         self.comm = comm
         self.cell_v = np.broadcast_to(np.asarray(cell, float), 3).copy()
         self.points_v = np.broadcast_to(np.asarray(points, int), 3).copy()
         self.order = order
         self.boundary = boundary
+        self.poisson = poisson
+        self._attached: dict[Hashable, Any] = {}
         self._check()
         self.width = order // 2
         self.spacing_v = self.cell_v / self.points_v
@@ -93,6 +100,8 @@ class Grid:
             raise ConfigError(f"grid.order = {self.order}: allowed are {stencils.ORDERS}. Use 8.")
         if self.boundary not in BOUNDARIES:
             raise ConfigError(f"grid.boundary = {self.boundary!r}: allowed are {BOUNDARIES}.")
+        if self.poisson not in POISSON:
+            raise ConfigError(f"grid.poisson = {self.poisson!r}: allowed are {POISSON}. Use 'auto'.")
         if (self.cell_v <= 0).any() or not np.isfinite(self.cell_v).all():
             raise ConfigError(f"grid.cell = {self.cell_v.tolist()}: edges must be positive lengths in bohr.")
         smallest = self.order + 2
@@ -173,8 +182,19 @@ class Grid:
             "boundary": self.boundary,
         }
 
+    def attached(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what ``make`` returned when first called for this key; its ``destroy`` is called with the grid's.
+
+        Collective where ``make`` is.
+        """
+        if key not in self._attached:
+            self._attached[key] = make()
+        return self._attached[key]
+
     def destroy(self) -> None:
-        """Free the DMDA and the axis communicators.  Collective."""
+        """Free what is attached, the DMDA and the axis communicators.  Collective."""
+        while self._attached:
+            self._attached.popitem()[1].destroy()
         self.dm.destroy()
         for comm in self.axis_comms[:2]:
             comm.Free()

@@ -1,4 +1,4 @@
-"""The Coulomb potential of a density, exactly for band-limited densities, by separable transforms.
+"""The Coulomb potential of a density: exactly for band-limited densities by separable transforms, or by multigrid.
 
 Periodic: ``v = W^T (4π / k²) W ρ`` in a real Fourier basis, the k = 0 term dropped as plane-wave codes do.
 
@@ -10,26 +10,41 @@ beyond the largest distance R inside the cell, which changes nothing there and m
 so sampling it on a period of L + R and restricting it to differences inside the cell gives weights with spectral
 accuracy (Vico, Greengard, Ferrando, J. Comput. Phys. 323, 191 (2016)).  Embedded in a grid of twice the size they
 become diagonal in a real Fourier basis, because the kernel is even along every axis.
+
+On very many ranks conjugate gradients with multigrid solve a difference equation of order 12 instead
+(:mod:`mpiqmd.grid.multigrid`); water's energy at a spacing of 0.1875 bohr is then 3.4e-6 Ha higher.
 """
 
 from __future__ import annotations
+
+from functools import cached_property
 
 import numpy as np
 
 from mpiqmd.grid.arrays import Field
 from mpiqmd.grid.grid import Grid
+from mpiqmd.grid.multigrid import MultigridPoisson, uses_multigrid
 from mpiqmd.grid.separable import SeparableOperator, fourier_basis, wave_numbers
 
 
 class Poisson:
-    """Solves ``-∇²v = 4πρ`` with the grid's boundary.  Construction is not collective."""
+    """Solves ``-∇²v = 4πρ`` with the grid's boundary.  Construction is collective."""
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
-        self.operator = _periodic(grid) if grid.is_periodic else _free_space(grid)
+        self.multigrid: MultigridPoisson | None = None
+        if uses_multigrid(grid):
+            self.multigrid = grid.attached("Poisson", lambda: MultigridPoisson(grid))
+
+    @cached_property
+    def operator(self) -> SeparableOperator:
+        """The direct solver, also where the iterations use multigrid: for what is done once per geometry."""
+        return _periodic(self.grid) if self.grid.is_periodic else _free_space(self.grid)
 
     def solve(self, density: Field) -> Field:
         """Return the Hartree potential (Ha) of a density (bohr⁻³).  Collective."""
+        if self.multigrid is not None:
+            return self.multigrid.solve(density)
         return Field(self.grid, self.operator.apply(density.local[None])[0])
 
 

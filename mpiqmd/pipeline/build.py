@@ -50,7 +50,7 @@ def build_molecule(settings: Settings, comm: MPI.Comm) -> Molecule:
 def build_grid(settings: Settings, comm: MPI.Comm) -> Grid:
     """Return the distributed grid of the input.  Collective."""
     grid = settings.grid
-    return Grid(comm, grid.cell, grid.points, grid.order, grid.boundary)
+    return Grid(comm, grid.cell, grid.points, grid.order, grid.boundary, grid.poisson)
 
 
 def build_model(settings: Settings, comm: MPI.Comm, molecule: Molecule) -> KohnShamModel:
