@@ -58,7 +58,7 @@ def run_dynamics(
     record
         Files to write and what identifies the run.
     stop
-        Asked on rank 0 after every step: the reason to end early, or None.
+        Asked on rank 0 after every step and checkpoint: the reason to end early, or None.
 
     Returns
     -------

@@ -233,33 +233,50 @@ from md_surfaces import ForgetfulProvider
 import test_dynamics
 class Slow(ForgetfulProvider):
     def evaluate(self, positions_av):
-        time.sleep(2e-4)
+        time.sleep(1e-4)
         return super().evaluate(positions_av)
-test_dynamics.run(MPI.COMM_SELF, Path({folder!r}), Slow(test_dynamics.water()), steps={steps}, output_every=1)
+test_dynamics.run(MPI.COMM_SELF, Path({folder!r}), Slow(test_dynamics.water()), **{changes!r})
 """
 
 
 @pytest.mark.serial
-def test_killed_at_random_moments_the_run_is_still_the_same(comm, shared_tmp_path, rng):
-    steps = 1500
+@pytest.mark.parametrize(
+    ("kills", "changes"),
+    [
+        (2, {"steps": 1500, "thermostat": "langevin", "output_every": 1}),
+        pytest.param(20, {"steps": 12000, "thermostat": "langevin", "output_every": 1}, marks=pytest.mark.slow),
+        pytest.param(20, {"steps": 12000, "thermostat": "csvr", "output_every": 3}, marks=pytest.mark.slow),
+        pytest.param(
+            20,
+            {"steps": 6000, "thermostat": "nose-hoover", "constraints": [(0, 1)], "output_every": 2},
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, int) else value["thermostat"],
+)
+def test_killed_at_random_moments_the_run_is_still_the_same(comm, shared_tmp_path, rng, kills, changes):
+    """SIGKILL at any moment, writing included: the trajectory is bitwise the uninterrupted one, no frame lost or twice."""
     whole, parts = folders(comm, shared_tmp_path, "whole", "parts")
-    run(comm, whole, steps=steps, output_every=1)
+    run(comm, whole, **changes)
     here = Path(__file__).parent
-    script = VICTIM.format(path=[str(here), str(here.parents[2])], folder=str(parts), steps=steps)
+    script = VICTIM.format(path=[str(here), str(here.parents[2])], folder=str(parts), changes=changes)
     deaths = 0
-    for _ in range(3):
-        victim = subprocess.Popen(
-            [sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        wait_for_progress(parts / "checkpoint.h5", victim)
-        time.sleep(rng.uniform(0.0, 0.15))
+    for kill in range(kills):
+        victim = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        if kill % 2 == 0:
+            wait_for_progress(parts / "checkpoint.h5", victim)
+            time.sleep(rng.uniform(0.0, 0.3))
+        else:
+            time.sleep(rng.uniform(0.3, 1.2))
         os.kill(victim.pid, signal.SIGKILL)
         _, complaint = victim.communicate()
         assert victim.returncode in (0, -signal.SIGKILL), complaint.decode()
         deaths += victim.returncode == -signal.SIGKILL
-    result = run(comm, parts, steps=steps, output_every=1)
-    assert deaths >= 1 and result["steps"] == steps
-    assert_same(read(comm, whole), read(comm, parts))
+    result = run(comm, parts, **changes)
+    expected = read(comm, whole)
+    print(f"{deaths} kills, {len(expected)} frames compared")
+    assert deaths >= kills // 2 and result["steps"] == changes["steps"]
+    assert_same(expected, read(comm, parts))
 
 
 def wait_for_progress(path, process):

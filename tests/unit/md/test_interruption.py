@@ -1,0 +1,172 @@
+"""Runs that are told to end: by the clock, by signals, by a file; the resumed run is the uninterrupted one."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+import test_dynamics
+from md_surfaces import ForgetfulProvider, PairProvider, water
+
+from mpiqmd.md.checkpoint import load_checkpoint
+from mpiqmd.md.interruption import Interruption, announce, exit_status
+from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.parallel.log import Log
+
+
+@pytest.mark.parametrize("reason", ["SIGUSR1", "walltime", "STOP"])
+def test_a_run_that_is_stopped_has_a_checkpoint_there_and_resumes_bit_for_bit(comm, shared_tmp_path, reason):
+    """Rank 0 alone decides; the checkpoint is of the very step, although none was due."""
+    whole, parts = test_dynamics.folders(comm, shared_tmp_path, "whole", "parts")
+    test_dynamics.run(comm, whole)
+    questions = []
+
+    def stop():
+        questions.append(1)
+        return reason if len(questions) == 9 else None
+
+    first = test_dynamics.run(comm, parts, stop=stop, checkpoint_every=1000)
+    assert (first["steps"], first["stopped"], first["frames"]) == (7, reason, 4)
+    assert len(questions) == (9 if comm.rank == 0 else 0), "once more after the first checkpoint"
+    saved, _ = on_rank_zero(comm, load_checkpoint, parts / "checkpoint.h5")
+    assert saved.attributes["step"] == 7
+    second = test_dynamics.run(comm, parts)
+    assert (second["resumed_from"], second["stopped"], second["steps"]) == (7, None, test_dynamics.STEPS)
+    test_dynamics.assert_same(test_dynamics.read(comm, whole), test_dynamics.read(comm, parts))
+
+
+def test_a_finished_run_was_not_stopped(comm, shared_tmp_path):
+    """A signal that comes with the last step, or after it, changes nothing."""
+    result = test_dynamics.run(comm, shared_tmp_path, steps=3)
+    again = test_dynamics.run(comm, shared_tmp_path, steps=3, stop=lambda: "SIGTERM")
+    assert result["stopped"] is again["stopped"] is None
+
+
+def test_checkpoints_come_by_minutes_whatever_the_step(comm, shared_tmp_path):
+    class Slow(PairProvider):
+        saved = 0
+
+        def evaluate(self, positions_av):
+            time.sleep(0.01)
+            return super().evaluate(positions_av)
+
+        def state(self):
+            type(self).saved += 1
+            return {}
+
+    quiet = {"steps": 12, "checkpoint_every": 1000}
+    test_dynamics.run(comm, shared_tmp_path, Slow(water()), checkpoint_minutes=0.02 / 60, **quiet)
+    assert 4 <= Slow.saved <= 8
+    Slow.saved = 0
+    test_dynamics.run(comm, shared_tmp_path, Slow(water()), checkpoint_minutes=10.0, **quiet | {"steps": 24})
+    assert Slow.saved == 1
+
+
+@pytest.mark.serial
+def test_signals_are_noted_while_listening_and_handled_as_before_afterwards():
+    heard = []
+    previous = {number: signal.signal(number, lambda *args: heard.append(args[0])) for number in (15, 10)}
+    try:
+        for number, name in ((signal.SIGTERM, "SIGTERM"), (signal.SIGUSR1, "SIGUSR1")):
+            interruption = Interruption()
+            assert interruption.reason() is None
+            with interruption.listening():
+                os.kill(os.getpid(), number)
+                assert interruption.reason() == name
+            assert interruption.reason() == name and not heard
+            os.kill(os.getpid(), number)
+            assert heard.pop() == number
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.serial
+def test_threads_may_not_listen_but_may_run():
+    interruption, results = Interruption(), []
+
+    def body():
+        with interruption.listening():
+            results.append(interruption.reason())
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert results == [None]
+
+
+@pytest.mark.serial
+def test_the_wall_time_leaves_room_for_one_more_step_and_the_end(monkeypatch):
+    """100 s: 5 s of margin for the end, and twice the longest step so far."""
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    interruption = Interruption(walltime=100.0, started=990.0)
+
+    def after(seconds):
+        clock[0] += seconds
+        return interruption.reason()
+
+    assert after(30.0) is None, "time before the first question is setting up, not a step"
+    assert after(10.0) is None and after(4.0) is None
+    assert after(20.0) == "walltime", "74 s are over, and 40 s may be needed"
+    quick = Interruption(walltime=100.0, started=clock[0])
+    quick.reason()
+    assert all((clock.__setitem__(0, clock[0] + 1.0), quick.reason())[1] is None for _ in range(92))
+    clock[0] += 1.0
+    assert quick.reason() == "walltime"
+    day = Interruption(walltime=86400.0, started=clock[0])
+    clock[0] += 86400.0 - 61.0
+    assert day.reason() is None
+    monkeypatch.undo()
+
+
+@pytest.mark.serial
+def test_the_file_stop_ends_one_run(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    interruption = Interruption(tmp_path)
+    assert interruption.reason() is None
+    (tmp_path / "STOP").touch()
+    assert interruption.reason() is None, "the folder is not looked at after every step"
+    clock[0] += 0.6
+    assert interruption.reason() == "STOP"
+    interruption.clear()
+    interruption.clear()
+    assert not (tmp_path / "STOP").exists()
+    monkeypatch.undo()
+
+
+@pytest.mark.serial
+def test_only_what_others_wanted_asks_to_be_started_again(serial_comm):
+    assert [exit_status(reason) for reason in (None, "STOP", "walltime", "SIGTERM", "SIGUSR1")] == [0, 0, 75, 75, 75]
+    stream = io.StringIO()
+    announce(None, 3, Log(serial_comm, stream))
+    announce("walltime", 3, Log(serial_comm, stream))
+    assert stream.getvalue() == "stopped at step 3 (walltime); the same command continues from there\n"
+
+
+@pytest.mark.slow
+@pytest.mark.serial
+def test_memory_stays_flat_over_a_hundred_thousand_steps(comm, shared_tmp_path):
+    """Resident memory after the first 30,000 steps (buffers full) and after 100,000 of a run with a thermostat."""
+    sizes = {}
+
+    class Weighing(ForgetfulProvider):
+        def evaluate(self, positions_av):
+            evaluation = super().evaluate(positions_av)
+            if self.calls[0] in (30_000, 65_000, 100_000):
+                with open("/proc/self/statm") as file:
+                    sizes[int(self.calls[0])] = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+            return evaluation
+
+    result = test_dynamics.run(
+        comm, shared_tmp_path, Weighing(water()), steps=100_000, thermostat="langevin", output_every=10, checkpoint_seconds=1.0
+    )
+    print("resident memory (MB) by step:", sizes)
+    assert result["frames"] == 10_001
+    assert np.ptp(list(sizes.values())) < 2.0
