@@ -160,6 +160,8 @@ _OPTIONS = {
     "plot": _plot_options,
     "info": _file_option,
     "check": _check_options,
+    "relax": _add_model,
+    "frequencies": _add_model,
 }
 
 

@@ -41,6 +41,29 @@ COMMANDS = {
         patterns=("evaluated.extxyz",),
         files=("structures", "model"),
     ),
+    "relax": Command(
+        "the nearest minimum of the energy",
+        "Relax the geometry on the surface of the Hi-Fi solver, or of a reduced model, until no force exceeds "
+        "relax.force_tolerance.\nWrites relaxed.xyz, relax.extxyz (all steps), relax.jsonl (evaluations: an interrupted run "
+        "resumes) and result.json.",
+        ("mpirun -n 2 mpiqmd relax water.toml", "mpiqmd relax water.toml --model water-train/model.h5"),
+        "relax",
+        patterns=("relaxed.xyz", "relax.extxyz", "relax.jsonl"),
+        files=("model",),
+    ),
+    "frequencies": Command(
+        "harmonic vibrations",
+        "Difference the forces about the geometry in INPUT, which should be relaxed, and print the harmonic frequencies "
+        "(1/cm) with infrared intensities where the surface has dipole moments.\nWrites frequencies.jsonl (evaluations: an "
+        "interrupted run resumes) and result.json.",
+        (
+            "mpirun -n 2 mpiqmd frequencies water-relaxed.toml",
+            "mpiqmd frequencies water-relaxed.toml --model water-train/model.h5",
+        ),
+        "frequencies",
+        patterns=("frequencies.jsonl",),
+        files=("model",),
+    ),
     "train": Command(
         "make a reduced model",
         "Sample geometries, solve each on the full grid, compress the orbitals into modes and check the model on "

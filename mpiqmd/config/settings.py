@@ -253,8 +253,8 @@ class Relaxation:
 class Frequencies:
     """Harmonic vibrations by finite differences."""
 
-    step: float = key(
-        Quantity("length", Bounds(above=0.0, maximum=0.5)), 0.01, "displacement of each coordinate to either side"
+    displacement: float = key(
+        Quantity("length", Bounds(above=0.0, maximum=0.5)), 0.01, "of each coordinate to either side"
     )
 
 

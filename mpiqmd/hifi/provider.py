@@ -7,7 +7,7 @@ import numpy as np
 from mpiqmd.hifi.extrapolation import OrbitalExtrapolation
 from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.molecule.evaluation import Evaluation, remove_net_force
+from mpiqmd.molecule.evaluation import DIPOLE, Evaluation, remove_net_force
 
 
 class HifiForceProvider:
@@ -46,6 +46,8 @@ class HifiForceProvider:
         if self.net_force == "remove":
             forces_av = remove_net_force(forces_av, problem.molecule.masses_a)
         extras = {"iterations": float(state.iterations), "residual": state.residual, "net_force": net}
+        if not self.model.grid.is_periodic:
+            extras |= dict(zip(DIPOLE, problem.dipole(state.density).tolist(), strict=True))
         return Evaluation(state.free_energy, forces_av, extras)
 
     def state(self) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ from mpiqmd.kohnsham.projectors import Projectors, SpeciesProjectors
 from mpiqmd.kohnsham.xc import ExchangeCorrelation, Functional
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.pseudopotential import Pseudopotential
+from mpiqmd.parallel.comm import sum_over_ranks
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,13 @@ class Problem:
         if self.core_density is not None:
             density = Field(self.grid, density.local + self.core_density.local)
         return self.model.xc.evaluate(density)
+
+    def dipole(self, density: Field) -> np.ndarray:
+        """Return the dipole moment ``Σ Z_a R_a - ∫ r ρ dr`` about the centre of the cell, shape (3,), e bohr.  Collective."""
+        z, y, x = self.grid.local_coordinates
+        local_v = np.array([float(np.sum(density.local * axis)) for axis in (x, y, z)])
+        electrons_v = self.grid.volume_element * sum_over_ranks(self.grid.comm, local_v)
+        return self.model.valences_a @ self.positions_av - electrons_v
 
     def apply_hamiltonian(self, orbitals: Orbitals, potential: Field, out: np.ndarray | None = None) -> np.ndarray:
         """Return ``(T + V_loc + v + V_nl) φ_i`` as a local block, ``v = v_H + v_xc``.  Collective."""

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+DIPOLE = ("dipole_x", "dipole_y", "dipole_z")
+"""Names of the dipole moment among the extras of a surface that has one, atomic units."""
+
 
 @dataclass(frozen=True)
 class Evaluation:

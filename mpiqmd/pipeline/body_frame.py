@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpiqmd.md.provider import ForceProvider
-from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.molecule import Molecule
 
@@ -24,7 +24,11 @@ class BodyFrameProvider:
         """Return energy and forces in the laboratory frame.  Collective."""
         alignment = self.frame.align(positions_av)
         inner = self.provider.evaluate(alignment.body_positions_av)
-        return Evaluation(inner.energy, alignment.gradient_forces(-inner.forces_av), inner.extras)
+        extras = dict(inner.extras)
+        if all(name in extras for name in DIPOLE):
+            laboratory_v = alignment.laboratory_vector(np.array([extras[name] for name in DIPOLE]))
+            extras |= dict(zip(DIPOLE, laboratory_v.tolist(), strict=True))
+        return Evaluation(inner.energy, alignment.gradient_forces(-inner.forces_av), extras)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return what the inner surface needs to restart.  Collective."""

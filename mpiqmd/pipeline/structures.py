@@ -21,7 +21,8 @@ def read_structures(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     from ase.io import read
 
     try:
-        frames = read(path, index=":")
+        # by default ASE makes reading and writing collective over the world, but one rank alone is here
+        frames = read(path, index=":", parallel=False)
     except Exception as problem:
         raise DataFileError(
             f"{path}: cannot be read as a structure file ({type(problem).__name__}: {problem}). "
@@ -58,4 +59,4 @@ def write_structures(
         results = {"energy": energy * HARTREE_IN_EV, "forces": forces_av * force_unit}
         atoms.calc = SinglePointCalculator(atoms, **results)
         frames.append(atoms)
-    write(path, frames, format="extxyz")
+    write(path, frames, format="extxyz", parallel=False)

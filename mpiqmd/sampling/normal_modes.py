@@ -19,10 +19,9 @@ import numpy as np
 
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.vibrations import vibrations
 from mpiqmd.sampling.box import sobol_in_box
 from mpiqmd.sampling.samples import Samples
-
-_RIGID_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,29 +75,15 @@ def normal_modes(reference: Molecule, hessian: np.ndarray) -> NormalModes:
     GeometryError
         A vibration has a negative or vanishing force constant: the reference is not a minimum.
     """
-    n_coordinates = 3 * len(reference)
-    hessian = np.asarray(hessian, dtype=float)
-    if hessian.shape != (n_coordinates, n_coordinates) or not np.isfinite(hessian).all():
-        raise GeometryError(
-            f"the Hessian has shape {hessian.shape}; finite values of shape "
-            f"{(n_coordinates, n_coordinates)} are needed for {len(reference)} atoms. Compute it for this "
-            "molecule."
-        )
-    roots_c = np.sqrt(np.repeat(reference.masses_a, 3))
-    weighted = 0.5 * (hessian + hessian.T) / np.outer(roots_c, roots_c)
-    vibrations = _vibrational_space(reference, roots_c)
-    squares_k, vectors = np.linalg.eigh(vibrations.T @ weighted @ vibrations)
+    found = vibrations(reference, hessian)
+    squares_k = found.frequencies_k * np.abs(found.frequencies_k)
     largest = np.abs(squares_k).max(initial=0.0)
     if len(squares_k) and squares_k[0] <= 1e-8 * largest:
         raise GeometryError(
             f"the lowest vibration has the squared frequency {squares_k[0]:.3g} Ha^2; all must be positive. "
             "Relax the geometry first: normal modes are taken about a minimum."
         )
-    displacements_ck = (vibrations @ vectors) / roots_c[:, None]
-    signs_k = np.sign(displacements_ck[np.abs(displacements_ck).argmax(axis=0), range(len(squares_k))])
-    return NormalModes(
-        reference, np.sqrt(squares_k), (displacements_ck * signs_k).T.reshape(-1, len(reference), 3)
-    )
+    return NormalModes(reference, found.frequencies_k, found.displacements_kav)
 
 
 def normal_mode_samples(
@@ -146,14 +131,3 @@ def normal_mode_samples(
     scaled_sk[0] = 0.0
     labels = [{f"q{k}": float(q) for k, q in enumerate(scaled_k, start=1)} for scaled_k in scaled_sk]
     return Samples(modes.positions(scaled_sk * deviations_k), labels, "normal-modes")
-
-
-def _vibrational_space(reference: Molecule, roots_c: np.ndarray) -> np.ndarray:
-    """Orthonormal mass-weighted vectors orthogonal to translations and rotations, shape (3 N, n_modes)."""
-    centred_av = reference.positions_av - reference.centre_of_mass_v
-    rigid = []
-    for axis_v in np.eye(3):
-        rigid.append(np.tile(axis_v, len(reference)))
-        rigid.append(np.cross(axis_v, centred_av).ravel())
-    left, values, _ = np.linalg.svd(np.array(rigid).T * roots_c[:, None], full_matrices=True)
-    return left[:, np.count_nonzero(values > _RIGID_TOLERANCE * values[0]) :]

@@ -38,7 +38,10 @@ BAD = {
     "atom outside": ({"system": {"positions": OUTSIDE}}, ["atom 1 (H)", "3.4", "3.5", "enlarge grid.cell"]),
     "atoms together": ({"system": {"positions": TOGETHER}}, ["atoms 1 (H) and 2 (H)", "0.01 bohr", "0.3 bohr", "Check"]),
     "unknown element": ({"system": {"symbols": ["Qq", "H", "H"]}}, ["Qq", "element"]),
-    "no such table": ({"xc": {"functional": "REVPBE"}}, ["gth", "REVPBE", "must agree", "[pseudopotentials]"]),
+    "no such table": (
+        {"xc": {"functional": "gga_x_rpbe+gga_c_pbe"}},
+        ["gth", "gga_x_rpbe+gga_c_pbe", "must agree", "[pseudopotentials]"],
+    ),
     "odd electrons": ({"system": {"charge": 1}}, ["system.charge = 1", "7", "even", "Change the charge"]),
     "not converged": ({"scf": {"max_iterations": 2}}, ["2 iterations", "energy_tolerance", "scf.max_iterations", "slepc"]),
 }

@@ -312,7 +312,7 @@ def test_wall_times(text, seconds):
     "words",
     [
         [],
-        ["relax", "water.toml"],
+        ["relaxed", "water.toml"],
         ["scf"],
         ["evaluate", "water.toml"],
         ["md", "water.toml", "--steps", "-1"],

@@ -1,0 +1,120 @@
+r"""Harmonic vibrations of a molecule from the second derivatives of its energy.
+
+With the Hessian K and masses M, the eigenvectors of ``M^{-1/2} K M^{-1/2}`` orthogonal to translations and rotations are
+the modes e_k, their eigenvalues the squared angular frequencies.  A mode absorbs infrared light with the intensity
+
+.. math:: A_k = \frac{N_A}{12 \varepsilon_0 c^2} \Big| \frac{\partial\mu}{\partial q_k} \Big|^2, \quad
+    \frac{\partial\mu}{\partial q_k} = \sum_{a} \frac{\partial\mu}{\partial R_a} \cdot \frac{e_{ka}}{\sqrt{M_a}}.
+
+E. B. Wilson, J. C. Decius, P. C. Cross, Molecular Vibrations (1955), chapters 2 and 7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiqmd.errors import GeometryError
+from mpiqmd.molecule.molecule import Molecule
+
+LINEAR = 0.02
+"""A molecule whose atoms are all closer than this (bohr) to one axis is linear."""
+
+_RIGID_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Vibrations:
+    """Vibrations about a geometry. Not collective; replicated.
+
+    Parameters
+    ----------
+    molecule
+        Molecule at that geometry.
+    frequencies_k
+        Angular frequencies in ascending order, shape (n_modes,), Ha; an imaginary one is given as minus its magnitude.
+    displacements_kav
+        ``e_ka / sqrt(M_a)``: change of the positions with the amplitude q_k, shape (n_modes, N, 3).
+    """
+
+    molecule: Molecule
+    frequencies_k: np.ndarray
+    displacements_kav: np.ndarray
+
+    @property
+    def n_imaginary(self) -> int:
+        """Number of modes along which the energy falls."""
+        return int(np.count_nonzero(self.frequencies_k < 0))
+
+    @property
+    def zero_point_energy(self) -> float:
+        """Half the sum of the real frequencies, Ha."""
+        return 0.5 * float(self.frequencies_k[self.frequencies_k > 0].sum())
+
+    def dipole_slopes(self, dipole_gradient_cv: np.ndarray) -> np.ndarray:
+        """Return the change of the dipole moment with each amplitude, shape (n_modes, 3), atomic units.
+
+        ``dipole_gradient_cv`` is the derivative of the dipole moment by the coordinates, shape (3 N, 3). Not collective.
+        """
+        flat = self.displacements_kav.reshape(len(self.frequencies_k), len(dipole_gradient_cv))
+        return flat @ dipole_gradient_cv
+
+
+def vibrations(molecule: Molecule, hessian: np.ndarray) -> Vibrations:
+    """Return the vibrations of a molecule. Not collective.
+
+    Parameters
+    ----------
+    molecule
+        Molecule at the geometry of the Hessian.
+    hessian
+        Second derivatives of the energy by the coordinates in the order x, y, z of atom 0, of atom 1, ...,
+        shape (3 N, 3 N), Ha/bohr^2; symmetrised here.
+
+    Raises
+    ------
+    GeometryError
+        The Hessian has the wrong shape or is not finite.
+    """
+    n_coordinates = 3 * len(molecule)
+    hessian = np.asarray(hessian, dtype=float)
+    if hessian.shape != (n_coordinates, n_coordinates) or not np.isfinite(hessian).all():
+        raise GeometryError(
+            f"the Hessian has shape {hessian.shape}; finite values of shape "
+            f"{(n_coordinates, n_coordinates)} are needed for {len(molecule)} atoms. Compute it for this "
+            "molecule."
+        )
+    roots_c = np.sqrt(np.repeat(molecule.masses_a, 3))
+    weighted = 0.5 * (hessian + hessian.T) / np.outer(roots_c, roots_c)
+    space = vibrational_space(molecule)
+    squares_k, vectors = np.linalg.eigh(space.T @ weighted @ space)
+    displacements_ck = (space @ vectors) / roots_c[:, None]
+    signs_k = np.sign(displacements_ck[np.abs(displacements_ck).argmax(axis=0), range(len(squares_k))])
+    return Vibrations(
+        molecule,
+        np.sign(squares_k) * np.sqrt(np.abs(squares_k)),
+        (displacements_ck * signs_k).T.reshape(-1, len(molecule), 3),
+    )
+
+
+def vibrational_space(molecule: Molecule) -> np.ndarray:
+    """Return orthonormal mass-weighted vectors orthogonal to translations and rotations, shape (3 N, n_modes).
+
+    Not collective.  A linear molecule has one mode more than another with as many atoms.
+    """
+    roots_c = np.sqrt(np.repeat(molecule.masses_a, 3))
+    centred_av = _straightened(molecule.positions_av - molecule.centre_of_mass_v)
+    rigid = []
+    for axis_v in np.eye(3):
+        rigid.append(np.tile(axis_v, len(molecule)))
+        rigid.append(np.cross(axis_v, centred_av).ravel())
+    left, values, _ = np.linalg.svd(np.array(rigid).T * roots_c[:, None], full_matrices=True)
+    return left[:, np.count_nonzero(values > _RIGID_TOLERANCE * values[0]) :]
+
+
+def _straightened(centred_av: np.ndarray) -> np.ndarray:
+    """The positions, exactly on an axis if they nearly are: else the turn about it would take the place of a bend."""
+    axis_v = np.linalg.svd(centred_av)[2][0]
+    on_axis_av = np.outer(centred_av @ axis_v, axis_v)
+    return on_axis_av if np.linalg.norm(centred_av - on_axis_av, axis=1).max() < LINEAR else centred_av

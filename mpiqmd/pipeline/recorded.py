@@ -1,0 +1,182 @@
+"""Evaluations kept in a file as they are made, so that a run that was killed repeats none of them.
+
+The file holds one JSON object per line: first the identity of the surface, then one evaluation after the other in the
+order they were asked for.  A command that asks again for the same geometries in the same order gets them from the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mpiqmd.errors import AccuracyError, DataFileError
+from mpiqmd.md.provider import Evaluation, ForceProvider
+from mpiqmd.parallel.comm import decide, on_rank_zero
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+SAME = 1e-9
+"""Positions that differ by less (bohr) are the same geometry."""
+
+
+class RecordedSurface:
+    """Another surface whose evaluations are read from a file as far as it goes, and written to it.
+
+    Construction is collective.
+
+    Parameters
+    ----------
+    provider
+        The surface.
+    path
+        The file; made if it is not there.
+    identity
+        What evaluations must share to belong together, as text by name.
+    comm
+        Communicator of the surface.
+
+    Raises
+    ------
+    DataFileError
+        The file cannot be read or written, or belongs to another surface.
+    """
+
+    def __init__(self, provider: ForceProvider, path: Path, identity: dict[str, str], comm: MPI.Comm) -> None:
+        self.provider, self.path, self.comm = provider, path, comm
+        self.identity = identity
+        self._known: list[dict[str, Any]] = on_rank_zero(comm, _read, path, identity)
+        self._asked = 0
+
+    @property
+    def known(self) -> int:
+        """Number of evaluations that the file holds."""
+        return len(self._known)
+
+    def evaluate(self, positions_av: np.ndarray) -> Evaluation:
+        """Return energy and forces at ``positions_av`` (N, 3), bohr.  Collective.
+
+        Raises AccuracyError if they are not finite.
+        """
+        index, self._asked = self._asked, self._asked + 1
+        if index < len(self._known) and not _is_at(self._known[index], positions_av):
+            del self._known[index:]
+            on_rank_zero(self.comm, _write, self.path, [self.identity, *self._known])
+        if index < len(self._known):
+            return _evaluation(self._known[index])
+        evaluation = self.provider.evaluate(positions_av)
+        is_finite = np.isfinite(evaluation.energy) and np.isfinite(evaluation.forces_av).all()
+        if not decide(self.comm, bool(is_finite)):
+            raise AccuracyError(
+                f"energy or forces of geometry {index} are not finite; numbers are expected. Check for atoms on top of "
+                "each other, or start from another geometry."
+            )
+        row = {
+            "positions": positions_av.tolist(),
+            "energy": float(evaluation.energy),
+            "forces": evaluation.forces_av.tolist(),
+            "extras": {name: float(value) for name, value in evaluation.extras.items() if np.isfinite(value)},
+        }
+        self._known.append(row)
+        on_rank_zero(self.comm, _append, self.path, row)
+        return evaluation
+
+
+def _evaluation(row: dict[str, Any]) -> Evaluation:
+    return Evaluation(row["energy"], np.array(row["forces"]), dict(row["extras"]))
+
+
+def _is_at(row: dict[str, Any], positions_av: np.ndarray) -> bool:
+    stored_av = np.array(row["positions"])
+    return stored_av.shape == positions_av.shape and float(np.abs(stored_av - positions_av).max()) < SAME
+
+
+def _read(path: Path, identity: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the whole evaluations of a file, after writing it anew without what a kill left unfinished."""
+    rows: list[dict[str, Any]] = []
+    if path.exists():
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError as problem:
+            raise DataFileError(
+                f"cannot read {path}: {problem.strerror}; a readable file is needed. Use --overwrite."
+            ) from None
+        if lines:
+            _require_same(path, _parsed(lines[0]), identity)
+        for line in lines[1:]:
+            row = _parsed(line)
+            if not _is_evaluation(row):
+                break
+            rows.append(row)
+    _write(path, [identity, *rows])
+    return rows
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_evaluation(row: Any) -> bool:
+    if not isinstance(row, dict) or not isinstance(row.get("extras"), dict):
+        return False
+    try:
+        numbers = [np.array(row[name], dtype=float) for name in ("positions", "forces", "energy")]
+    except (KeyError, TypeError, ValueError):
+        return False
+    positions_av, forces_av, energy = numbers
+    shaped = positions_av.ndim == 2 and positions_av.shape == forces_av.shape and energy.ndim == 0
+    return shaped and all(np.isfinite(values).all() for values in numbers)
+
+
+def _require_same(path: Path, stored: Any, identity: dict[str, str]) -> None:
+    """Raise DataFileError unless a file's first line is this identity."""
+    if not isinstance(stored, dict):
+        raise DataFileError(
+            f"{path} does not start with the identity of a surface; a file of this command is expected. Use --overwrite, "
+            "or another --output."
+        )
+    different = sorted(name for name in {*stored, *identity} if stored.get(name) != identity.get(name))
+    if different:
+        name = different[0]
+        raise DataFileError(
+            f"{path} belongs to another surface: {name} is {stored.get(name)!r} there and {identity.get(name)!r} here "
+            f"({len(different)} difference(s)); a run continues on its own surface only. Use --overwrite, or another "
+            "--output."
+        )
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Replace the file by these lines, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        with open(temporary, "w", encoding="utf-8") as stream:
+            stream.writelines(json.dumps(row) + "\n" for row in rows)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as problem:
+        raise _cannot_write(path, problem) from None
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    try:
+        with open(path, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as problem:
+        raise _cannot_write(path, problem) from None
+
+
+def _cannot_write(path: Path, problem: OSError) -> DataFileError:
+    return DataFileError(
+        f"cannot write {path}: {problem.strerror}; room and write permission are needed. Free some space or choose "
+        "another folder with --output, then run the same command again."
+    )
