@@ -49,12 +49,13 @@ class Interruption:
         self.walltime = walltime
         self.started = time.monotonic() if started is None else started
         self.signal: str | None = None
+        self._reason: str | None = None
         self._asked_at = self._looked_at = time.monotonic() - SECONDS_BETWEEN_LOOKS
         self._longest = 0.0
         self._asked = False
 
     def reason(self) -> str | None:
-        """Return ``"SIGTERM"``, ``"SIGUSR1"``, ``"walltime"``, ``"STOP"``, or None to go on.
+        """Return ``"SIGTERM"``, ``"SIGUSR1"``, ``"walltime"``, ``"STOP"``, or None to go on; once a reason, always that one.
 
         The longest time between two questions (a step, perhaps with a checkpoint) is taken for what one more may need: the
         wall time counts as over when less than twice as much, and the margin for the end, is left.
@@ -63,14 +64,17 @@ class Interruption:
         if self._asked:
             self._longest = max(self._longest, now - self._asked_at)
         self._asked, self._asked_at = True, now
+        self._reason = self._reason or self._look(now)
+        return self._reason
+
+    def _look(self, now: float) -> str | None:
         if self.signal is not None:
             return self.signal
         if self.walltime is not None and now - self.started >= self.walltime - self._margin():
             return "walltime"
         if self.stop_file is not None and now - self._looked_at >= SECONDS_BETWEEN_LOOKS:
             self._looked_at = now
-            if self.stop_file.exists():
-                return "STOP"
+            return STOP_FILE if self.stop_file.exists() else None
         return None
 
     @contextmanager

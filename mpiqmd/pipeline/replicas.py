@@ -86,7 +86,7 @@ def write_index(folder: Path, indices: Sequence[int]) -> None:
 
 
 def summarise(replicas: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
-    """Return the summary of all replicas: means over those that ran, their spread, and the throughput."""
+    """Return the summary of all replicas: means over those that ran, their spread, steps in all and the throughput."""
 
     def values(name: str) -> np.ndarray:
         return np.array([summary[name] for summary in replicas if summary.get(name) is not None], dtype=float)
@@ -97,6 +97,7 @@ def summarise(replicas: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
     stopped = next((summary["stopped"] for summary in replicas if summary.get("stopped")), None)
     failed = [summary["replica"] for summary in replicas if "error" in summary]
     return means | {
+        "steps": sum(summary.get("steps", 0) for summary in replicas),
         "temperature_standard_error": float(temperatures.std(ddof=1) / np.sqrt(len(temperatures)))
         if len(temperatures) > 1
         else None,

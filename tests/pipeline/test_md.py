@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from workplace import WATER, with_keys
 
+from mpiqmd.md.noise import replica_seed
 from mpiqmd.md.trajectory import Trajectory
+from mpiqmd.pipeline.results import read_result
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 
 STEPS = 6
@@ -130,3 +133,80 @@ def test_a_run_is_not_continued_with_another_timestep(bench, trained, session_fo
     assert bench.status("md", path, "--model", trained.model, "--output", folder) == 1
     message = capfd.readouterr().err
     assert ("md.timestep was 15.0, is 16.0" in message) == (bench.comm.rank == 0)
+
+
+@pytest.fixture
+def noisy(bench):
+    """The input with a stochastic thermostat and a constrained bond; on the grid, which is quicker to set up."""
+    md = {"thermostat": "langevin", "relaxation_time": 60.0, "seed": 7, "constraints": [[0, 1]]}
+    return bench.write("noisy.toml", with_keys(WATER, md=md, rom={"online": "grid"}))
+
+
+def motion_difference(one, other):
+    """Largest difference of two trajectories, bohr and atomic units, of the same steps."""
+    assert np.array_equal(one["steps"], other["steps"])
+    return max(np.abs(one[name] - other[name]).max() for name in ("positions", "velocities", "conserved_energy"))
+
+
+def test_replicas_are_runs_of_their_own_seeds_whatever_the_ranks(bench, trained, noisy):
+    """A replica, extended, is the single run with its seed: bitwise on as many ranks, to round-off on others."""
+    folder = bench.folder / "replicas"
+    words = ("md", noisy, "--model", trained.model, "--output", folder)
+    first = bench.run(*words, "--replicas", 3, "--steps", 2)
+    result = bench.run(*words, "--replicas", 3)
+    assert (first["steps"], result["steps"], result["failed"], result["stopped"]) == (6, 3 * STEPS, [], None)
+    assert [summary["resumed_from"] for summary in result["replicas"]] == [2, 2, 2]
+    assert [summary["seed"] for summary in result["replicas"]] == [replica_seed(7, index) for index in range(3)]
+    for index in (0, 2):
+        seed = {"seed": replica_seed(7, index)}
+        path = bench.write(f"single-{index}.toml", with_keys(noisy.read_text(), md=seed))
+        bench.run("md", path, "--model", trained.model, "--output", bench.folder / f"single-{index}")
+        single, replica = content(bench, bench.folder / f"single-{index}"), content(bench, folder / f"replica-{index:04d}")
+        assert motion_difference(single, replica) <= (0.0 if bench.comm.size == 1 else 1e-8)
+    temperatures = [summary["temperature_mean"] for summary in result["replicas"]]
+    assert len(set(temperatures)) == 3 and result["temperature_mean"] == pytest.approx(np.mean(temperatures))
+    linked = bench.once(lambda: Trajectory.open(folder / "replica-0001" / "trajectory.h5").positions_tav)
+    assert np.array_equal(bench.once(index_positions, folder / "replicas.h5", "replica-0001"), linked)
+
+
+def index_positions(path, name):
+    with h5py.File(path) as file:
+        return file[f"{name}/particles/molecule/position/value"][:] / BOHR_IN_ANGSTROM
+
+
+def test_replicas_that_would_be_the_same_are_refused(bench, trained, capfd):
+    path = bench.write("still.toml", with_keys(WATER, md={"initial_velocities": "zero"}))
+    capfd.readouterr()
+    assert bench.status("md", path, "--model", trained.model, "--replicas", 2, "--output", bench.folder / "out") == 1
+    assert ("would be the same trajectory" in capfd.readouterr().err) == (bench.comm.rank == 0)
+
+
+def test_replicas_that_fail_are_named(bench, trained):
+    rom = {"online": "grid", "on_large_error": "stop", "error_tolerance": 1e-12}
+    path = bench.write("strict.toml", with_keys(WATER, rom=rom))
+    folder = bench.folder / "failing"
+    assert bench.status("md", path, "--model", trained.model, "--replicas", 3, "--output", folder) == 1
+    result = read_result(folder / "result.json")
+    assert result["failed"] == [0, 1, 2] and result["exit_status"] == 1 and result["temperature_mean"] is None
+    assert all("MD step 0" in summary["error"] for summary in result["replicas"])
+
+
+@pytest.mark.parametrize(("reason", "status"), [("STOP", 0), ("walltime", 75)])
+@pytest.mark.parametrize("replicas", [(), ("--replicas", 2)], ids=["one", "replicas"])
+def test_a_run_that_ends_early_says_so_and_continues(bench, trained, session_folder, runs, noisy, reason, status, replicas):
+    words = ("md", noisy, "--model", trained.model, *replicas)
+    whole, folder = session_folder / f"noisy{len(replicas)}", bench.folder / "parts"
+    if whole not in runs:
+        runs[whole] = bench.run(*words, "--output", whole)
+    if reason == "STOP":
+        bench.once(lambda: folder.mkdir())
+        bench.once((folder / "STOP").touch)
+    options = ("--walltime", "0.01") if reason == "walltime" else ()
+    assert bench.status(*words, "--output", folder, *options) == status
+    result = read_result(folder / "result.json")
+    assert (result["stopped"], result["exit_status"]) == (reason, status)
+    assert result["steps"] < STEPS and not (folder / "STOP").exists()
+    bench.comm.Barrier()
+    assert bench.run(*words, "--output", folder)["stopped"] is None
+    part = "replica-0001" if replicas else "."
+    assert motion_difference(content(bench, whole / part), content(bench, folder / part)) == 0.0
