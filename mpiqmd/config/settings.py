@@ -146,7 +146,7 @@ class Grid:
     poisson: str = key(
         Choice(("auto", "direct", "multigrid")),
         "auto",
-        "solver of Poisson's equation and of the preconditioner; auto is multigrid on thousands of ranks",
+        "solver of Poisson's equation and of the preconditioner; auto is direct below 512^3 points",
     )
 
 
@@ -182,9 +182,16 @@ class SelfConsistency:
     empty_orbitals: int = key(COUNT, 0, "orbitals beyond the occupied ones")
     preconditioner_shift: float = key(POSITIVE_ENERGY, 1.0, "sigma of the preconditioner (T + sigma)^-1")
     anderson_history: int = key(
-        Integer(Bounds(0, 20)), 1, "earlier steps that the Anderson acceleration keeps"
+        Integer(Bounds(0, 20)), 3, "earlier steps that the Anderson acceleration keeps"
     )
-    extrapolation: int = key(Integer(Bounds(0, 3)), 2, "order of the orbital extrapolation between MD steps")
+    extrapolation: str = key(
+        Choice(("geometry", "polynomial", "aspc", "none")),
+        "geometry",
+        "orbitals at the start of an MD step: fitted to earlier geometries, extrapolated in time, or from atoms",
+    )
+    extrapolation_steps: int | None = key(
+        Integer(Bounds(1, 40)), UNSET, "earlier steps combined; 10, 3 and 4 if not given"
+    )
     net_force: str = key(
         Choice(("remove", "keep")),
         "remove",

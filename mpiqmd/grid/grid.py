@@ -42,7 +42,7 @@ class Grid:
     boundary
         ``"isolated"`` or ``"periodic"``.
     poisson
-        How Poisson's equation and ``(T + σ)^-1`` are solved: ``"direct"``, ``"multigrid"``, or by the number of ranks.
+        How Poisson's equation and ``(T + σ)^-1`` are solved: ``"direct"``, ``"multigrid"``, or as its size asks.
 
     Raises
     ------

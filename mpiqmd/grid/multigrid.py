@@ -1,4 +1,4 @@
-"""Multigrid in the grid's own distribution, for jobs in which every rank holds only a small block.
+"""Multigrid in the grid's own distribution: work proportional to the number of points, for very large grids.
 
 A hierarchy of grids, each with half the intervals of the one before, approximates the inverse of a shifted kinetic
 operator by one symmetric V-cycle of PETSc,
@@ -11,7 +11,9 @@ it is made, so K is one linear symmetric positive operator, the same on any numb
 and it preconditions conjugate gradients for Poisson's equation ``T v = 2πρ`` by differences of order 12.
 
 Messages go to neighbours only, except for one gather of at most ``COARSEST`` numbers per cycle; the pencil transposes
-of :mod:`mpiqmd.grid.separable` go to whole rows of the process grid.
+of :mod:`mpiqmd.grid.separable` go to whole rows of the process grid.  Even so they take longer on most machines: halos of
+thin blocks are as large as the blocks, and there are many.  What multigrid saves is the dense 1-D transforms, whose work
+per point grows with the points a side.
 
 Source: Brandt, Math. Comp. 31, 333 (1977); Adams, Brezina, Hu, Tuminaro, J. Comput. Phys. 188, 593 (2003).
 """
@@ -45,15 +47,19 @@ TOLERANCE = 1e-10
 """Relative residual at which Poisson's equation counts as solved."""
 MAX_ITERATIONS = 100
 
-MULTIGRID_RANKS = 4096
-"""From so many ranks on, ``grid.poisson = "auto"`` means multigrid."""
+MULTIGRID_SIZE = 512**3
+MULTIGRID_RANKS = 256
+"""``grid.poisson = "auto"`` means multigrid for at least so many points on at most so many ranks: where the performance
+model of ``run/scaling`` finds it faster on a network whose transposes send up to four times slower than neighbours do."""
 
 _prefixes = counter(1)
 
 
 def uses_multigrid(grid: Grid) -> bool:
     """Return whether ``(T + σ)^-1`` and Poisson's equation are solved by multigrid on this grid.  Not collective."""
-    return grid.poisson == "multigrid" or (grid.poisson == "auto" and grid.comm.size >= MULTIGRID_RANKS)
+    if grid.poisson == "auto":
+        return grid.size >= MULTIGRID_SIZE and grid.comm.size <= MULTIGRID_RANKS
+    return grid.poisson == "multigrid"
 
 
 class VCycle:

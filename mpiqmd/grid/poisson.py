@@ -11,7 +11,7 @@ so sampling it on a period of L + R and restricting it to differences inside the
 accuracy (Vico, Greengard, Ferrando, J. Comput. Phys. 323, 191 (2016)).  Embedded in a grid of twice the size they
 become diagonal in a real Fourier basis, because the kernel is even along every axis.
 
-On very many ranks conjugate gradients with multigrid solve a difference equation of order 12 instead
+On very large grids conjugate gradients with multigrid solve a difference equation of order 12 instead
 (:mod:`mpiqmd.grid.multigrid`); water's energy at a spacing of 0.1875 bohr is then 3.4e-6 Ha higher.
 """
 

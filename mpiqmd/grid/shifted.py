@@ -1,6 +1,6 @@
 """The inverse of the shifted kinetic operator, ``(T + σ)^-1`` with ``T = -∇²/2`` by finite differences.
 
-Directly it is exact: the 1-D stencil matrices are diagonalised once and their eigenvalues add.  On very many ranks one
+Directly it is exact: the 1-D stencil matrices are diagonalised once and their eigenvalues add.  On very large grids one
 multigrid V-cycle takes its place (:mod:`mpiqmd.grid.multigrid`), a fixed symmetric approximation.  This preconditions
 the orbital residuals (ABPG, SLEPc) and appears in the error estimate of the reduced model.
 """

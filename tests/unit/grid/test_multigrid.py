@@ -264,11 +264,12 @@ def test_potential_outside_two_charges(comm):
 
 
 def test_who_uses_multigrid(comm, monkeypatch):
-    monkeypatch.setattr(multigrid, "MULTIGRID_RANKS", comm.size + 1)
     few = Grid(comm, 5.0, 12, 4)
     assert not uses_multigrid(few)
-    monkeypatch.setattr(multigrid, "MULTIGRID_RANKS", comm.size)
+    monkeypatch.setattr(multigrid, "MULTIGRID_SIZE", few.size)
     assert uses_multigrid(few)
+    monkeypatch.setattr(multigrid, "MULTIGRID_RANKS", comm.size - 1)
+    assert not uses_multigrid(few)
     few.destroy()
     for choice, expected in (("direct", False), ("multigrid", True)):
         grid = Grid(comm, 5.0, 12, 4, poisson=choice)

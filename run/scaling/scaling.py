@@ -1,0 +1,147 @@
+"""Strong and weak scaling of ABPG, one JSON and one figure, with a performance model fitted to it.
+
+    .venv/bin/python run/scaling/scaling.py --ranks 1 2 4 --output results/scaling
+
+Strong: water on 64^3 points over all ranks.  Weak: as many points for every rank, 48^3, the cell growing with the ranks.
+Every point of the study is a job of its own (``worker.py``) under the launcher:
+
+--launcher "mpirun -n {ranks}"                       this machine (default)
+--launcher "srun -N {nodes} -n {ranks}"              inside a Slurm allocation; see batch/scaling.slurm
+--launcher "flux run -N {nodes} -n {ranks}"          inside a Flux allocation; see batch/scaling.flux
+
+with ``--ranks-per-node`` to count the nodes.  Points already in the output are not measured again; ``--refit`` only
+draws and fits.  The figure shows efficiency, share of messages and memory per rank; ``model.py`` predicts the times and
+extrapolates to 10^4 ranks.  CPU seconds of the slowest rank are used, which other jobs on the cores disturb least;
+``--clock wall`` takes wall-clock seconds, right on cores of one's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import model
+from figure import draw
+
+from mpiqmd.pipeline.results import loaded_versions, read_result, write_result
+
+SPACING = 0.1875
+STUDIES = {"strong": ("direct",), "weak": ("direct",), "multigrid": ("multigrid",)}
+SINGLE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+
+
+def points_of(study: str, ranks: int, strong: int, weak: int) -> list[int]:
+    """Return the grid points along x, y and z of one point of a study.
+
+    The weak grid doubles along z and y in turn, so that blocks stay compact; ``ranks`` must then be a power of two
+    times a number that goes to z.
+    """
+    if study != "weak":
+        return [strong] * 3
+    along_y = 1
+    remaining = ranks
+    while remaining % 4 == 0:
+        remaining //= 4
+        along_y *= 2
+    return [weak, weak * along_y, weak * (ranks // along_y)]
+
+
+def measure(arguments: argparse.Namespace, study: str, ranks: int) -> dict[str, Any]:
+    """Run one worker under the launcher and return its record."""
+    points = points_of(study, ranks, arguments.strong, arguments.weak)
+    nodes = -(-ranks // arguments.ranks_per_node)
+    launcher = shlex.split(arguments.launcher.format(ranks=ranks, nodes=nodes))
+    with tempfile.TemporaryDirectory(dir=arguments.output) as folder:
+        path = Path(folder) / "point.json"
+        command = [*launcher, sys.executable, str(Path(__file__).with_name("worker.py")), "--output", str(path)]
+        command += ["--points", *map(str, points), "--cell", *(f"{n * SPACING:.6f}" for n in points)]
+        command += ["--iterations", str(arguments.iterations), "--poisson", STUDIES[study][0]]
+        subprocess.run(command, check=True, env=os.environ | SINGLE_THREAD)
+        return read_result(path) | {"study": study, "load_average": os.getloadavg()[0]}
+
+
+def scaling_rows(points: list[dict[str, Any]], clock: str) -> list[dict[str, Any]]:
+    """Return efficiency, message share and memory per rank of every point of the strong and weak studies.
+
+    Strong efficiency is ``t_1 r_1 / (t r)``, weak efficiency ``t_1 / t``, against the fewest ranks measured.
+    """
+    rows = []
+    for study in STUDIES:
+        chosen = sorted((p for p in points if p["study"] == study), key=lambda p: p["ranks"])
+        for point in chosen:
+            time, first = point["iteration"][clock], chosen[0]["iteration"][clock]
+            ratio = 1.0 if study == "weak" else chosen[0]["ranks"] / point["ranks"]
+            messages = point["iteration"]["message_cpu" if clock == "cpu" else "message_wall"]
+            rows.append(
+                {
+                    "study": study,
+                    "ranks": point["ranks"],
+                    "seconds": time,
+                    "efficiency": first * ratio / time,
+                    "message_share": messages / time,
+                    "memory": point["peak_memory"],
+                    "bytes_sent": point["iteration"]["bytes"],
+                    "messages": point["iteration"]["calls"],
+                }
+            )
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of the scaling table."""
+    titles = ("ms/iteration", "efficiency", "messages", "MB/rank", "MB sent")
+    widths = (13, 11, 9, 8, 8)
+    head = " ".join(f"{title:>{width}s}" for title, width in zip(titles, widths, strict=True))
+    lines = [f"{'study':10s} {'ranks':>5s} {head}"]
+    for row in rows:
+        share = f"{row['message_share']:9.0%}" if row["study"] != "multigrid" else f"{'':9s}"
+        lines.append(
+            f"{row['study']:10s} {row['ranks']:5d} {1e3 * row['seconds']:13.1f} {row['efficiency']:11.0%} {share} "
+            f"{1e-6 * row['memory']:8.0f} {1e-6 * row['bytes_sent']:8.2f}"
+        )
+    return lines
+
+
+def main() -> None:
+    """Measure what is missing, fit, draw and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--studies", nargs="+", choices=STUDIES, default=list(STUDIES))
+    parser.add_argument("--strong", type=int, default=64, help="points a side of the strong study")
+    parser.add_argument("--weak", type=int, default=48, help="points a side of each rank's share of the weak study")
+    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--launcher", default="mpirun -n {ranks}")
+    parser.add_argument("--ranks-per-node", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu")
+    parser.add_argument("--refit", action="store_true", help="measure nothing: draw and fit what is there")
+    parser.add_argument("--output", type=Path, default=Path("results/scaling"))
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    path = arguments.output / "scaling.json"
+    record = read_result(path) if path.exists() else {"points": []}
+    record |= {"versions": loaded_versions(), "launcher": arguments.launcher, "clock": arguments.clock}
+    known = {(point["study"], point["ranks"]) for point in record["points"]}
+    for study in () if arguments.refit else arguments.studies:
+        for ranks in arguments.ranks:
+            if (study, ranks) not in known:
+                print(f"{study}, {ranks} ranks ...", file=sys.stderr, flush=True)
+                record["points"].append(measure(arguments, study, ranks))
+                write_result(path, record)
+    record["scaling"] = scaling_rows(record["points"], arguments.clock)
+    record["model"], lines = model.report(record["points"])
+    write_result(path, record)
+    text = [*table(record["scaling"]), "", *lines]
+    (arguments.output / "scaling.txt").write_text("\n".join(text) + "\n")
+    print("\n".join(text))
+    for figure in draw(record["scaling"], record["model"], arguments.output):
+        print(f"figure: {figure}")
+
+
+if __name__ == "__main__":
+    main()
