@@ -1,0 +1,89 @@
+"""The batch scripts, with stand-ins for the schedulers: what they start, and when they queue themselves again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.serial
+FOLDER = Path(__file__).parents[2] / "run" / "batch"
+WORDS = ["water.toml", "--model", "m.h5", "--output", "out"]
+
+STAND_INS = {
+    "mpiqmd": 'echo "mpiqmd $*" >> "$LOG"; exit "$STATUS"',
+    "srun": 'shift; "$@"',
+    "mpirun": '"$@"',
+    "scontrol": 'echo "scontrol $*" >> "$LOG"',
+    "qsub": 'echo "qsub $*" >> "$LOG"',
+    "flux": 'case "$1 $2" in "job timeleft") echo 7200.5 ;; run*) shift 2; "$@" ;; *) echo "flux $*" >> "$LOG" ;; esac',
+}
+
+
+@pytest.fixture
+def submit(tmp_path):
+    """A function that runs a script as its scheduler would and returns status and log."""
+    for name, body in STAND_INS.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+
+    def run(script: str, status: int, *words: str, **variables: str) -> tuple[int, list[str]]:
+        log = tmp_path / "log"
+        log.write_text("")
+        environment = os.environ | variables | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "LOG": str(log)}
+        environment |= {"STATUS": str(status), "MPIQMD": str(tmp_path / "mpiqmd")}
+        command = ["bash", str(FOLDER / script), *words]
+        process = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return process.returncode, log.read_text().splitlines()
+
+    return run
+
+
+SCRIPTS = [
+    ("md.slurm", WORDS, {"SLURM_JOB_ID": "42"}, "scontrol requeue 42"),
+    ("md.pbs", [], {"ARGUMENTS": " ".join(WORDS)}, "run/batch/md.pbs"),
+    ("md.flux", WORDS, {}, f"flux --parent batch run/batch/md.flux {' '.join(WORDS)}"),
+]
+
+
+@pytest.mark.parametrize(("script", "words", "variables", "resubmission"), SCRIPTS, ids=lambda value: str(value)[:8])
+def test_an_unfinished_run_is_queued_again_and_nothing_else_is(submit, script, words, variables, resubmission):
+    status, log = submit(script, 75, *words, **variables)
+    assert status == 0 and len(log) == 2
+    assert log[0].startswith(f"mpiqmd md {' '.join(WORDS)}") and log[1].endswith(resubmission)
+    for end in (0, 1, 130):
+        status, log = submit(script, end, *words, **variables)
+        assert status == end and len(log) == 1
+
+
+def test_the_wall_time_is_what_is_left_of_the_job(submit):
+    end = {"SLURM_JOB_ID": "42", "SLURM_JOB_END_TIME": str(int(time.time()) + 3600)}
+    _, (line,) = submit("md.slurm", 0, *WORDS, **end)
+    assert 3590 <= int(line.split("--walltime ")[1]) <= 3600
+    _, (line,) = submit("md.slurm", 0, *WORDS, SLURM_JOB_ID="42")
+    assert "--walltime" not in line
+    _, (line,) = submit("md.flux", 0, *WORDS)
+    assert line.endswith("--walltime 7200")
+    _, (line,) = submit("md.pbs", 0, ARGUMENTS="a.toml", WALLTIME="00:10:00")
+    assert line == "mpiqmd md a.toml --walltime 00:10:00"
+
+
+def test_resubmission_under_pbs_keeps_what_was_asked_for(submit):
+    _, log = submit("md.pbs", 75, ARGUMENTS="a.toml --steps 9", WALLTIME="00:10:00", SCRIPT="/x/my.pbs")
+    assert log[1].startswith("qsub -v ARGUMENTS=a.toml --steps 9,WALLTIME=00:10:00,MPIQMD=")
+    assert log[1].endswith(",SCRIPT=/x/my.pbs /x/my.pbs")
+
+
+@pytest.mark.parametrize("script", ["md.slurm", "md.pbs", "md.flux"])
+def test_without_an_input_the_usage_is_shown(submit, script):
+    assert submit(script, 0) == (2, [])
+
+
+@pytest.mark.parametrize(("script", "words", "variables", "resubmission"), SCRIPTS, ids=lambda value: str(value)[:8])
+def test_a_chain_does_not_start_afresh_with_every_job(submit, script, words, variables, resubmission):
+    if variables.get("ARGUMENTS"):
+        variables = {"ARGUMENTS": variables["ARGUMENTS"] + " --overwrite"}
+    assert submit(script, 75, *words, *(["--overwrite"] if words else []), **variables) == (2, [])
