@@ -73,7 +73,7 @@ def run_dynamics(
     ConfigError
         The settings are impossible, or the files in place are of a different run.
     DataFileError
-        A restart is needed but its files are unusable.
+        A restart is needed but its files are unusable, or a file cannot be written (the disk may be full).
     AccuracyError
         An energy, force or position is not finite; the message names the step and the last checkpoint.
     """
@@ -154,6 +154,8 @@ class _Session:
             action(self.leader)
         except AccuracyError as error:
             self.error = self.leader.explain(error)
+        except OSError as error:
+            self.error = self.leader.explain_writing(error)
         except Exception as error:
             self.error = error
 

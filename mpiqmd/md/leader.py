@@ -220,6 +220,14 @@ class Leader:
             "or, on a reduced model, a wider training box."
         )
 
+    def explain_writing(self, error: OSError) -> DataFileError:
+        """Return what a failure to write means for the run."""
+        return DataFileError(
+            f"MD step {self.dynamics.step}: {self.record.trajectory.parent} cannot be written to ({error}); "
+            f"{self.last_checkpoint()}. Room and write permission are needed: free some space, then start the same command "
+            "again to continue."
+        )
+
     def close(self) -> None:
         """Write the frames that are pending and the time per step, and close the trajectory."""
         seconds = self.progress.seconds_per_step()

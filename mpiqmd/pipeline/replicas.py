@@ -80,6 +80,7 @@ def replica_folder(folder: Path, index: int) -> Path:
 def write_index(folder: Path, indices: Sequence[int]) -> None:
     """Write a file in which every replica's trajectory appears as a group, by external links.  Not collective."""
     with h5py.File(folder / INDEX_FILE, "w") as file:
+        file.attrs["kind"] = "replicas"
         for index in indices:
             name = replica_folder(folder, index).name
             file[name] = h5py.ExternalLink(f"{name}/trajectory.h5", "/")

@@ -201,8 +201,27 @@ def test_failure_to_write_reaches_every_rank(comm, shared_tmp_path):
             on_rank_zero(comm, lambda: (shared_tmp_path / "checkpoint.h5.part").mkdir() and None)
             return {}
 
-    with pytest.raises(OSError):
+    with pytest.raises(DataFileError, match=r"MD step 0: .* cannot be written to .*no checkpoint yet.*free some space"):
         run(comm, shared_tmp_path, Saboteur(water()))
+
+
+@pytest.mark.parametrize("victim", ["mpiqmd.md.trajectory_writer.shutil.copyfile", "mpiqmd.md.checkpoint.os.fsync"])
+def test_a_full_disk_loses_nothing_and_the_run_goes_on_when_there_is_room(comm, shared_tmp_path, monkeypatch, victim):
+    """The disk fills up when the trajectory has to grow, or at a checkpoint."""
+    whole, parts = folders(comm, shared_tmp_path, "whole", "parts")
+    long = {"steps": 700, "output_every": 1, "checkpoint_every": 50}
+    run(comm, whole, **long)
+    run(comm, parts, **long | {"steps": 150})
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(victim, full)
+    with pytest.raises(DataFileError, match=r"MD step \d+: .*No space left.* last checkpoint is of step [12]50"):
+        run(comm, parts, **long)
+    monkeypatch.undo()
+    assert run(comm, parts, **long)["resumed_from"] in (150, 250)
+    assert_same(read(comm, whole), read(comm, parts))
 
 
 def test_progress_line_has_what_people_look_at(comm, shared_tmp_path):

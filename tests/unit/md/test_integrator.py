@@ -128,3 +128,12 @@ def test_berendsen_conserved_energy_is_as_good_as_without_thermostat():
         ripples.append(conserved.std())
         assert np.ptp(total) > 20 * conserved.std()
     assert 3.0 < ripples[0] / ripples[1] < 5.0
+
+
+def test_steps_are_counted_in_64_bits():
+    provider = FreeProvider()
+    dynamics = start(provider, 1.0)
+    late = {**dynamics.state(), "step": np.array(2**40, dtype=np.int64)}
+    dynamics.restore(late)
+    (_, after) = advance(dynamics, provider, 1)
+    assert after.step == 2**40 + 1 and dynamics.state()["step"] == 2**40 + 1 and after.time == float(2**40 + 1)
