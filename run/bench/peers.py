@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from typing import Any
 from cases import CASES, ENERGY_TOLERANCE, machine, settings_of
 from hifi import start_velocities
 from mpi4py import MPI
-from peer_codes.adapters import FailedPeer, MgmolPeer, MissingPeer, PythonPeer, SparcPeer
+from peer_codes.adapters import SINGLE_CORE, FailedPeer, MgmolPeer, MissingPeer, PythonPeer, SparcPeer
 
 from mpiqmd.pipeline.build import build_model, build_molecule
 from mpiqmd.pipeline.results import loaded_versions, plain, read_result, write_result
@@ -77,9 +78,8 @@ def ours(points: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "hifi.json"
         script = [sys.executable, str(Path(__file__).with_name("hifi.py"))]
-        subprocess.run(
-            [*script, "--cases", *OURS, "--points", str(points), "--output", str(path)], check=True, stdout=sys.stderr
-        )
+        command = [*script, "--cases", *OURS, "--points", str(points), "--output", str(path)]
+        subprocess.run(command, check=True, stdout=sys.stderr, env=os.environ | SINGLE_CORE)
         return read_result(path)["cases"]
 
 

@@ -1,17 +1,17 @@
 """What an ABPG iteration costs as a function of grid, orbitals and ranks, from what the algorithm does.
 
 Each kernel is written as a handful of counts on the busiest rank: multiplications in matrix products (double and single),
-bytes through memory, points of the xc functional, calls from Python, messages and bytes sent.  The seconds per count
-are fitted to measurements on few ranks (non-negative least squares of relative errors); on a network the last two are
-assumptions.  N is a rank's number of points, n the number of orbitals, a p_y x p_z process grid owns whole x lines.
+stencil terms, bytes through memory, points of the xc functional, calls from Python, messages and bytes sent.  The seconds
+per count are fitted to measurements on few ranks (non-negative least squares of relative errors); on a network the last
+two are assumptions.  N is a rank's number of points, n the number of orbitals, a p_y x p_z process grid owns whole x lines.
 
-kernel         products                      memory, messages
--------------  ----------------------------  ---------------------------------------------------------------------------
-Laplacian      2nN (n_x + n_y/p_y + n_z/p_z)  halo of half the order to two neighbours per split axis
+kernel         work                           messages
+-------------  -----------------------------  --------------------------------------------------------------------------
+Laplacian      nN (3 order + 1)               halo of half the order to two neighbours per split axis
 (T + σ)^-1     4nN (n_x + n_y + n_z), single  two all-to-alls of nN numbers per split axis
 Poisson        the same with padded axes      two all-to-alls of 2N and of 4N numbers (isolated), N and N (periodic)
-V-cycle        none                           4 sparse products a level, halo of each, one gather of the coarsest level
-Poisson by CG  none                           12 iterations of one sparse product of order 12 and one V-cycle, 3 sums
+V-cycle        4 sparse products a level      halo of each, one gather of the coarsest level
+Poisson by CG  12 products of order 12        12 V-cycles and halos, 3 sums each
 
     .venv/bin/python run/scaling/model.py results/scaling/scaling.json
 
@@ -31,9 +31,10 @@ from scipy.optimize import nnls
 
 from mpiqmd.pipeline.results import read_result
 
-COMPUTE = ("products64", "products32", "memory", "xc_points", "sparse", "calls")
+COMPUTE = ("stencil", "products64", "products32", "memory", "xc_points", "sparse", "calls")
 MESSAGES = ("messages", "sent", "traded")
 RATES = {
+    "stencil": "stencil terms/s",
     "products64": "flop/s, double",
     "products32": "flop/s, single",
     "memory": "byte/s streamed",
@@ -124,10 +125,9 @@ def sum_over_ranks(point: Point) -> Counts:
 
 
 def laplacian(point: Point) -> Counts:
-    """Return ``∇²`` of all orbitals: three small dense products, each added to the result."""
+    """Return ``∇²`` of all orbitals: one pass of a star of 3 order + 1 terms, and the planes of neighbours."""
     work = point.orbitals * point.local
-    edges = sum(n + (point.order if p > 1 else 0) for n, p in zip(point.block, point.process_shape, strict=True))
-    own = {"products64": 2.0 * work * edges, "memory": 3 * 5 * 8.0 * work, "calls": 9.0}
+    own = {"stencil": work * (3.0 * point.order + 1.0), "memory": 4 * 8.0 * work, "calls": 2.0 + point.orbitals}
     return add(own, halo(point, point.order // 2, point.orbitals))
 
 

@@ -33,7 +33,24 @@ from mpiqmd.pipeline.results import loaded_versions, read_result, write_result
 
 SPACING = 0.1875
 STUDIES = {"strong": ("direct",), "weak": ("direct",), "multigrid": ("multigrid",)}
-SINGLE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ENVIRONMENT = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} | {
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+}
+"""One thread a rank; and Open MPI may start more ranks than there are cores, for a test of the drivers."""
+AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+ROOT = Path(__file__).parents[2]
+
+
+def mpirun() -> str:
+    """Return the launcher that belongs to the MPI library of this installation."""
+    recorded = ROOT / ".venv" / "launcher"
+    return recorded.read_text().strip() if recorded.is_file() else "mpirun"
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of the workers; what is set already stays."""
+    return ENVIRONMENT | (AS_ROOT if os.geteuid() == 0 else {}) | dict(os.environ)
 
 
 def points_of(study: str, ranks: int, strong: int, weak: int) -> list[int]:
@@ -62,7 +79,7 @@ def measure(arguments: argparse.Namespace, study: str, ranks: int) -> dict[str, 
         command = [*launcher, sys.executable, str(Path(__file__).with_name("worker.py")), "--output", str(path)]
         command += ["--points", *map(str, points), "--cell", *(f"{n * SPACING:.6f}" for n in points)]
         command += ["--iterations", str(arguments.iterations), "--poisson", STUDIES[study][0]]
-        subprocess.run(command, check=True, env=os.environ | SINGLE_THREAD)
+        subprocess.run(command, check=True, env=environment())
         return read_result(path) | {"study": study, "load_average": os.getloadavg()[0]}
 
 
@@ -116,7 +133,7 @@ def main() -> None:
     parser.add_argument("--strong", type=int, default=64, help="points a side of the strong study")
     parser.add_argument("--weak", type=int, default=48, help="points a side of each rank's share of the weak study")
     parser.add_argument("--iterations", type=int, default=10)
-    parser.add_argument("--launcher", default="mpirun -n {ranks}")
+    parser.add_argument("--launcher", default=f"{mpirun()} -n {{ranks}}")
     parser.add_argument("--ranks-per-node", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu")
     parser.add_argument("--refit", action="store_true", help="measure nothing: draw and fit what is there")
