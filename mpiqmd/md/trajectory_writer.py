@@ -142,10 +142,20 @@ class TrajectoryWriter:
         self.pending.append(frame)
 
     def flush(self, sync: bool = False) -> None:
-        """Write the frames kept so far; with ``sync``, wait until they are on the disk."""
-        if self.pending:
-            self._write_pending()
-        self.file.flush()
+        """Write the frames kept so far; with ``sync``, wait until they are on the disk.
+
+        Raises
+        ------
+        OSError
+            They cannot be written.
+        """
+        try:
+            if self.pending:
+                self._write_pending()
+            self.file.flush()
+        except RuntimeError as error:
+            # What HDF5 says of a full disk; only its first part is worth reading.
+            raise OSError(" ".join(str(error).split()).split(", buf")[0]) from error
         if sync:
             os.fsync(self.file.id.get_vfd_handle())
 
