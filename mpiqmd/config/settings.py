@@ -146,7 +146,7 @@ class Grid:
     poisson: str = key(
         Choice(("auto", "direct", "multigrid")),
         "auto",
-        "solver of Poisson's equation and of the preconditioner; auto is direct below 512^3 points",
+        "solver of Poisson's equation and of the preconditioner; auto is direct below 768^3 points",
     )
 
 

@@ -47,10 +47,10 @@ TOLERANCE = 1e-10
 """Relative residual at which Poisson's equation counts as solved."""
 MAX_ITERATIONS = 100
 
-MULTIGRID_SIZE = 512**3
-MULTIGRID_RANKS = 256
+MULTIGRID_SIZE = 768**3
+MULTIGRID_RANKS = 1024
 """``grid.poisson = "auto"`` means multigrid for at least so many points on at most so many ranks: where the performance
-model of ``run/scaling`` finds it faster on a network whose transposes send up to four times slower than neighbours do."""
+model of ``run/scaling`` finds a ground state of 64 orbitals faster, on a network of full bisection bandwidth."""
 
 _prefixes = counter(1)
 

@@ -12,6 +12,8 @@ Laplacian      nN (3 order + 1)               halo of half the order to two neig
 Poisson        the same with padded axes      two all-to-alls of 2N and of 4N numbers (isolated), N and N (periodic)
 V-cycle        4 sparse products a level      halo of each, one gather of the coarsest level
 Poisson by CG  12 products of order 12        12 V-cycles and halos, 3 sums each
+Gram, rotate   2n²N each                      a sum of n² numbers
+eigenproblem   12n³ on one rank               a broadcast of n² numbers
 
     .venv/bin/python run/scaling/model.py results/scaling/scaling.json
 
@@ -168,13 +170,22 @@ def xc(point: Point) -> Counts:
 
 
 def gram(point: Point) -> Counts:
-    """Return all inner products of two blocks."""
-    return add({"memory": 16.0 * point.orbitals * point.local, "calls": 2.0}, sum_over_ranks(point))
+    """Return all inner products of two blocks, summed over ranks."""
+    n = point.orbitals
+    own = {"products64": 2.0 * n**2 * point.local, "memory": 16.0 * n * point.local, "calls": 2.0}
+    return add(own, sum_over_ranks(point), {"sent": 16.0 * n**2 if point.ranks > 1 else 0.0})
 
 
 def combine(point: Point) -> Counts:
     """Return a block times a small matrix."""
-    return {"memory": 16.0 * point.orbitals * point.local, "calls": 2.0}
+    n = point.orbitals
+    return {"products64": 2.0 * n**2 * point.local, "memory": 16.0 * n * point.local, "calls": 2.0}
+
+
+def dense(point: Point) -> Counts:
+    """Return one eigenproblem of the size of the block on one rank, and its broadcast: all other ranks wait."""
+    n, steps = point.orbitals, ceil(log2(point.ranks)) if point.ranks > 1 else 0
+    return {"products64": 12.0 * n**3, "calls": 4.0, "messages": float(steps), "sent": 8.0 * n**2 * steps}
 
 
 def cycle(point: Point, functions: int) -> Counts:
@@ -211,7 +222,7 @@ def iteration(point: Point, method: str) -> Counts:
     block = {"memory": 8.0 * BLOCK_PASSES * point.orbitals * point.local, "calls": 80.0}
     parts = [laplacian(point), xc(point), *(solver(point) for solver in solvers), block]
     parts += [times(0.5 * BLOCK_PRODUCTS, gram(point)), times(0.5 * BLOCK_PRODUCTS, combine(point))]
-    return add(*parts, times(SUMS, sum_over_ranks(point)))
+    return add(*parts, dense(point), times(SUMS, sum_over_ranks(point)))
 
 
 KERNELS = {
@@ -328,8 +339,8 @@ def wins(rows: list[dict[str, float]]) -> list[int]:
     ]
 
 
-EXTRAPOLATED = ((64, 4), (128, 32), (256, 256), (512, 2048))
-"""Cubes of this many points a side and orbitals: one water molecule, 8, 64 and 512 of them at the same spacing."""
+EXTRAPOLATED = ((64, 4), (128, 32), (256, 256), (768, 64))
+"""Cubes of this many points a side and orbitals: 1, 8 and 64 water molecules at one spacing; a large, empty cell."""
 
 
 def report(records: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
