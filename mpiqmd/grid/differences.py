@@ -1,11 +1,14 @@
 """Finite differences along the axes of a block of functions, on any number of ranks.
 
-A 1-D stencil acts along an axis as a small dense matrix, so a whole block is differentiated by matrix-matrix products
-at the speed of BLAS for any order.  Along a distributed axis the matrix splits into the rank's own part and two thin
-parts for the neighbours' planes; the planes of all functions travel in one message while the own part is computed.
+The Laplacian is one compiled pass over each function with its surroundings, the potential included.  A first derivative
+acts along one axis as a small dense matrix, at the speed of BLAS for any order.  Either way the planes that neighbours
+need of all functions travel in one message while the rank's own part is computed, and their contribution to the outermost
+planes is added when they arrive.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from mpi4py import MPI
@@ -13,6 +16,17 @@ from mpi4py import MPI
 from mpiqmd.grid import stencils
 from mpiqmd.grid.arrays import Field, Orbitals
 from mpiqmd.grid.grid import Grid
+from mpiqmd.grid.kernels import star_stencil
+
+
+@dataclass
+class Exchange:
+    """Planes on their way: those before and after the rank's own, and the messages with what they read from."""
+
+    before: np.ndarray
+    after: np.ndarray
+    requests: list[MPI.Request]
+    sent: tuple[np.ndarray, np.ndarray]
 
 
 class AxisOperator:
@@ -44,28 +58,34 @@ class AxisOperator:
         for row in range(n_local):
             extended[row, row : row + 2 * width + 1] = [float(w) * scale for w in weights]
         self.own = np.ascontiguousarray(extended[:, width:-width])
-        self.before = np.ascontiguousarray(extended[:, :width])
-        self.after = np.ascontiguousarray(extended[:, -width:])
+        self.before = np.ascontiguousarray(extended[:width, :width])
+        self.after = np.ascontiguousarray(extended[-width:, -width:])
         rank, size, wrap = self.comm.rank, self.comm.size, grid.is_periodic
         self.previous = (rank - 1) % size if wrap or start > 0 else MPI.PROC_NULL
         self.next = (rank + 1) % size if wrap or start + n_local < n else MPI.PROC_NULL
 
     def add_to(self, result_local: np.ndarray, block_local: np.ndarray, scratch: np.ndarray) -> None:
         """Add the differentiated block to ``result_local``.  Collective over the axis."""
-        if not self.is_split:
-            _multiply(self.own, block_local, self.axis, scratch)
-            result_local += scratch
-            return
-        planes, requests = self._start_exchange(block_local)
+        exchange = self.start_exchange(block_local)
         _multiply(self.own, block_local, self.axis, scratch)
         result_local += scratch
-        MPI.Request.Waitall(requests)
-        for matrix, halo in zip((self.before, self.after), planes, strict=True):
-            _multiply(matrix, halo, self.axis, scratch)
-            result_local += scratch
+        self.finish_exchange(exchange, result_local)
 
-    def _start_exchange(self, block_local: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], list[MPI.Request]]:
+    def finish_exchange(self, exchange: Exchange | None, result_local: np.ndarray, scale: float = 1.0) -> None:
+        """Add what the neighbours' planes contribute, times ``scale``.  Collective over the axis."""
+        if exchange is None:
+            return
+        MPI.Request.Waitall(exchange.requests)
+        ends = (self.before, exchange.before, slice(0, self.width)), (self.after, exchange.after, slice(-self.width, None))
+        for matrix, halo, part in ends:
+            contribution = np.empty_like(halo)
+            _multiply(scale * matrix, halo, self.axis, contribution)
+            result_local[(slice(None),) * (self.axis + 1) + (part,)] += contribution
+
+    def start_exchange(self, block_local: np.ndarray) -> Exchange | None:
         """Post the exchange of the outermost planes with both neighbours; zeros come from beyond a wall."""
+        if not self.is_split:
+            return None
         axis = self.axis + 1
         first, last = [slice(None)] * 4, [slice(None)] * 4
         first[axis], last[axis] = slice(0, self.width), slice(-self.width, None)
@@ -78,7 +98,7 @@ class AxisOperator:
             self.comm.Isend(send_last, self.next, tag=1),
             self.comm.Isend(send_first, self.previous, tag=2),
         ]
-        return (before, after), requests
+        return Exchange(before, after, requests, (send_first, send_last))
 
 
 def _multiply(matrix: np.ndarray, block: np.ndarray, axis: int, out: np.ndarray) -> None:
@@ -96,24 +116,50 @@ class Laplacian:
     """``∇²`` of a block of functions by central differences of the grid's order."""
 
     def __init__(self, grid: Grid) -> None:
-        self.grid = grid
+        self.grid, self.width = grid, grid.order // 2
         weights = stencils.second_derivative(grid.order)
         self.axes = [AxisOperator(grid, axis, weights, 2) for axis in range(3)]
-        self._scratch = np.empty((0, *grid.local_shape))
+        inverse_squares = grid.spacing_v**-2.0
+        self._centre = float(weights[self.width]) * float(inverse_squares.sum())
+        self._weights = np.outer(inverse_squares, [float(weight) for weight in weights[self.width + 1 :]])
+        self._padded = np.zeros([n + 2 * self.width for n in grid.local_shape])
+        self._nothing = np.zeros(grid.local_shape)
+        self._stencil = star_stencil(self.width)
 
-    def apply(self, orbitals: Orbitals, out: np.ndarray | None = None, scale: float = 1.0) -> np.ndarray:
-        """Return (in ``out`` if given) ``scale ∇²φ_i`` as a local block ``(n, z, y, x)``.  Collective."""
+    def apply(
+        self,
+        orbitals: Orbitals,
+        out: np.ndarray | None = None,
+        scale: float = 1.0,
+        potential: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return (in ``out`` if given) ``scale ∇²φ_i + v φ_i`` as a local block ``(n, z, y, x)``.  Collective.
+
+        ``potential`` is the local part of v, left out if None.
+        """
         block = orbitals.local
-        if len(self._scratch) < len(block):
-            self._scratch = np.empty_like(block)
-        result = np.zeros_like(block) if out is None else out
-        if out is not None:
-            result[:] = 0.0
-        for axis in self.axes:
-            axis.add_to(result, block, self._scratch[: len(block)])
-        if scale != 1.0:
-            result *= scale
+        result = np.empty_like(block) if out is None else out
+        exchanges = [axis.start_exchange(block) for axis in self.axes]
+        wx, wy, wz = scale * self._weights
+        values = self._nothing if potential is None else potential
+        for function, target in zip(block, result, strict=True):
+            self._pad(function)
+            self._stencil(self._padded.reshape(-1), scale * self._centre, wx, wy, wz, values, target)
+        for axis, exchange in zip(self.axes, exchanges, strict=True):
+            axis.finish_exchange(exchange, result, scale)
         return result
+
+    def _pad(self, function: np.ndarray) -> None:
+        """Put a function into the padded buffer; around it are zeros, or its own other end where the cell wraps."""
+        w, padded = self.width, self._padded
+        padded[w:-w, w:-w, w:-w] = function
+        if not self.grid.is_periodic:
+            return
+        for axis, operator in enumerate(self.axes):
+            if not operator.is_split:
+                view = np.moveaxis(padded, axis, 0)
+                n = len(view) - 2 * w
+                view[:w], view[n + w :] = view[w + np.arange(-w, 0) % n], view[w + np.arange(n, n + w) % n]
 
 
 class Gradient:

@@ -67,7 +67,7 @@ class AbpgSolver:
         energy_tolerance: float = 1e-8,
         max_iterations: int = 200,
         shift: float = 1.0,
-        history: int = 1,
+        history: int = 3,
         empty_orbitals: int = 0,
         log: Log | None = None,
     ) -> None:
@@ -125,23 +125,19 @@ class AbpgSolver:
 
     def _evaluate(self, problem: Problem, orbitals: Orbitals, density_matrix: np.ndarray | None) -> Iterate:
         """Return density, potential, projected Hamiltonian and free energy at these orbitals.  Collective."""
-        with self.timers("linear terms"):
-            linear = apply_linear_terms(problem, orbitals)
         filled = np.eye(self.n_orbitals) if self._is_filled else None
-        occupied = self._occupy(problem, orbitals, linear, density_matrix) if filled is None else filled
-        return evaluate(problem, orbitals, occupied, linear, self.timers)
+        occupied = self._occupy(problem, orbitals, density_matrix) if filled is None else filled
+        return evaluate(problem, orbitals, occupied, self.timers)
 
     @property
     def _is_filled(self) -> bool:
         """Whether every orbital is doubly occupied, so that P is the identity."""
         return abs(2 * self.n_orbitals - self.model.n_electrons) < 1e-9
 
-    def _occupy(
-        self, problem: Problem, orbitals: Orbitals, linear: np.ndarray, previous: np.ndarray | None
-    ) -> np.ndarray:
+    def _occupy(self, problem: Problem, orbitals: Orbitals, previous: np.ndarray | None) -> np.ndarray:
         """Return a density matrix improved inside the span of the orbitals (a few ensemble-DFT line searches)."""
         comm = self.model.grid.comm
-        linear_nn = orbitals.gram(Orbitals(self.model.grid, linear))
+        linear_nn = orbitals.gram(Orbitals(self.model.grid, apply_linear_terms(problem, orbitals)))
         linear_nn = 0.5 * (linear_nn + linear_nn.T)
 
         def energy_at(trial: np.ndarray) -> tuple[float, np.ndarray]:

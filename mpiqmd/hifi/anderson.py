@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mpiqmd.grid.kernels import inner_products, linear_combination
 from mpiqmd.parallel.comm import decide, sum_over_ranks
 
 if TYPE_CHECKING:
@@ -62,29 +63,33 @@ class Anderson:
     def next(self, iterate_local: np.ndarray, step_local: np.ndarray) -> np.ndarray:
         """Return the accelerated next iterate and remember this one.  Collective.  The arguments are kept, not copied."""
         theta = self._coefficients(step_local)
-        result = iterate_local + step_local
-        for coefficient, old_iterate, old_step in zip(theta, self._iterates, self._steps, strict=False):
-            result -= coefficient * (iterate_local - old_iterate)
-            result -= coefficient * (step_local - old_step)
+        own = 1.0 - float(theta.sum())
+        coefficients = [own, own, *theta, *theta]
+        count = len(theta)
+        blocks = [iterate_local, step_local, *self._iterates[:count], *self._steps[:count]]
+        result = linear_combination(coefficients, blocks)
         self._remember(iterate_local, step_local)
         return result
 
     def _coefficients(self, step_local: np.ndarray) -> np.ndarray:
         while self._steps:
-            differences = np.stack([(step_local - old).ravel() for old in self._steps])
-            duals, dual_step = differences, step_local
-            if self.dual is not None:
-                duals = np.stack([self.dual(step_local - old).ravel() for old in self._steps])
-                dual_step = self.dual(step_local)
-            packed = np.empty((len(differences), len(differences) + 1))
-            packed[:, :-1] = differences @ duals.T
-            packed[:, -1] = differences @ dual_step.ravel()
+            products = self._products([*self._steps, step_local])
+            with_last = products[:-1, -1:]
+            packed = np.empty((len(with_last), len(products)))
+            packed[:, :-1] = products[-1, -1] - with_last - with_last.T + products[:-1, :-1]
+            packed[:, -1] = products[-1, -1] - with_last[:, 0]
             theta = decide(self.comm, self._solve(sum_over_ranks(self.comm, packed)))
             if theta is not None:
                 return theta
             self._iterates.pop()
             self._steps.pop()
         return np.zeros(0)
+
+    def _products(self, steps: list[np.ndarray]) -> np.ndarray:
+        """Return ``f_i·G f_j`` of local steps."""
+        if self.dual is None:
+            return inner_products(steps)
+        return np.stack([step.ravel() for step in steps]) @ np.stack([self.dual(step).ravel() for step in steps]).T
 
     def _solve(self, packed: np.ndarray) -> np.ndarray | None:
         """Return θ, or None where the history is too dependent or asks for too long a step."""

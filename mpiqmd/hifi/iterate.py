@@ -44,16 +44,15 @@ def orthonormalised(orbitals: Orbitals) -> Orbitals:
 
 def apply_linear_terms(problem: Problem, orbitals: Orbitals) -> np.ndarray:
     """Return ``(T + V_loc + V_nl) φ_i`` as a local block.  Collective."""
-    linear = problem.model.laplacian.apply(orbitals, scale=-0.5)
-    linear += problem.local_potential.local * orbitals.local
+    linear = problem.model.laplacian.apply(orbitals, scale=-0.5, potential=problem.local_potential.local)
     problem.projectors.add_applied(problem.projectors.overlaps(orbitals), linear)
     return linear
 
 
-def evaluate(
-    problem: Problem, orbitals: Orbitals, density_matrix_nn: np.ndarray, linear: np.ndarray, timers: Timers
-) -> Iterate:
+def evaluate(problem: Problem, orbitals: Orbitals, density_matrix_nn: np.ndarray, timers: Timers) -> Iterate:
     """Return density, potential, projected Hamiltonian and free energy.  Collective.
+
+    The energy is ``2 tr(P H) - ∫ v ρ + E_H + E_xc + E_ii - T_e S`` with ``v = v_H + v_xc``, so that H is applied once.
 
     Parameters
     ----------
@@ -61,8 +60,6 @@ def evaluate(
         The Kohn-Sham problem of one geometry.
     orbitals, density_matrix_nn
         Orthonormal orbitals and P in their basis.
-    linear
-        :func:`apply_linear_terms` of the orbitals; becomes ``HΦ`` in place.
     timers
         Where the time is booked.
 
@@ -74,14 +71,12 @@ def evaluate(
     with timers("density terms"):
         density = density_of(orbitals, density_matrix_nn)
         terms = problem.density_terms(density)
-    with timers("linear terms"):
-        applied = Orbitals(problem.grid, linear)
-        linear_energies = orbitals.gram(applied)
-        applied.local += terms.potential.local * orbitals.local
+        doubly_counted = density.inner(terms.potential)
+    with timers("Hamiltonian"):
+        applied = Orbitals(problem.grid, problem.apply_hamiltonian(orbitals, terms.potential))
         hamiltonian = orbitals.gram(applied)
-    energy = (
-        2.0 * float(np.sum(density_matrix_nn * linear_energies)) + terms.hartree + terms.xc + problem.ion_ion
-    )
+    energy = 2.0 * float(np.sum(density_matrix_nn * hamiltonian)) - doubly_counted
+    energy += terms.hartree + terms.xc + problem.ion_ion
     if not np.isfinite(energy):
         raise AccuracyError(
             "the energy is not a number: the orbitals diverged. Check for atoms closer than half a bohr, or try "
@@ -137,6 +132,9 @@ def ground_state(
 
 def density_of(orbitals: Orbitals, density_matrix_nn: np.ndarray) -> Field:
     """Return ``ρ = 2 Σ_ij P_ij φ_i φ_j``.  Not collective (P is replicated)."""
+    diagonal = np.diag(density_matrix_nn)
+    if not np.any(density_matrix_nn - np.diag(diagonal)):
+        return orbitals.density(2.0 * diagonal)
     rotated = orbitals.combine(density_matrix_nn)
     flat = 2.0 * np.einsum("ij,ij->j", orbitals.matrix_local, rotated.matrix_local)
     return Field(orbitals.grid, flat.reshape(orbitals.grid.local_shape))

@@ -20,26 +20,30 @@ class HifiForceProvider:
     solver
         A full-space solver.
     extrapolation
-        Degree of the orbital extrapolation between calls; None starts every call from atoms.
+        What the starting orbitals are extrapolated with; None starts every call from atoms.
     net_force
         ``"remove"`` subtracts the grid's net force mass-weighted, ``"keep"`` returns the exact derivative of the
         discrete energy.
     """
 
     def __init__(
-        self, model: KohnShamModel, solver: ElectronicSolver, extrapolation: int | None = 2, net_force: str = "remove"
+        self,
+        model: KohnShamModel,
+        solver: ElectronicSolver,
+        extrapolation: OrbitalExtrapolation | None = None,
+        net_force: str = "remove",
     ) -> None:
         self.model, self.solver, self.net_force = model, solver, net_force
-        self.extrapolation = None if extrapolation is None else OrbitalExtrapolation(model.grid, extrapolation)
+        self.extrapolation = extrapolation
         self.last: GroundState | None = None
 
     def evaluate(self, positions_av: np.ndarray) -> Evaluation:
         """Return the free energy and the forces at these positions.  Collective."""
         problem = self.model.place(positions_av)
-        guess = self.extrapolation.predict() if self.extrapolation else None
+        guess = self.extrapolation.predict(positions_av) if self.extrapolation else None
         state = self.solver.solve(problem, guess)
         if self.extrapolation:
-            self.extrapolation.add(state.orbitals)
+            self.extrapolation.add(positions_av, state.orbitals)
         self.last = state
         forces_av = state.forces_av
         net = float(np.linalg.norm(forces_av.sum(axis=0)))

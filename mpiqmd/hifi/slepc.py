@@ -24,7 +24,6 @@ from mpiqmd.grid.shifted import ShiftedKineticInverse
 from mpiqmd.hifi.anderson import Anderson
 from mpiqmd.hifi.iterate import (
     Iterate,
-    apply_linear_terms,
     evaluate,
     ground_state,
     orthonormalised,
@@ -178,9 +177,7 @@ class SlepcSolver:
 
     def _evaluate(self, problem: Problem, orbitals: Orbitals, density_matrix_nn: np.ndarray) -> Iterate:
         self.applications += len(orbitals)
-        with self.timers("linear terms"):
-            linear = apply_linear_terms(problem, orbitals)
-        return evaluate(problem, orbitals, density_matrix_nn, linear, self.timers)
+        return evaluate(problem, orbitals, density_matrix_nn, self.timers)
 
     def _filled_lowest(self) -> np.ndarray:
         """Return the density matrix that fills the first orbitals."""

@@ -182,8 +182,8 @@ class Problem:
 
     def apply_hamiltonian(self, orbitals: Orbitals, potential: Field, out: np.ndarray | None = None) -> np.ndarray:
         """Return ``(T + V_loc + v + V_nl) φ_i`` as a local block, ``v = v_H + v_xc``.  Collective."""
-        result = self.model.laplacian.apply(orbitals, out=out, scale=-0.5)
-        result += (self.local_potential.local + potential.local) * orbitals.local
+        total = self.local_potential.local + potential.local
+        result = self.model.laplacian.apply(orbitals, out=out, scale=-0.5, potential=total)
         self.projectors.add_applied(self.projectors.overlaps(orbitals), result)
         return result
 

@@ -10,6 +10,7 @@ from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
+from mpiqmd.hifi.extrapolation import OrbitalExtrapolation
 from mpiqmd.hifi.provider import HifiForceProvider
 from mpiqmd.hifi.slepc import SlepcSolver
 from mpiqmd.kohnsham.ground_state import ElectronicSolver
@@ -91,17 +92,20 @@ def build_hifi_provider(
     settings: Settings,
     model: KohnShamModel,
     molecule: Molecule,
-    extrapolation: int | None,
+    extrapolation: str | None,
     body_frame: bool | None = None,
 ) -> ForceProvider:
     """Return the Hi-Fi surface of the input, in the laboratory or (``body_frame``) in the molecule's frame.
 
-    Not collective.  ``body_frame`` None follows ``scf.frame``.  The frame's own derivative takes out the net force, so
-    only the raw gradient goes through it.
+    Not collective.  ``extrapolation`` is the rule for starting orbitals, None to start from atoms.  ``body_frame`` None
+    follows ``scf.frame``.  The frame's own derivative takes out the net force, so only the raw gradient goes through it.
     """
     in_body = settings.scf.frame == "body" if body_frame is None else body_frame
     net_force = "keep" if settings.md.pinned or in_body else settings.scf.net_force
-    provider = HifiForceProvider(model, build_solver(settings, model), extrapolation, net_force)
+    start = None
+    if extrapolation not in (None, "none"):
+        start = OrbitalExtrapolation(model.grid, extrapolation, settings.scf.extrapolation_steps)
+    provider = HifiForceProvider(model, build_solver(settings, model), start, net_force)
     return BodyFrameProvider(provider, molecule) if in_body else provider
 
 

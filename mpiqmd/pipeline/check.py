@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     molecule = build_molecule(settings, comm)
     model = build_model(settings, comm, molecule)
     if arguments.model is None:
-        provider = build_hifi_provider(settings, model, molecule, extrapolation=0)
+        provider = build_hifi_provider(settings, model, molecule, extrapolation=settings.scf.extrapolation)
         if arguments.check == "forces" and settings.scf.frame == "lab":
             provider.net_force = "keep"
     else:

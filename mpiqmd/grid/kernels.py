@@ -1,0 +1,81 @@
+"""The few loops over grid points that BLAS does not have, compiled to machine code."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numba import njit, uintp
+
+
+@lru_cache(maxsize=6)
+def star_stencil(width: int):
+    """Return the compiled star stencil with this many neighbours on each side of every axis.
+
+    ``stencil(padded, centre, wx, wy, wz, potential, out)`` sets
+
+        out(r) = (centre + potential(r)) f(r) + Σ_k [wx_k (f(r + k x) + f(r - k x)) + the same along y and z]
+
+    from f with ``width`` more points on every side, flattened.  The width is a constant of the compiled loop and indices
+    are unsigned, without which it would not be vectorised.
+    """
+
+    @njit(cache=True, fastmath=True, error_model="numpy")
+    def stencil(padded, centre, wx, wy, wz, potential, out):
+        one, w = uintp(1), uintp(width)
+        n_z, n_y, n_x = uintp(out.shape[0]), uintp(out.shape[1]), uintp(out.shape[2])
+        row = n_x + w + w
+        plane = row * (n_y + w + w)
+        flat_potential, flat_out = potential.reshape(-1), out.reshape(-1)
+        for z in range(n_z):
+            for y in range(n_y):
+                first = (z + w) * plane + (y + w) * row + w
+                target = (z * n_y + y) * n_x
+                for x in range(n_x):
+                    p = first + x
+                    total = (centre + flat_potential[target + x]) * padded[p]
+                    for k in range(one, uintp(width + 1)):
+                        total += wx[k - one] * (padded[p + k] + padded[p - k])
+                        total += wy[k - one] * (padded[p + k * row] + padded[p - k * row])
+                        total += wz[k - one] * (padded[p + k * plane] + padded[p - k * plane])
+                    flat_out[target + x] = total
+
+    return stencil
+
+
+@njit(cache=True, fastmath=True, error_model="numpy")
+def combine(coefficients, blocks, out):
+    """Set ``out = Σ_j c_j f_j`` for a tuple of flat arrays, reading each once."""
+    size, length = uintp(out.size), uintp(4096)
+    for start in range(uintp(0), size, length):
+        stop = min(start + length, size)
+        for p in range(start, stop):
+            out[p] = coefficients[0] * blocks[0][p]
+        for j in range(1, len(blocks)):
+            c, block = coefficients[j], blocks[j]
+            for p in range(start, stop):
+                out[p] += c * block[p]
+
+
+def linear_combination(coefficients: list[float], blocks: list[np.ndarray]) -> np.ndarray:
+    """Return ``Σ_j c_j f_j`` of arrays of one shape, in one pass over each.  Not collective."""
+    out = np.empty_like(blocks[0])
+    combine(np.asarray(coefficients, float), tuple(block.reshape(-1) for block in blocks), out.reshape(-1))
+    return out
+
+
+@njit(cache=True)
+def _products(blocks, out):
+    length = 4096
+    for start in range(0, blocks[0].size, length):
+        for i in range(len(blocks)):
+            left = blocks[i][start : start + length]
+            for j in range(i + 1):
+                out[i, j] += np.dot(left, blocks[j][start : start + length])
+
+
+def inner_products(blocks: list[np.ndarray]) -> np.ndarray:
+    """Return ``Σ_r f_i(r) f_j(r)`` over this rank's points of arrays of one shape, in one pass.  Not collective."""
+    out = np.zeros((len(blocks), len(blocks)))
+    _products(tuple(np.ascontiguousarray(block).reshape(-1) for block in blocks), out)
+    return np.tril(out) + np.tril(out, -1).T
