@@ -20,7 +20,7 @@ from mpiqmd.pipeline.build import build_model, build_molecule, build_solver
 from mpiqmd.pipeline.reduced import ReducedSurface, build_reduced_model
 from mpiqmd.pipeline.train import symmetric_shape
 from mpiqmd.rom.basis import build_basis
-from mpiqmd.rom.compiled.provider import CompiledForceProvider
+from mpiqmd.rom.compiled.provider import CompiledForceProvider, OutsideTablesError
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.snapshots import SnapshotStore
 from mpiqmd.units import KELVIN_IN_HARTREE
@@ -102,13 +102,19 @@ def nve(
     provider: CompiledForceProvider, positions_av: np.ndarray, masses_a: np.ndarray, timestep: float, steps: int,
     keep_every: int = 0,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return the total energies of an NVE trajectory from 300 K (velocity Verlet), and every so many positions."""
+    """Return the total energies of an NVE trajectory from 300 K (velocity Verlet), and every so many positions.
+
+    A trajectory that leaves the tables ends there.
+    """
     masses, velocities, energies, kept = masses_a[:, None], start_velocities(masses_a), np.empty(steps), []
     positions, result = positions_av.copy(), provider.evaluate(positions_av)
     for step in range(steps):
         velocities += 0.5 * timestep * result.forces_av / masses
         positions = positions + timestep * velocities
-        result = provider.evaluate(positions)
+        try:
+            result = provider.evaluate(positions)
+        except OutsideTablesError:
+            return energies[:step], kept
         velocities += 0.5 * timestep * result.forces_av / masses
         energies[step] = result.energy + 0.5 * float((masses * velocities**2).sum())
         if keep_every and (step + 1) % keep_every == 0:

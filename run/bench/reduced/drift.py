@@ -20,12 +20,13 @@ def drift(bench: Bench) -> dict[str, dict[str, float]]:
         steps = int(bench.arguments.steps * 0.5 / femtoseconds)
         timestep = femtoseconds / ATOMIC_TIME_IN_FS
         energies, _ = nve(bench.compiled(forces), bench.reduced.reference_av, masses_a, timestep, steps)
-        picoseconds = 1e-3 * femtoseconds * np.arange(1, steps + 1)
+        picoseconds = 1e-3 * femtoseconds * np.arange(1, len(energies) + 1)
         slope = float(np.polyfit(picoseconds, energies, 1)[0]) / len(masses_a)
         name = f"{femtoseconds} fs, {forces}"
-        runs[name] = {"drift": slope, "fluctuation": float(energies.std()), "steps": steps}
+        end = "" if len(energies) == steps else f", left the tables after {picoseconds[-1]:.1f} ps"
+        runs[name] = {"drift": slope, "fluctuation": float(energies.std()), "steps": len(energies)}
         curves[name] = picoseconds, energies
-        bench.log(f"{name}: drift {1e6 * slope:.4f} microHa/atom/ps, fluctuation {energies.std():.2e} Ha")
+        bench.log(f"{name}: drift {1e6 * slope:.4f} microHa/atom/ps, fluctuation {energies.std():.2e} Ha{end}")
     _draw(curves, bench.arguments.output)
     return runs
 
