@@ -38,7 +38,8 @@ from mpiqmd.grid.petsc import PETSc
 SWEEPS = 2
 """Degree of the Chebyshev smoother, before and after the coarser levels."""
 CYCLE_ORDER = 4
-"""Highest order of the differences on the finest level: 2 costs ABPG half its speed, 8 gains nothing over 4."""
+"""Highest order of the differences on the finest level.  Water by ABPG: 14 iterations with the exact inverse, 15 with
+order 4; with a history of one step 16, 18 with orders 4 and 8, and 26 with order 2."""
 POISSON_ORDER = 12
 """Order of the differences in Poisson's equation: its error must stay below that of the rest of the energy."""
 MULTIPOLE_DEGREE = 8

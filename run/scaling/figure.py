@@ -58,5 +58,5 @@ def _extrapolation(axis: Axes, tables: dict[str, Any]) -> None:
         axis.plot(ranks, [row["multigrid"] for row in table["rows"]], color=colour, linestyle="--")
     axis.set_yscale("log")
     axis.set_ylabel("predicted s per iteration")
-    axis.set_ylim(bottom=1e-4)
+    axis.set_ylim(bottom=1e-5)
     axis.legend(title="direct; dashed: multigrid", title_fontsize=8, fontsize=8, ncols=2, loc="lower left")

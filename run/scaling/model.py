@@ -51,7 +51,7 @@ NETWORK = {"messages": 2e-6, "sent": 2e-9}
 """Assumed seconds per message and per byte between nodes: 2 µs, and 0.5 GB/s per rank while all of a node send."""
 CONTENTION = (1.0, 4.0, 16.0)
 """How many times slower transposes send than neighbours do: 1 on a network of full bisection bandwidth."""
-ABPG_ITERATIONS = {"direct": 16, "multigrid": 18}
+ABPG_ITERATIONS = {"direct": 14, "multigrid": 15}
 """Iterations of water from scratch to 1e-9 Ha with the exact preconditioner and with one V-cycle, measured."""
 CG_ITERATIONS = 12
 POISSON_ORDER, CYCLE_ORDER, COARSEST = 12, 4, 4096
