@@ -107,7 +107,8 @@ class BisectorFrame:
         if not SMALLEST_ANGLE <= angle <= LARGEST_ANGLE:
             raise GeometryError(
                 f"the bond angle is {np.degrees(angle):.4g} degrees; the bisector frame needs 0.5 to 179.5. "
-                "The molecule is linear or torn apart: check the geometry, or the step that led to it."
+                "A linear molecule has no body frame: use scf.frame = 'lab'. If it should be bent, check the geometry, or "
+                "the step that led to it."
             )
         return length_1, length_2, angle
 
