@@ -147,7 +147,7 @@ def _plot_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _check_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("check", choices=("forces", "frame"), help="what to check")
+    parser.add_argument("check", choices=("forces", "frame", "egg-box"), help="what to check")
     _add_input(parser)
     _add_model(parser)
 

@@ -125,8 +125,9 @@ COMMANDS = {
         "self-checks for your input",
         "forces: compare the forces with finite differences of the energy.\n"
         "frame: move the molecule rigidly and compare energies and forces.\n"
-        "Writes result.json with the largest differences.",
-        ("mpiqmd check forces water.toml", "mpiqmd check frame water.toml --model water-train/model.h5"),
+        "egg-box: what the grid does to the energy and the net force as the molecule moves through one spacing and turns.\n"
+        "Writes result.json with the largest differences; egg-box also a figure.",
+        ("mpiqmd check forces water.toml", "mpiqmd check egg-box water.toml", "mpiqmd check frame water.toml --model water-train/model.h5"),
         "check",
         output="{input}-check-{check}",
         files=("model",),

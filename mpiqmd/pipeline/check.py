@@ -1,7 +1,8 @@
 """``mpiqmd check``: does the surface keep its promises on this input?
 
 ``forces`` compares forces with central differences of the energy, ``frame`` moves the molecule rigidly and looks at what
-changes in the energy and, rotated back, in the forces.
+changes in the energy and, rotated back, in the forces.  ``egg-box`` measures what the grid does to the energy and the net
+force as the molecule moves through one grid spacing and turns.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from mpiqmd.md.provider import ForceProvider
+from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule
 from mpiqmd.pipeline.reduced import build_rom_provider
+from mpiqmd.plots.egg_box import figure_egg_box
+from mpiqmd.plots.style import save_figure
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -25,6 +29,10 @@ STEP = 0.01
 """Displacement of the central differences, bohr."""
 MOTIONS = 4
 """Random rigid motions of ``check frame``."""
+SHIFTS = 6
+"""Shifts along x and along the diagonal, over one grid spacing, of ``check egg-box``."""
+ROTATIONS = 6
+"""Random rotations of ``check egg-box``."""
 
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
@@ -39,8 +47,13 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     else:
         provider = build_rom_provider(settings, model, arguments.model, log)[0]
     log(model.grid.describe())
-    checks = {"forces": _check_forces, "frame": _check_frame}
-    return {"check": arguments.check} | checks[arguments.check](provider, molecule.positions_av, log)
+    if arguments.check == "egg-box":
+        found = _check_egg_box(provider, molecule.positions_av, model.grid.spacing_v, log)
+        on_rank_zero(comm, lambda: save_figure(figure_egg_box(found), arguments.folder / "egg-box"))
+    else:
+        checks = {"forces": _check_forces, "frame": _check_frame}
+        found = checks[arguments.check](provider, molecule.positions_av, log)
+    return {"check": arguments.check} | found
 
 
 def _check_forces(provider: ForceProvider, positions_av: np.ndarray, log: Log) -> dict[str, Any]:
@@ -78,3 +91,29 @@ def _check_frame(provider: ForceProvider, positions_av: np.ndarray, log: Log) ->
         log.progress(f"motion {seed}: energy {energy_errors[-1]:.2e} Ha, forces {force_errors[-1]:.2e} Ha/bohr")
     log(f"largest change of energy {max(energy_errors):.2e} Ha, of forces {max(force_errors):.2e} Ha/bohr")
     return {"energy_changes": energy_errors, "force_changes": force_errors}
+
+
+def _check_egg_box(
+    provider: ForceProvider, positions_av: np.ndarray, spacing_v: np.ndarray, log: Log
+) -> dict[str, Any]:
+    """Shift the molecule through one grid spacing, along x and along the diagonal, and turn it.  Collective.
+
+    The ripple is the range of the energy, which is constant without a grid.
+    """
+    fractions = np.arange(SHIFTS) / SHIFTS
+    shifts = {"x": np.array([1.0, 0.0, 0.0]), "diagonal": np.ones(3)}
+    motions = {name: [positions_av + f * spacing_v * axis for f in fractions] for name, axis in shifts.items()}
+    turns = [Rotation.random(random_state=seed).as_matrix() for seed in range(ROTATIONS)]
+    motions["rotation"] = [positions_av, *(positions_av @ turn.T for turn in turns)]
+    result: dict[str, Any] = {"fractions": fractions, "spacing": spacing_v}
+    for name, geometries in motions.items():
+        evaluations = [provider.evaluate(moved_av) for moved_av in geometries]
+        energies = np.array([evaluation.energy for evaluation in evaluations])
+        net = max(evaluation.extras.get("net_force", _net(evaluation.forces_av)) for evaluation in evaluations)
+        result[name] = {"energies": energies, "ripple": float(np.ptp(energies)), "net_force": net}
+        log(f"{name:10s} energy ripple {1e3 * np.ptp(energies):8.4f} mHa, largest net force {1e3 * net:8.4f} mHa/bohr")
+    return result
+
+
+def _net(forces_av: np.ndarray) -> float:
+    return float(np.linalg.norm(forces_av.sum(axis=0)))

@@ -57,8 +57,8 @@ def style() -> matplotlib.rc_context:
     return matplotlib.rc_context(STYLE)
 
 
-def panels(n_rows: int, height: float, n_columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """Return a figure of stacked panels that share the time axis, and its axes in reading order.
+def panels(n_rows: int, height: float, n_columns: int = 1, sharex: bool = True) -> tuple[Figure, list[Axes]]:
+    """Return a figure of stacked panels, as a rule with one time axis, and its axes in reading order.
 
     Parameters
     ----------
@@ -66,10 +66,12 @@ def panels(n_rows: int, height: float, n_columns: int = 1) -> tuple[Figure, list
         Number of panels down and across.
     height
         Height of one panel, inches.
+    sharex
+        Whether the panels share the horizontal axis.
     """
     figure = Figure(figsize=(WIDTH, height * n_rows + 0.5), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(n_rows, n_columns, sharex=True, squeeze=False)
+    grid = figure.subplots(n_rows, n_columns, sharex=sharex, squeeze=False)
     figure.align_ylabels()
     return figure, list(grid.ravel())
 

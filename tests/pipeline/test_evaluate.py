@@ -117,3 +117,13 @@ def test_the_reduced_surface_does_not_see_rigid_motions(bench, trained, online):
 def test_the_full_surface_does_see_the_grid(bench, trained):
     result = bench.run("check", "frame", trained.input, "--output", bench.folder / "frame")
     assert max(result["energy_changes"]) > 1e-6
+
+
+def test_egg_box_is_measured_and_drawn(bench):
+    path = bench.write("hydrogen.toml", HYDROGEN)
+    result = bench.run("check", "egg-box", path, "--output", bench.folder / "egg-box")
+    along = np.array(result["x"]["energies"])
+    assert len(along) == 6 and result["x"]["ripple"] == pytest.approx(np.ptp(along)) and np.ptp(along) > 1e-6
+    assert all(result[name]["energies"][0] == pytest.approx(along[0], abs=1e-8) for name in ("diagonal", "rotation"))
+    assert len(result["rotation"]["energies"]) == 7 and result["diagonal"]["net_force"] > 1e-6
+    assert (bench.folder / "egg-box" / "egg-box.png").is_file()

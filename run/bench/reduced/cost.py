@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mpiqmd.md.dynamics import run_dynamics
+from mpiqmd.md.record import Record
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline.build import build_hifi_provider
 from mpiqmd.pipeline.md import dynamics_settings
@@ -35,8 +36,8 @@ def _seconds(bench: Bench, provider, steps: int, output_every: int) -> dict[str,
     settings = dataclasses.replace(settings, output_every=output_every)
     molecule = bench.molecule.with_positions(bench.reduced.reference_av)
     with tempfile.TemporaryDirectory() as folder:
-        paths = Path(folder) / "trajectory.h5", Path(folder) / "checkpoint.h5"
-        return run_dynamics(molecule, provider, settings, COMM, silent(COMM), *paths)
+        record = Record(Path(folder) / "trajectory.h5", Path(folder) / "checkpoint.h5")
+        return run_dynamics(molecule, provider, settings, COMM, silent(COMM), record)
 
 
 def operations(bench: Bench) -> dict[str, float]:
