@@ -34,17 +34,29 @@ def labels_of(first: Trajectory, second: Trajectory) -> list[str]:
     return solver_labels(solvers, [f"{trajectory.path.parent.name}" or "." for trajectory in (first, second)])
 
 
+def labels_with_cost(first: Trajectory, second: Trajectory) -> list[str]:
+    """Return the names of the two curves with the time per step of each, and how much quicker the second is."""
+    labels = labels_of(first, second)
+    seconds = [float(trajectory.attributes.get("seconds_per_step", 0.0)) for trajectory in (first, second)]
+    if not all(seconds):
+        return labels
+    times = [f"{1e3 * second:.2g} ms" if second < 0.1 else f"{second:.2g} s" for second in seconds]
+    ratio = seconds[0] / seconds[1]
+    faster = f", {ratio:.0f} times faster" if ratio > 2 else ""
+    return [f"{labels[0]} ({times[0]} per step)", f"{labels[1]} ({times[1]} per step{faster})"]
+
+
 def figure_geometry(hifi: Trajectory, rom: Trajectory) -> Figure:
     """Draw bond lengths (bohr) and, for a bent triatomic molecule, the angle (degrees) against time (fs).
 
-    For water this is the paper's Figure 2: L1, L2 and the angle, Hi-Fi and ROM overlaid.
+    For water this is the paper's Figure 2: L1, L2 and the angle, Hi-Fi and ROM overlaid; the legend says what a step cost.
     """
     pairs = list(zip(_coordinates(hifi), _coordinates(rom), strict=True))
     with style():
         figure, axes = _coordinate_panels(len(pairs))
         for axis, (first, second) in zip(axes, pairs, strict=False):
             for trajectory, coordinate, label, line in zip(
-                (hifi, rom), (first, second), labels_of(hifi, rom), (FIRST_LINE, SECOND_LINE), strict=True
+                (hifi, rom), (first, second), labels_with_cost(hifi, rom), (FIRST_LINE, SECOND_LINE), strict=True
             ):
                 axis.plot(trajectory.times_fs_t, coordinate.values_t, label=label, **line)
             axis.set_ylabel(f"{first.label} ({first.unit})")

@@ -12,10 +12,12 @@ import pytest
 
 from mpiqmd.errors import DataFileError
 from mpiqmd.md.checkpoint import save_checkpoint
+from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.md.trajectory_writer import Frame, TrajectoryWriter
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline import compare, info, plot
+from mpiqmd.plots.compare import labels_with_cost
 from mpiqmd.units import KELVIN_IN_HARTREE
 
 SHIFTS = {"length": 0.01, "angle": 0.5, "energy": 2e-5, "temperature": 3 * KELVIN_IN_HARTREE}
@@ -46,6 +48,17 @@ def write(
 
 def arguments(folder, **changes):
     return Namespace(first=folder / "a.h5", second=folder / "b.h5", folder=folder, **changes)
+
+
+@pytest.mark.serial
+def test_the_figure_says_what_a_step_cost(tmp_path):
+    slow, fast, unknown = (tmp_path / f"{name}.h5" for name in ("slow", "fast", "unknown"))
+    write(slow, "hifi", seconds=0.5)
+    write(fast, "rom", seconds=5e-4)
+    write(unknown, "rom")
+    hifi, rom, other = (Trajectory.open(path) for path in (slow, fast, unknown))
+    assert labels_with_cost(hifi, rom) == ["Hi-Fi (0.5 s per step)", "ROM (0.5 ms per step, 1000 times faster)"]
+    assert labels_with_cost(hifi, other) == ["Hi-Fi", "ROM"]
 
 
 def test_known_differences_are_found(comm, shared_tmp_path):
