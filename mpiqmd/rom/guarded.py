@@ -15,10 +15,10 @@ from typing import Protocol
 import numpy as np
 
 from mpiqmd.errors import AccuracyError, ConfigError, GeometryError
-from mpiqmd.grid.arrays import Field, Orbitals
+from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
-from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.kohnsham.model import KohnShamModel, Problem
+from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.frame import BodyFrame
 from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.parallel.comm import decide
@@ -171,7 +171,7 @@ class GuardedProvider:
         problem = self.model.place(alignment.body_positions_av)
         state = self.last_full = self.hifi_solver.solve(problem, self._guess())
         forces_av = alignment.gradient_forces(state.gradient_av)
-        evaluation = Evaluation(state.free_energy, forces_av, self._dipole(alignment, state))
+        evaluation = Evaluation(state.free_energy, forces_av, self._dipole(alignment, problem, state))
         return self._with_extras(evaluation, full=True)
 
     def _guess(self) -> Orbitals | None:
@@ -182,16 +182,12 @@ class GuardedProvider:
         orbitals = self.estimator.natural_orbitals(density_matrix)
         return orbitals if len(orbitals) == getattr(self.hifi_solver, "n_orbitals", len(orbitals)) else None
 
-    def _dipole(self, alignment: Alignment, state: GroundState) -> dict[str, float]:
+    def _dipole(self, alignment: Alignment, problem: Problem, state: GroundState) -> dict[str, float]:
         """Return the dipole moment of a full ground state in the laboratory, atomic units.  Collective."""
         if state.density is None:
             return {}
-        grid = self.model.grid
-        z, y, x = grid.local_coordinates
-        electrons = [Field(grid, state.density.local * axis).integrate() for axis in (x, y, z)]
-        body_v = self.model.valences_a @ alignment.body_positions_av - np.array(electrons)
-        laboratory_v = alignment.laboratory_vector(body_v)
-        return {f"dipole_{axis}": float(value) for axis, value in zip("xyz", laboratory_v, strict=True)}
+        laboratory_v = alignment.laboratory_vector(problem.dipole(state.density))
+        return dict(zip(DIPOLE, laboratory_v.tolist(), strict=True))
 
     def _with_extras(self, evaluation: Evaluation, full: bool = False) -> Evaluation:
         extras = dict(evaluation.extras)
