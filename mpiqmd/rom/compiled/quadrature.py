@@ -234,9 +234,8 @@ def _leading_left_vectors(matrix: np.ndarray, count: int) -> np.ndarray:
     count = min(count, *matrix.shape)
     sketch = np.random.default_rng(0).normal(size=(matrix.shape[1], min(count + 50, *matrix.shape)))
     basis, _ = np.linalg.qr(matrix @ sketch)
-    for _ in range(3):
-        right, _ = np.linalg.qr(matrix.T @ basis)
-        basis, _ = np.linalg.qr(matrix @ right)
+    right, _ = np.linalg.qr(matrix.T @ basis)
+    basis, _ = np.linalg.qr(matrix @ right)
     inside, _, _ = np.linalg.svd(basis.T @ matrix, full_matrices=False)
     return basis @ inside[:, :count]
 
