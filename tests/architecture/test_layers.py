@@ -25,19 +25,19 @@ FLOORS = [
     {"grid", "molecule"},
     {"kohnsham"},
     {"sampling", "hifi", "rom", "md"},
-    {"plots"},
+    {"plots", "ipi"},
     {"pipeline"},
     {"commands"},
-    {"cli", "ase", "ipi"},
+    {"cli", "ase"},
     {"__main__"},
 ]
 FLOOR = {name: height for height, floor in enumerate(FLOORS) for name in floor}
-MAY_IMPORT_CONFIG = {"config", "pipeline", "cli", "ase", "ipi"}
+MAY_IMPORT_CONFIG = {"config", "pipeline", "cli", "ase"}
 
 HOMES = {
     "petsc4py": {"grid"},
     "slepc4py": {"grid"},
-    "mpi4py": {"parallel", "grid", "cli"},
+    "mpi4py": {"parallel", "grid", "cli", "ase"},
     "matplotlib": {"plots"},
     "ase": {"pipeline", "ase"},
 }
@@ -84,7 +84,7 @@ def misplaced_libraries(file: SourceFile) -> list[str]:
 
 
 def world_communicators(file: SourceFile) -> list[str]:
-    if file.folder in ("cli", "__main__"):
+    if file.folder in ("cli", "ase", "__main__"):
         return []
     return [
         f"{file.name}:{node.lineno}: {ast.unparse(node)}; take the communicator as an argument"

@@ -1,0 +1,218 @@
+"""Both surfaces as a calculator of ASE: ``atoms.calc = MPIQMD("water.toml", model="model.h5")``.
+
+This is the one door where energies are in eV and lengths in angstrom.  Under ``mpirun`` every rank runs the same ASE
+script and the calculator is collective: all ranks ask for the same geometries in the same order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes, all_properties
+
+# ASE looks for mpi4py among the modules already imported when it first asks for its ranks; without it, every rank of a
+# job takes itself for the only one and writes the same files.
+from mpi4py import MPI
+
+from mpiqmd.errors import AccuracyError, ConfigError
+from mpiqmd.launcher import prepare_environment, singletons_message
+from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
+from mpiqmd.parallel.comm import decide, on_rank_zero
+from mpiqmd.units import BOHR_IN_ANGSTROM, DALTON_IN_ELECTRON_MASS, HARTREE_IN_EV
+
+if TYPE_CHECKING:
+    from mpiqmd.pipeline.surface import Surface
+
+SAME_POSITION = 1e-8
+"""Angstrom that positions of one atom may differ between ranks: round-off, not different geometries."""
+
+SAME_CELL = 1e-6
+"""Angstrom that a cell may differ from the input's."""
+
+
+class MPIQMD(Calculator):
+    """Energy, forces and dipole moment of the molecule of an input file, with the Hi-Fi solver or a reduced model.
+
+    The physics (grid, functional, pseudopotentials, charge) is the input file's; the positions are those of the Atoms.
+    Construction is collective over ``comm``, and so is every calculation.
+
+    Parameters
+    ----------
+    input
+        Input file, as for the commands.
+    model
+        Reduced model made by ``mpiqmd train``; without it the full solver.
+    comm
+        Communicator of mpi4py; by default all ranks of the job.  With ``MPI.COMM_SELF`` each rank computes on its own.
+    check_every
+        Evaluations between error estimates of a reduced model, instead of the input's ``rom.check_every``; 1 for all.
+    quiet
+        Print no line about the model and no warning.
+    atoms
+        Atoms to attach the calculator to.
+
+    Attributes
+    ----------
+    results
+        ``energy`` and ``free_energy`` (eV; both are the free energy of the electrons, whose derivative the forces are),
+        ``forces`` (eV/angstrom), ``dipole`` (e angstrom, where the surface has one), and beside ASE's own properties
+        ``error_estimate`` (eV, the latest one), ``error_age`` (evaluations since then) and ``outside`` (how far outside the
+        sampled region, in half-widths) of a reduced model.
+
+    Raises
+    ------
+    ConfigError, DataFileError, GeometryError
+        The input, the model or the atoms do not fit together, or a geometry is where the model does not go.
+    """
+
+    name = "mpiqmd"
+    implemented_properties = ["energy", "free_energy", "forces", "dipole"]  # noqa: RUF012  (ASE's own convention)
+    default_parameters = {"model": None, "check_every": None}  # noqa: RUF012
+    # Net charge and spin are the input's.
+    ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
+
+    def __init__(
+        self,
+        input: str | os.PathLike[str],
+        model: str | os.PathLike[str] | None = None,
+        comm: MPI.Comm | None = None,
+        check_every: int | None = None,
+        quiet: bool = False,
+        atoms: Atoms | None = None,
+    ) -> None:
+        self.comm = MPI.COMM_WORLD if comm is None else comm
+        self.quiet = quiet
+        super().__init__(
+            input=os.fspath(input),
+            model=None if model is None else os.fspath(model),
+            check_every=check_every,
+            atoms=atoms,
+        )
+
+    def set(self, **parameters: Any) -> dict[str, Any]:
+        """Change ``input``, ``model`` or ``check_every`` and return what changed; earlier results are forgotten.
+
+        Collective.  Raises ConfigError for another name.
+        """
+        known = ("input", "model", "check_every")
+        unknown = [name for name in parameters if name not in known]
+        if unknown:
+            raise ConfigError(f"MPIQMD has no parameter {unknown[0]!r}; allowed are {', '.join(known)}. Correct the name.")
+        changed = super().set(**parameters)
+        if changed:
+            self.reset()
+            self._surface = self._open()
+        return changed
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Compute all properties of a geometry at once and put them into ``results``.
+
+        Collective.  Raises ConfigError if the atoms are not the input's, or differ between ranks, and AccuracyError if the
+        energy or a force is not finite.
+        """
+        super().calculate(atoms, properties, system_changes)
+        self._require_fitting_atoms()
+        evaluation = self._surface.provider.evaluate(self._positions_of_all_ranks() / BOHR_IN_ANGSTROM)
+        if not (np.isfinite(evaluation.energy) and np.isfinite(evaluation.forces_av).all()):
+            raise AccuracyError(
+                f"energy ({evaluation.energy}) or forces at this geometry are not finite; numbers are expected. Check for "
+                "atoms on top of each other, or start from another geometry."
+            )
+        self.results = in_units_of_ase(evaluation)
+
+    def export_properties(self) -> Any:
+        """Return ASE's own properties among the results.  Not collective."""
+        from ase.outputs import Properties
+
+        return Properties({name: value for name, value in self.results.items() if name in all_properties})
+
+    def input_atoms(self) -> Atoms:
+        """Return the molecule of the input file at its initial positions, without a calculator.  Not collective."""
+        molecule, grid = self._surface.molecule, self._surface.grid
+        return Atoms(
+            molecule.symbols,
+            positions=molecule.positions_av * BOHR_IN_ANGSTROM,
+            masses=molecule.masses_a / DALTON_IN_ELECTRON_MASS,
+            cell=grid.cell_v * BOHR_IN_ANGSTROM if grid.is_periodic else None,
+            pbc=grid.is_periodic,
+        )
+
+    def _open(self) -> Surface:
+        """Return the surface that the parameters name.  Collective."""
+        # h5py, which comes with the pipeline, looks at the environment when it is imported
+        prepare_environment()
+        from mpiqmd.config import load_input
+        from mpiqmd.parallel.log import Log
+        from mpiqmd.pipeline.surface import build_surface
+
+        message = singletons_message(MPI.COMM_WORLD.size)
+        if message:
+            raise ConfigError(message)
+        parameters = self.parameters
+        model = None if parameters["model"] is None else Path(parameters["model"])
+        settings = on_rank_zero(self.comm, load_input, Path(parameters["input"]))
+        if parameters["check_every"] is not None:
+            settings = replace(settings, rom=replace(settings.rom, check_every=parameters["check_every"]))
+        arguments = argparse.Namespace(settings=settings, model=model)
+        return build_surface(arguments, self.comm, Log(self.comm, quiet=self.quiet))
+
+    def _require_fitting_atoms(self) -> None:
+        """Raise ConfigError unless symbols, and cell where it is periodic, are those of the input.  Not collective."""
+        atoms, surface = self.atoms, self._surface
+        symbols, expected = atoms.get_chemical_symbols(), list(surface.molecule.symbols)
+        if symbols != expected:
+            raise ConfigError(
+                f"the Atoms hold {symbols}, the input {self.parameters['input']} holds {expected}; the same atoms in the same "
+                "order are needed. Reorder the Atoms (calculator.input_atoms() has the right ones) or change the input."
+            )
+        if not atoms.pbc.any():
+            return
+        cell_v = surface.grid.cell_v * BOHR_IN_ANGSTROM
+        if not (surface.grid.is_periodic and np.abs(atoms.cell.array - np.diag(cell_v)).max() < SAME_CELL):
+            raise ConfigError(
+                f"the Atoms are periodic ({atoms.pbc.tolist()}) with the cell {atoms.cell.array.tolist()} angstrom; the "
+                f"input's grid.boundary is {surface.grid.boundary!r} with the cell {cell_v.tolist()}. Set atoms.pbc = False "
+                "(the input decides), or use the input's cell."
+            )
+
+    def _positions_of_all_ranks(self) -> np.ndarray:
+        """Return rank 0's positions in angstrom.  Collective.  Raises ConfigError on all ranks if others differ."""
+        positions_av = decide(self.comm, self.atoms.positions.copy())
+        difference = float(np.abs(self.atoms.positions - positions_av).max())
+        largest = max(self.comm.allgather(difference))
+        # a comparison with NaN is false: positions that are not numbers go on to the check of the geometry
+        if largest > SAME_POSITION:
+            raise ConfigError(
+                f"positions differ by up to {largest:.3g} angstrom between the ranks of the job; all must ask for the same "
+                "geometry. Seed random numbers alike on all ranks, or give MPIQMD(..., comm=MPI.COMM_SELF) to let each rank "
+                "compute on its own."
+            )
+        return positions_av
+
+
+def in_units_of_ase(evaluation: Evaluation) -> dict[str, Any]:
+    """Return energy and free energy (eV), forces (eV/angstrom) and what else is known.  Not collective."""
+    extras = evaluation.extras
+    energy = float(evaluation.energy) * HARTREE_IN_EV
+    results: dict[str, Any] = {
+        "energy": energy,
+        "free_energy": energy,
+        "forces": evaluation.forces_av * (HARTREE_IN_EV / BOHR_IN_ANGSTROM),
+    }
+    if all(name in extras for name in DIPOLE):
+        results["dipole"] = np.array([extras[name] for name in DIPOLE]) * BOHR_IN_ANGSTROM
+    if "error_estimate" in extras:
+        results["error_estimate"] = extras["error_estimate"] * HARTREE_IN_EV
+    return results | {name: extras[name] for name in ("error_age", "outside") if name in extras}
