@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LARGEST_FIT = 470
 """Terms of the polynomial of κ."""
 HIGHEST_DEGREE = 12
-LARGEST_CURVATURE = 400_000
+LARGEST_CURVATURE = 600_000
 """Numbers that the polynomial of the inverse Hessian may hold: more would not stay in a core's cache."""
 OVERSAMPLING = 3
 """Geometries per coefficient."""
