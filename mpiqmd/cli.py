@@ -126,6 +126,15 @@ def _md_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _ipi_options(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--address", metavar="HOST:PORT", help="where the server listens (mode='inet')")
+    where.add_argument(
+        "--unix", metavar="NAME", help="its <address> (mode='unix'), or the path of its UNIX socket"
+    )
+
+
 def _compare_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", type=Path, metavar="A.h5", help="trajectory of reference, usually Hi-Fi")
     parser.add_argument(
@@ -156,6 +165,7 @@ _OPTIONS = {
     "scf": _scf_options,
     "evaluate": _evaluate_options,
     "md": _md_options,
+    "ipi": _ipi_options,
     "compare": _compare_options,
     "plot": _plot_options,
     "info": _file_option,

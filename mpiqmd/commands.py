@@ -90,6 +90,20 @@ COMMANDS = {
         patterns=("trajectory.h5", "trajectory.extxyz", "checkpoint*.h5", "replicas.h5", "replica-*/*.h5"),
         files=("model",),
     ),
+    "ipi": Command(
+        "forces for an i-PI server",
+        "Connect to an i-PI server and give it energies and forces of the Hi-Fi solver, or of a reduced model; one process "
+        "serves all beads. A compiled model needs one rank, the Hi-Fi solver gains from several.\n"
+        "Every answer carries extras as JSON: error_estimate (Ha), error_age, outside (half-widths beyond the sampled region), "
+        "hifi and dipole (atomic units). Ends when the server says EXIT or goes, or on SIGTERM or SIGUSR1 (status 75).\n"
+        "Writes result.json (evaluations, how many outside the sampled region, time).",
+        (
+            "mpiqmd ipi water.toml --model water-train/model.h5 --unix water",
+            "mpirun -n 2 mpiqmd ipi water.toml --address localhost:31415",
+        ),
+        "ipi",
+        files=("model",),
+    ),
     "compare": Command(
         "two trajectories beside each other",
         "Draw bond lengths, angle, energies and temperature of two trajectories of the same molecule and print "

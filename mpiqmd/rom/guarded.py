@@ -24,13 +24,16 @@ from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.log import Log
 from mpiqmd.rom.compiled.provider import OutsideTablesError
+from mpiqmd.rom.domain import SampledBox
 from mpiqmd.rom.estimate import ErrorEstimator
 
 REACTIONS = ("warn", "stop", "hifi")
 
 
 class ReducedProvider(Protocol):
-    """A reduced surface that shows the density matrix of its latest evaluation."""
+    """A reduced surface that shows the density matrix of its latest evaluation and the region it was trained on."""
+
+    box: SampledBox | None
 
     def evaluate(self, positions_av: np.ndarray) -> Evaluation:
         """Return energy and forces in the laboratory.  Collective."""
@@ -171,7 +174,10 @@ class GuardedProvider:
         problem = self.model.place(alignment.body_positions_av)
         state = self.last_full = self.hifi_solver.solve(problem, self._guess())
         forces_av = alignment.gradient_forces(state.gradient_av)
-        evaluation = Evaluation(state.free_energy, forces_av, self._dipole(alignment, problem, state))
+        extras = self._dipole(alignment, problem, state)
+        if self.inner.box is not None:
+            extras["outside"] = self.inner.box.excess(alignment.body_positions_av)
+        evaluation = Evaluation(state.free_energy, forces_av, extras)
         return self._with_extras(evaluation, full=True)
 
     def _guess(self) -> Orbitals | None:

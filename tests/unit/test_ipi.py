@@ -1,0 +1,332 @@
+"""The client's side of i-PI's protocol against a server written down here byte by byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import threading
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mpiqmd.cli import parse_arguments
+from mpiqmd.errors import AccuracyError, ConfigError, DataFileError, GeometryError
+from mpiqmd.ipi import Address, Answer, Client, connect
+from mpiqmd.md.interruption import Interruption
+from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
+from mpiqmd.parallel.log import silent
+from mpiqmd.pipeline import ipi
+
+WAIT = 20.0
+"""Seconds after which a test that hangs fails instead."""
+
+
+class Server:
+    """A server for one client, on a port of its own; rank 0 only."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(WAIT)
+        self.address = Address("127.0.0.1", self.listener.getsockname()[1])
+        self.connection: socket.socket | None = None
+
+    def accept(self) -> None:
+        self.connection, _ = self.listener.accept()
+        self.connection.settimeout(WAIT)
+
+    def send(self, *parts: bytes | str) -> None:
+        self.connection.sendall(b"".join(p if isinstance(p, bytes) else p.ljust(12).encode() for p in parts))
+
+    def read(self, n_bytes: int) -> bytes:
+        data = b""
+        while len(data) < n_bytes:
+            part = self.connection.recv(n_bytes - len(data))
+            assert part, "the client has gone"
+            data += part
+        return data
+
+    def status(self) -> str:
+        self.send("STATUS")
+        return self.read(12).decode().strip()
+
+    def initialise(self, bead: int = 0, text: bytes = b"nothing") -> None:
+        self.send("INIT", struct.pack("=ii", bead, len(text)), text)
+
+    def send_positions(self, positions_av: np.ndarray) -> None:
+        cell = np.eye(3).tobytes() * 2
+        count = struct.pack("=i", len(positions_av))
+        self.send("POSDATA", cell, count, np.asarray(positions_av, float).tobytes())
+
+    def fetch(self, n_atoms: int) -> tuple[float, np.ndarray, np.ndarray, dict]:
+        self.send("GETFORCE")
+        assert self.read(12).decode() == "FORCEREADY  "
+        (energy,), (count,) = struct.unpack("=d", self.read(8)), struct.unpack("=i", self.read(4))
+        assert count == n_atoms
+        forces_av = np.frombuffer(self.read(24 * count)).reshape(count, 3)
+        virial_vv = np.frombuffer(self.read(72)).reshape(3, 3)
+        (length,) = struct.unpack("=i", self.read(4))
+        return energy, forces_av, virial_vv, json.loads(self.read(length))
+
+    def client_leaves(self) -> bool:
+        """Wait for the client's next byte, which must not come; what it left unread resets the connection."""
+        try:
+            return self.connection.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+    def close(self) -> None:
+        for each in (self.connection, self.listener):
+            if each is not None:
+                each.close()
+
+
+@contextmanager
+def serving(comm, script):
+    """Yield the address of a server that runs ``script(server)`` in a thread of rank 0, and wait for its end."""
+    server, problems, thread = None, [], None
+    if comm.rank == 0:
+        server = Server()
+
+        def play():
+            try:
+                server.accept()
+                script(server)
+            except BaseException as problem:
+                problems.append(problem)
+            finally:
+                server.close()
+
+        thread = threading.Thread(target=play, daemon=True)
+        thread.start()
+    address = comm.bcast(server.address if server else None, root=0)
+    try:
+        yield address
+    finally:
+        if thread is not None:
+            thread.join(WAIT)
+            assert not thread.is_alive(), "the server still waits"
+    assert not problems, problems
+
+
+class Springs:
+    """Every atom pulled to the origin by its own spring: ``E = sum k_a R_a^2 / 2``."""
+
+    def __init__(self, **extras) -> None:
+        self.asked, self.extras = [], extras
+
+    def evaluate(self, positions_av):
+        self.asked.append(positions_av)
+        constants_a = np.arange(1.0, 1.0 + len(positions_av))[:, None]
+        energy = 0.5 * float((constants_a * positions_av**2).sum())
+        extras = dict(zip(DIPOLE, (0.1, 0.2, 0.3), strict=True)) | self.extras
+        return Evaluation(energy, -constants_a * positions_av, extras)
+
+
+def converse(comm, address, provider, n_atoms=3, patience=WAIT):
+    talk = ipi.Conversation(address, n_atoms, Interruption(), patience)
+    try:
+        return ipi.serve(talk, provider, comm, silent(comm)), comm.bcast(talk.why() if comm.rank == 0 else None)
+    finally:
+        talk.close()
+
+
+def test_a_whole_conversation(comm, rng):
+    geometries = rng.normal(size=(5, 3, 3))
+    answers = []
+
+    def script(server):
+        assert server.status() == "NEEDINIT"
+        server.initialise()
+        for positions_av in geometries:
+            assert server.status() == "READY"
+            server.send_positions(positions_av)
+            assert server.status() == "HAVEDATA"
+            answers.append(server.fetch(3))
+        assert server.status() == "READY"
+        server.send("EXIT")
+
+    provider = Springs(error_estimate=1e-6, outside=0.5)
+    with serving(comm, script) as address:
+        served, ended = converse(comm, address, provider)
+    assert ended == "EXIT" and served.evaluations == served.outside == 5
+    assert served.as_dict()["largest_outside"] == 0.5 and served.as_dict()["largest_error_estimate"] == 1e-6
+    assert "5 outside the sampled region (up to 0.50 half-widths)" in served.line(ended)
+    # every rank was asked for the server's very numbers
+    assert np.array_equal(provider.asked, geometries)
+    for positions_av, (energy, forces_av, virial_vv, extras) in zip(geometries, answers, strict=False):
+        expected = Springs().evaluate(positions_av)
+        assert energy == expected.energy and np.array_equal(forces_av, expected.forces_av)
+        centred_av = positions_av - positions_av.mean(axis=0)
+        assert np.allclose(virial_vv, np.einsum("av,aw->vw", centred_av, forces_av), atol=1e-14)
+        assert extras == {
+            "error_estimate": 1e-6,
+            "error_age": None,
+            "outside": 0.5,
+            "hifi": None,
+            "dipole": [0.1, 0.2, 0.3],
+        }
+
+
+def test_messages_sent_together_and_in_pieces(comm):
+    positions_av = np.arange(9.0).reshape(3, 3)
+
+    def script(server):
+        server.initialise(text=b"")
+        for _ in range(2):
+            count = struct.pack("=i", 3)
+            whole = b"POSDATA     " + bytes(144) + count + positions_av.tobytes() + b"GETFORCE    "
+            for start in range(0, len(whole), 50):
+                server.send(whole[start : start + 50])
+            assert server.read(12) == b"FORCEREADY  "
+            server.read(8 + 4 + 72 + 72)
+            server.read(struct.unpack("=i", server.read(4))[0])
+
+    with serving(comm, script) as address:
+        served, ended = converse(comm, address, Springs())
+    assert served.evaluations == 2 and ended == "closed"
+    assert "without EXIT" in served.line(ended)
+
+
+def answer_then(*parts):
+    def script(server):
+        server.initialise()
+        server.send(*parts)
+        server.connection.shutdown(socket.SHUT_WR)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "words"),
+    [
+        (("POSITIONS",), DataFileError, "the header 'POSITIONS'.*i-PI server listens"),
+        ((b"\x00\xff" * 6,), DataFileError, "the header"),
+        (("GETFORCE",), DataFileError, "GETFORCE without a geometry"),
+        (("POSDATA", bytes(144), struct.pack("=i", -2)), DataFileError, "-2 atoms"),
+        (("POSDATA", bytes(144), struct.pack("=i", 2**30)), DataFileError, "1073741824 atoms"),
+        (("POSDATA", bytes(144), struct.pack("=i", 4), bytes(96)), ConfigError, "4 atoms, the input has 3"),
+        (("POSDATA", bytes(100)), DataFileError, "after 100 of 144 bytes"),
+        ((b"STAT",), DataFileError, "after 4 of 12 bytes"),
+        (("INIT", struct.pack("=ii", 0, -1)), DataFileError, "-1 bytes"),
+        (("INIT", struct.pack("=ii", 0, 12), b"batch_size:4"), ConfigError, "batch_size> 1"),
+    ],
+)
+def test_what_is_not_the_protocol_is_an_error_on_all_ranks(comm, parts, error, words):
+    with serving(comm, answer_then(*parts)) as address, pytest.raises(error, match=words):
+        converse(comm, address, Springs())
+
+
+@pytest.mark.parametrize("where", ["energy", "forces"])
+def test_numbers_that_are_not_finite_are_not_sent(comm, where):
+    class Broken(Springs):
+        def evaluate(self, positions_av):
+            good = super().evaluate(positions_av)
+            forces_av = good.forces_av * (np.nan if where == "forces" else 1.0)
+            return Evaluation(np.inf if where == "energy" else good.energy, forces_av)
+
+    def script(server):
+        server.send_positions(np.ones((3, 3)))
+        server.send("GETFORCE")
+        assert server.client_leaves()
+
+    with serving(comm, script) as address, pytest.raises(AccuracyError, match="not finite"):
+        converse(comm, address, Broken())
+
+
+def test_an_error_of_the_surface_ends_it_on_all_ranks(comm):
+    class Narrow(Springs):
+        def evaluate(self, positions_av):
+            raise GeometryError("outside the tables")
+
+    def script(server):
+        server.send_positions(np.ones((3, 3)))
+        assert server.client_leaves()
+
+    with serving(comm, script) as address, pytest.raises(GeometryError, match="outside the tables"):
+        converse(comm, address, Narrow())
+
+
+def test_a_signal_ends_the_wait(comm):
+    reasons = iter([None, None, None, None, "SIGTERM"])
+    last = ["SIGTERM"]
+
+    def script(server):
+        assert server.status() == "NEEDINIT"
+        assert server.client_leaves()
+
+    with serving(comm, script) as address:
+        talk = ipi.Conversation(address, 3, SimpleNamespace(reason=lambda: next(reasons, last[0])))
+        try:
+            served = ipi.serve(talk, Springs(), comm, silent(comm))
+        finally:
+            talk.close()
+    assert served.evaluations == 0
+    assert comm.rank != 0 or talk.why() == "SIGTERM"
+
+
+def test_a_server_that_is_not_there(comm):
+    free = socket.create_server(("127.0.0.1", 0))
+    address = comm.bcast(Address("127.0.0.1", free.getsockname()[1]))
+    free.close()
+    with pytest.raises(ConfigError, match=f"no server at {address}"):
+        converse(comm, address, Springs(), patience=0.0)
+    with pytest.raises(ConfigError, match="no server at /nowhere/socket"):
+        converse(comm, Address.unix("/nowhere/socket"), Springs(), patience=0.0)
+
+
+@pytest.mark.serial
+def test_a_server_that_comes_later(tmp_path):
+    path = tmp_path / "socket"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    timer = threading.Timer(0.3, lambda: (listener.bind(str(path)), listener.listen()))
+    timer.start()
+    connection = connect(Address.unix(str(path)), patience=WAIT)
+    timer.join()
+    assert connection.family == socket.AF_UNIX
+    connection.close()
+    listener.close()
+    assert connect(Address.unix(str(path)), WAIT, lambda: "SIGTERM") is None
+
+
+@pytest.mark.serial
+def test_addresses():
+    assert Address.internet("localhost:31415") == Address("localhost", 31415)
+    assert Address.internet("[::1]:80") == Address("::1", 80)
+    assert str(Address.unix("water")) == "/tmp/ipi_water"
+    for wrong in ("localhost", ":31415", "localhost:", "localhost:0", "localhost:65536", "a:-1", "a:x"):
+        with pytest.raises(ConfigError, match="host:port is expected"):
+            Address.internet(wrong)
+    with pytest.raises(ConfigError, match="no name"):
+        Address.unix("")
+
+
+@pytest.mark.serial
+def test_extras_that_json_does_not_know():
+    answer = Answer(1.0, np.zeros((1, 3)), np.zeros((3, 3)), {"a": float("nan"), "b": [1.0, float("inf")], "c": None})
+    text = answer.encoded()[12 + 8 + 4 + 24 + 72 + 4 :]
+    assert json.loads(text) == {"a": None, "b": [1.0, None], "c": None}
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("words", [[], ["--unix", "a", "--address", "b:1"]])
+def test_the_command_wants_one_address(words, capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments(["ipi", "water.toml", *words])
+    assert "--unix" in capsys.readouterr().err
+
+
+@pytest.mark.serial
+def test_a_real_signal_while_waiting():
+    interruption = Interruption()
+    ours, theirs = socket.socketpair()
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
+    with interruption.listening(), ours, theirs:
+        timer.start()
+        client = Client(ours, 3, interruption.reason)
+        assert client.next_positions() is None and client.ended == "SIGTERM"
+    timer.join()
