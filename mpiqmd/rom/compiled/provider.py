@@ -61,7 +61,10 @@ class CompiledForceProvider:
             )
         solution = solver.solve(placed)
         gradient_av = energy.gradient_of(placed, solution.orbitals_mn, solution.dual_mn, solution.coefficients_p)
-        carry = alignment.gradient_forces if self.forces == "gradient" else alignment.rotated_forces
+        if self.forces == "gradient":
+            forces_av = alignment.gradient_forces(gradient_av)
+        else:
+            forces_av = alignment.rotated_forces(self._closed(gradient_av))
         dipole_v = alignment.laboratory_vector(energy.dipole_of(body_av, solution.coefficients_p))
         x, y, z = dipole_v.tolist()
         extras = {"evaluations": float(solution.evaluations), "residual": solution.error}
@@ -69,7 +72,17 @@ class CompiledForceProvider:
         if self.box is not None:
             extras["outside"] = self.box.excess(body_av)
         self.solution = solution
-        return Evaluation(solution.energy, carry(gradient_av), extras)
+        return Evaluation(solution.energy, forces_av, extras)
+
+    def _closed(self, gradient_av: np.ndarray) -> np.ndarray:
+        """Return the gradient with what pinned atoms, which have no tables, owe to a vanishing net force."""
+        pinned = [a for a, box in enumerate(self.solver.energy.arrays.boxes) if not box.axes]
+        if not pinned:
+            return gradient_av
+        closed_av = gradient_av.copy()
+        closed_av[pinned] = 0.0
+        closed_av[pinned] = -closed_av.sum(axis=0) / len(pinned)
+        return closed_av
 
     @property
     def density_matrix_mm(self) -> np.ndarray | None:

@@ -18,7 +18,7 @@ from mpiqmd.rom.domain import sampled_box
 sys.path.insert(0, str(Path(__file__).parents[3]))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from compiled_water import loose_water, serial_water
+from compiled_water import RANK, loose_water, serial_water
 from oracles import position_gradient
 from tiny_water import UNSEEN, geometry
 
@@ -62,10 +62,23 @@ def test_an_evaluation_has_no_memory(provider):
     assert provider.state() == {}
 
 
+def test_hellmann_feynman_forces_are_those_of_the_grid_on_the_atoms_that_move(provider):
+    """The published forces: body-frame forces turned back; the pinned atom takes minus the rest, not only its ions' part."""
+    water = serial_water()
+    plain = CompiledForceProvider(provider.frame, provider.solver, "hellmann-feynman")
+    body = geometry(*UNSEEN[0])
+    forces = plain.evaluate(body @ ROTATION.T).forces_av @ ROTATION
+    on_grid = water.trained.provider(RANK, forces="hellmann-feynman").evaluate(body).forces_av
+    np.testing.assert_allclose(forces[1:], on_grid[1:], atol=2e-5)
+    np.testing.assert_allclose(forces[0], -forces[1:].sum(axis=0), atol=1e-12)
+
+
 def test_hellmann_feynman_forces_are_another_choice(provider):
     plain = CompiledForceProvider(provider.frame, provider.solver, "hellmann-feynman")
     positions = geometry(*UNSEEN[0])
-    assert np.abs(plain.evaluate(positions).forces_av.sum(axis=0)).max() > 1e-4
+    forces = plain.evaluate(positions).forces_av
+    assert np.abs(np.cross(positions, forces).sum(axis=0)).max() > 1e-5  # they leave a torque
+    assert np.abs(forces - provider.evaluate(positions).forces_av).max() > 1e-5
     with pytest.raises(ConfigError, match=r"rom\.forces"):
         CompiledForceProvider(provider.frame, provider.solver, "analytic")
 
