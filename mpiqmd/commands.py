@@ -141,7 +141,11 @@ COMMANDS = {
         "frame: move the molecule rigidly and compare energies and forces.\n"
         "egg-box: what the grid does to the energy and the net force as the molecule moves through one spacing and turns.\n"
         "Writes result.json with the largest differences; egg-box also a figure.",
-        ("mpiqmd check forces water.toml", "mpiqmd check egg-box water.toml", "mpiqmd check frame water.toml --model water-train/model.h5"),
+        (
+            "mpiqmd check forces water.toml",
+            "mpiqmd check egg-box water.toml",
+            "mpiqmd check frame water.toml --model water-train/model.h5",
+        ),
         "check",
         output="{input}-check-{check}",
         files=("model",),
