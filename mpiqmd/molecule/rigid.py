@@ -23,6 +23,8 @@ import numpy as np
 
 from mpiqmd.errors import GeometryError
 
+_FORWARD, _BACKWARD = np.array([5, 6, 1]), np.array([7, 2, 3])
+"""Elements yz, zx, xy and zy, xz, yx of a flattened 3 x 3 matrix."""
 SMALLEST_GAP = 1e-6
 """Relative gap of the quaternion matrix below which the best rotation is not unique."""
 
@@ -63,11 +65,13 @@ class Alignment:
         the module), so that net force and torque vanish to round-off. Not collective.
         """
         gradient_av = np.array(body_gradient_av, dtype=float)
-        if self.condition_gradients_kav is not None:
+        conditions_kav = self.condition_gradients_kav
+        if conditions_kav is not None:
             multipliers_k = self._multipliers(gradient_av)
-            gradient_av -= np.tensordot(multipliers_k, self.condition_gradients_kav, axes=1)
+            flat = multipliers_k @ conditions_kav.reshape(len(conditions_kav), -1)
+            gradient_av -= flat.reshape(gradient_av.shape)
         if self.origin_weights_a is not None:
-            gradient_av -= np.outer(self.origin_weights_a, gradient_av.sum(axis=0))
+            gradient_av -= self.origin_weights_a[:, None] * np.add.reduce(gradient_av)
         return self.rotated_forces(gradient_av)
 
     def rotated_forces(self, body_gradient_av: np.ndarray) -> np.ndarray:
@@ -159,10 +163,5 @@ def _moment(positions_av: np.ndarray, vectors_av: np.ndarray) -> np.ndarray:
 
 def _antisymmetric(matrix: np.ndarray) -> np.ndarray:
     """The vector of the antisymmetric part of matrices of shape (..., 3, 3)."""
-    m = matrix
-    parts = (
-        m[..., 1, 2] - m[..., 2, 1],
-        m[..., 2, 0] - m[..., 0, 2],
-        m[..., 0, 1] - m[..., 1, 0],
-    )
-    return np.stack(parts, axis=-1)
+    flat = matrix.reshape(*matrix.shape[:-2], 9)
+    return flat[..., _FORWARD] - flat[..., _BACKWARD]

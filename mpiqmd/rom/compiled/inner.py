@@ -85,15 +85,18 @@ class InnerLoop:
         values = q.weights_q, points.e, points.v_rho, points.v_sigma, self.rho, self.slope
         self._rest = *values, *constant, self.left, self.orbital_slopes, weighted, along, self.applied
 
-    def set_density(self, kappa: np.ndarray) -> None:
-        """Fill u, w and d for κ."""
-        kernels.density_at_points(kappa, *self._density)
+    def set_density(self, kappa: np.ndarray, at_points: bool = False) -> None:
+        """Fill u, w and d for κ and, if asked, the orbitals and the density at the quadrature points."""
+        kernels.density_at_points(kappa, at_points, *self._density)
 
     def evaluate(
         self, placed: PlacedEnergy, kappa: np.ndarray, inverse_hessian: np.ndarray
     ) -> tuple[float, float, float]:
-        """Return energy (Ha), largest element of the step, and step times gradient (Ha); fills the attributes."""
-        self.set_density(kappa)
+        """Return energy (Ha), largest element of the step, and step times gradient (Ha); fills the attributes.
+
+        ``inverse_hessian`` is a lower triangle as :func:`packed_triangle` returns it.
+        """
+        self.set_density(kappa, at_points=True)
         total = placed.base + kernels.linear_response(*self._interaction, placed.linear_p, *self._response)
         if self.points is not None:
             total += self._add_rest()
@@ -109,3 +112,8 @@ class InnerLoop:
         kernels.density_slope(self.flat_slopes, self.u, self.right, self.orbital_slopes, self.slope, points.sigma)
         points.evaluate()
         return kernels.gga_rest(*self._rest)
+
+
+def packed_triangle(matrix: np.ndarray) -> np.ndarray:
+    """Return the lower triangle of a symmetric matrix, row by row, in single precision: plenty for a step."""
+    return matrix[np.tril_indices(len(matrix))].astype(np.float32)

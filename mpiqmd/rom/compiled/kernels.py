@@ -119,10 +119,10 @@ def polynomial_terms(x, parents, factors):
 
 @njit(cache=True)
 def density_at_points(
-    kappa, chart_rows, chart_columns, occupied, empty, pair_rows, pair_columns, multiplicities,
+    kappa, at_points, chart_rows, chart_columns, occupied, empty, pair_rows, pair_columns, multiplicities,
     modes_qm, u, w, d, left, right, rho
 ):
-    """Set U, W (modes, n), the pair coefficients d of P = W Uᵀ, and the orbitals and density at the quadrature points."""
+    """Set U, W (modes, n), the pair coefficients d of P = W Uᵀ and, if asked, orbitals and density at the points."""
     n = occupied.shape[1]
     matrix = np.zeros((empty.shape[1], n))
     for k in range(len(kappa)):
@@ -138,7 +138,7 @@ def density_at_points(
         for k in range(n):
             total += w[i, k] * u[j, k]
         d[p] = multiplicities[p] * total
-    if len(modes_qm):
+    if at_points and len(modes_qm):
         np.dot(modes_qm, u, left)
         np.dot(modes_qm, w, right)
         for q in range(len(rho)):
@@ -245,14 +245,35 @@ def gga_rest(
     return energy
 
 
+@njit(cache=True, fastmath=True)
+def packed_product(triangle, vector, out):
+    """Set ``out = B v`` for a symmetric B given by its lower triangle, row by row."""
+    n = len(vector)
+    total = np.zeros(n, np.float32)
+    first = 0
+    for i in range(n):
+        row = triangle[first : first + i]
+        own, sum_left = vector[i], np.float32(0.0)
+        for j in range(i):
+            sum_left += row[j] * vector[j]
+            total[j] += row[j] * own
+        total[i] += sum_left + triangle[first + i] * own
+        first += i + 1
+    for i in range(n):
+        out[i] = total[i]
+
+
 @njit(cache=True)
 def gradient_and_step(u, w, applied, empty, chart_rows, chart_columns, inverse_hessian, gradient, step):
-    """Set dA/dκ and the quasi-Newton step; return the step's largest element and its product with the gradient."""
+    """Set dA/dκ and the quasi-Newton step; return the step's largest element and its product with the gradient.
+
+    ``inverse_hessian`` is the lower triangle, row by row, in single precision.
+    """
     residual = np.dot(applied - np.dot(u, np.dot(w.T, applied)), np.dot(w.T, w))
     full = np.dot(empty.T, residual)
     for k in range(len(gradient)):
         gradient[k] = 4.0 * full[chart_rows[k], chart_columns[k]]
-    step[:] = np.dot(inverse_hessian, gradient.astype(np.float32))
+    packed_product(inverse_hessian, gradient.astype(np.float32), step)
     size, slope = 0.0, 0.0
     for k in range(len(gradient)):
         step[k] = -step[k]

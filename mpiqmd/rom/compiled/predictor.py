@@ -20,6 +20,7 @@ import numpy as np
 
 from mpiqmd.errors import ConvergenceError
 from mpiqmd.rom.compiled import kernels
+from mpiqmd.rom.compiled.inner import packed_triangle
 
 if TYPE_CHECKING:
     from mpiqmd.molecule.frame import BodyFrame
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 LARGEST_FIT = 470
 """Terms of the polynomial of κ."""
 HIGHEST_DEGREE = 12
-LARGEST_CURVATURE = 600_000
+LARGEST_CURVATURE = 300_000
 """Numbers that the polynomial of the inverse Hessian may hold: more would not stay in a core's cache."""
 OVERSAMPLING = 3
 """Geometries per coefficient."""
@@ -104,8 +105,8 @@ class Predictor:
     minimum_mk
         Coefficients of κ*, shape (terms, κ).
     curvature_mk
-        Coefficients of B^-1 on the first terms, shape (terms, κ * κ); kept in single precision, which is plenty for a
-        step and half the memory to read.
+        Coefficients of the lower triangle of B^-1 on the first terms, shape (terms, κ (κ + 1) / 2); kept in single
+        precision, which is plenty for a step and half the memory to read.
 
     Attributes
     ----------
@@ -115,15 +116,14 @@ class Predictor:
 
     def __init__(self, polynomials: GeometryPolynomials, minimum_mk: np.ndarray, curvature_mk: np.ndarray) -> None:
         self.polynomials, self.minimum_mk = polynomials, minimum_mk
-        self.n_curvature, self._size = len(curvature_mk), minimum_mk.shape[1]
+        self.n_curvature = len(curvature_mk)
         self._curvature = np.ascontiguousarray(curvature_mk, np.float32)
         self.remaining = LARGEST_RATE
 
     def predict(self, positions_av: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return κ* and B^-1 expected at body-frame positions (bohr)."""
+        """Return κ* and the lower triangle of B^-1 expected at body-frame positions (bohr)."""
         terms = self.polynomials.terms(positions_av)
-        curvature = terms[: self.n_curvature].astype(np.float32) @ self._curvature
-        return terms @ self.minimum_mk, curvature.reshape(self._size, self._size)
+        return terms @ self.minimum_mk, terms[: self.n_curvature].astype(np.float32) @ self._curvature
 
 
 def fit_predictor(
@@ -136,7 +136,7 @@ def fit_predictor(
     polynomials = GeometryPolynomials(sample_geometries(positions_sav, frame, OVERSAMPLING * LARGEST_FIT, seed))
     n_terms, n_kappa = len(polynomials), len(solver.chart)
     variables = len(polynomials.axes)
-    degree = highest_degree(variables, LARGEST_CURVATURE // n_kappa**2)
+    degree = highest_degree(variables, LARGEST_CURVATURE // (n_kappa * (n_kappa + 1) // 2))
     n_curvature = comb(variables + degree, degree)
     terms, minima, curvatures = [], [], []
     for positions_av in sample_geometries(positions_sav, frame, OVERSAMPLING * n_terms + 10, seed):
@@ -150,7 +150,7 @@ def fit_predictor(
         terms.append(polynomials.terms(positions_av))
         minima.append(kappa)
         if len(curvatures) < OVERSAMPLING * n_curvature:
-            curvatures.append(inverse_hessian(solver, placed, kappa).ravel())
+            curvatures.append(packed_triangle(inverse_hessian(solver, placed, kappa)))
     if len(minima) < 2 * n_terms:
         return None
     minimum_mk = np.linalg.lstsq(np.array(terms), np.array(minima), rcond=1e-12)[0]

@@ -20,7 +20,7 @@ from mpiqmd.molecule.frame import BodyFrame
 from mpiqmd.rom.compiled import kernels
 from mpiqmd.rom.compiled.chart import GrassmannChart
 from mpiqmd.rom.compiled.energy import CompiledEnergy, PlacedEnergy
-from mpiqmd.rom.compiled.inner import InnerLoop
+from mpiqmd.rom.compiled.inner import InnerLoop, packed_triangle
 from mpiqmd.rom.compiled.predictor import Predictor, fit_predictor
 
 REFERENCE_RATE = 0.25
@@ -114,7 +114,7 @@ class CompiledSolver:
         self.predictor = fit_predictor(self, positions_sav, frame)
 
     def _prepare(self, placed: PlacedEnergy, density_matrix_mm: np.ndarray) -> tuple[GrassmannChart, np.ndarray]:
-        """Return the chart about the occupied orbitals of P and there, but for the remainder, the inverse of the Hessian
+        """Return the chart about the occupied orbitals of P and there, but for the remainder, the packed inverse Hessian of
 
         B_{vo,v'o'} = 4 (ε_v - ε_o) δ_vv' δ_oo' + 16 (vo|K|v'o').
         """
@@ -127,7 +127,7 @@ class CompiledSolver:
         products = np.array([self._product(chart, k) for k in range(len(chart))])
         hessian = 4.0 * np.diag(gaps)
         hessian += 16.0 * self.energy.arrays.interaction.between(products)
-        return chart, np.linalg.inv(hessian).astype(np.float32)
+        return chart, packed_triangle(np.linalg.inv(hessian))
 
     def _diagonalise(self, hamiltonian: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return eigenvalues, orbitals and sectors, diagonalising inside sectors; largest elements are positive."""
