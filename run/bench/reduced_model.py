@@ -8,7 +8,7 @@ gradient   forces against finite differences of the compiled energy
 accuracy   compiled against the grid online stage and against Hi-Fi on random geometries of the sampled box
 decay      the same for bases of several sizes, made from the snapshots beside the model
 frames     compiled against Hi-Fi on frames of a 300 K trajectory
-drift      NVE trajectories of 0.25, 0.5 and 1 fs steps, exact and rotated Hellmann-Feynman forces
+drift      NVE trajectories (--temperature) of 0.25, 0.5 and 1 fs steps, exact and rotated Hellmann-Feynman forces
 cost       median time per MD step, all included, beside the Hi-Fi step of the same input; multiplications
 estimate   residual error estimate against the true error, inside and outside the box
 
@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--decay-geometries", type=int, default=20)
     parser.add_argument("--frames", type=int, default=200, help="frames of the 300 K trajectory, 50 fs apart")
     parser.add_argument("--steps", type=int, default=100_000, help="steps of 0.5 fs of the drift runs")
+    parser.add_argument("--temperature", type=float, default=300.0, help="of the drift runs' start, kelvin")
     parser.add_argument("--timing-steps", type=int, default=10_000)
     parser.add_argument("--hifi-steps", type=int, default=30)
     parser.add_argument("--estimates", type=int, default=200)

@@ -26,8 +26,6 @@ from mpiqmd.rom.snapshots import SnapshotStore
 from mpiqmd.units import KELVIN_IN_HARTREE
 
 COMM = MPI.COMM_SELF
-TEMPERATURE = 300.0 * KELVIN_IN_HARTREE
-
 
 class Bench:
     """What the command line names, loaded."""
@@ -91,22 +89,22 @@ class Bench:
         return states
 
 
-def start_velocities(masses_a: np.ndarray) -> np.ndarray:
-    """Return velocities at 300 K without net momentum."""
-    masses = masses_a[:, None]
-    velocities_av = np.random.default_rng(7).normal(size=(len(masses_a), 3)) * np.sqrt(TEMPERATURE / masses)
+def start_velocities(masses_a: np.ndarray, kelvin: float) -> np.ndarray:
+    """Return velocities of a temperature without net momentum."""
+    masses, temperature = masses_a[:, None], kelvin * KELVIN_IN_HARTREE
+    velocities_av = np.random.default_rng(7).normal(size=(len(masses_a), 3)) * np.sqrt(temperature / masses)
     return velocities_av - (masses * velocities_av).sum(axis=0) / masses.sum()
 
 
 def nve(
     provider: CompiledForceProvider, positions_av: np.ndarray, masses_a: np.ndarray, timestep: float, steps: int,
-    keep_every: int = 0,
+    keep_every: int = 0, kelvin: float = 300.0,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return the total energies of an NVE trajectory from 300 K (velocity Verlet), and every so many positions.
+    """Return the total energies of an NVE trajectory (velocity Verlet), and every so many positions.
 
     A trajectory that leaves the tables ends there.
     """
-    masses, velocities, energies, kept = masses_a[:, None], start_velocities(masses_a), np.empty(steps), []
+    masses, velocities, energies, kept = masses_a[:, None], start_velocities(masses_a, kelvin), np.empty(steps), []
     positions, result = positions_av.copy(), provider.evaluate(positions_av)
     for step in range(steps):
         velocities += 0.5 * timestep * result.forces_av / masses

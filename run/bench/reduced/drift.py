@@ -19,7 +19,8 @@ def drift(bench: Bench) -> dict[str, dict[str, float]]:
     for femtoseconds, forces in CASES:
         steps = int(bench.arguments.steps * 0.5 / femtoseconds)
         timestep = femtoseconds / ATOMIC_TIME_IN_FS
-        energies, _ = nve(bench.compiled(forces), bench.reduced.reference_av, masses_a, timestep, steps)
+        start = bench.reduced.reference_av, masses_a
+        energies, _ = nve(bench.compiled(forces), *start, timestep, steps, kelvin=bench.arguments.temperature)
         picoseconds = 1e-3 * femtoseconds * np.arange(1, len(energies) + 1)
         slope = float(np.polyfit(picoseconds, energies, 1)[0]) / len(masses_a)
         name = f"{femtoseconds} fs, {forces}"
