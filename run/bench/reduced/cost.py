@@ -48,7 +48,7 @@ def operations(bench: Bench) -> dict[str, float]:
     n_points = 0 if arrays.quadrature is None else len(arrays.quadrature.weights_q)
     gradients = 4 if bench.model.functional.uses_gradient else 1
     counts = {
-        "tables of moving atoms": 2 * sum(table.size for table in tables.local_ckp) + 2 * sum(table.size for _, _, table in tables.overlaps),
+        "tables of moving atoms": 2 * sum(table.size for table in [*tables.local_ckp, *(t for _, _, t in tables.overlaps)]),
         "interaction of pairs": arrays.interaction.multiplications,
         "exchange and correlation": 3 * gradients * n_points * n_modes * n_occupied,
         "orbitals and Hamiltonian": n_occupied * (len(arrays.pairs) + 6 * n_modes**2),
