@@ -22,6 +22,7 @@ def star_stencil(width: int):
 
     @njit(cache=True, fastmath=True, error_model="numpy")
     def stencil(padded, centre, wx, wy, wz, potential, out):
+        """Apply the star stencil of this width (equation above)."""
         one, w = uintp(1), uintp(width)
         n_z, n_y, n_x = uintp(out.shape[0]), uintp(out.shape[1]), uintp(out.shape[2])
         row = n_x + w + w

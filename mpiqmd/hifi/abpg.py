@@ -125,9 +125,8 @@ class AbpgSolver:
 
     def _evaluate(self, problem: Problem, orbitals: Orbitals, density_matrix: np.ndarray | None) -> Iterate:
         """Return density, potential, projected Hamiltonian and free energy at these orbitals.  Collective."""
-        filled = np.eye(self.n_orbitals) if self._is_filled else None
-        occupied = self._occupy(problem, orbitals, density_matrix) if filled is None else filled
-        return evaluate(problem, orbitals, occupied, self.timers)
+        density_matrix = np.eye(self.n_orbitals) if self._is_filled else self._occupy(problem, orbitals, density_matrix)
+        return evaluate(problem, orbitals, density_matrix, self.timers)
 
     @property
     def _is_filled(self) -> bool:

@@ -11,6 +11,7 @@ with real spherical harmonics ``Y_lm``.  Every format (GTH table, psp8 file) bec
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy.special import erf, erfc
@@ -173,3 +174,18 @@ def _frozen(values: np.ndarray) -> np.ndarray:
     array = np.array(values, dtype=float)
     array.flags.writeable = False
     return array
+
+
+def read_file(path: Path, kind: str, most: int = -1) -> bytes:
+    """Return the first ``most`` bytes of a pseudopotential file, all by default. Not collective.
+
+    Raises DataFileError if it cannot be read; ``kind`` says what was expected.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(most)
+    except OSError as error:
+        raise DataFileError(
+            f"cannot read the pseudopotential file {path}: {error.strerror}; a readable {kind} file is needed. "
+            "Check the path, which is taken relative to the input file."
+        ) from error

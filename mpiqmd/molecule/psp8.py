@@ -27,7 +27,7 @@ from scipy.integrate import trapezoid
 
 from mpiqmd.errors import DataFileError
 from mpiqmd.molecule.elements import SYMBOLS
-from mpiqmd.molecule.pseudopotential import HIGHEST_ANGULAR_MOMENTUM, Channel, Pseudopotential
+from mpiqmd.molecule.pseudopotential import HIGHEST_ANGULAR_MOMENTUM, Channel, Pseudopotential, read_file
 
 _LONGEST_MESH = 100_000
 
@@ -59,13 +59,7 @@ def read_psp8(path: str | Path) -> Pseudopotential:
         The file cannot be read, is not psp8, is cut short or damaged; the message names file and line.
     """
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataFileError(
-            f"cannot read the pseudopotential file {path}: {error.strerror}; a readable psp8 file is needed. "
-            "Check the path, which is taken relative to the input file."
-        ) from error
+    content = read_file(path, "psp8")
     lines = _Lines(path, content.decode("utf-8", errors="replace").splitlines())
     header = _read_header(lines)
     channels, local_r, mesh_r = _read_potentials(lines, header)

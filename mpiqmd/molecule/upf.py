@@ -25,7 +25,7 @@ from scipy.integrate import trapezoid
 
 from mpiqmd.errors import DataFileError
 from mpiqmd.molecule.elements import ATOMIC_NUMBERS
-from mpiqmd.molecule.pseudopotential import HIGHEST_ANGULAR_MOMENTUM, Channel, Pseudopotential
+from mpiqmd.molecule.pseudopotential import HIGHEST_ANGULAR_MOMENTUM, Channel, Pseudopotential, read_file
 from mpiqmd.molecule.resample import Resampler
 
 LARGEST_FILE = 16_000_000
@@ -124,14 +124,7 @@ class _Tables:
 
 
 def _read_bytes(path: Path) -> bytes:
-    try:
-        with open(path, "rb") as stream:
-            content = stream.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise DataFileError(
-            f"cannot read the pseudopotential file {path}: {error.strerror}; a readable UPF file is needed. "
-            "Check the path, which is taken relative to the input file."
-        ) from error
+    content = read_file(path, "UPF", LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
         raise DataFileError(
             f"pseudopotential file {path} has more than {LARGEST_FILE} bytes; at most that is allowed. Get the "
@@ -176,6 +169,7 @@ class _Document:
         return value.strip()
 
     def number(self, element: ElementTree.Element, name: str) -> float:
+        """Return an attribute as a finite number."""
         text = self.attribute(element, name)
         try:
             value = _real(text)

@@ -15,8 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from mpiqmd.md.provider import ForceProvider
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule
-from mpiqmd.pipeline.reduced import build_rom_provider
+from mpiqmd.pipeline.surface import build_surface
 from mpiqmd.plots.egg_box import figure_egg_box
 from mpiqmd.plots.style import save_figure
 
@@ -37,22 +36,17 @@ ROTATIONS = 6
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
     """Run one check and return its numbers.  Collective."""
-    settings = arguments.settings
-    molecule = build_molecule(settings, comm)
-    model = build_model(settings, comm, molecule)
-    if arguments.model is None:
-        provider = build_hifi_provider(settings, model, molecule, extrapolation=settings.scf.extrapolation)
-        if arguments.check == "forces" and settings.scf.frame == "lab":
-            provider.net_force = "keep"
-    else:
-        provider = build_rom_provider(settings, model, arguments.model, log)[0]
-    log(model.grid.describe())
+    surface = build_surface(arguments, comm, log)
+    provider, positions_av = surface.provider, surface.molecule.positions_av
+    if surface.solver == "hifi" and arguments.check == "forces" and arguments.settings.scf.frame == "lab":
+        provider.net_force = "keep"
+    log(surface.grid.describe())
     if arguments.check == "egg-box":
-        found = _check_egg_box(provider, molecule.positions_av, model.grid.spacing_v, log)
+        found = _check_egg_box(provider, positions_av, surface.grid.spacing_v, log)
         on_rank_zero(comm, lambda: save_figure(figure_egg_box(found), arguments.folder / "egg-box"))
     else:
         checks = {"forces": _check_forces, "frame": _check_frame}
-        found = checks[arguments.check](provider, molecule.positions_av, log)
+        found = checks[arguments.check](provider, positions_av, log)
     return {"check": arguments.check} | found
 
 

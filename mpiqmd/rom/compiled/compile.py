@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 
 import numpy as np
 
-from mpiqmd.errors import ConfigError, MpiqmdError
+from mpiqmd.errors import ConfigError, ConvergenceError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.frame import BodyFrame
@@ -18,6 +19,7 @@ from mpiqmd.rom.compiled.data import CompiledArrays
 from mpiqmd.rom.compiled.energy import CompiledEnergy
 from mpiqmd.rom.compiled.interaction import InteractionSamples
 from mpiqmd.rom.compiled.pairs import PairProducts
+from mpiqmd.rom.compiled.predictor import sample_geometries
 from mpiqmd.rom.compiled.quadrature import QuadratureBuilder
 from mpiqmd.rom.compiled.solver import CompiledSolver
 
@@ -100,28 +102,34 @@ def compile_model(
     reference_p = _reference(pairs, characters_mg, training)
     boxes = _boxes(training.positions_sav, settings)
     compiler = Compiler(model, modes, pairs, reference_p, boxes, log, mirrors)
-    arrays, samples = compiler.compile(), InteractionSamples(pairs.classes)
-
-    def refit(matrices: list[np.ndarray]) -> float:
-        nonlocal arrays
-        coefficients_sp = np.array([pairs.coefficients(matrix) for matrix in matrices]).reshape(-1, len(pairs))
-        missing = samples.add(coefficients_sp, compiler.potentials(coefficients_sp))
-        arrays = dataclasses.replace(arrays, interaction=samples.fit())
-        return missing
-
+    samples = InteractionSamples(pairs.classes)
     matrices = _distinct(training.density_matrices_smm, characters_mg)
-    refit(matrices)
+    arrays, _ = _refitted(compiler.compile(), compiler, samples, matrices)
     more = _more_densities(model, arrays, training, frame, settings.densities, settings.seed)
-    refit(more)
+    arrays, _ = _refitted(arrays, compiler, samples, more)
     builder = QuadratureBuilder(model, modes, pairs, reference_p, seed=settings.seed, mirrors=mirrors)
     quadrature = builder.build(matrices + more, settings.points)
     arrays = dataclasses.replace(arrays, quadrature=quadrature)
-    missing = refit(_more_densities(model, arrays, training, frame, settings.densities // 2, settings.seed + 1))
+    unseen = _more_densities(model, arrays, training, frame, settings.densities // 2, settings.seed + 1)
+    arrays, missing = _refitted(arrays, compiler, samples, unseen)
     log(
         f"{len(pairs)} pair products, {arrays.interaction.multiplications} multiplications to let them interact (fitted to "
         f"{missing:.0e} Ha at unseen geometries), {len(quadrature.weights_q)} quadrature points"
     )
     return arrays
+
+
+def _refitted(
+    arrays: CompiledArrays, compiler: Compiler, samples: InteractionSamples, matrices: list[np.ndarray]
+) -> tuple[CompiledArrays, float]:
+    """Return the arrays with the interaction fitted on these densities too, and what the fit missed of them, Ha.
+
+    Collective.
+    """
+    pairs = compiler.pairs
+    coefficients_sp = np.array([pairs.coefficients(matrix) for matrix in matrices]).reshape(-1, len(pairs))
+    missing = samples.add(coefficients_sp, compiler.potentials(coefficients_sp))
+    return dataclasses.replace(arrays, interaction=samples.fit()), missing
 
 
 def require_compilable(model: KohnShamModel) -> None:
@@ -212,16 +220,9 @@ def _more_densities(
     model: KohnShamModel, arrays: CompiledArrays, training: TrainingSet, frame: BodyFrame, count: int, seed: int
 ) -> list[np.ndarray]:
     """Return density matrices at random mixtures of training geometries, solved as compiled so far.  Collective."""
-    rng = np.random.default_rng(seed)
     solver = make_solver(model, arrays, training)
     matrices = []
-    for _ in range(count):
-        weights = rng.dirichlet(np.full(3, 0.7))
-        chosen = rng.integers(len(training.positions_sav), size=3)
-        mixed = np.tensordot(weights, training.positions_sav[chosen], axes=1)
-        try:
-            placed = solver.energy.place(frame.align(mixed).body_positions_av)
-            matrices.append(solver.solve(placed).density_matrix_mm)
-        except MpiqmdError:
-            continue
+    for positions_av in sample_geometries(training.positions_sav, frame, count, seed, reach=1.0):
+        with suppress(ConvergenceError):
+            matrices.append(solver.solve(solver.energy.place(positions_av)).density_matrix_mm)
     return decide(model.grid.comm, matrices)

@@ -12,13 +12,14 @@ from step to step, so there is no history to save and no drift from it.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import combinations_with_replacement
 from math import comb
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpiqmd.errors import ConvergenceError
+from mpiqmd.errors import ConvergenceError, GeometryError
 from mpiqmd.rom.compiled import kernels
 from mpiqmd.rom.compiled.inner import packed_triangle
 
@@ -85,14 +86,23 @@ def highest_degree(variables: int, most: int) -> int:
     return max(d for d in range(1, HIGHEST_DEGREE + 1) if d == 1 or comb(variables + d, d) <= most)
 
 
-def sample_geometries(positions_sav: np.ndarray, frame: BodyFrame, count: int, seed: int) -> np.ndarray:
-    """Return random mixtures of training geometries, reaching a little beyond them, in the body frame."""
-    rng = np.random.default_rng(seed)
-    chosen = rng.integers(len(positions_sav), size=(count, 3))
-    weights = rng.dirichlet(np.full(3, 0.7), size=count)
-    mean = positions_sav.mean(axis=0)
-    mixed = mean + REACH * (np.einsum("sk,skav->sav", weights, positions_sav[chosen]) - mean)
-    return np.array([frame.align(positions_av).body_positions_av for positions_av in mixed])
+def sample_geometries(
+    positions_sav: np.ndarray, frame: BodyFrame, count: int, seed: int, reach: float = REACH
+) -> np.ndarray:
+    """Return random mixtures of training geometries in the body frame, shape (samples, N, 3), bohr.
+
+    ``reach`` scales their distance from the mean.  Mixtures that have no body frame are left out; a larger ``count``
+    continues the same sequence.
+    """
+    rng, mean = np.random.default_rng(seed), positions_sav.mean(axis=0)
+    samples = []
+    for _ in range(count):
+        weights = rng.dirichlet(np.full(3, 0.7))
+        chosen = rng.integers(len(positions_sav), size=3)
+        mixed = mean + reach * (np.tensordot(weights, positions_sav[chosen], axes=1) - mean)
+        with suppress(GeometryError):
+            samples.append(frame.align(mixed).body_positions_av)
+    return np.array(samples)
 
 
 class Predictor:
@@ -133,13 +143,14 @@ def fit_predictor(
 
     Geometries outside the tables, or at which the solver fails, are left out; None if too few are left.
     """
-    polynomials = GeometryPolynomials(sample_geometries(positions_sav, frame, OVERSAMPLING * LARGEST_FIT, seed))
+    samples_sav = sample_geometries(positions_sav, frame, OVERSAMPLING * LARGEST_FIT, seed)
+    polynomials = GeometryPolynomials(samples_sav)
     n_terms, n_kappa = len(polynomials), len(solver.chart)
     variables = len(polynomials.axes)
     degree = highest_degree(variables, LARGEST_CURVATURE // (n_kappa * (n_kappa + 1) // 2))
     n_curvature = comb(variables + degree, degree)
     terms, minima, curvatures = [], [], []
-    for positions_av in sample_geometries(positions_sav, frame, OVERSAMPLING * n_terms + 10, seed):
+    for positions_av in samples_sav[: OVERSAMPLING * n_terms + 10]:
         placed = solver.energy.place(positions_av)
         if placed.excess > 0.0:
             continue

@@ -103,3 +103,12 @@ class ForgetfulProvider(PairProvider):
     def restore(self, state):
         self.memory_av = state["history/memory"].copy()
         self.calls = state["calls"].copy()
+
+
+def advance(dynamics, provider, steps):
+    """Move on by so many steps and return all frames, the present one first."""
+    frames = [dynamics.frame()]
+    for _ in range(steps):
+        dynamics.accept(provider.evaluate(dynamics.propose()))
+        frames.append(dynamics.frame())
+    return frames

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from md_surfaces import FreeProvider, PairProvider, water
+from md_surfaces import FreeProvider, PairProvider, advance, water
 
 from mpiqmd.errors import AccuracyError, ConfigError
 from mpiqmd.md.constraints import BondConstraints
@@ -41,14 +41,6 @@ def start(provider, constraints=BONDS, timestep=40.0, thermostat=None, pinned=()
     dynamics = Dynamics(nuclei, molecule.positions_av, velocities_av, timestep, thermostat or NoThermostat())
     dynamics.accept(provider.evaluate(dynamics.propose()))
     return dynamics
-
-
-def advance(dynamics, provider, steps):
-    frames = [dynamics.frame()]
-    for _ in range(steps):
-        dynamics.accept(provider.evaluate(dynamics.propose()))
-        frames.append(dynamics.frame())
-    return frames
 
 
 @pytest.mark.parametrize("constraints", [BONDS, ((0, 1),), RIGID])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from md_surfaces import FreeProvider, PairProvider, SpringProvider, water
+from md_surfaces import FreeProvider, PairProvider, SpringProvider, advance, water
 
 from mpiqmd.md.motion import Dynamics
 from mpiqmd.md.nuclei import make_nuclei
@@ -25,14 +25,6 @@ def start(provider, timestep, temperature=ROOM, thermostat=None, pinned=()):
     dynamics = Dynamics(nuclei, molecule.positions_av, velocities_av, timestep, thermostat or NoThermostat())
     dynamics.accept(provider.evaluate(dynamics.propose()))
     return dynamics
-
-
-def advance(dynamics, provider, steps):
-    frames = [dynamics.frame()]
-    for _ in range(steps):
-        dynamics.accept(provider.evaluate(dynamics.propose()))
-        frames.append(dynamics.frame())
-    return frames
 
 
 def test_running_backwards_returns_to_the_start():
