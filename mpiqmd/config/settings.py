@@ -143,6 +143,12 @@ class Grid:
     boundary: str = key(
         Choice(("isolated", "periodic")), "isolated", "free molecule, or periodic cell (Gamma point)"
     )
+    density: str = key(
+        Choice(("same", "doubled")),
+        "same",
+        "grid of density, potentials and projectors: that of the orbitals, or one of half the spacing, which frees energies "
+        "and forces of nearly all dependence on where the molecule lies in the grid",
+    )
     poisson: str = key(
         Choice(("auto", "direct", "multigrid")),
         "auto",

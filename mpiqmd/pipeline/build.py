@@ -67,8 +67,8 @@ def build_model(settings: Settings, comm: MPI.Comm, molecule: Molecule) -> KohnS
         settings.pseudopotentials.allow_mismatch,
         folder,
     )
-    grid = build_grid(settings, comm)
-    return KohnShamModel(grid, molecule, pseudopotentials, functional, settings.scf.electronic_temperature)
+    grid, doubled = build_grid(settings, comm), settings.grid.density == "doubled"
+    return KohnShamModel(grid, molecule, pseudopotentials, functional, settings.scf.electronic_temperature, doubled)
 
 
 def build_solver(
@@ -83,9 +83,10 @@ def build_solver(
         "empty_orbitals": scf.empty_orbitals,
         "log": log,
     }
+    slepc = SlepcSolver(model, **common)
     if scf.solver == "slepc":
-        return SlepcSolver(model, **common)
-    return AbpgSolver(model, history=scf.anderson_history, **common)
+        return slepc
+    return AbpgSolver(model, history=scf.anderson_history, fallback=slepc, **common)
 
 
 def build_hifi_provider(

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     provider, positions_av = surface.provider, surface.molecule.positions_av
     if surface.solver == "hifi" and arguments.check == "forces" and arguments.settings.scf.frame == "lab":
         provider.net_force = "keep"
-    log(surface.grid.describe())
+    log(surface.model.describe())
     if arguments.check == "egg-box":
         found = _check_egg_box(provider, positions_av, surface.grid.spacing_v, log)
         on_rank_zero(comm, lambda: save_figure(figure_egg_box(found), arguments.folder / "egg-box"))
