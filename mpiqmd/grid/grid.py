@@ -157,9 +157,9 @@ class Grid:
         i_y, i_z = self.comm.rank % p_y, self.comm.rank // p_y
         self.axis_comms = (self.comm.Split(i_y, i_z), self.comm.Split(i_z, i_y), None)
 
-    def doubled(self) -> Grid:
-        """Return the grid of half the spacing in the same cell, on the same process grid.  Collective."""
-        points = 2 * self.points_v
+    def refined(self, factor: float) -> Grid:
+        """Return a grid of at least so many times as many intervals, even ones, on the same process grid.  Collective."""
+        points = 2 * np.ceil(0.5 * factor * self.points_v - 1e-9).astype(int)
         return Grid(self.comm, self.cell_v, points, self.order, self.boundary, self.poisson, self.process_shape)
 
     def coordinates(self, axis: int) -> np.ndarray:

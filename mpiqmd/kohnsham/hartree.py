@@ -2,7 +2,7 @@
 
     E_H = ½ ∫ ρ v_H dr,     -∇²v_H = 4πρ
 
-With a density on a doubled grid, ``v_H = I G R ρ``: Poisson's equation is solved on the grid of the orbitals for the part
+With a density on a finer grid, ``v_H = I G R ρ``: Poisson's equation is solved on the grid of the orbitals for the part
 of the density that grid carries (:mod:`mpiqmd.grid.refinement`).  The cut, whose energy falls as the square of the density
 beyond the Nyquist wave number over its square, moves with the molecule, and v_H stays the derivative of E_H.
 """

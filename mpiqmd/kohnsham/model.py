@@ -37,8 +37,8 @@ class KohnShamModel:
     """What does not depend on the geometry: grids, species, functional, electrostatics.
 
     Orbitals, the kinetic energy and Poisson's equation live on ``grid``.  Density, potentials and projectors live on
-    ``density_grid``: the same, or the doubled one, on which products of orbitals have no alias.  Methods that take orbitals
-    take them on either.
+    ``density_grid``: the same, or a finer one, on which products of orbitals have fewer aliases, or none.  Methods that take
+    orbitals take them on either.
 
     Construction is collective.
 
@@ -54,8 +54,8 @@ class KohnShamModel:
         Exchange-correlation functional.
     electronic_temperature
         T_e in hartree; 0 for integer occupations.
-    doubled_density
-        Whether the density lives on the doubled grid.
+    density_refinement
+        How many times as many intervals the grid of the density has, at least: 1 for the same grid, 1.5, 2.
 
     Raises
     ------
@@ -70,10 +70,12 @@ class KohnShamModel:
         pseudopotentials: dict[str, Pseudopotential],
         functional: Functional,
         electronic_temperature: float = 0.0,
-        doubled_density: bool = False,
+        density_refinement: float = 1.0,
     ) -> None:
         self.grid = grid
-        self.refinement = grid.attached("refinement", lambda: Refinement(grid)) if doubled_density else None
+        self.refinement = None
+        if density_refinement > 1.0:
+            self.refinement = grid.attached(("refinement", density_refinement), lambda: Refinement(grid, density_refinement))
         self.density_grid = self.refinement.fine if self.refinement else grid
         self.molecule = molecule
         self.pseudopotentials = pseudopotentials
@@ -109,8 +111,8 @@ class KohnShamModel:
 
     def signature(self) -> dict[str, object]:
         """Return what must agree for results to describe the same physics, as plain data.  Not collective."""
-        doubled = {"density_grid": "doubled"} if self.refinement else {}
-        return self.grid.signature() | doubled | {
+        finer = {"density_points": self.density_grid.points_v.tolist()} if self.refinement else {}
+        return self.grid.signature() | finer | {
             "functional": self.functional.name,
             "symbols": list(self.molecule.symbols),
             "charge": int(self.molecule.charge),
@@ -126,7 +128,8 @@ class KohnShamModel:
 
     def describe(self) -> str:
         """Return one line for the log on the grids."""
-        return self.grid.describe() + (", density on the doubled grid" if self.refinement else "")
+        points = " x ".join(map(str, self.density_grid.points_v))
+        return self.grid.describe() + (f", density on {points} points" if self.refinement else "")
 
     def place(self, positions_av: np.ndarray) -> Problem:
         """Return the Kohn-Sham problem with the nuclei at these positions.  Collective."""

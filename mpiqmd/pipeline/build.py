@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from mpiqmd.parallel.log import Log
 
+DENSITY_REFINEMENT = {"same": 1.0, "finer": 1.5, "doubled": 2.0}
+"""What the words of grid.density mean."""
+
 
 def build_molecule(settings: Settings, comm: MPI.Comm) -> Molecule:
     """Return the molecule of the input.  Collective.  Raises GeometryError if its nuclei are impossible."""
@@ -67,8 +70,9 @@ def build_model(settings: Settings, comm: MPI.Comm, molecule: Molecule) -> KohnS
         settings.pseudopotentials.allow_mismatch,
         folder,
     )
-    grid, doubled = build_grid(settings, comm), settings.grid.density == "doubled"
-    return KohnShamModel(grid, molecule, pseudopotentials, functional, settings.scf.electronic_temperature, doubled)
+    grid, temperature = build_grid(settings, comm), settings.scf.electronic_temperature
+    refinement = DENSITY_REFINEMENT[settings.grid.density]
+    return KohnShamModel(grid, molecule, pseudopotentials, functional, temperature, refinement)
 
 
 def build_solver(

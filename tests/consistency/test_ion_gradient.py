@@ -47,7 +47,7 @@ def soft_model(grid):
 
 MODELS = {
     "GTH water": lambda grid: gth_model(grid, ("O", "H", "H")),
-    "GTH water, doubled density": lambda grid: gth_model(grid, ("O", "H", "H"), doubled_density=True),
+    "GTH water, doubled density": lambda grid: gth_model(grid, ("O", "H", "H"), density_refinement=2.0),
     "GTH silane-like": lambda grid: gth_model(grid, ("Si", "H", "Cl"), "PBE"),
     "SG15 water": psp8_model,
     "soft ions": soft_model,

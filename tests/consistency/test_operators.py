@@ -24,7 +24,7 @@ def grid(request, comm):
 @pytest.fixture(params=["LDA", "PBE", "PBE, doubled density"])
 def problem(request, grid):
     functional, _, doubled = request.param.partition(", ")
-    model = gth_model(grid, ("O", "H", "H"), functional, doubled_density=bool(doubled))
+    model = gth_model(grid, ("O", "H", "H"), functional, density_refinement=1.5 if doubled else 1.0)
     return model.place(water() + [0.11, -0.23, 0.05])
 
 

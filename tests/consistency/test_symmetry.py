@@ -65,7 +65,7 @@ def test_a_doubled_density_grid_forgets_where_the_molecule_lies(comm):
     found = []
     for doubled in (False, True):
         grid = Grid(comm, 7.2, 24, order=8, boundary="periodic")
-        model = gth_model(grid, SYMBOLS, doubled_density=doubled)
+        model = gth_model(grid, SYMBOLS, density_refinement=2.0 if doubled else 1.0)
         solver = AbpgSolver(model, 1e-9)
         states = [solver.solve(model.place(POSITIONS + part * grid.spacing_v)) for part in (0.0, 0.5)]
         ripple = abs(states[1].free_energy - states[0].free_energy)

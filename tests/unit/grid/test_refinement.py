@@ -1,4 +1,4 @@
-"""Interpolation to the doubled grid and its adjoint: exact on what the grid carries, an isometry on everything."""
+"""Interpolation to a finer grid and its adjoint: exact on what the grid carries, an isometry on everything."""
 
 import numpy as np
 import pytest
@@ -10,10 +10,11 @@ from mpiqmd.grid.refinement import Refinement, interpolation
 CELL = np.array([5.0, 6.0, 6.5])
 
 
-@pytest.fixture(params=["isolated", "periodic"])
+@pytest.fixture(params=[("isolated", 2.0), ("periodic", 2.0), ("isolated", 1.5), ("periodic", 1.5)])
 def refinement(request, comm):
-    grid = Grid(comm, CELL, (11, 12, 13), order=4, boundary=request.param)
-    refinement = Refinement(grid)
+    boundary, factor = request.param
+    grid = Grid(comm, CELL, (11, 12, 13), order=4, boundary=boundary)
+    refinement = Refinement(grid, factor)
     yield refinement
     refinement.destroy()
     grid.destroy()
@@ -59,7 +60,8 @@ def test_the_two_directions_are_adjoint(refinement, rng):
 
 def test_equals_the_serial_result(refinement, serial_comm, rng):
     block = random_orbitals(refinement.coarse, rng, 2)
-    alone = Refinement(on_one_rank(refinement.coarse, serial_comm))
+    factor = 2.0 if refinement.fine.points_v[1] == 24 else 1.5
+    alone = Refinement(on_one_rank(refinement.coarse, serial_comm), factor)
     expected = alone.refine(Orbitals(alone.coarse, everywhere(block)))
     refined = refinement.refine(block)
     assert everywhere(refined) == pytest.approx(expected.local, abs=1e-13)
@@ -71,8 +73,18 @@ def test_equals_the_serial_result(refinement, serial_comm, rng):
 @pytest.mark.parametrize("n", [7, 9, 12])
 def test_values_at_common_points_are_kept(n, is_periodic):
     """But for the Nyquist cosine of an even periodic axis, whose norm is kept instead."""
-    matrix = interpolation(n, is_periodic)
+    matrix = interpolation(n, 2 * n, is_periodic)
     common = matrix[::2] if is_periodic else matrix[1::2]
-    nyquist = (-1.0) ** np.arange(n) if is_periodic and n % 2 == 0 else np.zeros(n)
-    expected = np.eye(n) + (np.sqrt(2) - 1) / n * np.outer(nyquist, nyquist)
+    nyquist = (-1.0) ** np.arange(n) if is_periodic and n % 2 == 0 else np.zeros(len(common))
+    expected = np.eye(len(common)) + (np.sqrt(2) - 1) / n * np.outer(nyquist, nyquist)
     assert common == pytest.approx(expected, abs=1e-13)
+
+
+@pytest.mark.serial
+def test_refined_grids_have_even_numbers_of_points(serial_comm):
+    grid = Grid(serial_comm, CELL, (11, 12, 13), order=4)
+    for factor, points in ((1.5, [18, 18, 20]), (2.0, [22, 24, 26])):
+        finer = grid.refined(factor)
+        assert finer.points_v.tolist() == points and finer.process_shape == grid.process_shape
+        finer.destroy()
+    grid.destroy()

@@ -84,7 +84,7 @@ def compile_water(comm, functional="LDA", boundary="isolated", nodes=9, points=4
 @lru_cache(maxsize=4)
 def serial_water(functional="LDA", boundary="isolated", density="same"):
     """The same on this process alone, kept for all tests."""
-    doubled = {"doubled_density": True} if density == "doubled" else {}
+    doubled = {"density_refinement": 2.0} if density == "doubled" else {}
     return compile_water(MPI.COMM_SELF, functional, boundary, **doubled)
 
 
