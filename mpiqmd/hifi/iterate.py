@@ -111,7 +111,7 @@ def ground_state(
     return GroundState(
         energy=state.free_energy + temperature * disorder,
         free_energy=state.free_energy,
-        components=energy_components(problem, state.orbitals, state.density_matrix_nn, state.terms, disorder),
+        components=energy_components(problem, state, disorder),
         eigenvalues_n=eigenvalues,
         occupations_n=np.diag(density_matrix).copy(),
         density_matrix_nn=density_matrix,
@@ -125,19 +125,21 @@ def ground_state(
     )
 
 
-def energy_components(
-    problem: Problem, orbitals: Orbitals, density_matrix_nn: np.ndarray, terms: DensityTerms, disorder: float
-) -> dict[str, float]:
-    """Return the energy term by term; they sum to the free energy.  Collective."""
-    dense = problem.model.on_density_grid(orbitals)
-    overlaps = problem.projector_overlaps(dense)
-    nonlocal_nn = overlaps @ problem.projector_coupling @ overlaps.T
+def energy_components(problem: Problem, state: Iterate, disorder: float) -> dict[str, float]:
+    """Return the energy term by term; they sum to the free energy.  Collective.
+
+    The kinetic energy is what ``2 tr(P H)`` has left when all potentials are taken out.
+    """
+    overlaps, density_matrix = problem.projector_overlaps(state.orbitals), state.density_matrix_nn
+    nonlocal_energy = 2.0 * float(np.sum(density_matrix * (overlaps @ problem.projector_coupling @ overlaps.T)))
+    local_energy = state.density.inner(problem.local_potential)
+    potentials = local_energy + nonlocal_energy + state.density.inner(state.terms.potential)
     return {
-        "kinetic": 2.0 * float(np.sum(density_matrix_nn * problem.kinetic_matrix(orbitals))),
-        "local": 2.0 * float(np.sum(density_matrix_nn * problem.local_matrix(dense))),
-        "nonlocal": 2.0 * float(np.sum(density_matrix_nn * nonlocal_nn)),
-        "hartree": terms.hartree,
-        "xc": terms.xc,
+        "kinetic": 2.0 * float(np.sum(density_matrix * state.hamiltonian_nn)) - potentials,
+        "local": local_energy,
+        "nonlocal": nonlocal_energy,
+        "hartree": state.terms.hartree,
+        "xc": state.terms.xc,
         "ion_ion": problem.ion_ion,
         "entropy": -problem.model.electronic_temperature * disorder,
     }
