@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,17 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "serial" in item.keywords:
             item.add_marker(skip)
+
+
+def pytest_runtest_logreport(report):
+    """End the whole job when a test fails on one rank: the others would wait for it until the time is up."""
+    if not report.failed or MPI.COMM_WORLD.size == 1:
+        return
+    print(f"\n{report.nodeid} failed on rank {MPI.COMM_WORLD.rank}\n{report.longreprtext}", flush=True)
+    sys.stderr.flush()
+    # Time for the other ranks to say whether it failed there, too.
+    time.sleep(3.0)
+    MPI.COMM_WORLD.Abort(1)
 
 
 @pytest.fixture

@@ -109,19 +109,25 @@ class AxisTrade:
         if comm.size == 1:
             return block
         pieces = np.split(block, out_offsets[1:-1], axis=out_axis)
-        send = np.concatenate([piece.ravel() for piece in pieces])
+        send, counts_out = np.empty(block.size, block.dtype), [piece.size for piece in pieces]
+        for piece, part in zip(pieces, _parts(send, counts_out), strict=True):
+            part.reshape(piece.shape)[...] = piece
         shape = list(block.shape)
         shape[out_axis] = int(out_offsets[comm.rank + 1] - out_offsets[comm.rank])
-        shapes = [
-            tuple(int(extent) if axis == in_axis else length for axis, length in enumerate(shape))
-            for extent in np.diff(in_offsets)
-        ]
-        counts = [int(np.prod(piece)) for piece in shapes]
-        receive = np.empty(sum(counts), dtype=block.dtype)
-        comm.Alltoallv([send, [piece.size for piece in pieces]], [receive, counts])
-        parts = np.split(receive, np.cumsum(counts)[:-1])
-        joined = [part.reshape(piece) for part, piece in zip(parts, shapes, strict=True)]
-        return np.ascontiguousarray(np.concatenate(joined, axis=in_axis))
+        across = int(np.prod(shape[:in_axis] + shape[in_axis + 1 :]))
+        counts_in = [across * int(extent) for extent in np.diff(in_offsets)]
+        receive = np.empty(sum(counts_in), block.dtype)
+        comm.Alltoallv([send, counts_out], [receive, counts_in])
+        shape[in_axis] = int(in_offsets[-1])
+        joined = np.empty(shape, block.dtype)
+        for target, part in zip(np.split(joined, in_offsets[1:-1], axis=in_axis), _parts(receive, counts_in), strict=True):
+            target[...] = part.reshape(target.shape)
+        return joined
+
+
+def _parts(buffer: np.ndarray, counts: list[int]) -> list[np.ndarray]:
+    """Return consecutive parts of a buffer as views."""
+    return np.split(buffer, np.cumsum(counts)[:-1])
 
 
 def fourier_basis(n: int, n_points: int | None = None) -> np.ndarray:

@@ -104,7 +104,8 @@ def trajectory(settings: Settings, model: KohnShamModel, molecule: Molecule, wor
         "iterations_per_step": iterations,
         "cpu_seconds_per_step": work.cpu / settings.md.steps,
         "drift_per_atom_ps": float(np.polyfit(picoseconds, totals, 1)[0]) / len(molecule.symbols),
-        "fluctuation": float(np.std(totals)),
+        "fluctuation": float(np.std(totals - np.polyval(np.polyfit(picoseconds, totals, 1), picoseconds))),
+        "totals": totals,
     }
 
 

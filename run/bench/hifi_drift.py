@@ -1,0 +1,81 @@
+"""Energy drift of Hi-Fi dynamics against tolerance and starting orbitals, and the iterations each takes.
+
+    .venv/bin/python run/bench/hifi_drift.py --output results/bench/hifi_drift.json
+
+NVE trajectories of water from 300 K, steps of 20 atomic units, LDA, GTH, order 8, a cube of 12 bohr (``--points`` a side).
+Every row is one combination of ``scf.energy_tolerance`` and ``scf.extrapolation``; the default is the first.  The drift is
+the slope of the total energy per atom, the fluctuation its standard deviation about the line.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cases import WATER, Stopwatch, machine
+from hifi import trajectory
+from mpi4py import MPI
+
+from mpiqmd.config import parse_input
+from mpiqmd.parallel.log import Log
+from mpiqmd.pipeline.build import build_model, build_molecule
+from mpiqmd.pipeline.results import loaded_versions, write_result
+
+COMM = MPI.COMM_SELF
+RUNS = (
+    (1e-9, "geometry"),
+    (1e-8, "geometry"),
+    (1e-7, "geometry"),
+    (1e-9, "polynomial"),
+    (1e-9, "aspc"),
+    (1e-8, "aspc"),
+    (1e-7, "aspc"),
+    (1e-9, "none"),
+)
+"""Tolerance (Ha) and rule for the starting orbitals."""
+
+
+def run(tolerance: float, rule: str, points: int, steps: int) -> dict[str, Any]:
+    """Return drift, fluctuation and iterations of one trajectory."""
+    told = {
+        "system": WATER,
+        "grid": {"cell": 12.0, "points": points},
+        "scf": {"energy_tolerance": tolerance, "extrapolation": rule},
+        "md": {"steps": steps, "timestep": 20.0, "temperature": "300 K", "seed": 1},
+    }
+    settings = parse_input(told, Path())
+    molecule = build_molecule(settings, COMM)
+    model = build_model(settings, COMM, molecule)
+    record = trajectory(settings, model, molecule, Stopwatch())
+    model.grid.destroy()
+    return record
+
+
+def main() -> None:
+    """Run all combinations, print a line each, and write the record as it grows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--points", type=int, default=48)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--runs", type=int, nargs="+", default=list(range(len(RUNS))), help="rows of the table")
+    parser.add_argument("--output", type=Path, default=Path("hifi_drift.json"))
+    arguments = parser.parse_args()
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    log, rows = Log(COMM), []
+    record = {"machine": machine(), "versions": loaded_versions(), "points": arguments.points, "rows": rows}
+    for tolerance, rule in (RUNS[index] for index in arguments.runs):
+        found = run(tolerance, rule, arguments.points, arguments.steps)
+        mean = float(np.mean(found["iterations_per_step"]))
+        drift, fluctuation = found["drift_per_atom_ps"], found["fluctuation"]
+        rows.append({"tolerance": tolerance, "rule": rule, "steps": arguments.steps, "iterations_per_step": mean})
+        rows[-1] |= {"drift_per_atom_ps": drift, "fluctuation": fluctuation, "energies": found["totals"]}
+        log(
+            f"{tolerance:7.0e} {rule:11s} {mean:5.2f} iterations a step, drift {1e6 * drift:9.3f} microHa/atom/ps, "
+            f"fluctuation {1e6 * fluctuation:7.2f} microHa, {found['cpu_seconds_per_step']:.3f} s a step"
+        )
+        write_result(arguments.output, record)
+
+
+if __name__ == "__main__":
+    main()
