@@ -21,7 +21,7 @@ import numpy as np
 
 from mpiqmd.errors import ConvergenceError, GeometryError
 from mpiqmd.rom.compiled import kernels
-from mpiqmd.rom.compiled.inner import packed_triangle
+from mpiqmd.rom.compiled.inner import InverseHessians, packed_triangle
 
 if TYPE_CHECKING:
     from mpiqmd.molecule.frame import BodyFrame
@@ -72,13 +72,17 @@ class GeometryPolynomials:
     def __len__(self) -> int:
         return len(self.parents) + 1
 
-    def scaled(self, positions_av: np.ndarray) -> np.ndarray:
-        """Return the principal coordinates of positions, [-1, 1] over the samples."""
-        return self.axes @ positions_av.ravel() - self.offset
+    def terms(self, positions_bav: np.ndarray) -> np.ndarray:
+        """Return all products of the coordinates of geometries (B, N, 3) up to the degree, shape (B, terms).
 
-    def terms(self, positions_av: np.ndarray) -> np.ndarray:
-        """Return all products of the coordinates up to the degree, those of lower degree first."""
-        return kernels.polynomial_terms(self.scaled(positions_av), self.parents, self.factors)
+        The coordinates are the principal ones, [-1, 1] over the samples; products of lower degree come first.
+        """
+        return self.terms_and_low(positions_bav, 0)[0]
+
+    def terms_and_low(self, positions_bav: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same, and the first ``count`` products in single precision."""
+        flat = positions_bav.reshape(len(positions_bav), -1)
+        return kernels.polynomial_terms(flat, self.axes, self.offset, self.parents, self.factors, count)
 
 
 def highest_degree(variables: int, most: int) -> int:
@@ -130,10 +134,10 @@ class Predictor:
         self._curvature = np.ascontiguousarray(curvature_mk, np.float32)
         self.remaining = LARGEST_RATE
 
-    def predict(self, positions_av: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return κ* and the lower triangle of B^-1 expected at body-frame positions (bohr)."""
-        terms = self.polynomials.terms(positions_av)
-        return terms @ self.minimum_mk, terms[: self.n_curvature].astype(np.float32) @ self._curvature
+    def predict(self, positions_bav: np.ndarray) -> tuple[np.ndarray, InverseHessians]:
+        """Return κ* (B, κ) and B^-1 expected at body-frame geometries (B, N, 3), bohr."""
+        terms_bm, low_bm = self.polynomials.terms_and_low(positions_bav, self.n_curvature)
+        return terms_bm @ self.minimum_mk, InverseHessians(low_bm, self._curvature)
 
 
 def fit_predictor(
@@ -158,7 +162,7 @@ def fit_predictor(
             kappa = solver.solve(placed).kappa
         except ConvergenceError:
             continue
-        terms.append(polynomials.terms(positions_av))
+        terms.append(polynomials.terms(positions_av[None])[0])
         minima.append(kappa)
         if len(curvatures) < OVERSAMPLING * n_curvature:
             curvatures.append(packed_triangle(inverse_hessian(solver, placed, kappa)))
@@ -176,25 +180,26 @@ def measure_rate(solver: CompiledSolver, predictor: Predictor, positions_sav: np
     rates = []
     for positions_av in positions_sav:
         placed = solver.energy.place(positions_av)
-        start, inverse = predictor.predict(positions_av)
+        start, inverse = predictor.predict(positions_av[None])
         try:
-            minimum = solver.solve(placed, start, tolerance=1e-12).kappa
+            minimum = solver.solve(placed, start[0], tolerance=1e-12).kappa
         except ConvergenceError:
             continue
-        solver.inner.evaluate(placed, start, inverse)
-        left = np.abs(start + solver.inner.step - minimum).max()
+        solver.inner.evaluate(placed.linear_p[None], start, inverse)
+        left = np.abs(start + solver.inner.step_bk - minimum).max()
         rates.append(left / max(np.abs(start - minimum).max(), 1e-300))
     return float(np.quantile(rates, 0.9)) if rates else LARGEST_RATE
 
 
 def inverse_hessian(solver: CompiledSolver, placed: PlacedEnergy, kappa: np.ndarray) -> np.ndarray:
     """Return ``(d²A/dκ²)^-1`` at a minimum by differences of the gradient."""
-    inner, size = solver.inner, len(kappa)
-    inner.evaluate(placed, kappa, solver.inverse_hessian)
-    start, hessian = inner.gradient.copy(), np.empty((size, size))
+    inner, size, linear_bp = solver.inner, len(kappa), placed.linear_p[None]
+    guess = InverseHessians.same(solver.inverse_hessian)
+    inner.evaluate(linear_bp, kappa[None], guess)
+    start, hessian = inner.gradient_bk[0].copy(), np.empty((size, size))
     for k in range(size):
-        moved = kappa.copy()
-        moved[k] += CURVATURE_STEP
-        inner.evaluate(placed, moved, solver.inverse_hessian)
-        hessian[k] = inner.gradient - start
+        moved = kappa[None].copy()
+        moved[0, k] += CURVATURE_STEP
+        inner.evaluate(linear_bp, moved, guess)
+        hessian[k] = inner.gradient_bk[0] - start
     return CURVATURE_STEP * np.linalg.inv(0.5 * (hessian + hessian.T))

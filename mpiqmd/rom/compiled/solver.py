@@ -10,17 +10,17 @@ A step s that is small enough is taken without evaluating the energy again: A + 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from mpiqmd.errors import ConvergenceError
 from mpiqmd.kohnsham.occupations import fermi_occupations
 from mpiqmd.molecule.frame import BodyFrame
-from mpiqmd.rom.compiled import kernels
+from mpiqmd.rom.compiled import orbital_kernels as kernels
 from mpiqmd.rom.compiled.chart import GrassmannChart
 from mpiqmd.rom.compiled.energy import CompiledEnergy, PlacedEnergy
-from mpiqmd.rom.compiled.inner import InnerLoop, packed_triangle
+from mpiqmd.rom.compiled.inner import InnerLoop, InverseHessians, packed_triangle
 from mpiqmd.rom.compiled.predictor import Predictor, fit_predictor
 
 REFERENCE_RATE = 0.25
@@ -59,6 +59,36 @@ class Solution:
     def density_matrix_mm(self) -> np.ndarray:
         """P, shape (modes, modes)."""
         return self.dual_mn @ self.orbitals_mn.T
+
+
+@dataclass(frozen=True)
+class Minima:
+    """Minima at a batch of geometries: the arrays of :class:`Solution` with a leading axis.
+
+    Attributes
+    ----------
+    failures
+        Why there is no minimum, for members that have none; their numbers mean nothing, but are finite.
+    """
+
+    kappa_bk: np.ndarray
+    orbitals_bmn: np.ndarray
+    dual_bmn: np.ndarray
+    coefficients_bp: np.ndarray
+    energies_b: np.ndarray
+    evaluations_b: np.ndarray
+    errors_b: np.ndarray
+    failures: dict[int, ConvergenceError]
+
+    def put(self, b: int, solution: Solution) -> None:
+        """Replace one member."""
+        arrays = [getattr(self, field.name) for field in fields(self)]
+        for array, field in zip(arrays, fields(solution), strict=False):
+            array[b] = getattr(solution, field.name)
+
+    def density_matrix(self, b: int) -> np.ndarray:
+        """P of one member, shape (modes, modes)."""
+        return self.dual_bmn[b] @ self.orbitals_bmn[b].T
 
 
 class CompiledSolver:
@@ -100,14 +130,9 @@ class CompiledSolver:
         placed = energy.place(reference_av)
         for _ in range(3):
             self.chart, self.inverse_hessian = self._prepare(placed, density_matrix_mm)
-            self.inner = InnerLoop(energy, self.chart)
+            self._loops: dict[int, InnerLoop] = {}
             self._iterates, self._steps = np.empty((2, depth, len(self.chart)))
-            density_matrix_mm = self.solve(placed, self.origin).density_matrix_mm
-
-    @property
-    def origin(self) -> np.ndarray:
-        """κ = 0, the reference."""
-        return np.zeros(len(self.chart))
+            density_matrix_mm = self.solve(placed).density_matrix_mm
 
     def learn(self, positions_sav: np.ndarray, frame: BodyFrame) -> None:
         """Fit the predictor to solutions between training geometries, shape (samples, N, 3), bohr."""
@@ -148,29 +173,72 @@ class CompiledSolver:
         outer = np.outer(chart.empty[:, chart.rows[k]], chart.occupied[:, chart.columns[k]])
         return 0.25 * self.pairs.coefficients(outer + outer.T)
 
+    @property
+    def inner(self) -> InnerLoop:
+        """The inner loop for one geometry."""
+        return self._loop(1)
+
+    def _loop(self, size: int) -> InnerLoop:
+        """Return the inner loop for so many geometries, made when it is first needed."""
+        if size not in self._loops:
+            self._loops[size] = InnerLoop(self.energy, self.chart, size)
+        return self._loops[size]
+
+    def solve_batch(self, placed: PlacedEnergy) -> Minima:
+        """Return the minima at a batch of placed geometries.
+
+        All take the step from the predicted minimum together; those it leaves too far away are solved by themselves.
+        """
+        kappa_bk, inverse, rate = self._start(placed.positions_av)
+        inner = self._loop(len(kappa_bk))
+        energies_b, sizes_b, slopes_b = inner.evaluate(placed.linear_p, kappa_bk, inverse)
+        energies_b, errors_b = energies_b.copy(), np.empty(len(kappa_bk))
+        step = sizes_b, slopes_b, inner.step_bk, rate, self.tolerance
+        accepted = kernels.accept(placed.base, *step, energies_b, kappa_bk, errors_b)
+        inner.set_density(kappa_bk)
+        densities = inner.u_bmn.copy(), inner.w_bmn.copy(), inner.d_bp.copy()
+        minima = Minima(kappa_bk, *densities, energies_b, np.ones(len(kappa_bk), int), errors_b, {})
+        if accepted < len(kappa_bk):
+            # written so that NaN is not accepted
+            for b in np.flatnonzero(~(errors_b < self.tolerance)).tolist():
+                self._solve_member(placed, minima, b)
+        return minima
+
+    def _solve_member(self, placed: PlacedEnergy, minima: Minima, b: int) -> None:
+        """Put the minimum of one geometry of a batch, or why there is none."""
+        try:
+            minima.put(b, self.solve(placed.member(b)))
+        except ConvergenceError as error:
+            minima.failures[b] = error
+
+    def _start(self, positions_bav: np.ndarray) -> tuple[np.ndarray, InverseHessians, float]:
+        """Return κ to start from (B, κ), the inverse Hessians, and the share of an error that a step leaves."""
+        if self.predictor is None:
+            size = len(positions_bav)
+            return np.zeros((size, len(self.chart))), InverseHessians.same(self.inverse_hessian, size), REFERENCE_RATE
+        return *self.predictor.predict(positions_bav), min(1.0, self.predictor.remaining)
+
     def solve(
         self, placed: PlacedEnergy, kappa: np.ndarray | None = None, tolerance: float | None = None
     ) -> Solution:
         """Return the minimum at a placed geometry, from κ or from the predicted minimum.  Raises ConvergenceError."""
-        inverse_hessian, floor = self.inverse_hessian, REFERENCE_RATE
         tolerance = self.tolerance if tolerance is None else tolerance
-        if self.predictor is not None:
-            predicted, inverse_hessian = self.predictor.predict(placed.positions_av)
-            kappa, floor = predicted if kappa is None else kappa, self.predictor.remaining
-        kappa = self.origin if kappa is None else kappa
-        inner, count, previous = self.inner, 0, np.inf
+        start_bk, inverse_hessian, floor = self._start(placed.positions_av[None])
+        kappa = start_bk[0] if kappa is None else kappa
+        inner, linear_bp, count, previous = self.inner, placed.linear_p[None], 0, np.inf
         for evaluation in range(1, self.max_iterations + 1):
-            energy, size, slope = inner.evaluate(placed, kappa, inverse_hessian)
+            energy, size, slope = (x.item() for x in inner.evaluate(linear_bp, kappa[None], inverse_hessian))
+            step = inner.step_bk[0]
             rate = min(1.0, max(size / previous, floor))
             if size * rate < tolerance:
-                return self._finish(kappa + inner.step, energy + 0.5 * slope, evaluation, size * rate)
+                return self._finish(kappa + step, placed.base + energy + 0.5 * slope, evaluation, size * rate)
             if not np.isfinite(size):
                 break
             previous = size
             if count == self.depth:
                 self._iterates[:-1], self._steps[:-1] = self._iterates[1:], self._steps[1:]
                 count -= 1
-            self._iterates[count], self._steps[count] = kappa, inner.step
+            self._iterates[count], self._steps[count] = kappa, step
             count += 1
             kappa = kernels.anderson(self._iterates, self._steps, count)
         raise ConvergenceError(
@@ -181,5 +249,6 @@ class CompiledSolver:
 
     def _finish(self, kappa: np.ndarray, energy: float, evaluations: int, error: float) -> Solution:
         inner = self.inner
-        inner.set_density(kappa)
-        return Solution(kappa, inner.u.copy(), inner.w.copy(), inner.d.copy(), energy, evaluations, error)
+        inner.set_density(kappa[None])
+        orbitals_mn, dual_mn, coefficients_p = inner.u_bmn[0].copy(), inner.w_bmn[0].copy(), inner.d_bp[0].copy()
+        return Solution(kappa, orbitals_mn, dual_mn, coefficients_p, float(energy), evaluations, error)
