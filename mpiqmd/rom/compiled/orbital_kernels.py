@@ -164,9 +164,9 @@ def measure(single, gradient, step, sizes, slopes):
 
 @njit(cache=True)
 def accept(base, sizes, slopes, step, rate, tolerance, energies, kappa, errors):
-    """Take the steps (B, κ) that leave an error below the tolerance and return how many.
+    """Take the steps (B, κ), set the errors they leave and return how many of these are below the tolerance.
 
-    Adds the base and ``½ s·dA/dκ`` to the energies and sets the errors; κ of a step not taken becomes 0.
+    Adds the base and ``½ s·dA/dκ`` to the energies.  κ after a step that is not finite is 0.
     """
     count = 0
     for b in range(len(kappa)):
@@ -174,6 +174,7 @@ def accept(base, sizes, slopes, step, rate, tolerance, energies, kappa, errors):
         errors[b] = sizes[b] * rate
         if errors[b] < tolerance:
             count += 1
+        if np.isfinite(sizes[b]):
             kappa[b] += step[b]
         else:
             kappa[b] = 0.0

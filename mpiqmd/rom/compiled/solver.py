@@ -187,7 +187,7 @@ class CompiledSolver:
     def solve_batch(self, placed: PlacedEnergy) -> Minima:
         """Return the minima at a batch of placed geometries.
 
-        All take the step from the predicted minimum together; those it leaves too far away are solved by themselves.
+        All take the step from the predicted minimum together; those it leaves too far away go on by themselves.
         """
         kappa_bk, inverse, rate = self._start(placed.positions_av)
         inner = self._loop(len(kappa_bk))
@@ -200,14 +200,15 @@ class CompiledSolver:
         minima = Minima(kappa_bk, *densities, energies_b, np.ones(len(kappa_bk), int), errors_b, {})
         if accepted < len(kappa_bk):
             # written so that NaN is not accepted
+            sizes_b = sizes_b.copy()
             for b in np.flatnonzero(~(errors_b < self.tolerance)).tolist():
-                self._solve_member(placed, minima, b)
+                self._go_on(placed, minima, b, sizes_b[b])
         return minima
 
-    def _solve_member(self, placed: PlacedEnergy, minima: Minima, b: int) -> None:
-        """Put the minimum of one geometry of a batch, or why there is none."""
+    def _go_on(self, placed: PlacedEnergy, minima: Minima, b: int, size: float) -> None:
+        """Put the minimum of one geometry of a batch, whose first step had the largest element ``size``, or why not."""
         try:
-            minima.put(b, self.solve(placed.member(b)))
+            minima.put(b, self.solve(placed.member(b), minima.kappa_bk[b].copy(), first=2, previous=size))
         except ConvergenceError as error:
             minima.failures[b] = error
 
@@ -219,14 +220,24 @@ class CompiledSolver:
         return *self.predictor.predict(positions_bav), min(1.0, self.predictor.remaining)
 
     def solve(
-        self, placed: PlacedEnergy, kappa: np.ndarray | None = None, tolerance: float | None = None
+        self,
+        placed: PlacedEnergy,
+        kappa: np.ndarray | None = None,
+        tolerance: float | None = None,
+        first: int = 1,
+        previous: float = np.inf,
     ) -> Solution:
-        """Return the minimum at a placed geometry, from κ or from the predicted minimum.  Raises ConvergenceError."""
+        """Return the minimum at a placed geometry, from κ or from the predicted minimum.
+
+        ``first`` and ``previous`` continue an iteration: the number of the next evaluation, and the largest element of the
+        latest step.  Raises ConvergenceError.
+        """
         tolerance = self.tolerance if tolerance is None else tolerance
         start_bk, inverse_hessian, floor = self._start(placed.positions_av[None])
         kappa = start_bk[0] if kappa is None else kappa
-        inner, linear_bp, count, previous = self.inner, placed.linear_p[None], 0, np.inf
-        for evaluation in range(1, self.max_iterations + 1):
+        inner, linear_bp, count = self.inner, placed.linear_p[None], 0
+        size = previous
+        for evaluation in range(first, self.max_iterations + 1):
             energy, size, slope = (x.item() for x in inner.evaluate(linear_bp, kappa[None], inverse_hessian))
             step = inner.step_bk[0]
             rate = min(1.0, max(size / previous, floor))
