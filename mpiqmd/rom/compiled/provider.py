@@ -10,7 +10,8 @@ from mpiqmd.molecule.frame import BodyFrame
 from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.rom.compiled import kernels
 from mpiqmd.rom.compiled.energy import PlacedEnergy
-from mpiqmd.rom.compiled.solver import CompiledSolver, Minima
+from mpiqmd.rom.compiled.minima import Minima
+from mpiqmd.rom.compiled.solver import CompiledSolver
 from mpiqmd.rom.domain import SampledBox
 
 OUTSIDE_TOLERANCE = 1e-9

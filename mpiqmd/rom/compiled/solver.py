@@ -10,8 +10,6 @@ A step s that is small enough is taken without evaluating the energy again: A + 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-
 import numpy as np
 
 from mpiqmd.errors import ConvergenceError
@@ -19,76 +17,14 @@ from mpiqmd.kohnsham.occupations import fermi_occupations
 from mpiqmd.molecule.frame import BodyFrame
 from mpiqmd.rom.compiled import orbital_kernels as kernels
 from mpiqmd.rom.compiled.chart import GrassmannChart
+from mpiqmd.rom.compiled.data import SolverArrays
 from mpiqmd.rom.compiled.energy import CompiledEnergy, PlacedEnergy
 from mpiqmd.rom.compiled.inner import InnerLoop, InverseHessians, packed_triangle
-from mpiqmd.rom.compiled.predictor import Predictor, fit_predictor
+from mpiqmd.rom.compiled.minima import Minima, Solution
+from mpiqmd.rom.compiled.predictor import GeometryPolynomials, Predictor, fit_predictor
 
 REFERENCE_RATE = 0.25
 """What is at least left of the error after a step with the inverse Hessian of the reference."""
-
-
-@dataclass(frozen=True)
-class Solution:
-    """A minimum of the compiled energy.
-
-    Attributes
-    ----------
-    kappa
-        Its coordinates.
-    orbitals_mn, dual_mn
-        U and W, ``P = W U^T``, shape (modes, occupied).
-    coefficients_p
-        Pair coefficients of P.
-    energy
-        Ha.
-    evaluations
-        Evaluations of the energy's gradient.
-    error
-        Estimated largest error of κ.
-    """
-
-    kappa: np.ndarray
-    orbitals_mn: np.ndarray
-    dual_mn: np.ndarray
-    coefficients_p: np.ndarray
-    energy: float
-    evaluations: int
-    error: float
-
-    @property
-    def density_matrix_mm(self) -> np.ndarray:
-        """P, shape (modes, modes)."""
-        return self.dual_mn @ self.orbitals_mn.T
-
-
-@dataclass(frozen=True)
-class Minima:
-    """Minima at a batch of geometries: the arrays of :class:`Solution` with a leading axis.
-
-    Attributes
-    ----------
-    failures
-        Why there is no minimum, for members that have none; their numbers mean nothing, but are finite.
-    """
-
-    kappa_bk: np.ndarray
-    orbitals_bmn: np.ndarray
-    dual_bmn: np.ndarray
-    coefficients_bp: np.ndarray
-    energies_b: np.ndarray
-    evaluations_b: np.ndarray
-    errors_b: np.ndarray
-    failures: dict[int, ConvergenceError]
-
-    def put(self, b: int, solution: Solution) -> None:
-        """Replace one member."""
-        arrays = [getattr(self, field.name) for field in fields(self)]
-        for array, field in zip(arrays, fields(solution), strict=False):
-            array[b] = getattr(solution, field.name)
-
-    def density_matrix(self, b: int) -> np.ndarray:
-        """P of one member, shape (modes, modes)."""
-        return self.dual_bmn[b] @ self.orbitals_bmn[b].T
 
 
 class CompiledSolver:
@@ -111,35 +47,68 @@ class CompiledSolver:
         Evaluations after which a ConvergenceError is raised.
     depth
         Depth of the Anderson acceleration.
+    stored
+        Where to start from, found by an earlier solver of the same arrays; geometry and density matrix are then not used.
     """
 
     def __init__(
         self,
         energy: CompiledEnergy,
-        reference_av: np.ndarray,
-        density_matrix_mm: np.ndarray,
+        reference_av: np.ndarray | None,
+        density_matrix_mm: np.ndarray | None,
         n_occupied: int,
         tolerance: float = 1e-9,
         max_iterations: int = 60,
         depth: int = 4,
+        stored: SolverArrays | None = None,
     ) -> None:
         self.energy, self.n_occupied = energy, n_occupied
         self.tolerance, self.max_iterations, self.depth = tolerance, max_iterations, depth
         self.pairs = energy.arrays.pairs
         self.predictor: Predictor | None = None
-        placed = energy.place(reference_av)
+        self._loops: dict[int, InnerLoop] = {}
+        if stored is None:
+            self._find_reference(reference_av, density_matrix_mm)
+        else:
+            self._take(stored)
+
+    def _find_reference(self, reference_av: np.ndarray, density_matrix_mm: np.ndarray) -> None:
+        """Set the chart about the minimum at a geometry, starting from a density matrix near it."""
+        placed = self.energy.place(reference_av)
         for _ in range(3):
-            self.chart, self.inverse_hessian = self._prepare(placed, density_matrix_mm)
-            self._loops: dict[int, InnerLoop] = {}
-            self._iterates, self._steps = np.empty((2, depth, len(self.chart)))
+            self.inverse_hessian = self._prepare(placed, density_matrix_mm)
             density_matrix_mm = self.solve(placed).density_matrix_mm
+
+    def _set_chart(self, chart: GrassmannChart) -> None:
+        self.chart = chart
+        self._loops.clear()
+        self._iterates, self._steps = np.empty((2, self.depth, len(chart)))
+
+    def _take(self, stored: SolverArrays) -> None:
+        """Start from what :meth:`stored` returned."""
+        self._set_chart(GrassmannChart.between(stored.occupied_mn, stored.empty_mn, stored.sectors_n))
+        self.inverse_hessian = stored.inverse_hessian
+        if len(stored.minimum_mk):
+            polynomials = GeometryPolynomials(stored.axes_dx, stored.offset_d, stored.degree)
+            self.predictor = Predictor(polynomials, stored.minimum_mk, stored.curvature_mk, stored.remaining)
+
+    def stored(self) -> SolverArrays:
+        """Return what an identical solver can be made from without finding out."""
+        chart, predictor = self.chart, self.predictor
+        known = chart.occupied, chart.empty, chart.sectors_n, self.inverse_hessian
+        if predictor is None:
+            nothing = np.zeros((0, len(chart)))
+            return SolverArrays(*known, nothing, np.zeros(0), 0, nothing, nothing.astype(np.float32), REFERENCE_RATE)
+        polynomials = predictor.polynomials
+        coordinates = polynomials.axes, polynomials.offset, polynomials.degree
+        return SolverArrays(*known, *coordinates, predictor.minimum_mk, predictor.curvature_mk, predictor.remaining)
 
     def learn(self, positions_sav: np.ndarray, frame: BodyFrame) -> None:
         """Fit the predictor to solutions between training geometries, shape (samples, N, 3), bohr."""
         self.predictor = fit_predictor(self, positions_sav, frame)
 
-    def _prepare(self, placed: PlacedEnergy, density_matrix_mm: np.ndarray) -> tuple[GrassmannChart, np.ndarray]:
-        """Return the chart about the occupied orbitals of P and there, but for the remainder, the packed inverse Hessian of
+    def _prepare(self, placed: PlacedEnergy, density_matrix_mm: np.ndarray) -> np.ndarray:
+        """Set the chart about the occupied orbitals of P; return there, but for the remainder, the packed inverse Hessian of
 
         B_{vo,v'o'} = 4 (ε_v - ε_o) δ_vv' δ_oo' + 16 (vo|K|v'o').
         """
@@ -152,7 +121,8 @@ class CompiledSolver:
         products = np.array([self._product(chart, k) for k in range(len(chart))])
         hessian = 4.0 * np.diag(gaps)
         hessian += 16.0 * self.energy.arrays.interaction.between(products)
-        return chart, packed_triangle(np.linalg.inv(hessian))
+        self._set_chart(chart)
+        return packed_triangle(np.linalg.inv(hessian))
 
     def _diagonalise(self, hamiltonian: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return eigenvalues, orbitals and sectors, diagonalising inside sectors; largest elements are positive."""

@@ -52,7 +52,7 @@ def operations(bench: Bench) -> dict[str, float]:
         "interaction of pairs": arrays.interaction.multiplications,
         "exchange and correlation": 2 * gradients * n_points * n_modes * n_occupied,
         "orbitals and Hamiltonian": n_occupied * (len(arrays.pairs) + 6 * n_modes**2),
-        "predicted start": predictor.n_curvature * len(solver.chart) ** 2 // 2 + predictor.minimum_mk.size,
+        "predicted start": predictor.curvature_mk.size + predictor.minimum_mk.size,
         "step": len(solver.chart) ** 2,
     }
     return {
