@@ -8,8 +8,9 @@ The server asks, the client answers:
     GETFORCE  -> FORCEREADY, energy, number of atoms, forces (N x 3), virial (3 x 3), length and text of extras (JSON)
     EXIT      the server has no more to ask
 
-Numbers are native 8-byte floats and 4-byte integers.  A server with many beads asks for them one after the other, so one
-client serves all of them.  The protocol is that of i-PI [Kapil2019], also spoken by ASE, LAMMPS and CP2K.
+Numbers are native 8-byte floats and 4-byte integers.  A server with many beads asks a client for them one after the other,
+so one client serves all of them, and as many clients as beads, of one process, get them all at once.  The protocol is that of
+i-PI [Kapil2019], also spoken by ASE, LAMMPS and CP2K.
 """
 
 from __future__ import annotations
@@ -130,29 +131,32 @@ class Client:
         self._answer: Answer | None = None
         connection.settimeout(LOOK_EVERY)
 
-    def next_positions(self) -> np.ndarray | None:
-        """Return the next geometry (N, 3) the server asks for, bohr; None when there is nothing more to do.
+    def fileno(self) -> int:
+        """Return the number by which ``select`` knows the connection."""
+        return self.connection.fileno()
 
-        ``ended`` then says why: ``"EXIT"``, ``"closed"`` (the server went without a word) or what ``should_end`` said.
-        Raises DataFileError if the server does not keep to the protocol or the connection breaks within a message, and
-        ConfigError if it has another number of atoms.
+    def serve_message(self) -> np.ndarray | None:
+        """Answer one message; return the geometry (N, 3), bohr, if it brings one.
+
+        ``ended`` then says whether there will be no more, and why: ``"EXIT"``, ``"closed"`` (the server went without a word)
+        or what ``should_end`` said.  Raises DataFileError if the server does not keep to the protocol or the connection breaks
+        within a message, and ConfigError if it has another number of atoms.
         """
         try:
-            while True:
-                header = self._read(HEADER_LENGTH, may_end=True).decode("latin-1").strip()
-                if header == "STATUS":
-                    self._send(_header(self._status()))
-                elif header == "INIT":
-                    self._read_init()
-                elif header == "POSDATA":
-                    return self._read_positions()
-                elif header == "GETFORCE":
-                    self._send_answer()
-                else:
-                    return self._end_with(header)
+            header = self._read(HEADER_LENGTH, may_end=True).decode("latin-1").strip()
+            if header == "POSDATA":
+                return self._read_positions()
+            if header == "STATUS":
+                self._send(_header(self._status()))
+            elif header == "INIT":
+                self._read_init()
+            elif header == "GETFORCE":
+                self._send_answer()
+            else:
+                self._end_with(header)
         except _EndedError as end:
             self.ended = str(end)
-            return None
+        return None
 
     def answer(self, answer: Answer) -> None:
         """Keep what the server will fetch for the latest geometry."""
@@ -271,6 +275,7 @@ def _connected(address: Address) -> socket.socket:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(5.0)
     try:
         connection.connect(address.path)
     except OSError:
