@@ -17,8 +17,8 @@ from mpiqmd.rom.domain import SampledBox
 OUTSIDE_TOLERANCE = 1e-9
 """Bohr outside a tabulated box that count as round-off."""
 
-BATCH_MULTIPLE = 4
-"""Batches are filled up to a multiple of so many geometries."""
+BATCH_MULTIPLE = 8
+"""Batches are filled up to a multiple of so many geometries: BLAS works on as many columns at once."""
 LARGEST_BATCH = 32
 """More geometries at once would gain nothing and leave the cache."""
 
@@ -67,9 +67,9 @@ class CompiledForceProvider:
     def evaluate_batch(self, positions_bav: np.ndarray) -> list[Evaluation | MpiqmdError]:
         """Return the same at several geometries (B, N, 3), with an error in the place of the geometry it concerns.
 
-        Not collective.  Batches are filled up to a multiple of ``BATCH_MULTIPLE``, which makes BLAS give every geometry the
-        same numbers in any company, bit for bit.  By :meth:`evaluate`, alone, the last bits differ: a product of a matrix
-        with a vector adds up in another order than one of two matrices.
+        Not collective.  Batches are filled up to a multiple of ``BATCH_MULTIPLE``, which makes OpenBLAS give every geometry
+        the same numbers in any company, bit for bit (it treats left-over columns in its own way).  By :meth:`evaluate`,
+        alone, the last bits differ: a product of a matrix with a vector adds up in another order than one of two matrices.
         """
         results, latest = [], []
         for first in range(0, len(positions_bav), LARGEST_BATCH):

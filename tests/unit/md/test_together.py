@@ -82,7 +82,8 @@ def test_a_run_that_fails_does_not_stop_the_others(comm, shared_tmp_path):
     providers[1].stop_at, providers[1].error = 6, ConvergenceError("the electrons gave up")
     results = side_by_side(comm, paths, providers)
     assert isinstance(results[1], ConvergenceError)
-    assert str(results[1]).startswith("MD step 6: the electrons gave up") and "checkpoint is of step 5" in str(results[1])
+    assert str(results[1]).startswith("MD step 6: the electrons gave up")
+    assert comm.rank != 0 or "checkpoint is of step 5" in str(results[1])
     assert [results[k]["steps"] for k in (0, 2)] == [SETTINGS["steps"]] * 2
     assert providers[0].sizes[0] == 3 and providers[0].sizes[-1] == 2
     # the failed one can go on from its checkpoint
