@@ -86,7 +86,7 @@ class CompiledForceProvider:
         if placed is None:
             return results
         members = [b for b, result in enumerate(results) if isinstance(result, Alignment)]
-        minima = self.solver.solve_batch(placed)
+        minima = self.solver.solve_batch(placed, len(members))
         evaluations = self._carried_back([results[b] for b in members], placed, minima)
         for row, (b, evaluation) in enumerate(zip(members, evaluations, strict=True)):
             results[b] = minima.failures.get(row, evaluation)

@@ -154,8 +154,8 @@ class CompiledSolver:
             self._loops[size] = InnerLoop(self.energy, self.chart, size)
         return self._loops[size]
 
-    def solve_batch(self, placed: PlacedEnergy) -> Minima:
-        """Return the minima at a batch of placed geometries.
+    def solve_batch(self, placed: PlacedEnergy, count: int | None = None) -> Minima:
+        """Return the minima at a batch of placed geometries; at the first ``count``, the others only fill it up.
 
         All take the step from the predicted minimum together; those it leaves too far away go on by themselves.
         """
@@ -171,7 +171,7 @@ class CompiledSolver:
         if accepted < len(kappa_bk):
             # written so that NaN is not accepted
             sizes_b = sizes_b.copy()
-            for b in np.flatnonzero(~(errors_b < self.tolerance)).tolist():
+            for b in np.flatnonzero(~(errors_b[:count] < self.tolerance)).tolist():
                 self._go_on(placed, minima, b, sizes_b[b])
         return minima
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from md_surfaces import ForgetfulProvider, water
@@ -10,7 +12,7 @@ from test_dynamics import SETTINGS, assert_same, folders, read, run
 from mpiqmd.errors import ConfigError, ConvergenceError
 from mpiqmd.md.dynamics import DynamicsSettings, Record, dynamics_steps, run_together
 from mpiqmd.md.provider import evaluate_each, gains_from_batches
-from mpiqmd.parallel.log import silent
+from mpiqmd.parallel.log import Log, silent
 
 
 class BatchedProvider(ForgetfulProvider):
@@ -128,3 +130,15 @@ def test_runs_that_share_a_process_go_to_the_disk_as_often_as_one():
     shared = settings.shared_by(5)
     assert (shared.checkpoint_seconds, shared.flush_seconds) == (10.0, 15.0)
     assert shared.identity() == settings.identity() and np.isclose(shared.checkpoint_minutes, settings.checkpoint_minutes)
+
+
+@pytest.mark.serial
+def test_lines_say_which_run_they_are_of(serial_comm):
+    stream = io.StringIO()
+    log = Log(serial_comm, stream)
+    first, second = log.named("run 0", shows_progress=True), log.named("run 1", shows_progress=False)
+    second("continuing")
+    second.progress("step 3", last=True)
+    first.progress("step 4", last=True)
+    log("done")
+    assert stream.getvalue().splitlines() == ["run 1: continuing", "run 0: step 4", "done"]
