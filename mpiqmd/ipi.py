@@ -258,7 +258,7 @@ def connect(
             return _connected(address)
         except OSError as problem:
             # the others (no such host, a path that is too long) do not heal by waiting
-            may_heal = isinstance(problem, ConnectionError | FileNotFoundError | TimeoutError)
+            may_heal = isinstance(problem, ConnectionError | FileNotFoundError | TimeoutError | BlockingIOError)
             if not may_heal or time.monotonic() >= deadline:
                 raise ConfigError(
                     f"no server at {address} ({problem.strerror or problem}; tried for up to {patience:g} s); i-PI must listen "
@@ -268,14 +268,22 @@ def connect(
     return None
 
 
-def _connected(address: Address) -> socket.socket:
+def connect_now(address: Address, seconds: float) -> socket.socket | None:
+    """Return one more connection to a server that is there, None if it is too busy to take it.  Not collective."""
+    try:
+        return _connected(address, seconds)
+    except OSError:
+        return None
+
+
+def _connected(address: Address, seconds: float = 5.0) -> socket.socket:
     if not address.path:
-        connection = socket.create_connection((address.host, address.port), timeout=5.0)
+        connection = socket.create_connection((address.host, address.port), timeout=seconds)
         # without it small messages wait for each other
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(5.0)
+    connection.settimeout(seconds)
     try:
         connection.connect(address.path)
     except OSError:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import select
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mpiqmd.errors import MpiqmdError
-from mpiqmd.ipi import LOOK_EVERY, Address, Answer, Client, connect
+from mpiqmd.ipi import LOOK_EVERY, Address, Answer, Client, connect, connect_now
 from mpiqmd.md.interruption import Interruption, exit_status
 from mpiqmd.md.provider import Evaluation, ForceProvider, evaluate_each, gains_from_batches
 from mpiqmd.molecule.evaluation import DIPOLE
@@ -87,21 +88,24 @@ class Conversation:
         self.connections = connections
         self._clients: list[Client] = []
         self._asked: list[Client] = []
+        self._next_try = 0.0
 
     def next_geometries(self) -> list[np.ndarray]:
         """Return the next geometries (N, 3), bohr, one per connection that has one; none at the end.
 
         Waits for all connections, but not long for those that get nothing.  Raises as :class:`mpiqmd.ipi.Client` does.
         """
-        self._connect()
         asked: dict[Client, np.ndarray] = {}
         latest = 0.0
+        self._connect_first()
         while (waiting := [client for client in self._clients if not client.ended and client not in asked]) or asked:
             if self.interruption.reason() is not None:
                 return []
             if asked and (not waiting or time.monotonic() - latest > GATHERING):
                 break
-            for client in select.select(waiting, [], [], GATHERING if asked else LOOK_EVERY)[0]:
+            self._connect_another()
+            patience = GATHERING if asked or len(self._clients) < self.connections else LOOK_EVERY
+            for client in select.select(waiting, [], [], patience)[0]:
                 positions_av = client.serve_message()
                 if positions_av is not None:
                     asked[client], latest = positions_av, time.monotonic()
@@ -124,12 +128,20 @@ class Conversation:
         for client in self._clients:
             client.close()
 
-    def _connect(self) -> None:
-        """Make the connections that are missing; none if it is time to end."""
-        while len(self._clients) < self.connections:
-            connection = connect(self.address, self.patience, self.interruption.reason)
-            if connection is None:
-                break
+    def _connect_first(self) -> None:
+        """Make the first connection, for which the server is waited for; none if it is time to end."""
+        if not self._clients:
+            self._keep(connect(self.address, self.patience, self.interruption.reason))
+
+    def _connect_another(self) -> None:
+        """Try to make one more if there are not enough: a server greets its clients one by one, and may keep others waiting."""
+        if len(self._clients) < self.connections and time.monotonic() >= self._next_try:
+            self._keep(connect_now(self.address, GATHERING))
+
+    def _keep(self, connection: socket.socket | None) -> None:
+        if connection is None:
+            self._next_try = time.monotonic() + 10.0 * GATHERING
+        else:
             self._clients.append(Client(connection, self.n_atoms, self.interruption.reason))
 
 

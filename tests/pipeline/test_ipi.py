@@ -114,14 +114,14 @@ def test_beads_over_several_connections_move_as_over_one(bench, trained):
     """Batches change round-off only, and the path integral's energy is conserved in either."""
     bench.write("water.xyz", START)
     steps, columns = 16, []
-    for connections in (1, 4):
+    for connections in (1, 8):
         port = free_port(bench.comm)
         words = ["--model", trained.model, "--address", f"localhost:{port}", "--connections", connections]
-        with i_pi(bench.comm, bench.folder, filled(NVE, PORT=port, STEPS=steps, TIMESTEP=0.25, BEADS=4)):
+        with i_pi(bench.comm, bench.folder, filled(NVE, PORT=port, STEPS=steps, TIMESTEP=0.25, BEADS=8)):
             result = bench.run("ipi", trained.input, *words, "--output", bench.folder / f"driver-{connections}")
-        assert result["evaluations"] == 4 * (steps + 1) and result["ended"] == "EXIT"
+        assert result["evaluations"] == 8 * (steps + 1) and result["ended"] == "EXIT"
         assert result["connections"] == connections
-        assert result["evaluations_at_once"] > 1.0 if connections == 4 else result["evaluations_at_once"] == 1.0
+        assert result["evaluations_at_once"] > 1.0 if connections == 8 else result["evaluations_at_once"] == 1.0
         columns.append(bench.once(np.loadtxt, bench.folder / "nve.out"))
     one, other = columns
     assert np.ptp(one[:, 2]) > 1e-4
