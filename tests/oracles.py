@@ -123,13 +123,19 @@ def soft_ion(symbol: str, valence: float, width: float, with_projectors: bool = 
 
 
 def gth_model(
-    grid: Grid, symbols: tuple[str, ...], functional: str = "LDA", charge: int = 0, temperature: float = 0.0
+    grid: Grid,
+    symbols: tuple[str, ...],
+    functional: str = "LDA",
+    charge: int = 0,
+    temperature: float = 0.0,
+    density_refinement: float = 1.0,
 ) -> KohnShamModel:
     """A model of GTH atoms; its positions come with ``place``."""
     chosen = Functional(functional)
     far_apart_av = 3.0 * np.arange(len(symbols))[:, None] * np.ones(3)
     pseudopotentials = {symbol: load_gth(symbol, chosen.family) for symbol in set(symbols)}
-    return KohnShamModel(grid, Molecule(symbols, far_apart_av, charge), pseudopotentials, chosen, temperature)
+    molecule = Molecule(symbols, far_apart_av, charge)
+    return KohnShamModel(grid, molecule, pseudopotentials, chosen, temperature, density_refinement)
 
 
 def water(length_1: float = 1.83, length_2: float = 1.83, angle: float = 104.5) -> np.ndarray:

@@ -143,6 +143,12 @@ class Grid:
     boundary: str = key(
         Choice(("isolated", "periodic")), "isolated", "free molecule, or periodic cell (Gamma point)"
     )
+    density: str = key(
+        Choice(("same", "finer", "doubled")),
+        "same",
+        "grid of density, potentials and projectors: that of the orbitals, or one of 1.5 or 2 times as many points a side, "
+        "which frees energies and forces of nearly all dependence on where the molecule lies in the grid",
+    )
     poisson: str = key(
         Choice(("auto", "direct", "multigrid")),
         "auto",

@@ -43,6 +43,8 @@ class Grid:
         ``"isolated"`` or ``"periodic"``.
     poisson
         How Poisson's equation and ``(T + σ)^-1`` are solved: ``"direct"``, ``"multigrid"``, or as its size asks.
+    process_shape
+        Blocks along x, y and z; chosen for the least halo if not given.
 
     Raises
     ------
@@ -58,6 +60,7 @@ class Grid:
         order: int = 8,
         boundary: str = "isolated",
         poisson: str = "auto",
+        process_shape: tuple[int, int, int] | None = None,
     ) -> None:
         self.comm = comm
         self.cell_v = np.broadcast_to(np.asarray(cell, float), 3).copy()
@@ -71,7 +74,7 @@ class Grid:
         self.spacing_v = self.cell_v / self.points_v
         self.volume_element = float(np.prod(self.spacing_v))
         self.shape = tuple(int(n) for n in (self.points_v - (0 if self.is_periodic else 1))[::-1])
-        self.process_shape = self._process_shape()
+        self.process_shape = process_shape or self._process_shape()
         self.dm = self._create_dmda()
         self._read_layout()
 
@@ -153,6 +156,11 @@ class Grid:
         _, p_y, _ = self.process_shape
         i_y, i_z = self.comm.rank % p_y, self.comm.rank // p_y
         self.axis_comms = (self.comm.Split(i_y, i_z), self.comm.Split(i_z, i_y), None)
+
+    def refined(self, factor: float) -> Grid:
+        """Return a grid of at least so many times as many intervals, even ones, on the same process grid.  Collective."""
+        points = 2 * np.ceil(0.5 * factor * self.points_v - 1e-9).astype(int)
+        return Grid(self.comm, self.cell_v, points, self.order, self.boundary, self.poisson, self.process_shape)
 
     def coordinates(self, axis: int) -> np.ndarray:
         """Return all coordinates along one array axis (0 is z, 2 is x), bohr.  Not collective."""

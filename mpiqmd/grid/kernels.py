@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -42,6 +43,48 @@ def star_stencil(width: int):
                     flat_out[target + x] = total
 
     return stencil
+
+
+FAR = 6.0
+"""Distance in widths beyond which ``erf`` is 1 in double precision."""
+NEAREST = 1e-4
+"""Distance, bohr, below which a grid point counts as this far from a nucleus."""
+
+
+@njit(cache=True, error_model="numpy")
+def add_smeared_coulomb(charge, width, z, y, x, out):
+    """Add ``q erf(d / w) / d`` to ``out`` (z, y, x) for distances d along axes z, y, x from a point."""
+    inverse = 1.0 / width
+    for i in range(len(z)):
+        for j in range(len(y)):
+            plane = z[i] * z[i] + y[j] * y[j]
+            for k in range(len(x)):
+                d = max(math.sqrt(plane + x[k] * x[k]), NEAREST)
+                scaled = d * inverse
+                out[i, j, k] += charge / d if scaled > FAR else charge * math.erf(scaled) / d
+
+
+@njit(cache=True, error_model="numpy")
+def smeared_coulomb_pull(width, z, y, x, density):
+    """Return ``Σ_r ρ(r) s'(d) r_v / d``, shape (3,) for x, y, z, with ``s(d) = erf(d / w) / d`` and r from a point."""
+    total_x, total_y, total_z = 0.0, 0.0, 0.0
+    inverse, slope_at_zero = 1.0 / width, 2.0 / (math.sqrt(math.pi) * width)
+    for i in range(len(z)):
+        for j in range(len(y)):
+            plane, line, moment = z[i] * z[i] + y[j] * y[j], 0.0, 0.0
+            for k in range(len(x)):
+                d = max(math.sqrt(plane + x[k] * x[k]), NEAREST)
+                scaled = d * inverse
+                slope = -1.0 / d
+                if scaled <= FAR:
+                    slope = slope_at_zero * math.exp(-scaled * scaled) - math.erf(scaled) / d
+                weighted = density[i, j, k] * slope / (d * d)
+                line += weighted
+                moment += weighted * x[k]
+            total_x += moment
+            total_y += line * y[j]
+            total_z += line * z[i]
+    return np.array([total_x, total_y, total_z])
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")

@@ -48,8 +48,8 @@ class SeparableOperator:
         self.bases = [np.ascontiguousarray(basis, dtype=dtype) for basis in bases]
         self.transposed = [np.ascontiguousarray(basis.T, dtype=dtype) for basis in bases]
         comm_z, comm_y, _ = grid.axis_comms
-        self.swap_xy = _Exchange(comm_y, len(bases[2]), grid.counts[1], split_axis=3, join_axis=2)
-        self.swap_yz = _Exchange(comm_z, len(bases[1]), grid.counts[0], split_axis=2, join_axis=1)
+        self.swap_xy = AxisTrade(comm_y, len(bases[2]), grid.counts[1], split_axis=3, join_axis=2)
+        self.swap_yz = AxisTrade(comm_z, len(bases[1]), grid.counts[0], split_axis=2, join_axis=1)
         self.own_modes = (slice(0, len(bases[0])), self.swap_yz.own, self.swap_xy.own)
         self.diagonal_local = np.ascontiguousarray(diagonal(*self.own_modes), dtype=dtype)
 
@@ -65,23 +65,24 @@ class SeparableOperator:
         work = self.swap_xy.forward(work)
         work = np.matmul(self.bases[1], work)
         work = self.swap_yz.forward(work)
-        return _along_z(self.bases[0], work)
+        return along_z(self.bases[0], work)
 
     def backward(self, work: np.ndarray) -> np.ndarray:
         """Return the local block of ``W^T c`` for this rank's part of the mode box.  Collective."""
-        work = _along_z(self.transposed[0], work)
+        work = along_z(self.transposed[0], work)
         work = self.swap_yz.backward(work)
         work = np.matmul(self.transposed[1], work)
         work = self.swap_xy.backward(work)
         return work @ self.bases[2]
 
 
-def _along_z(matrix: np.ndarray, block: np.ndarray) -> np.ndarray:
+def along_z(matrix: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """Return the product of a matrix with the z axis of a block (n, z, y, x).  Not collective."""
     n, n_z, n_y, n_x = block.shape
     return np.matmul(matrix, block.reshape(n, n_z, n_y * n_x)).reshape(n, len(matrix), n_y, n_x)
 
 
-class _Exchange:
+class AxisTrade:
     """Trade one axis for another inside an axis communicator: split the first, join the pieces of the second."""
 
     def __init__(self, comm: MPI.Comm, n_split: int, join_counts: np.ndarray, split_axis: int, join_axis: int) -> None:

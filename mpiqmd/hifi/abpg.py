@@ -7,12 +7,15 @@ One iteration, on a block of orthonormal orbitals Φ:
 3. Anderson acceleration of the whole block, then Löwdin orthonormalisation.
 
 There is no inner eigensolver and no mixing of potentials: orbitals and density relax together.  The iteration stops on
-four times ``η = 2 tr(P R^T (T + σ)^-1 R)``, an estimate of the remaining energy error.
+four times ``η = 2 tr(P R^T (T + σ)^-1 R)``, an estimate of the remaining energy error.  Should the energy rise by more than
+that, the best iterate is taken up again with a shorter step; should nothing improve for long, another solver goes on.
 
 Source: J.-L. Fattebert, J. Comput. Phys. 229, 441 (2010).
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,24 +23,22 @@ from mpiqmd.errors import ConvergenceError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.shifted import ShiftedKineticInverse
 from mpiqmd.hifi.anderson import Anderson
-from mpiqmd.hifi.iterate import (
-    Iterate,
-    apply_linear_terms,
-    density_of,
-    evaluate,
-    ground_state,
-    orthonormalised,
-    preconditioned_residual,
-)
+from mpiqmd.hifi.filling import Filled, Smeared
+from mpiqmd.hifi.iterate import Iterate, evaluate, ground_state, orthonormalised, preconditioned_residual
 from mpiqmd.hifi.start import atomic_orbitals
-from mpiqmd.kohnsham.density_matrix import minimise_mvp
-from mpiqmd.kohnsham.ground_state import GroundState
+from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
 from mpiqmd.kohnsham.model import KohnShamModel, Problem
-from mpiqmd.kohnsham.occupations import fermi_occupations
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.dense import eigh
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.parallel.timing import Timers
+
+RECOVERY = 1.2
+"""Growth of a shortened step with every iteration that goes down."""
+SHORTEST = 0.25
+"""Shortest step, as a share of the preconditioned residual."""
+PATIENCE = 40
+"""Iterations in which the estimated error has to halve."""
 
 
 class AbpgSolver:
@@ -59,6 +60,8 @@ class AbpgSolver:
         Orbitals beyond the doubly occupied ones, needed at finite electronic temperature.
     log
         Prints one line per iteration; silent by default.
+    fallback
+        Solver that goes on from the orbitals reached when progress stops; None to go on alone.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class AbpgSolver:
         history: int = 3,
         empty_orbitals: int = 0,
         log: Log | None = None,
+        fallback: ElectronicSolver | None = None,
     ) -> None:
         self.model = model
         self.energy_tolerance = energy_tolerance
@@ -78,6 +82,7 @@ class AbpgSolver:
         self.n_orbitals = model.n_occupied + empty_orbitals
         self.preconditioner = ShiftedKineticInverse(model.grid, shift)
         self.log = log or silent(model.grid.comm)
+        self.fallback = fallback
         self.timers = Timers()
 
     def solve(self, problem: Problem, guess: Orbitals | None = None) -> GroundState:
@@ -95,27 +100,22 @@ class AbpgSolver:
         ConvergenceError
             If ``max_iterations`` pass without meeting the tolerance.
         """
-        comm = self.model.grid.comm
         with self.timers("start"):
             orbitals = atomic_orbitals(problem, self.n_orbitals) if guess is None else guess
             orbitals = orthonormalised(orbitals)
-        anderson = Anderson(comm, self.history)
-        density_matrix, best, damping = None, np.inf, 1.0
+            filling = Filled(self.n_orbitals) if self._is_filled else Smeared(problem, orbitals)
+        descent = _Descent(self, filling)
         for iteration in range(1, self.max_iterations + 1):
-            state = self._evaluate(problem, orbitals, density_matrix)
+            state = evaluate(problem, orbitals, filling.density_matrix_nn, self.timers)
             step, error = preconditioned_residual(state, self.preconditioner, self.timers)
+            error = decide(self.model.grid.comm, error + filling.error(state))
             self.log(f"  {iteration:4d}  A = {state.free_energy:18.10f} Ha   error ~ {error:9.2e} Ha")
-            if decide(comm, error < self.energy_tolerance):
+            if error < self.energy_tolerance:
                 return ground_state(problem, state, iteration, error, self.timers)
-            if decide(comm, state.free_energy > best + 10.0 * self.energy_tolerance + 1e-3 * abs(error)):
-                anderson.forget()
-                damping = max(0.25, 0.5 * damping)
-            best = min(best, state.free_energy)
+            if self.fallback is not None and descent.has_stalled(error):
+                return self._hand_over(problem, state, iteration)
             with self.timers("accelerate"):
-                step.local *= damping
-                orbitals = Orbitals(self.model.grid, anderson.next(state.orbitals.local, step.local))
-                orbitals = orthonormalised(orbitals)
-            density_matrix = state.density_matrix_nn
+                orbitals = descent.next(state, step, error)
         raise ConvergenceError(
             f"the ABPG iteration did not converge: estimated energy error {error:.1e} Ha after {self.max_iterations} "
             f"iterations, scf.energy_tolerance = {self.energy_tolerance:.1e}. Try more scf.max_iterations, "
@@ -123,39 +123,54 @@ class AbpgSolver:
             "or check that the geometry is sensible."
         )
 
-    def _evaluate(self, problem: Problem, orbitals: Orbitals, density_matrix: np.ndarray | None) -> Iterate:
-        """Return density, potential, projected Hamiltonian and free energy at these orbitals.  Collective."""
-        density_matrix = np.eye(self.n_orbitals) if self._is_filled else self._occupy(problem, orbitals, density_matrix)
-        return evaluate(problem, orbitals, density_matrix, self.timers)
+    def _hand_over(self, problem: Problem, state: Iterate, iterations: int) -> GroundState:
+        """Let the fallback go on from here.  Collective."""
+        self.log(f"  no progress in {PATIENCE} iterations; {type(self.fallback).__name__} goes on from here")
+        _, rotation = eigh(self.model.grid.comm, state.hamiltonian_nn)
+        found = self.fallback.solve(problem, state.orbitals.combine(rotation))
+        return replace(found, iterations=iterations + found.iterations)
 
     @property
     def _is_filled(self) -> bool:
         """Whether every orbital is doubly occupied, so that P is the identity."""
         return abs(2 * self.n_orbitals - self.model.n_electrons) < 1e-9
 
-    def _occupy(self, problem: Problem, orbitals: Orbitals, previous: np.ndarray | None) -> np.ndarray:
-        """Return a density matrix improved inside the span of the orbitals (a few ensemble-DFT line searches)."""
-        comm = self.model.grid.comm
-        linear_nn = orbitals.gram(Orbitals(self.model.grid, apply_linear_terms(problem, orbitals)))
-        linear_nn = 0.5 * (linear_nn + linear_nn.T)
 
-        def energy_at(trial: np.ndarray) -> tuple[float, np.ndarray]:
-            terms = problem.density_terms(density_of(orbitals, trial))
-            energy = 2.0 * float(np.sum(trial * linear_nn)) + terms.hartree + terms.xc + problem.ion_ion
-            return energy, linear_nn + orbitals.matrix_elements(terms.potential)
+class _Descent:
+    """The way down from iterate to iterate: acceleration, step length, and the best iterate to return to."""
 
-        if previous is None:
-            values, vectors = eigh(comm, linear_nn)
-            filled, _, _ = fermi_occupations(values, problem.n_electrons, 0.0)
-            previous = (vectors * filled) @ vectors.T
-        with self.timers("density matrix"):
-            minimum = minimise_mvp(
-                comm,
-                energy_at,
-                previous,
-                problem.n_electrons,
-                self.model.electronic_temperature,
-                max_iterations=2,
-                must_converge=False,
-            )
-        return minimum.density_matrix_mm
+    def __init__(self, solver: AbpgSolver, filling: Filled | Smeared) -> None:
+        self.comm, self.filling = solver.model.grid.comm, filling
+        self.allowance = 10.0 * solver.energy_tolerance
+        self.anderson = Anderson(self.comm, solver.history, products=filling.products)
+        self.damping = 1.0
+        self.best, self.best_error, self.memory = None, np.inf, filling.memory
+        self.milestone, self.waited = np.inf, 0
+
+    def has_stalled(self, error: float) -> bool:
+        """Return whether the error has not halved for long; to be asked once per iteration.  Not collective."""
+        self.waited += 1
+        if error < 0.5 * self.milestone:
+            self.milestone, self.waited = error, 0
+        return self.waited >= PATIENCE
+
+    def next(self, state: Iterate, step: Orbitals, error: float) -> Orbitals:
+        """Return the next orbitals after an iterate with its step and estimated error; the filling follows.  Collective."""
+        rise = -np.inf if self.best is None else decide(self.comm, state.free_energy - self.best.free_energy)
+        if rise > self.allowance + self.best_error:
+            self._shorten()
+            self.filling.retreat(self.memory)
+            return self.best.orbitals
+        if rise > self.allowance + 1e-3 * error:
+            self._shorten()
+        else:
+            self.damping = min(1.0, RECOVERY * self.damping)
+        if rise < 0.0:
+            self.best, self.best_error, self.memory = state, error, self.filling.memory
+        block, *rest = self.anderson.next(*self.filling.parts(state, step, self.damping))
+        self.filling.accept(rest)
+        return orthonormalised(Orbitals(state.orbitals.grid, block))
+
+    def _shorten(self) -> None:
+        self.anderson.forget()
+        self.damping = max(SHORTEST, 0.5 * self.damping)

@@ -5,12 +5,12 @@ Given iterates x_j and their steps f_j, the next iterate is ``x̄ + β f̄`` wit
     x̄ = x - Σ_j θ_j (x - x_j),   f̄ = f - Σ_j θ_j (f - f_j),   θ minimising ||f̄||
 
 (Anderson, J. ACM 12, 547 (1965); for ABPG: Fattebert, J. Comput. Phys. 229, 441 (2010)).  A damping β is applied by
-the caller, to the steps it passes.
+the caller, to the steps it passes.  An iterate may have several parts, arrays that are combined with the same θ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 SMALLEST_DETERMINANT = 0.01
 THETA_RANGE = (-3.0, 0.5)
+
+Parts = Sequence[np.ndarray]
+Products = Callable[[list[Parts]], np.ndarray]
+"""``products(steps)`` returns ``<f_i, f_j>`` of several steps, shape (steps, steps), the same on every rank.  Collective."""
 
 
 class Anderson:
@@ -38,8 +42,8 @@ class Anderson:
         Coefficients outside this range drop the history for that step.
     smallest_determinant
         Smallest determinant of the steps' matrix of cosines; the oldest steps are dropped until it is met.
-    dual
-        ``G f`` of a local step, for the inner product ``f·G f`` whose norm is minimised; the plain one by default.
+    products
+        The inner products of steps whose norm is minimised; by default those of their first part, which is distributed.
     """
 
     def __init__(
@@ -48,52 +52,51 @@ class Anderson:
         depth: int,
         theta_range: tuple[float, float] = THETA_RANGE,
         smallest_determinant: float = SMALLEST_DETERMINANT,
-        dual: Callable[[np.ndarray], np.ndarray] | None = None,
+        products: Products | None = None,
     ) -> None:
         self.comm, self.depth, self.theta_range = comm, depth, theta_range
-        self.smallest_determinant, self.dual = smallest_determinant, dual
-        self._iterates: list[np.ndarray] = []
-        self._steps: list[np.ndarray] = []
+        self.smallest_determinant, self.products = smallest_determinant, products or self._plain_products
+        self._iterates: list[Parts] = []
+        self._steps: list[Parts] = []
 
     def forget(self) -> None:
         """Drop the history.  Not collective."""
         self._iterates.clear()
         self._steps.clear()
 
-    def next(self, iterate_local: np.ndarray, step_local: np.ndarray) -> np.ndarray:
+    def next(self, iterate: Parts, step: Parts) -> list[np.ndarray]:
         """Return the accelerated next iterate and remember this one.  Collective.  The arguments are kept, not copied."""
-        theta = self._coefficients(step_local)
+        theta = self._coefficients(step)
         own = 1.0 - float(theta.sum())
-        coefficients = [own, own, *theta, *theta]
-        count = len(theta)
-        blocks = [iterate_local, step_local, *self._iterates[:count], *self._steps[:count]]
-        result = linear_combination(coefficients, blocks)
-        self._remember(iterate_local, step_local)
+        iterates, steps = [iterate, *self._iterates[: len(theta)]], [step, *self._steps[: len(theta)]]
+        coefficients = [own, *theta] * 2
+        result = [
+            linear_combination(coefficients, [x[part] for x in iterates] + [f[part] for f in steps])
+            for part in range(len(iterate))
+        ]
+        self._remember(iterate, step)
         return result
 
-    def _coefficients(self, step_local: np.ndarray) -> np.ndarray:
+    def _coefficients(self, step: Parts) -> np.ndarray:
+        if not self._steps:
+            return np.zeros(0)
+        products = self.products([*self._steps, step])
         while self._steps:
-            products = self._products([*self._steps, step_local])
             with_last = products[:-1, -1:]
-            packed = np.empty((len(with_last), len(products)))
-            packed[:, :-1] = products[-1, -1] - with_last - with_last.T + products[:-1, :-1]
-            packed[:, -1] = products[-1, -1] - with_last[:, 0]
-            theta = decide(self.comm, self._solve(sum_over_ranks(self.comm, packed)))
+            matrix = products[-1, -1] - with_last - with_last.T + products[:-1, :-1]
+            theta = decide(self.comm, self._solve(matrix, products[-1, -1] - with_last[:, 0]))
             if theta is not None:
                 return theta
             self._iterates.pop()
             self._steps.pop()
+            products = np.delete(np.delete(products, -2, axis=0), -2, axis=1)
         return np.zeros(0)
 
-    def _products(self, steps: list[np.ndarray]) -> np.ndarray:
-        """Return ``f_i·G f_j`` of local steps."""
-        if self.dual is None:
-            return inner_products(steps)
-        return np.stack([step.ravel() for step in steps]) @ np.stack([self.dual(step).ravel() for step in steps]).T
+    def _plain_products(self, steps: list[Parts]) -> np.ndarray:
+        return sum_over_ranks(self.comm, inner_products([step[0] for step in steps]))
 
-    def _solve(self, packed: np.ndarray) -> np.ndarray | None:
+    def _solve(self, matrix: np.ndarray, right: np.ndarray) -> np.ndarray | None:
         """Return θ, or None where the history is too dependent or asks for too long a step."""
-        matrix, right = packed[:, :-1], packed[:, -1]
         scale = np.sqrt(np.diag(matrix))
         if not scale.all():
             return None
@@ -106,9 +109,9 @@ class Anderson:
             return None
         return np.clip(theta, low, high)
 
-    def _remember(self, iterate_local: np.ndarray, step_local: np.ndarray) -> None:
+    def _remember(self, iterate: Parts, step: Parts) -> None:
         if self.depth == 0:
             return
-        self._iterates.insert(0, iterate_local)
-        self._steps.insert(0, step_local)
+        self._iterates.insert(0, iterate)
+        self._steps.insert(0, step)
         del self._iterates[self.depth :], self._steps[self.depth :]

@@ -14,6 +14,7 @@ import numpy as np
 from mpiqmd.errors import AccuracyError
 from mpiqmd.grid.arrays import Field, Orbitals
 from mpiqmd.grid.shifted import ShiftedKineticInverse
+from mpiqmd.kohnsham.density import density_of
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import DensityTerms, Problem
 from mpiqmd.kohnsham.occupations import entropy
@@ -42,13 +43,6 @@ def orthonormalised(orbitals: Orbitals) -> Orbitals:
     return orbitals.combine(inverse_square_root(orbitals.grid.comm, orbitals.gram()))
 
 
-def apply_linear_terms(problem: Problem, orbitals: Orbitals) -> np.ndarray:
-    """Return ``(T + V_loc + V_nl) φ_i`` as a local block.  Collective."""
-    linear = problem.model.laplacian.apply(orbitals, scale=-0.5, potential=problem.local_potential.local)
-    problem.projectors.add_applied(problem.projectors.overlaps(orbitals), linear)
-    return linear
-
-
 def evaluate(problem: Problem, orbitals: Orbitals, density_matrix_nn: np.ndarray, timers: Timers) -> Iterate:
     """Return density, potential, projected Hamiltonian and free energy.  Collective.
 
@@ -69,11 +63,12 @@ def evaluate(problem: Problem, orbitals: Orbitals, density_matrix_nn: np.ndarray
         If the energy is not finite.
     """
     with timers("density terms"):
-        density = density_of(orbitals, density_matrix_nn)
+        dense = problem.model.on_density_grid(orbitals)
+        density = density_of(dense, density_matrix_nn)
         terms = problem.density_terms(density)
         doubly_counted = density.inner(terms.potential)
     with timers("Hamiltonian"):
-        applied = Orbitals(problem.grid, problem.apply_hamiltonian(orbitals, terms.potential))
+        applied = problem.apply_hamiltonian(orbitals, terms.potential, dense)
         hamiltonian = orbitals.gram(applied)
     energy = 2.0 * float(np.sum(density_matrix_nn * hamiltonian)) - doubly_counted
     energy += terms.hartree + terms.xc + problem.ion_ion
@@ -116,7 +111,7 @@ def ground_state(
     return GroundState(
         energy=state.free_energy + temperature * disorder,
         free_energy=state.free_energy,
-        components=energy_components(problem, state.orbitals, state.density_matrix_nn, state.terms, disorder),
+        components=energy_components(problem, state, disorder),
         eigenvalues_n=eigenvalues,
         occupations_n=np.diag(density_matrix).copy(),
         density_matrix_nn=density_matrix,
@@ -130,28 +125,21 @@ def ground_state(
     )
 
 
-def density_of(orbitals: Orbitals, density_matrix_nn: np.ndarray) -> Field:
-    """Return ``ρ = 2 Σ_ij P_ij φ_i φ_j``.  Not collective (P is replicated)."""
-    diagonal = np.diag(density_matrix_nn)
-    if not np.any(density_matrix_nn - np.diag(diagonal)):
-        return orbitals.density(2.0 * diagonal)
-    rotated = orbitals.combine(density_matrix_nn)
-    flat = 2.0 * np.einsum("ij,ij->j", orbitals.matrix_local, rotated.matrix_local)
-    return Field(orbitals.grid, flat.reshape(orbitals.grid.local_shape))
+def energy_components(problem: Problem, state: Iterate, disorder: float) -> dict[str, float]:
+    """Return the energy term by term; they sum to the free energy.  Collective.
 
-
-def energy_components(
-    problem: Problem, orbitals: Orbitals, density_matrix_nn: np.ndarray, terms: DensityTerms, disorder: float
-) -> dict[str, float]:
-    """Return the energy term by term; they sum to the free energy.  Collective."""
-    overlaps = problem.projector_overlaps(orbitals)
-    nonlocal_nn = overlaps @ problem.projector_coupling @ overlaps.T
+    The kinetic energy is what ``2 tr(P H)`` has left when all potentials are taken out.
+    """
+    overlaps, density_matrix = problem.projector_overlaps(state.orbitals), state.density_matrix_nn
+    nonlocal_energy = 2.0 * float(np.sum(density_matrix * (overlaps @ problem.projector_coupling @ overlaps.T)))
+    local_energy = state.density.inner(problem.local_potential)
+    potentials = local_energy + nonlocal_energy + state.density.inner(state.terms.potential)
     return {
-        "kinetic": 2.0 * float(np.sum(density_matrix_nn * problem.kinetic_matrix(orbitals))),
-        "local": 2.0 * float(np.sum(density_matrix_nn * problem.local_matrix(orbitals))),
-        "nonlocal": 2.0 * float(np.sum(density_matrix_nn * nonlocal_nn)),
-        "hartree": terms.hartree,
-        "xc": terms.xc,
+        "kinetic": 2.0 * float(np.sum(density_matrix * state.hamiltonian_nn)) - potentials,
+        "local": local_energy,
+        "nonlocal": nonlocal_energy,
+        "hartree": state.terms.hartree,
+        "xc": state.terms.xc,
         "ion_ion": problem.ion_ion,
         "entropy": -problem.model.electronic_temperature * disorder,
     }

@@ -21,7 +21,7 @@ from mpiqmd.errors import AccuracyError, ConvergenceError
 from mpiqmd.grid.arrays import Field, Orbitals
 from mpiqmd.grid.eigensolver import LowestEigenpairs
 from mpiqmd.grid.shifted import ShiftedKineticInverse
-from mpiqmd.hifi.anderson import Anderson
+from mpiqmd.hifi.anderson import Anderson, Parts
 from mpiqmd.hifi.iterate import (
     Iterate,
     evaluate,
@@ -33,7 +33,7 @@ from mpiqmd.hifi.start import atomic_orbitals
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel, Problem
 from mpiqmd.kohnsham.occupations import fermi_occupations
-from mpiqmd.parallel.comm import decide
+from mpiqmd.parallel.comm import decide, sum_over_ranks
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.parallel.timing import Timers
 
@@ -119,16 +119,16 @@ class SlepcSolver:
         self, problem: Problem, eigensolver: LowestEigenpairs, state: Iterate, error: float
     ) -> GroundState:
         """Return the ground state, starting from an iterate and its estimated error.  Collective."""
-        poisson = self.model.poisson
+        hartree = self.model.hartree
         comm, orbitals = self.model.grid.comm, state.orbitals
-        anderson = Anderson(comm, DEPTH, (-np.inf, np.inf), SMALLEST_DETERMINANT, dual=_coulomb_dual)
-        mixed = np.stack([state.density.local, poisson.solve(state.density).local])
+        anderson = Anderson(comm, DEPTH, (-np.inf, np.inf), SMALLEST_DETERMINANT, self._coulomb_products)
+        mixed = [state.density.local, hartree.potential(state.density).local]
         for iteration in range(1, self.max_iterations + 1):
             orbitals, occupations = self._eigenpairs(problem, eigensolver, mixed, orbitals, error)
             with self.timers("density terms"):
-                change = orbitals.density(2.0 * occupations)
+                change = problem.density(orbitals, np.diag(occupations))
                 change.local -= mixed[0]
-                response = poisson.solve(change)
+                response = hartree.potential(change)
                 error = _checked(decide(comm, 0.5 * change.inner(response)))
             self.log(f"  {iteration:4d}  density error ~ {error:9.2e} Ha")
             if error < DENSITY_SHARE * self.energy_tolerance:
@@ -139,8 +139,7 @@ class SlepcSolver:
                 if error < self.energy_tolerance:
                     return ground_state(problem, state, iteration, error, self.timers)
             with self.timers("mixing"):
-                step = self.mixing * np.stack([change.local, response.local])
-                mixed = anderson.next(mixed, step)
+                mixed = anderson.next(mixed, [self.mixing * change.local, self.mixing * response.local])
         raise ConvergenceError(
             f"the self-consistency cycle did not converge: estimated energy error {error:.1e} Ha after "
             f"{self.max_iterations} iterations, scf.energy_tolerance = {self.energy_tolerance:.1e}. Try more "
@@ -152,19 +151,19 @@ class SlepcSolver:
         self,
         problem: Problem,
         eigensolver: LowestEigenpairs,
-        mixed: np.ndarray,
+        mixed: list[np.ndarray],
         guess: Orbitals,
         error: float,
     ) -> tuple[Orbitals, np.ndarray]:
         """Return the lowest orbitals in the potential of the input density, and their occupations.  Collective."""
-        grid, model = self.model.grid, self.model
+        model = self.model
         with self.timers("density terms"):
-            _, potential = problem.exchange_correlation(Field(grid, mixed[0]))
+            _, potential = problem.exchange_correlation(Field(model.density_grid, mixed[0]))
             potential.local += mixed[1]
 
         def apply(block: Orbitals) -> Orbitals:
             self.applications += len(block)
-            return Orbitals(grid, problem.apply_hamiltonian(block, potential))
+            return problem.apply_hamiltonian(block, potential)
 
         reachable = EIGENPAIR_SHARE * max(error, DENSITY_SHARE * self.energy_tolerance)
         tolerance = float(np.sqrt(reachable / problem.n_electrons))
@@ -179,6 +178,12 @@ class SlepcSolver:
         self.applications += len(orbitals)
         return evaluate(problem, orbitals, density_matrix_nn, self.timers)
 
+    def _coulomb_products(self, steps: list[Parts]) -> np.ndarray:
+        """Return ``∫∫ ρ_i ρ_j / |r - r'|`` (but for the volume element) of steps ``(ρ, v)``.  Collective."""
+        densities, potentials = (np.stack([step[part].ravel() for step in steps]) for part in (0, 1))
+        products = sum_over_ranks(self.model.grid.comm, densities @ potentials.T)
+        return 0.5 * (products + products.T)
+
     def _filled_lowest(self) -> np.ndarray:
         """Return the density matrix that fills the first orbitals."""
         pairs = 0.5 * self.model.n_electrons
@@ -192,8 +197,3 @@ def _checked(error: float) -> float:
             "closer than half a bohr, or try scf.solver = 'abpg'."
         )
     return error
-
-
-def _coulomb_dual(stacked_local: np.ndarray) -> np.ndarray:
-    """Return ``(v, ρ)`` of ``(ρ, v)``: the plain product with it is twice ``∫∫ ρ ρ' / |r - r'|``."""
-    return stacked_local[::-1]

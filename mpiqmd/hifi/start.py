@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpiqmd.grid.arrays import Field, Orbitals
+from mpiqmd.grid.grid import Grid
 from mpiqmd.kohnsham.model import Problem
 from mpiqmd.parallel.dense import eigh
 
@@ -28,7 +29,7 @@ def atomic_orbitals(problem: Problem, count: int) -> Orbitals:
         trial = _gaussians(problem, (*EXPONENTS, 0.6, 2.2, 0.12), with_empty)
     potential = problem.density_terms(atomic_density(problem)).potential
     overlap = trial.gram()
-    applied = Orbitals(problem.grid, problem.apply_hamiltonian(trial, potential))
+    applied = problem.apply_hamiltonian(trial, potential)
     hamiltonian = trial.gram(applied)
     values, vectors = eigh(problem.grid.comm, overlap)
     keep = values > DEPENDENT * values[-1]
@@ -39,9 +40,9 @@ def atomic_orbitals(problem: Problem, count: int) -> Orbitals:
 
 def atomic_density(problem: Problem) -> Field:
     """Return superposed densities ``Z_a κ³/(8π) exp(-κ |r - R_a|)``, scaled to the electron count.  Collective."""
-    grid = problem.grid
+    grid = problem.model.density_grid
     total = np.zeros(grid.local_shape)
-    for valence, displacements in zip(problem.model.valences_a, _displacements(problem), strict=True):
+    for valence, displacements in zip(problem.model.valences_a, _displacements(problem, grid), strict=True):
         x, y, z = displacements
         total += valence * np.exp(-DENSITY_DECAY * np.sqrt(z**2 + y**2 + x**2))
     density = Field(grid, total)
@@ -52,7 +53,7 @@ def atomic_density(problem: Problem) -> Field:
 def _gaussians(problem: Problem, exponents: tuple[float, ...], polarised: bool) -> Orbitals:
     """Return s Gaussians on every atom, and p ones on those beyond helium or, for empty levels too, on all."""
     functions = []
-    for valence, (x, y, z) in zip(problem.model.valences_a, _displacements(problem), strict=True):
+    for valence, (x, y, z) in zip(problem.model.valences_a, _displacements(problem, problem.grid), strict=True):
         squares = z**2 + y**2 + x**2
         for exponent in exponents:
             envelope = np.exp(-exponent * squares)
@@ -62,9 +63,8 @@ def _gaussians(problem: Problem, exponents: tuple[float, ...], polarised: bool) 
     return Orbitals(problem.grid, np.stack(functions))
 
 
-def _displacements(problem: Problem) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _displacements(problem: Problem, grid: Grid) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Return (x, y, z) from each nucleus to the grid points, to the nearest image in a periodic cell."""
-    grid = problem.grid
     z, y, x = grid.local_coordinates
     result = []
     for position_v in problem.positions_av:

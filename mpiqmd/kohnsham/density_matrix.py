@@ -342,9 +342,9 @@ def _extrapolate(
 def _pulay_coefficients(comm: MPI.Comm, points: list[_Point]) -> np.ndarray:
     """Return the c that minimise ``|Σ c_i e_i|`` with sum 1, the same on every rank."""
     errors = np.array([point.step.ravel() for point in points])
-    norms = np.linalg.norm(errors, axis=1)
-    unit = errors / norms[:, None]
-    overlap = unit @ unit.T
-    # With c_i = y_i / |e_i| the normal equations have a unit diagonal; the pseudo-inverse drops repetitions.
-    y = np.linalg.lstsq(overlap, 1.0 / norms, rcond=1e-12)[0] / norms
-    return decide(comm, y / y.sum())
+    changes = errors[:-1] - errors[-1]
+    norms = np.linalg.norm(changes, axis=1)
+    norms[norms == 0.0] = 1.0
+    # Columns of one length, so that the cut of the singular values drops repetitions and nothing else.
+    others = np.linalg.lstsq((changes / norms[:, None]).T, -errors[-1], rcond=1e-10)[0] / norms
+    return decide(comm, np.append(others, 1.0 - others.sum()))

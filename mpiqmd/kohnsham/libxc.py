@@ -66,18 +66,16 @@ class LibxcTerm:
         if self.family not in (LDA, GGA):
             raise ConfigError(f"xc.functional: {name!r} is neither an LDA nor a GGA; those are what mpiqmd evaluates.")
 
-    def add(self, rho: np.ndarray, sigma: np.ndarray | None, energy: np.ndarray, v_rho: np.ndarray, v_sigma) -> None:
-        """Add e/ρ, ∂e/∂ρ and (GGA) ∂e/∂σ at the given points to the output arrays."""
+    def evaluate(self, rho: np.ndarray, sigma: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return e/ρ, ∂e/∂ρ and ∂e/∂σ (None for an LDA) at the given points."""
         n = ctypes.c_size_t(rho.size)
-        e, v = np.empty_like(rho), np.empty_like(rho)
+        energy, v_rho = np.empty_like(rho), np.empty_like(rho)
         if self.family == LDA:
-            library().xc_lda_exc_vxc(self._function, n, _c(rho), _c(e), _c(v))
-        else:
-            s = np.empty_like(rho)
-            library().xc_gga_exc_vxc(self._function, n, _c(rho), _c(sigma), _c(e), _c(v), _c(s))
-            v_sigma += s
-        energy += e
-        v_rho += v
+            library().xc_lda_exc_vxc(self._function, n, _c(rho), _c(energy), _c(v_rho))
+            return energy, v_rho, None
+        v_sigma = np.empty_like(rho)
+        library().xc_gga_exc_vxc(self._function, n, _c(rho), _c(sigma), _c(energy), _c(v_rho), _c(v_sigma))
+        return energy, v_rho, v_sigma
 
     def add_second(self, rho: np.ndarray, sigma: np.ndarray | None, second: dict[str, np.ndarray]) -> None:
         """Add ∂²e/∂ρ², ∂²e/∂ρ∂σ and ∂²e/∂σ² at the given points to ``second["rr"]``, ``["rs"]`` and ``["ss"]``."""

@@ -15,13 +15,13 @@ so that the total energy is that of plane-wave codes.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import erf
 
 from mpiqmd.grid.arrays import Field
 from mpiqmd.grid.grid import Grid
+from mpiqmd.grid.kernels import add_smeared_coulomb, smeared_coulomb_pull
 from mpiqmd.grid.poisson import Poisson, periodic_waves
 from mpiqmd.grid.radial import RadialFunction, band_limited
-from mpiqmd.kohnsham.placed import add_placed, moments, placed_gradient_local
+from mpiqmd.kohnsham.placed import add_placed, placed_gradient_local
 from mpiqmd.molecule.pseudopotential import Pseudopotential
 from mpiqmd.parallel.comm import sum_over_ranks
 
@@ -86,25 +86,16 @@ class _FreeCores:
     def potential_local(self, positions_av: np.ndarray) -> np.ndarray:
         total = np.zeros(self.grid.local_shape)
         for valence, position_v in zip(self.valences_a, positions_av, strict=True):
-            _, _, _, distances = self._displacements(position_v)
-            total -= valence * erf(distances / self.width) / distances
+            add_smeared_coulomb(-valence, self.width, *self._displacements(position_v), total)
         return total
 
     def gradient_local(self, positions_av: np.ndarray, density: Field) -> np.ndarray:
-        gradient_av = np.zeros_like(positions_av)
-        slope_at_zero = 2.0 / (np.sqrt(np.pi) * self.width)
-        for a, (valence, position_v) in enumerate(zip(self.valences_a, positions_av, strict=True)):
-            x, y, z, distances = self._displacements(position_v)
-            scaled = distances / self.width
-            slope = slope_at_zero * np.exp(-(scaled**2)) - erf(scaled) / distances
-            weighted = -valence * slope / distances**2 * density.local
-            gradient_av[a] = -moments(weighted, x, y, z) * self.grid.volume_element
-        return gradient_av
+        pulls = [smeared_coulomb_pull(self.width, *self._displacements(r), density.local) for r in positions_av]
+        return self.grid.volume_element * self.valences_a[:, None] * np.array(pulls)
 
-    def _displacements(self, position_v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        z, y, x = self.grid.local_coordinates
-        x, y, z = x - position_v[0], y - position_v[1], z - position_v[2]
-        return x, y, z, np.maximum(np.sqrt(z**2 + y**2 + x**2), 1e-4)
+    def _displacements(self, position_v: np.ndarray) -> list[np.ndarray]:
+        """Return the distances along z, y and x from a position to this rank's points."""
+        return [axis.ravel() - centre for axis, centre in zip(self.grid.local_coordinates, position_v[::-1], strict=True)]
 
 
 class _PeriodicCores:

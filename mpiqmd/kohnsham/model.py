@@ -11,7 +11,10 @@ from mpiqmd.grid.arrays import Field, Orbitals
 from mpiqmd.grid.differences import Laplacian
 from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.poisson import Poisson
+from mpiqmd.grid.refinement import Refinement
 from mpiqmd.kohnsham.core import CoreDensity
+from mpiqmd.kohnsham.density import density_of
+from mpiqmd.kohnsham.hartree import Hartree
 from mpiqmd.kohnsham.ion_ion import ion_ion_energy
 from mpiqmd.kohnsham.local import LocalPotential
 from mpiqmd.kohnsham.projectors import Projectors, SpeciesProjectors
@@ -31,14 +34,18 @@ class DensityTerms:
 
 
 class KohnShamModel:
-    """What does not depend on the geometry: grid, species, functional, electrostatics.
+    """What does not depend on the geometry: grids, species, functional, electrostatics.
 
-    Construction is not collective.
+    Orbitals, the kinetic energy and Poisson's equation live on ``grid``.  Density, potentials and projectors live on
+    ``density_grid``: the same, or a finer one, on which products of orbitals have fewer aliases, or none.  Methods that take
+    orbitals take them on either.
+
+    Construction is collective.
 
     Parameters
     ----------
     grid
-        The distributed grid.
+        The distributed grid of the orbitals.
     molecule
         Species, charge and masses; its positions are not used.
     pseudopotentials
@@ -47,6 +54,8 @@ class KohnShamModel:
         Exchange-correlation functional.
     electronic_temperature
         T_e in hartree; 0 for integer occupations.
+    density_refinement
+        How many times as many intervals the grid of the density has, at least: 1 for the same grid, 1.5, 2.
 
     Raises
     ------
@@ -61,8 +70,13 @@ class KohnShamModel:
         pseudopotentials: dict[str, Pseudopotential],
         functional: Functional,
         electronic_temperature: float = 0.0,
+        density_refinement: float = 1.0,
     ) -> None:
         self.grid = grid
+        self.refinement = None
+        if density_refinement > 1.0:
+            self.refinement = grid.attached(("refinement", density_refinement), lambda: Refinement(grid, density_refinement))
+        self.density_grid = self.refinement.fine if self.refinement else grid
         self.molecule = molecule
         self.pseudopotentials = pseudopotentials
         self.functional = functional
@@ -70,12 +84,14 @@ class KohnShamModel:
         self.valences_a = np.array([pseudopotentials[symbol].valence for symbol in molecule.symbols])
         self.n_electrons = float(self.valences_a.sum() - molecule.charge)
         self._check()
-        spacing = float(grid.spacing_v.max())
-        self.poisson = Poisson(grid)
-        self.xc = ExchangeCorrelation(grid, functional)
         self.laplacian = Laplacian(grid)
-        self.local = LocalPotential(grid, pseudopotentials, molecule.symbols, self.poisson)
-        self.core = CoreDensity(grid, pseudopotentials, molecule.symbols)
+        self.hartree = Hartree(grid, self.refinement)
+        dense = self.density_grid
+        poisson = Poisson(dense) if self.refinement else self.hartree.poisson
+        self.xc = ExchangeCorrelation(dense, functional)
+        self.local = LocalPotential(dense, pseudopotentials, molecule.symbols, poisson)
+        self.core = CoreDensity(dense, pseudopotentials, molecule.symbols)
+        spacing = float(dense.spacing_v.max())
         self.species = {symbol: SpeciesProjectors(p, spacing) for symbol, p in pseudopotentials.items()}
 
     def _check(self) -> None:
@@ -95,13 +111,25 @@ class KohnShamModel:
 
     def signature(self) -> dict[str, object]:
         """Return what must agree for results to describe the same physics, as plain data.  Not collective."""
-        return self.grid.signature() | {
+        finer = {"density_points": self.density_grid.points_v.tolist()} if self.refinement else {}
+        return self.grid.signature() | finer | {
             "functional": self.functional.name,
             "symbols": list(self.molecule.symbols),
             "charge": int(self.molecule.charge),
             "electronic_temperature": float(self.electronic_temperature),
             "pseudopotentials": {symbol: p.sha256 for symbol, p in sorted(self.pseudopotentials.items())},
         }
+
+    def on_density_grid(self, orbitals: Orbitals) -> Orbitals:
+        """Return orbitals on the grid of the density; themselves if they are there already.  Collective."""
+        if self.refinement is None or orbitals.grid is self.density_grid:
+            return orbitals
+        return self.refinement.refine(orbitals)
+
+    def describe(self) -> str:
+        """Return one line for the log on the grids."""
+        points = " x ".join(map(str, self.density_grid.points_v))
+        return self.grid.describe() + (f", density on {points} points" if self.refinement else "")
 
     def place(self, positions_av: np.ndarray) -> Problem:
         """Return the Kohn-Sham problem with the nuclei at these positions.  Collective."""
@@ -124,7 +152,7 @@ class Problem:
         self.n_electrons, self.n_occupied = model.n_electrons, model.n_occupied
         self.local_potential = model.local.evaluate(self.positions_av)
         self.core_density = None if model.core.is_empty else model.core.evaluate(self.positions_av)
-        self.projectors = Projectors(self.grid, model.species, model.molecule.symbols, self.positions_av)
+        self.projectors = Projectors(model.density_grid, model.species, model.molecule.symbols, self.positions_av)
         cell = self.grid.cell_v if self.grid.is_periodic else None
         self.ion_ion, self._ion_gradient_av = ion_ion_energy(self.positions_av, model.valences_a, cell)
 
@@ -146,22 +174,36 @@ class Problem:
         return self.projectors.coupling_pp
 
     def kinetic_matrix(self, orbitals: Orbitals) -> np.ndarray:
-        """Return ``<φ_i|-∇²/2|φ_j>``, Ha.  Collective."""
+        """Return ``<φ_i|-∇²/2|φ_j>`` of orbitals on their own grid, Ha.  Collective."""
         applied = Orbitals(self.grid, self.model.laplacian.apply(orbitals, scale=-0.5))
         matrix = orbitals.gram(applied)
         return 0.5 * (matrix + matrix.T)
 
     def local_matrix(self, orbitals: Orbitals) -> np.ndarray:
         """Return ``<φ_i|V_loc|φ_j>``, Ha.  Collective."""
-        return orbitals.matrix_elements(self.local_potential)
+        return self.potential_matrix(orbitals, self.local_potential)
+
+    def potential_matrix(self, orbitals: Orbitals, potential: Field) -> np.ndarray:
+        """Return ``<φ_i|v|φ_j>`` of a potential on the density's grid, Ha.  Collective."""
+        return self.model.on_density_grid(orbitals).matrix_elements(potential)
 
     def projector_overlaps(self, orbitals: Orbitals) -> np.ndarray:
         """Return ``<φ_i|β_p>``, shape (n, projectors).  Collective."""
-        return self.projectors.overlaps(orbitals)
+        return self.projectors.overlaps(self.model.on_density_grid(orbitals))
+
+    def linear_matrix(self, orbitals: Orbitals, dense: Orbitals) -> np.ndarray:
+        """Return ``<φ_i|T + V_loc + V_nl|φ_j>`` (Ha) of orbitals given on both grids.  Collective."""
+        overlaps = self.projector_overlaps(dense)
+        nonlocal_nn = overlaps @ self.projector_coupling @ overlaps.T
+        return self.kinetic_matrix(orbitals) + self.local_matrix(dense) + 0.5 * (nonlocal_nn + nonlocal_nn.T)
+
+    def density(self, orbitals: Orbitals, density_matrix_nn: np.ndarray) -> Field:
+        """Return ``ρ = 2 Σ_ij P_ij φ_i φ_j`` on the density's grid.  Collective."""
+        return density_of(self.model.on_density_grid(orbitals), density_matrix_nn)
 
     def density_terms(self, density: Field) -> DensityTerms:
         """Return the Hartree and xc energies and ``v_H + v_xc``.  Collective."""
-        hartree_potential = self.model.poisson.solve(density)
+        hartree_potential = self.model.hartree.potential(density)
         hartree = 0.5 * density.inner(hartree_potential)
         xc, potential = self.exchange_correlation(density)
         potential.local += hartree_potential.local
@@ -170,21 +212,32 @@ class Problem:
     def exchange_correlation(self, density: Field) -> tuple[float, Field]:
         """Return E_xc (Ha) and v_xc (Ha) of a valence density, with the model cores added to it.  Collective."""
         if self.core_density is not None:
-            density = Field(self.grid, density.local + self.core_density.local)
+            density = Field(density.grid, density.local + self.core_density.local)
         return self.model.xc.evaluate(density)
 
     def dipole(self, density: Field) -> np.ndarray:
         """Return the dipole moment ``Σ Z_a R_a - ∫ r ρ dr`` about the centre of the cell, shape (3,), e bohr.  Collective."""
-        z, y, x = self.grid.local_coordinates
+        z, y, x = density.grid.local_coordinates
         local_v = np.array([float(np.sum(density.local * axis)) for axis in (x, y, z)])
-        electrons_v = self.grid.volume_element * sum_over_ranks(self.grid.comm, local_v)
+        electrons_v = density.grid.volume_element * sum_over_ranks(self.grid.comm, local_v)
         return self.model.valences_a @ self.positions_av - electrons_v
 
-    def apply_hamiltonian(self, orbitals: Orbitals, potential: Field, out: np.ndarray | None = None) -> np.ndarray:
-        """Return ``(T + V_loc + v + V_nl) φ_i`` as a local block, ``v = v_H + v_xc``.  Collective."""
+    def apply_hamiltonian(self, orbitals: Orbitals, potential: Field, dense: Orbitals | None = None) -> Orbitals:
+        """Return ``(T + V_loc + v + V_nl) φ_i``, ``v = v_H + v_xc``.  Collective.
+
+        ``dense`` are the same orbitals on the density's grid, where the caller has them already.
+        """
         total = self.local_potential.local + potential.local
-        result = self.model.laplacian.apply(orbitals, out=out, scale=-0.5, potential=total)
-        self.projectors.add_applied(self.projectors.overlaps(orbitals), result)
+        refinement, laplacian = self.model.refinement, self.model.laplacian
+        if refinement is None:
+            result = Orbitals(self.grid, laplacian.apply(orbitals, scale=-0.5, potential=total))
+            self.projectors.add_applied(self.projectors.overlaps(orbitals), result.local)
+            return result
+        dense = refinement.refine(orbitals) if dense is None else dense
+        potentials = Orbitals(dense.grid, dense.local * total)
+        self.projectors.add_applied(self.projectors.overlaps(dense), potentials.local)
+        result = refinement.restrict(potentials)
+        result.local += laplacian.apply(orbitals, scale=-0.5)
         return result
 
     def ion_gradient(self, density: Field, orbitals: Orbitals, density_matrix_nn: np.ndarray) -> np.ndarray:
@@ -193,11 +246,12 @@ class Problem:
         At a minimum over orbitals and density matrices this is the derivative of the discrete energy: the grid does
         not move, and the sampled functions are differentiated exactly.
         """
-        overlaps = self.projectors.overlaps(orbitals)
+        dense = self.model.on_density_grid(orbitals)
+        overlaps = self.projectors.overlaps(dense)
         gradient_av = (
             self._ion_gradient_av
             + self.model.local.gradient(self.positions_av, density)
-            + self.projectors.gradient(orbitals, density_matrix_nn, overlaps)
+            + self.projectors.gradient(dense, density_matrix_nn, overlaps)
         )
         if self.core_density is not None:
             _, potential = self.exchange_correlation(density)

@@ -55,11 +55,9 @@ class Functional:
     def evaluate(self, rho: np.ndarray, sigma: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Return e(r) per volume, ∂e/∂ρ and ∂e/∂σ (None for an LDA) at points of density ρ and σ = |∇ρ|²."""
         density = np.maximum(np.ascontiguousarray(rho), SMALLEST_DENSITY)
-        energy, v_rho = np.zeros_like(density), np.zeros_like(density)
-        v_sigma = np.zeros_like(density) if self.uses_gradient else None
         squares = np.ascontiguousarray(sigma) if self.uses_gradient else None
-        for term in self.terms:
-            term.add(density, squares, energy, v_rho, v_sigma)
+        parts = [term.evaluate(density, squares) for term in self.terms]
+        energy, v_rho, v_sigma = (_total(arrays) for arrays in zip(*parts, strict=True))
         energy *= density
         empty = rho <= SMALLEST_DENSITY
         if empty.any():
@@ -78,6 +76,14 @@ class Functional:
         for array in second.values():
             array[rho <= SMALLEST_DENSITY] = 0.0
         return second
+
+
+def _total(arrays: tuple[np.ndarray | None, ...]) -> np.ndarray | None:
+    """Return the sum of those arrays that there are, in the first of them; None without any."""
+    present = [array for array in arrays if array is not None]
+    for more in present[1:]:
+        present[0] += more
+    return present[0] if present else None
 
 
 class ExchangeCorrelation:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from mpiqmd.parallel.log import Log
 
+DENSITY_REFINEMENT = {"same": 1.0, "finer": 1.5, "doubled": 2.0}
+"""What the words of grid.density mean."""
+
 
 def build_molecule(settings: Settings, comm: MPI.Comm) -> Molecule:
     """Return the molecule of the input.  Collective.  Raises GeometryError if its nuclei are impossible."""
@@ -67,8 +70,9 @@ def build_model(settings: Settings, comm: MPI.Comm, molecule: Molecule) -> KohnS
         settings.pseudopotentials.allow_mismatch,
         folder,
     )
-    grid = build_grid(settings, comm)
-    return KohnShamModel(grid, molecule, pseudopotentials, functional, settings.scf.electronic_temperature)
+    grid, temperature = build_grid(settings, comm), settings.scf.electronic_temperature
+    refinement = DENSITY_REFINEMENT[settings.grid.density]
+    return KohnShamModel(grid, molecule, pseudopotentials, functional, temperature, refinement)
 
 
 def build_solver(
@@ -83,9 +87,10 @@ def build_solver(
         "empty_orbitals": scf.empty_orbitals,
         "log": log,
     }
+    slepc = SlepcSolver(model, **common)
     if scf.solver == "slepc":
-        return SlepcSolver(model, **common)
-    return AbpgSolver(model, history=scf.anderson_history, **common)
+        return slepc
+    return AbpgSolver(model, history=scf.anderson_history, fallback=slepc, **common)
 
 
 def build_hifi_provider(

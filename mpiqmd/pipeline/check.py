@@ -40,9 +40,9 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     provider, positions_av = surface.provider, surface.molecule.positions_av
     if surface.solver == "hifi" and arguments.check == "forces" and arguments.settings.scf.frame == "lab":
         provider.net_force = "keep"
-    log(surface.grid.describe())
+    log(surface.model.describe())
     if arguments.check == "egg-box":
-        found = _check_egg_box(provider, positions_av, surface.grid.spacing_v, log)
+        found = check_egg_box(provider, positions_av, surface.grid.spacing_v, log)
         on_rank_zero(comm, lambda: save_figure(figure_egg_box(found), arguments.folder / "egg-box"))
     else:
         checks = {"forces": _check_forces, "frame": _check_frame}
@@ -87,20 +87,24 @@ def _check_frame(provider: ForceProvider, positions_av: np.ndarray, log: Log) ->
     return {"energy_changes": energy_errors, "force_changes": force_errors}
 
 
-def _check_egg_box(
-    provider: ForceProvider, positions_av: np.ndarray, spacing_v: np.ndarray, log: Log
-) -> dict[str, Any]:
-    """Shift the molecule through one grid spacing, along x and along the diagonal, and turn it.  Collective.
-
-    The ripple is the range of the energy, which is constant without a grid.
-    """
+def egg_box_motions(positions_av: np.ndarray, spacing_v: np.ndarray) -> dict[str, list[np.ndarray]]:
+    """Return positions shifted through one grid spacing along x and along the diagonal, and turned.  Not collective."""
     fractions = np.arange(SHIFTS) / SHIFTS
     shifts = {"x": np.array([1.0, 0.0, 0.0]), "diagonal": np.ones(3)}
     motions = {name: [positions_av + f * spacing_v * axis for f in fractions] for name, axis in shifts.items()}
     turns = [Rotation.random(random_state=seed).as_matrix() for seed in range(ROTATIONS)]
-    motions["rotation"] = [positions_av, *(positions_av @ turn.T for turn in turns)]
-    result: dict[str, Any] = {"fractions": fractions, "spacing": spacing_v}
-    for name, geometries in motions.items():
+    return motions | {"rotation": [positions_av, *(positions_av @ turn.T for turn in turns)]}
+
+
+def check_egg_box(
+    provider: ForceProvider, positions_av: np.ndarray, spacing_v: np.ndarray, log: Log
+) -> dict[str, Any]:
+    """Evaluate the motions and return energies, their ripple and the largest net force of each kind.  Collective.
+
+    The ripple is the range of the energy, which is constant without a grid.
+    """
+    result: dict[str, Any] = {"fractions": np.arange(SHIFTS) / SHIFTS, "spacing": spacing_v}
+    for name, geometries in egg_box_motions(positions_av, spacing_v).items():
         evaluations = [provider.evaluate(moved_av) for moved_av in geometries]
         energies = np.array([evaluation.energy for evaluation in evaluations])
         net = max(evaluation.extras.get("net_force", _net(evaluation.forces_av)) for evaluation in evaluations)

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     surface = build_surface(arguments, comm, log)
     molecule, step = surface.molecule, arguments.settings.frequencies.displacement
     log(f"vibrations of {''.join(molecule.symbols)} on the {surface.solver} surface, displacements of {step:g} bohr")
-    log(surface.grid.describe())
+    log(surface.model.describe())
     provider = RecordedSurface(surface.provider, arguments.folder / RECORD_FILE, surface.identity, comm)
     if provider.known:
         log(f"{provider.known} evaluations are at hand from an earlier run")

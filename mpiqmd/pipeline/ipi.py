@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     address = Address.internet(arguments.address) if arguments.unix is None else Address.unix(arguments.unix)
     surface = build_surface(arguments, comm, log)
     log(f"{surface.solver} surface of {''.join(surface.molecule.symbols)} for the i-PI server at {address}")
-    log(surface.grid.describe())
+    log(surface.model.describe())
     # no STOP file: the server decides when the run is over
     interruption = Interruption()
     talk = Conversation(address, len(surface.molecule), interruption, connections=arguments.connections)

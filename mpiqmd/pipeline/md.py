@@ -39,7 +39,7 @@ def run_trajectory(
     folder = arguments.folder
     surface = build_surface(arguments, comm, log)
     log(f"molecular dynamics of {''.join(surface.molecule.symbols)} on the {surface.solver} surface")
-    log(surface.grid.describe())
+    log(surface.model.describe())
     settings = dynamics_settings(arguments.settings, arguments.steps)
     record = surface.record(folder, arguments)
     result = run_dynamics(surface.molecule, surface.provider, settings, comm, log, record, interruption.reason)

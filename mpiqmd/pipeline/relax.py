@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     surface = build_surface(arguments, comm, log)
     molecule = surface.molecule
     log(f"relaxation of {''.join(molecule.symbols)} on the {surface.solver} surface, {settings.optimiser}")
-    log(surface.grid.describe())
+    log(surface.model.describe())
     provider = RecordedSurface(surface.provider, folder / RECORD_FILE, surface.identity, comm)
     if provider.known:
         log(f"{provider.known} evaluations are at hand from an earlier run")

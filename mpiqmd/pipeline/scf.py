@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     molecule = build_molecule(settings, comm)
     model = build_model(settings, comm, molecule)
     log(f"{''.join(molecule.symbols)}: {model.n_electrons:g} electrons, {model.functional.name}")
-    log(model.grid.describe())
+    log(model.describe())
     for line in describe_pseudopotentials(model):
         log(line)
     problem = model.place(molecule.positions_av)

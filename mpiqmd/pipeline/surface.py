@@ -33,18 +33,23 @@ class Surface:
 
     Attributes
     ----------
-    molecule, grid
-        The nuclei at their initial positions, and the grid of the physics.
+    molecule, model
+        The nuclei at their initial positions, and the physics.
     provider
-        Energy and forces, on the communicator of the grid.
+        Energy and forces, on the communicator of the model's grid.
     identity
         What a resumed run must share, as text by name.
     """
 
     molecule: Molecule
-    grid: Grid
+    model: KohnShamModel
     provider: ForceProvider
     identity: dict[str, str]
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of the orbitals."""
+        return self.model.grid
 
     @property
     def solver(self) -> str:
@@ -75,7 +80,7 @@ def build_surface(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> Su
     molecule = build_molecule(settings, comm)
     model = build_model(settings, comm, molecule)
     provider, identity = _provider(arguments, model, log)
-    return Surface(molecule, model.grid, provider, identity)
+    return Surface(molecule, model, provider, identity)
 
 
 def _provider(arguments: argparse.Namespace, model: KohnShamModel, log: Log) -> tuple[ForceProvider, dict[str, str]]:

@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     reference = molecule.with_positions(frame.align(molecule.positions_av).body_positions_av)
     samples = choose_samples(settings, comm, reference, frame)
     log(f"training on {len(samples)} geometries ({samples.name}) of {''.join(molecule.symbols)}")
-    log(model.grid.describe())
+    log(model.describe())
     store = SnapshotStore(folder / "snapshots.h5", model.signature(), comm)
     seconds = solve_samples(settings, model, samples, store, log)
     reduced = finished_model(folder / MODEL_FILE, settings, model, store)

@@ -42,9 +42,9 @@ class ErrorEstimator:
             P in the modes, eigenvalues in [0, 1].
         """
         orbitals, occupations = self._natural(density_matrix_mm)
-        density = orbitals.density(2.0 * occupations)
+        density = problem.density(orbitals, np.diag(occupations))
         potential = problem.density_terms(density).potential
-        applied = Orbitals(problem.grid, problem.apply_hamiltonian(orbitals, potential))
+        applied = problem.apply_hamiltonian(orbitals, potential)
         inside = applied.gram(self.modes)
         applied.local -= self.modes.combine(inside.T).local
         corrected = self.inverse.apply_orbitals(applied)

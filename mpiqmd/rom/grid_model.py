@@ -34,6 +34,7 @@ class GridReducedModel:
 
     def __init__(self, model: KohnShamModel, modes: Orbitals) -> None:
         self.model, self.modes = model, modes
+        self.dense_modes = model.on_density_grid(modes)
         applied = Orbitals(model.grid, model.laplacian.apply(modes, scale=-0.5))
         kinetic = modes.gram(applied)
         self.kinetic_mm = 0.5 * (kinetic + kinetic.T)
@@ -65,11 +66,11 @@ class PlacedGridModel:
     """
 
     def __init__(self, reduced: GridReducedModel, problem: Problem) -> None:
-        self.modes, self.problem = reduced.modes, problem
+        self.modes, self.dense_modes, self.problem = reduced.modes, reduced.dense_modes, problem
         self.comm = problem.grid.comm
         self.kinetic_mm = reduced.kinetic_mm
-        self.local_mm = problem.local_matrix(self.modes)
-        overlaps = problem.projector_overlaps(self.modes)
+        self.local_mm = problem.local_matrix(self.dense_modes)
+        overlaps = problem.projector_overlaps(self.dense_modes)
         self.nonlocal_mm = overlaps @ problem.projector_coupling @ overlaps.T
         self._latest: tuple[np.ndarray, Electrons] | None = None
         self.linear_mm = self.kinetic_mm + self.local_mm + 0.5 * (self.nonlocal_mm + self.nonlocal_mm.T)
@@ -85,14 +86,14 @@ class PlacedGridModel:
             + terms.xc
             + self.problem.ion_ion
         )
-        return energy, self.linear_mm + self.modes.matrix_elements(terms.potential)
+        return energy, self.linear_mm + self.dense_modes.matrix_elements(terms.potential)
 
     def electrons(self, density_matrix_mm: np.ndarray) -> Electrons:
         """Return what P makes on the grid; that of the last evaluation is at hand.  Collective."""
         if self._latest is not None and self._latest[0] is density_matrix_mm:
             return self._latest[1]
         orbitals, occupations = self.natural_orbitals(density_matrix_mm)
-        density = orbitals.density(2.0 * occupations)
+        density = self.problem.density(orbitals, np.diag(occupations))
         return Electrons(orbitals, occupations, density, self.problem.density_terms(density))
 
     def natural_orbitals(self, density_matrix_mm: np.ndarray) -> tuple[Orbitals, np.ndarray]:

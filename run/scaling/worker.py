@@ -87,7 +87,7 @@ def kernels(problem: Problem, solver: AbpgSolver, orbitals: Orbitals) -> dict[st
     return {
         "laplacian": lambda: model.laplacian.apply(orbitals),
         "precondition": lambda: solver.preconditioner.apply(orbitals.local),
-        "poisson": lambda: model.poisson.solve(density),
+        "poisson": lambda: model.hartree.potential(density),
         "xc": lambda: model.xc.evaluate(Field(grid, density.local)),
         "gram": lambda: orbitals.gram(other),
         "combine": lambda: orbitals.combine(square),

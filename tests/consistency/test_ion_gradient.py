@@ -11,7 +11,7 @@ import pytest
 from oracles import central_difference, gth_model, position_gradient, smooth_orbitals, soft_ion, water
 
 from mpiqmd.grid import Grid
-from mpiqmd.hifi.iterate import density_of
+from mpiqmd.kohnsham.density import density_of
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.xc import Functional
 from mpiqmd.molecule.molecule import Molecule
@@ -47,6 +47,7 @@ def soft_model(grid):
 
 MODELS = {
     "GTH water": lambda grid: gth_model(grid, ("O", "H", "H")),
+    "GTH water, doubled density": lambda grid: gth_model(grid, ("O", "H", "H"), density_refinement=2.0),
     "GTH silane-like": lambda grid: gth_model(grid, ("Si", "H", "Cl"), "PBE"),
     "SG15 water": psp8_model,
     "soft ions": soft_model,
@@ -68,7 +69,8 @@ def test_gradient_of_each_term(grid, rng, name, place):
         pytest.skip("atoms are kept away from the walls of an isolated cell")
     model, positions_av = MODELS[name](grid), PLACES[place]
     orbitals = smooth_orbitals(grid, rng, 3)
-    density = density_of(orbitals, DENSITY_MATRIX)
+    dense = model.on_density_grid(orbitals)
+    density = density_of(dense, DENSITY_MATRIX)
     if place == "boundary":
         assert np.ptp(np.floor(positions_av / CELL + 0.5), axis=0).max() == 1
 
@@ -83,7 +85,7 @@ def test_gradient_of_each_term(grid, rng, name, place):
         "ion_ion": problem._ion_gradient_av,
         "local": model.local.gradient(positions_av, density),
         "nonlocal": problem.projectors.gradient(
-            orbitals, DENSITY_MATRIX, problem.projector_overlaps(orbitals)
+            dense, DENSITY_MATRIX, problem.projector_overlaps(dense)
         ),
     }
     for noise_av in rng.normal(size=(2, *positions_av.shape)):

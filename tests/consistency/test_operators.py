@@ -8,7 +8,6 @@ import pytest
 from oracles import central_difference, gth_model, random_field, random_orbitals, smooth_orbitals, water
 
 from mpiqmd.grid import Field, Grid, Orbitals
-from mpiqmd.hifi.iterate import density_of
 from mpiqmd.kohnsham.xc import ExchangeCorrelation, Functional
 
 DENSITY_MATRIX = np.array([[0.9, 0.1, -0.05], [0.1, 0.7, 0.2], [-0.05, 0.2, 0.4]])
@@ -22,9 +21,11 @@ def grid(request, comm):
     grid.destroy()
 
 
-@pytest.fixture(params=["LDA", "PBE"])
+@pytest.fixture(params=["LDA", "PBE", "PBE, doubled density"])
 def problem(request, grid):
-    return gth_model(grid, ("O", "H", "H"), request.param).place(water() + [0.11, -0.23, 0.05])
+    functional, _, doubled = request.param.partition(", ")
+    model = gth_model(grid, ("O", "H", "H"), functional, density_refinement=1.5 if doubled else 1.0)
+    return model.place(water() + [0.11, -0.23, 0.05])
 
 
 def energy_of(problem, term, orbitals):
@@ -38,25 +39,33 @@ def energy_of(problem, term, orbitals):
         return 2 * np.sum(DENSITY_MATRIX * (overlaps @ problem.projector_coupling @ overlaps.T))
     if term == "total":
         return sum(energy_of(problem, part, orbitals) for part in TERMS[:-1])
-    return getattr(problem.density_terms(density_of(orbitals, DENSITY_MATRIX)), term)
+    return getattr(problem.density_terms(problem.density(orbitals, DENSITY_MATRIX)), term)
+
+
+def from_density_grid(model, block_local):
+    """The part of functions on the density's grid that acts on orbitals."""
+    if model.refinement is None:
+        return block_local
+    return model.refinement.restrict(Orbitals(model.density_grid, block_local)).local
 
 
 def operator_of(problem, term, orbitals):
     """``H φ`` of one term as a local block."""
-    density = density_of(orbitals, DENSITY_MATRIX)
+    density, model = problem.density(orbitals, DENSITY_MATRIX), problem.model
+    dense = model.on_density_grid(orbitals)
     if term == "kinetic":
-        return problem.model.laplacian.apply(orbitals, scale=-0.5)
+        return model.laplacian.apply(orbitals, scale=-0.5)
     if term == "local":
-        return problem.local_potential.local * orbitals.local
+        return from_density_grid(model, problem.local_potential.local * dense.local)
     if term == "nonlocal":
-        result = np.zeros_like(orbitals.local)
-        problem.projectors.add_applied(problem.projectors.overlaps(orbitals), result)
-        return result
+        result = np.zeros_like(dense.local)
+        problem.projectors.add_applied(problem.projectors.overlaps(dense), result)
+        return from_density_grid(model, result)
     if term == "hartree":
-        return problem.model.poisson.solve(density).local * orbitals.local
+        return from_density_grid(model, model.hartree.potential(density).local * dense.local)
     if term == "xc":
-        return problem.model.xc.evaluate(density)[1].local * orbitals.local
-    return problem.apply_hamiltonian(orbitals, problem.density_terms(density).potential)
+        return from_density_grid(model, model.xc.evaluate(density)[1].local * dense.local)
+    return problem.apply_hamiltonian(orbitals, problem.density_terms(density).potential).local
 
 
 @pytest.mark.parametrize("term", TERMS)
@@ -123,11 +132,11 @@ def test_energies_depend_on_the_density_matrix_through_the_operator(problem, rng
     change = np.array([[0.3, -0.2, 0.1], [-0.2, 0.1, 0.05], [0.1, 0.05, -0.2]])
 
     def energy(t):
-        terms = problem.density_terms(density_of(orbitals, DENSITY_MATRIX + t * change))
+        terms = problem.density_terms(problem.density(orbitals, DENSITY_MATRIX + t * change))
         return terms.hartree + terms.xc
 
-    potential = problem.density_terms(density_of(orbitals, DENSITY_MATRIX)).potential
-    analytic = 2 * np.sum(change * orbitals.matrix_elements(potential))
+    potential = problem.density_terms(problem.density(orbitals, DENSITY_MATRIX)).potential
+    analytic = 2 * np.sum(change * problem.potential_matrix(orbitals, potential))
     assert abs(analytic) > 1e-3
     assert analytic == pytest.approx(central_difference(energy, 1e-3), rel=1e-7)
 

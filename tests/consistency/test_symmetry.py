@@ -58,3 +58,20 @@ def test_equal_atoms_can_be_exchanged(solve):
     assert np.abs(reference.forces_av[1] - reference.forces_av[2]).max() > 1e-2
     assert exchanged.free_energy == pytest.approx(reference.free_energy, abs=1e-9)
     assert exchanged.forces_av == pytest.approx(reference.forces_av[[0, 2, 1]], abs=1e-7)
+
+
+def test_a_doubled_density_grid_forgets_where_the_molecule_lies(comm):
+    """Half a spacing changes energy and net force many times less, at the same energy."""
+    found = []
+    for doubled in (False, True):
+        grid = Grid(comm, 7.2, 24, order=8, boundary="periodic")
+        model = gth_model(grid, SYMBOLS, density_refinement=2.0 if doubled else 1.0)
+        solver = AbpgSolver(model, 1e-9)
+        states = [solver.solve(model.place(POSITIONS + part * grid.spacing_v)) for part in (0.0, 0.5)]
+        ripple = abs(states[1].free_energy - states[0].free_energy)
+        found.append((states[0].free_energy, ripple, np.abs(states[1].forces_av.sum(axis=0)).max()))
+        grid.destroy()
+    (energy, ripple, net_force), (doubled_energy, doubled_ripple, doubled_net_force) = found
+    assert doubled_energy == pytest.approx(energy, abs=0.02)
+    assert doubled_ripple < 0.2 * ripple and ripple > 1e-4
+    assert doubled_net_force < 0.2 * net_force and net_force > 1e-2

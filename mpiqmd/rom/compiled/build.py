@@ -28,8 +28,8 @@ class Compiler:
     ----------
     model
         The physics.
-    modes
-        Orthonormal modes.
+    modes, dense_modes
+        Orthonormal modes, on their own and on the density's grid.
     pairs
         Their pair products.
     reference_p
@@ -46,6 +46,7 @@ class Compiler:
         self,
         model: KohnShamModel,
         modes: Orbitals,
+        dense_modes: Orbitals,
         pairs: PairProducts,
         reference_p: np.ndarray,
         boxes: list[ChebyshevBox],
@@ -53,10 +54,11 @@ class Compiler:
         mirrors: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     ) -> None:
         self.model, self.modes, self.pairs, self.boxes = model, modes, pairs, boxes
+        self.dense_modes = dense_modes
         self.log = log or silent(model.grid.comm)
         self.reference_p, self.mirrors = reference_p, mirrors
-        self.integrals = PairIntegrals(modes, pairs, np.array([signs for signs, _ in mirrors]))
-        self.reference = density_of_pairs(modes, pairs, reference_p)
+        self.integrals = PairIntegrals(dense_modes, pairs, np.array([signs for signs, _ in mirrors]))
+        self.reference = density_of_pairs(dense_modes, pairs, reference_p)
 
     def compile(self) -> CompiledArrays:
         """Return the arrays without interaction and xc quadrature.  Collective."""
@@ -91,11 +93,11 @@ class Compiler:
 
     def potentials(self, coefficients_sp: np.ndarray) -> np.ndarray:
         """Return the Hartree potential plus xc kernel of densities on the pairs, shape (samples, pairs), Ha.  Collective."""
-        grid, rows, count = self.model.grid, [], len(coefficients_sp)
+        grid, rows, count = self.model.density_grid, [], len(coefficients_sp)
         for start in range(0, count, BLOCK):
-            densities = [density_of_pairs(self.modes, self.pairs, d) for d in coefficients_sp[start : start + BLOCK]]
-            potentials = self.model.poisson.operator.apply(np.stack([density.local for density in densities]))
-            fields = [Field(grid, potential) for potential in potentials]
+            densities = [density_of_pairs(self.dense_modes, self.pairs, d) for d in coefficients_sp[start : start + BLOCK]]
+            block = Orbitals(grid, np.stack([density.local for density in densities]))
+            fields = [Field(grid, potential) for potential in self.model.hartree.direct_potentials(block).local]
             for field, density in zip(fields, densities, strict=True):
                 field.local += self.kernel.apply(density).local
             rows.append(self.integrals.elements(fields, self.integrals.kept_axes))
@@ -112,9 +114,9 @@ class Compiler:
         positions = np.array([self.boxes[a].lower_v for a in pinned])
         chosen = tuple(symbols[a] for a in pinned)
         potential = self._local(chosen).evaluate(positions)
-        projectors = Projectors(self.model.grid, self.model.species, chosen, positions)
+        projectors = Projectors(self.model.density_grid, self.model.species, chosen, positions)
         packed = self.integrals.elements([potential], self._kept_by(*(self.boxes[a] for a in pinned)))[0]
-        return packed, projectors.overlaps(self.modes), projectors.coupling_pp
+        return packed, projectors.overlaps(self.dense_modes), projectors.coupling_pp
 
     def _moving_atoms(self) -> list[MovingAtom]:
         """Return the tables of the moving atoms; mirror images share one."""
@@ -155,8 +157,8 @@ class Compiler:
         symbol = (self.model.molecule.symbols[index],)
         overlaps = []
         for node in box.nodes():
-            projectors = Projectors(self.model.grid, self.model.species, symbol, node[None])
-            overlaps.append(projectors.overlaps(self.modes))
+            projectors = Projectors(self.model.density_grid, self.model.species, symbol, node[None])
+            overlaps.append(projectors.overlaps(self.dense_modes))
         return box.coefficients(np.array(overlaps)), projectors.coupling_pp
 
     def _kept_by(self, *boxes: ChebyshevBox) -> tuple[int, ...]:
@@ -168,9 +170,10 @@ class Compiler:
         return self.model.local.restricted(symbols)
 
     def _dipole(self) -> np.ndarray:
-        z, y, x = self.model.grid.local_coordinates
-        shape = self.model.grid.local_shape
-        fields = [Field(self.model.grid, np.broadcast_to(axis, shape).copy()) for axis in (x, y, z)]
+        grid = self.model.density_grid
+        z, y, x = grid.local_coordinates
+        shape = grid.local_shape
+        fields = [Field(grid, np.broadcast_to(axis, shape).copy()) for axis in (x, y, z)]
         return self.integrals.elements(fields)
 
 

@@ -40,7 +40,7 @@ class QuadratureBuilder:
     model
         The physics.
     modes, pairs
-        The reduced basis.
+        The reduced basis, on the density's grid.
     reference_p
         Coefficients of the reference density.
     candidates
@@ -108,7 +108,7 @@ class QuadratureBuilder:
 
     def _integrate(self, training: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Return the exact right-hand sides and how much each local point contributes to them.  Collective."""
-        dv = self.model.grid.volume_element
+        dv = self.modes.grid.volume_element
         importance, rights = np.zeros(self.modes.grid.local_size), []
         for density_matrix in training:
             density = density_of_pairs(self.modes, self.pairs, self.pairs.coefficients(density_matrix))

@@ -5,7 +5,7 @@ import pytest
 from oracles import everywhere, largest, local_part, on_one_rank, random_orbitals
 
 from mpiqmd.grid import Field, Grid, Orbitals
-from mpiqmd.grid.separable import SeparableOperator, _Exchange, fourier_basis, wave_numbers
+from mpiqmd.grid.separable import AxisTrade, SeparableOperator, fourier_basis, wave_numbers
 
 
 @pytest.fixture(params=["isolated", "periodic"])
@@ -34,7 +34,7 @@ def test_fourier_basis_restricted_to_the_first_points():
 def exchange_of(comm, n_split, n_join):
     counts = np.full(comm.size, n_join // comm.size)
     counts[: n_join % comm.size] += 1
-    return _Exchange(comm, n_split, counts, split_axis=3, join_axis=2), counts
+    return AxisTrade(comm, n_split, counts, split_axis=3, join_axis=2), counts
 
 
 @pytest.mark.parametrize("n_split, n_join", [(11, 13), (7, 5), (16, 16)])

@@ -9,7 +9,9 @@ from oracles import everywhere, gth_model, local_part, random_orbitals, water
 from mpiqmd.errors import AccuracyError, ConvergenceError, GeometryError
 from mpiqmd.grid import Field, Grid, Orbitals
 from mpiqmd.hifi.abpg import AbpgSolver
-from mpiqmd.hifi.iterate import density_of
+from mpiqmd.hifi.iterate import orthonormalised
+from mpiqmd.hifi.slepc import SlepcSolver
+from mpiqmd.kohnsham.density import density_of
 from mpiqmd.kohnsham.occupations import entropy, fermi_occupations
 
 WATER = ("O", "H", "H")
@@ -73,7 +75,7 @@ def test_ground_state_of_water(grid, functional):
     assert Field(grid, same.local - state.density.local).norm() < 1e-10
 
     potential = problem.density_terms(state.density).potential
-    applied = Orbitals(grid, problem.apply_hamiltonian(state.orbitals, potential))
+    applied = problem.apply_hamiltonian(state.orbitals, potential)
     assert state.orbitals.gram(applied) == pytest.approx(np.diag(state.eigenvalues_n), abs=1e-9)
     applied.local -= state.eigenvalues_n[:, None, None, None] * state.orbitals.local
     assert applied.norms().max() < 1e-3
@@ -197,6 +199,59 @@ def test_cold_limit_of_smearing_is_integer_filling(small):
         assert state.occupations_n[:4] == pytest.approx(np.ones(4), abs=1e-6)
 
 
+STRETCHED = np.array([[-2.0, 0, 0], [2.0, 0, 0]])
+
+
+@pytest.mark.parametrize("temperature", [0.01, 0.003])
+def test_a_molecule_torn_apart_converges_to_what_the_other_solver_finds(comm, temperature):
+    """Stretched N2 has four levels within 0.05 Ha: their filling moves charge, which moves them back."""
+    grid = Grid(comm, (9.0, 7.0, 7.0), (24, 18, 18), order=6)
+    model = gth_model(grid, ("N", "N"), temperature=temperature)
+    problem = model.place(STRETCHED)
+    state = AbpgSolver(model, 1e-8, empty_orbitals=4).solve(problem)
+    other = SlepcSolver(model, 1e-9, empty_orbitals=4).solve(problem)
+    assert state.free_energy == pytest.approx(other.free_energy, abs=2e-8)
+    assert state.iterations < 80
+    expected, _, _ = fermi_occupations(other.eigenvalues_n, 10.0, temperature)
+    assert state.occupations_n == pytest.approx(expected, abs=1e-3)
+    grid.destroy()
+
+
+# ---- when it goes wrong ----------------------------------------------------------------------------------------------
+
+
+def test_the_fallback_goes_on_where_progress_stops(small, monkeypatch):
+    """A far too timid preconditioner does not get anywhere; the answer is the other solver's."""
+    monkeypatch.setattr("mpiqmd.hifi.abpg.PATIENCE", 5)
+    model, lines = gth_model(small, WATER), []
+    problem = model.place(POSITIONS)
+    solver = AbpgSolver(model, 1e-8, shift=1e3, history=0, log=lines.append, fallback=SlepcSolver(model, 1e-8))
+    state = solver.solve(problem)
+    assert any("SlepcSolver goes on" in line for line in lines)
+    assert state.free_energy == pytest.approx(AbpgSolver(model, 1e-9).solve(problem).free_energy, abs=2e-8)
+    assert state.iterations > 5
+
+
+def test_a_step_that_goes_wrong_is_taken_back(small, rng, monkeypatch):
+    """Disturbed orbitals raise the energy; the iterate before them is taken up again, and the ground state found."""
+    model, record, calls = gth_model(small, WATER), Record(), []
+    noise = random_orbitals(small, rng, 4)
+
+    def disturbed(orbitals):
+        calls.append(1)
+        found = orthonormalised(orbitals)
+        return orthonormalised(Orbitals(small, found.local + 0.05 * noise.local)) if len(calls) == 7 else found
+
+    monkeypatch.setattr("mpiqmd.hifi.abpg.orthonormalised", disturbed)
+    state = AbpgSolver(model, 1e-8, log=record).solve(model.place(POSITIONS))
+    steps = np.diff(record.energies)
+    worst = int(np.argmax(steps))
+    assert steps[worst] > 1e-3
+    assert record.energies[worst + 2] == pytest.approx(record.energies[worst], abs=1e-9)
+    monkeypatch.undo()
+    assert state.free_energy == pytest.approx(AbpgSolver(model, 1e-9).solve(model.place(POSITIONS)).free_energy, abs=2e-8)
+
+
 # ---- charge ----------------------------------------------------------------------------------------------------------
 
 HYDROXIDE = (("O", "H"), -1, np.array([[-0.6, 0.1, 0.0], [1.23, 0.0, 0.1]]))
@@ -214,7 +269,7 @@ def test_charged_molecules_converge(isolated, symbols, charge, positions_av):
     assert state.density.integrate() == pytest.approx(8.0, abs=1e-9)
     assert np.isfinite(state.forces_av).all()
     problem = model.place(positions_av)
-    total = Field(isolated, problem.local_potential.local + model.poisson.solve(state.density).local)
+    total = Field(isolated, problem.local_potential.local + model.hartree.potential(state.density).local)
     corner = everywhere(total)[0, 0, 0]
     distance = np.linalg.norm([line[0] for line in (isolated.coordinates(axis) for axis in range(3))])
     assert -corner * distance == pytest.approx(charge, abs=0.25)

@@ -28,11 +28,16 @@ def whole(comm, part):
     return np.concatenate(comm.allgather(part), axis=-1)
 
 
+def advance(anderson, x, f):
+    """The next iterate of one part."""
+    return anderson.next([x], [f])[0]
+
+
 def iterate(comm, anderson, step_of, size, steps):
     """Distributed iterates, each the next of the one before; returned whole."""
     x, history = np.zeros(size), []
     for _ in range(steps):
-        x = whole(comm, anderson.next(share(comm, x), share(comm, step_of(x))))
+        x = whole(comm, advance(anderson, share(comm, x), share(comm, step_of(x))))
         history.append(x)
     return history
 
@@ -69,7 +74,7 @@ def test_average_has_the_smallest_residual(comm, rng):
     anderson = Anderson(comm, 2, ANYTHING, 0.0)
     zero = np.zeros(10)
     for step in steps:
-        result = whole(comm, anderson.next(share(comm, zero), share(comm, step)))
+        result = whole(comm, advance(anderson, share(comm, zero), share(comm, step)))
     differences = np.array([steps[2] - steps[1], steps[2] - steps[0]])
     assert np.abs(differences @ result).max() < 1e-12
     theta = np.linalg.lstsq(differences.T, steps[2], rcond=None)[0]
@@ -77,12 +82,17 @@ def test_average_has_the_smallest_residual(comm, rng):
 
 
 def test_weighted_norm(comm, rng):
-    """With ``dual = G f`` the residual is orthogonal in the inner product of G."""
+    """With products ``f·G f`` the residual is orthogonal in the inner product of G."""
     weights = rng.uniform(0.1, 3.0, size=10)
     steps = rng.normal(size=(2, 10))
-    anderson = Anderson(comm, 1, ANYTHING, 0.0, dual=lambda f: share(comm, weights) * f)
+
+    def products(parts):
+        local = np.array([part[0] for part in parts])
+        return comm.allreduce((local * share(comm, weights)) @ local.T)
+
+    anderson = Anderson(comm, 1, ANYTHING, 0.0, products)
     for step in steps:
-        result = whole(comm, anderson.next(share(comm, np.zeros(10)), share(comm, step)))
+        result = whole(comm, advance(anderson, share(comm, np.zeros(10)), share(comm, step)))
     assert (steps[1] - steps[0]) * weights @ result == pytest.approx(0.0, abs=1e-12)
     assert abs((steps[1] - steps[0]) @ result) > 1e-3
 
@@ -92,8 +102,8 @@ def test_a_single_coefficient_is_clipped_into_its_range(comm):
     for old, new, theta in ((1.0, -9.0, 0.5), (10.0, 9.0, -3.0)):
         anderson = Anderson(comm, 1)
         ones = np.ones(comm.size)
-        anderson.next(share(comm, 0 * ones), share(comm, old * ones))
-        result = anderson.next(share(comm, 2 * ones), share(comm, new * ones))
+        advance(anderson, share(comm, 0 * ones), share(comm, old * ones))
+        result = advance(anderson, share(comm, 2 * ones), share(comm, new * ones))
         assert result == pytest.approx(2.0 + new - theta * (2.0 + new - old) * np.ones(len(result)))
 
 
@@ -103,7 +113,7 @@ def test_dependent_history_is_dropped(comm, rng):
     steps = [step * factor + 1e-6 * rng.normal(size=10) for factor in (4.0, 2.0, 1.0)]
     deep, shallow = Anderson(comm, 2), Anderson(comm, 1)
     for f in steps:
-        results = [whole(comm, a.next(share(comm, 0 * f), share(comm, f))) for a in (deep, shallow)]
+        results = [whole(comm, advance(a, share(comm, 0 * f), share(comm, f))) for a in (deep, shallow)]
     assert results[0] == pytest.approx(results[1], abs=1e-12)
 
 
@@ -111,16 +121,30 @@ def test_repeated_step_is_survived(comm):
     anderson = Anderson(comm, 2)
     ones = np.ones(2 * comm.size)
     for _ in range(3):
-        result = anderson.next(share(comm, ones), share(comm, ones))
+        result = advance(anderson, share(comm, ones), share(comm, ones))
     assert result == pytest.approx(2.0 * np.ones(2))
+
+
+def test_a_second_part_follows_the_first(comm, rng):
+    """Also where it alone would ask for other coefficients."""
+    solution, step_of = linear_problem(rng, distinct=3)
+    anderson, x = Anderson(comm, 3, ANYTHING, 0.0), np.zeros(12)
+    second = np.zeros(2)
+    for _ in range(5):
+        f = step_of(x)
+        following = np.array([1.0, -2.0]) * f[:1]
+        parts = anderson.next([share(comm, x), second], [share(comm, f), following])
+        x, second = whole(comm, parts[0]), parts[1]
+    assert x == pytest.approx(solution, abs=1e-9)
+    assert second == pytest.approx(np.array([1.0, -2.0]) * x[0], abs=1e-9)
 
 
 def test_forget(comm, rng):
     anderson = Anderson(comm, 3)
     x, f, g = rng.normal(size=(3, 12))
-    anderson.next(share(comm, x), share(comm, f))
+    advance(anderson, share(comm, x), share(comm, f))
     anderson.forget()
-    assert whole(comm, anderson.next(share(comm, x), share(comm, g))) == pytest.approx(x + g)
+    assert whole(comm, advance(anderson, share(comm, x), share(comm, g))) == pytest.approx(x + g)
 
 
 def test_arguments_are_left_alone(comm, rng):
@@ -128,7 +152,7 @@ def test_arguments_are_left_alone(comm, rng):
     for _ in range(3):
         x, f = rng.normal(size=(2, 4))
         before = x.copy(), f.copy()
-        anderson.next(x, f)
+        advance(anderson, x, f)
         assert np.array_equal(x, before[0]) and np.array_equal(f, before[1])
 
 

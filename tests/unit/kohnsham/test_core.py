@@ -9,9 +9,9 @@ from oracles import central_difference, distances, everywhere, largest, on_one_r
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Field, Grid
 from mpiqmd.hifi.abpg import AbpgSolver
-from mpiqmd.hifi.iterate import density_of
 from mpiqmd.hifi.slepc import SlepcSolver
 from mpiqmd.kohnsham.core import CoreDensity
+from mpiqmd.kohnsham.density import density_of
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.xc import ExchangeCorrelation, Functional
 from mpiqmd.molecule.gth import load_gth

@@ -30,12 +30,12 @@ def geometry(first, second, change):
     return water_positions(first, second, ANGLE + change)
 
 
-def water_model(comm, functional="LDA", boundary="isolated", temperature=0.0, points=20):
+def water_model(comm, functional="LDA", boundary="isolated", temperature=0.0, points=20, density_refinement=1.0):
     """The physics: GTH water in an 8 bohr cell, fourth order."""
     grid = Grid(comm, 8.0, points, order=4, boundary=boundary)
     molecule = Molecule(("O", "H", "H"), geometry(*TRAINING[0]))
     pseudopotentials = {symbol: load_gth(symbol, functional) for symbol in ("O", "H")}
-    return KohnShamModel(grid, molecule, pseudopotentials, Functional(functional), temperature)
+    return KohnShamModel(grid, molecule, pseudopotentials, Functional(functional), temperature, density_refinement)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,11 @@ class CompiledWater:
     def modes(self):
         return self.trained.basis.modes
 
+    @cached_property
+    def dense_modes(self):
+        """The modes on the grid of the density."""
+        return self.model.on_density_grid(self.modes)
+
     @property
     def cell_v(self):
         return self.model.grid.cell_v if self.model.grid.is_periodic else None
@@ -57,9 +62,9 @@ class CompiledWater:
         return np.array([np.zeros(3), nodes[0][first], nodes[1][second]])
 
 
-def compile_water(comm, functional="LDA", boundary="isolated", nodes=9, points=40, densities=6):
+def compile_water(comm, functional="LDA", boundary="isolated", nodes=9, points=40, densities=6, **physics):
     """Train on five geometries, keep a few modes and compile them."""
-    trained = train(comm, functional=functional, boundary=boundary)
+    trained = train(comm, functional=functional, boundary=boundary, **physics)
     trained.basis = trained.basis.truncated(RANK)
     positions = np.array([geometry(*point) for point in TRAINING])
     orbitals = np.array([trained.basis.coefficients(state.orbitals) for state in trained.states])
@@ -77,9 +82,10 @@ def compile_water(comm, functional="LDA", boundary="isolated", nodes=9, points=4
 
 
 @lru_cache(maxsize=4)
-def serial_water(functional="LDA", boundary="isolated"):
+def serial_water(functional="LDA", boundary="isolated", density="same"):
     """The same on this process alone, kept for all tests."""
-    return compile_water(MPI.COMM_SELF, functional, boundary)
+    doubled = {"density_refinement": 2.0} if density == "doubled" else {}
+    return compile_water(MPI.COMM_SELF, functional, boundary, **doubled)
 
 
 @lru_cache(maxsize=1)

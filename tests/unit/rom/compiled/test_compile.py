@@ -23,27 +23,28 @@ sys.path.insert(0, str(Path(__file__).parent))
 from compiled_water import compile_water, random_density_matrix, serial_water
 from tiny_water import UNSEEN, geometry
 
-CASES = [("LDA", "isolated"), ("PBE", "isolated"), ("LDA", "periodic")]
+CASES = [("LDA", "isolated"), ("PBE", "isolated"), ("LDA", "periodic"), ("PBE", "isolated", "doubled")]
 
 
 def reference_density(water):
     pairs = water.arrays.pairs
-    return density_of_pairs(water.modes, pairs, _reference(pairs, pairs.characters_mg, water.training))
+    return density_of_pairs(water.dense_modes, pairs, _reference(pairs, pairs.characters_mg, water.training))
 
 
 def exact_remainder(water, density_matrix):
     """The remainder's integral over the whole grid and its derivative in 2P."""
     model, pairs = water.model, water.arrays.pairs
-    gradient, shape = model.xc.gradient, model.grid.local_shape
-    reference, density = reference_density(water), density_of_pairs(water.modes, pairs, pairs.coefficients(density_matrix))
+    gradient, shape = model.xc.gradient, model.density_grid.local_shape
+    coefficients_p = pairs.coefficients(density_matrix)
+    reference, density = reference_density(water), density_of_pairs(water.dense_modes, pairs, coefficients_p)
     slopes = [None if gradient is None else gradient.apply(f).reshape(3, -1) for f in (reference, density)]
     remainder = Remainder(model.functional, reference.local.ravel(), slopes[0])
     value, d_rho, d_slope = remainder.evaluate(density.local.ravel(), slopes[1])
-    potential = Field(model.grid, d_rho.reshape(shape))
+    potential = Field(model.density_grid, d_rho.reshape(shape))
     if d_slope is not None:
         potential.local -= gradient.divergence(d_slope.reshape(3, *shape))
-    energy = Field(model.grid, value.reshape(shape)).integrate()
-    return energy, water.modes.matrix_elements(potential)
+    energy = Field(model.density_grid, value.reshape(shape)).integrate()
+    return energy, water.dense_modes.matrix_elements(potential)
 
 
 @pytest.mark.serial
@@ -106,10 +107,10 @@ def test_interaction_misses_the_square_of_what_was_not_sampled(functional, rng):
 
 def exact_interaction(water, coefficients_p):
     """Hartree potential plus xc kernel of a density on the pairs, from the grid."""
-    density = density_of_pairs(water.modes, water.arrays.pairs, coefficients_p)
-    response = water.model.poisson.solve(density)
+    density = density_of_pairs(water.dense_modes, water.arrays.pairs, coefficients_p)
+    response = water.model.hartree.potential(density)
     response.local += water.model.xc.kernel(reference_density(water)).apply(density).local
-    return water.arrays.pairs.packed(water.modes.matrix_elements(response))
+    return water.arrays.pairs.packed(water.dense_modes.matrix_elements(response))
 
 
 @pytest.mark.serial
@@ -118,7 +119,7 @@ def test_kernel_is_the_derivative_of_the_potential(functional, rng):
     water = serial_water(functional)
     model, pairs = water.model, water.arrays.pairs
     density = reference_density(water)
-    change = density_of_pairs(water.modes, pairs, 1e-2 * pairs.coefficients(random_density_matrix(rng, pairs)))
+    change = density_of_pairs(water.dense_modes, pairs, 1e-2 * pairs.coefficients(random_density_matrix(rng, pairs)))
 
     def potential(t):
         return model.xc.evaluate(Field(model.grid, density.local + t * change.local))[1].local
@@ -136,12 +137,12 @@ def test_kernel_is_the_derivative_of_the_potential(functional, rng):
 def test_folding_changes_no_integral(boundary):
     water = serial_water("LDA", boundary)
     pairs, model = water.arrays.pairs, water.model
-    integrals = PairIntegrals(water.modes, pairs, np.array([signs for signs, _ in water.trained.mirrors]))
+    integrals = PairIntegrals(water.dense_modes, pairs, np.array([signs for signs, _ in water.trained.mirrors]))
     assert integrals.all_axes == (1, 2) and integrals.kept_axes == (2,)
     potential = model.local.restricted(("H",)).evaluate(np.array([[1.1, 1.3, 0.0]]))
     whole = integrals.elements([potential])
     np.testing.assert_allclose(integrals.elements([potential], (2,)), whole, atol=1e-12)
-    np.testing.assert_allclose(whole[0], pairs.packed(water.modes.matrix_elements(potential)), atol=1e-12)
+    np.testing.assert_allclose(whole[0], pairs.packed(water.dense_modes.matrix_elements(potential)), atol=1e-12)
     symmetric = model.local.restricted(("O",)).evaluate(np.zeros((1, 3)))
     part = pairs.classes[0]
     np.testing.assert_allclose(
@@ -154,7 +155,7 @@ def test_folding_changes_no_integral(boundary):
 def test_table_of_a_mirror_image_equals_its_own():
     water = serial_water()
     arrays, model = water.arrays, water.model
-    alone = Compiler(model, water.modes, arrays.pairs, np.zeros(len(arrays.pairs)), arrays.boxes)
+    alone = Compiler(model, water.modes, water.dense_modes, arrays.pairs, np.zeros(len(arrays.pairs)), arrays.boxes)
     second = arrays.atoms[1]
     assert second.image.source == arrays.atoms[0].index and second.local.size == 0
     own = replace(second, local=alone._local_table(second.index, second.box), image=None)
@@ -204,7 +205,7 @@ def test_more_points_are_better():
     matrices = list(water.training.density_matrices_smm)
     pairs = water.arrays.pairs
     reference = np.mean([pairs.coefficients(matrix) for matrix in matrices], axis=0)
-    builder = QuadratureBuilder(water.model, water.modes, pairs, reference)
+    builder = QuadratureBuilder(water.model, water.dense_modes, pairs, reference)
     errors = []
     for points in (10, 60):
         quadrature = builder.build(matrices, points)
@@ -230,7 +231,7 @@ def test_dipole_is_that_of_the_density(rng):
     water = serial_water()
     density_matrix = random_density_matrix(rng, water.arrays.pairs)
     positions = water.at_nodes(3, 4)
-    density = density_of_pairs(water.modes, water.arrays.pairs, water.arrays.pairs.coefficients(density_matrix))
+    density = density_of_pairs(water.dense_modes, water.arrays.pairs, water.arrays.pairs.coefficients(density_matrix))
     z, y, x = water.model.grid.local_coordinates
     electrons = [Field(water.model.grid, density.local * axis).integrate() for axis in (x, y, z)]
     expected = water.model.valences_a @ positions - electrons
