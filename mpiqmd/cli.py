@@ -133,6 +133,13 @@ def _ipi_options(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--unix", metavar="NAME", help="its <address> (mode='unix'), or the path of its UNIX socket"
     )
+    parser.add_argument(
+        "--connections",
+        type=_positive_count,
+        default=1,
+        metavar="N",
+        help="connect N times: with as many as beads, a compiled model evaluates all of them at once (default: 1)",
+    )
 
 
 def _compare_options(parser: argparse.ArgumentParser) -> None:

@@ -98,7 +98,7 @@ COMMANDS = {
         "hifi and dipole (atomic units). Ends when the server says EXIT or goes, or on SIGTERM or SIGUSR1 (status 75).\n"
         "Writes result.json (evaluations, how many outside the sampled region, time).",
         (
-            "mpiqmd ipi water.toml --model water-train/model.h5 --unix water",
+            "mpiqmd ipi water.toml --model water-train/model.h5 --unix water --connections 32",
             "mpirun -n 2 mpiqmd ipi water.toml --address localhost:31415",
         ),
         "ipi",

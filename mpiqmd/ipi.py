@@ -8,8 +8,9 @@ The server asks, the client answers:
     GETFORCE  -> FORCEREADY, energy, number of atoms, forces (N x 3), virial (3 x 3), length and text of extras (JSON)
     EXIT      the server has no more to ask
 
-Numbers are native 8-byte floats and 4-byte integers.  A server with many beads asks for them one after the other, so one
-client serves all of them.  The protocol is that of i-PI [Kapil2019], also spoken by ASE, LAMMPS and CP2K.
+Numbers are native 8-byte floats and 4-byte integers.  A server with many beads asks a client for them one after the other,
+so one client serves all of them, and as many clients as beads, of one process, get them all at once.  The protocol is that of
+i-PI [Kapil2019], also spoken by ASE, LAMMPS and CP2K.
 """
 
 from __future__ import annotations
@@ -130,29 +131,32 @@ class Client:
         self._answer: Answer | None = None
         connection.settimeout(LOOK_EVERY)
 
-    def next_positions(self) -> np.ndarray | None:
-        """Return the next geometry (N, 3) the server asks for, bohr; None when there is nothing more to do.
+    def fileno(self) -> int:
+        """Return the number by which ``select`` knows the connection."""
+        return self.connection.fileno()
 
-        ``ended`` then says why: ``"EXIT"``, ``"closed"`` (the server went without a word) or what ``should_end`` said.
-        Raises DataFileError if the server does not keep to the protocol or the connection breaks within a message, and
-        ConfigError if it has another number of atoms.
+    def serve_message(self) -> np.ndarray | None:
+        """Answer one message; return the geometry (N, 3), bohr, if it brings one.
+
+        ``ended`` then says whether there will be no more, and why: ``"EXIT"``, ``"closed"`` (the server went without a word)
+        or what ``should_end`` said.  Raises DataFileError if the server does not keep to the protocol or the connection breaks
+        within a message, and ConfigError if it has another number of atoms.
         """
         try:
-            while True:
-                header = self._read(HEADER_LENGTH, may_end=True).decode("latin-1").strip()
-                if header == "STATUS":
-                    self._send(_header(self._status()))
-                elif header == "INIT":
-                    self._read_init()
-                elif header == "POSDATA":
-                    return self._read_positions()
-                elif header == "GETFORCE":
-                    self._send_answer()
-                else:
-                    return self._end_with(header)
+            header = self._read(HEADER_LENGTH, may_end=True).decode("latin-1").strip()
+            if header == "POSDATA":
+                return self._read_positions()
+            if header == "STATUS":
+                self._send(_header(self._status()))
+            elif header == "INIT":
+                self._read_init()
+            elif header == "GETFORCE":
+                self._send_answer()
+            else:
+                self._end_with(header)
         except _EndedError as end:
             self.ended = str(end)
-            return None
+        return None
 
     def answer(self, answer: Answer) -> None:
         """Keep what the server will fetch for the latest geometry."""
@@ -254,7 +258,7 @@ def connect(
             return _connected(address)
         except OSError as problem:
             # the others (no such host, a path that is too long) do not heal by waiting
-            may_heal = isinstance(problem, ConnectionError | FileNotFoundError | TimeoutError)
+            may_heal = isinstance(problem, ConnectionError | FileNotFoundError | TimeoutError | BlockingIOError)
             if not may_heal or time.monotonic() >= deadline:
                 raise ConfigError(
                     f"no server at {address} ({problem.strerror or problem}; tried for up to {patience:g} s); i-PI must listen "
@@ -264,13 +268,22 @@ def connect(
     return None
 
 
-def _connected(address: Address) -> socket.socket:
+def connect_now(address: Address, seconds: float) -> socket.socket | None:
+    """Return one more connection to a server that is there, None if it is too busy to take it.  Not collective."""
+    try:
+        return _connected(address, seconds)
+    except OSError:
+        return None
+
+
+def _connected(address: Address, seconds: float = 5.0) -> socket.socket:
     if not address.path:
-        connection = socket.create_connection((address.host, address.port), timeout=5.0)
+        connection = socket.create_connection((address.host, address.port), timeout=seconds)
         # without it small messages wait for each other
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(seconds)
     try:
         connection.connect(address.path)
     except OSError:

@@ -1,6 +1,10 @@
-"""Born-Oppenheimer molecular dynamics: one loop for either surface.
+"""Born-Oppenheimer molecular dynamics: one loop for either surface, for one trajectory or many.
 
-Every rank runs :func:`run_dynamics`; rank 0 integrates, decides and writes, the positions are broadcast with
+The loop is a generator, :func:`dynamics_steps`: it yields positions and is sent the evaluation there, so that one driver
+serves it alone (:func:`run_dynamics`) and another advances many side by side and evaluates them at once
+(:func:`run_together`).
+
+Every rank runs the loop; rank 0 integrates, decides and writes, the positions are broadcast with
 the decision in one message, and the provider is asked collectively.  A run whose folder already has a
 checkpoint continues from it, and continues exactly: a resumed trajectory equals the uninterrupted one bit for
 bit.
@@ -8,8 +12,8 @@ bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +22,7 @@ from mpiqmd.errors import AccuracyError, MpiqmdError
 from mpiqmd.md.leader import CHECKPOINT, FAILED, FINISHED, Leader
 from mpiqmd.md.motion import Dynamics
 from mpiqmd.md.observables import linear_drift
-from mpiqmd.md.provider import Evaluation, ForceProvider
+from mpiqmd.md.provider import Evaluation, ForceProvider, evaluate_each
 from mpiqmd.md.record import Record
 from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.md.trajectory import Trajectory
@@ -31,7 +35,10 @@ if TYPE_CHECKING:
     from mpiqmd.molecule.molecule import Molecule
     from mpiqmd.parallel.log import Log
 
-__all__ = ["Dynamics", "DynamicsSettings", "Record", "run_dynamics"]
+__all__ = ["Dynamics", "DynamicsSettings", "Record", "dynamics_steps", "run_dynamics", "run_together"]
+
+Steps = Generator[np.ndarray, Evaluation, dict[str, object]]
+"""A run: yields positions (N, 3), bohr, is sent the evaluation there or thrown the error, returns its summary."""
 
 
 def run_dynamics(
@@ -77,6 +84,26 @@ def run_dynamics(
     AccuracyError
         An energy, force or position is not finite; the message names the step and the last checkpoint.
     """
+    with closing(dynamics_steps(molecule, provider, settings, comm, log, record, stop)) as steps:
+        outcome = _advance(steps)
+        while isinstance(outcome, np.ndarray):
+            outcome = _advance(steps, *evaluate_each([provider], [outcome], together=False))
+    return outcome
+
+
+def dynamics_steps(
+    molecule: Molecule,
+    provider: ForceProvider,
+    settings: DynamicsSettings,
+    comm: MPI.Comm,
+    log: Log,
+    record: Record,
+    stop: Callable[[], str | None] | None = None,
+) -> Steps:
+    """Move the nuclei as :func:`run_dynamics` does, leaving the evaluations to the caller.  Collective.
+
+    The provider is only asked for its memory.  Parameters, summary and errors are those of :func:`run_dynamics`.
+    """
     session = _Session(comm, provider, len(molecule.symbols))
 
     def lead() -> int | None:
@@ -87,7 +114,7 @@ def run_dynamics(
     try:
         if resumed_from is not None:
             session.restore_provider()
-        session.run(resumed_from)
+        yield from session.run(resumed_from)
     except BaseException:
         if session.leader:
             # What went wrong matters more than a second failure on the way out.
@@ -97,8 +124,52 @@ def run_dynamics(
     return on_rank_zero(comm, session.finish, resumed_from)
 
 
+def run_together(
+    runs: Sequence[Steps], providers: Sequence[ForceProvider], each_round: Callable[[], object] = lambda: None
+) -> list[dict[str, object] | MpiqmdError]:
+    """Advance runs side by side, a step of each per round, evaluated at once; return their summaries.  Collective.
+
+    A run that fails has its error in the place of the summary and does not stop the others.
+
+    Parameters
+    ----------
+    runs, providers
+        The runs and their surfaces, forks of one :class:`~mpiqmd.md.provider.BatchProvider`.
+    each_round
+        Called before every round.
+    """
+    with ExitStack() as stack:
+        for run in runs:
+            stack.enter_context(closing(run))
+        outcomes = [_advance_or_fail(run) for run in runs]
+        while active := [k for k, outcome in enumerate(outcomes) if isinstance(outcome, np.ndarray)]:
+            each_round()
+            positions_bav = [outcomes[k] for k in active]
+            answers = evaluate_each([providers[k] for k in active], positions_bav, together=True)
+            for k, answer in zip(active, answers, strict=True):
+                outcomes[k] = _advance_or_fail(runs[k], answer)
+    return outcomes
+
+
+def _advance(steps: Steps, answer: Evaluation | MpiqmdError | None = None) -> np.ndarray | dict[str, object]:
+    """Hand a run what it asked for; return the next positions it asks about, or its summary."""
+    try:
+        return steps.throw(answer) if isinstance(answer, MpiqmdError) else steps.send(answer)
+    except StopIteration as end:
+        return end.value
+
+
+def _advance_or_fail(
+    steps: Steps, answer: Evaluation | MpiqmdError | None = None
+) -> np.ndarray | dict[str, object] | MpiqmdError:
+    try:
+        return _advance(steps, answer)
+    except MpiqmdError as error:
+        return error
+
+
 class _Session:
-    """One call of :func:`run_dynamics` on one rank; ``leader`` is None except on rank 0."""
+    """One run on one rank; ``leader`` is None except on rank 0."""
 
     def __init__(self, comm: MPI.Comm, provider: ForceProvider, n_atoms: int) -> None:
         self.comm = comm
@@ -117,8 +188,8 @@ class _Session:
             copies[name] = replicate(self.comm, array)
         self.provider.restore(copies)
 
-    def run(self, resumed_from: int | None) -> None:
-        """Follow rank 0's commands until the run is finished.  Collective."""
+    def run(self, resumed_from: int | None) -> Generator[np.ndarray, Evaluation, None]:
+        """Follow rank 0's commands until the run is finished, yielding positions to be evaluated.  Collective."""
         step = -1 if resumed_from is None else resumed_from
         while (command := self.next_command()) != FINISHED:
             if command == FAILED:
@@ -128,7 +199,7 @@ class _Session:
                 self.guard(lambda leader, state=state: leader.save(state))
                 continue
             step += 1
-            evaluation = self.evaluate(step)
+            evaluation = yield from self.ask(step)
             self.guard(lambda leader, evaluation=evaluation: leader.accept(evaluation))
 
     def next_command(self) -> int:
@@ -159,10 +230,10 @@ class _Session:
         except Exception as error:
             self.error = error
 
-    def evaluate(self, step: int) -> Evaluation:
-        """Ask the provider, adding the step to its complaints.  Collective."""
+    def ask(self, step: int) -> Generator[np.ndarray, Evaluation, Evaluation]:
+        """Yield the positions and return the evaluation there, adding the step to the surface's complaints."""
         try:
-            return self.provider.evaluate(self.packet[1:].reshape(-1, 3).copy())
+            return (yield self.packet[1:].reshape(-1, 3).copy())
         except MpiqmdError as error:
             where = f" {self.leader.last_checkpoint()}." if self.leader else ""
             error.args = (f"MD step {step}: {error}{where}", *error.args[1:])

@@ -18,11 +18,9 @@ from __future__ import annotations
 import numpy as np
 
 
-def kick(
-    velocities_av: np.ndarray, forces_av: np.ndarray, inverse_masses_a: np.ndarray, interval: float
-) -> np.ndarray:
-    """Return ``v_a + interval F_a / M_a``, shape (N, 3); a pinned atom has inverse mass zero and rests."""
-    return velocities_av + (interval * inverse_masses_a)[:, None] * forces_av
+def kick(velocities_av: np.ndarray, forces_av: np.ndarray, intervals_a1: np.ndarray) -> np.ndarray:
+    """Return ``v_a + F_a t / M_a``, shape (N, 3); ``t / M_a`` has shape (N, 1), is zero for a pinned atom, which rests."""
+    return velocities_av + intervals_a1 * forces_av
 
 
 def drift(positions_av: np.ndarray, velocities_av: np.ndarray, interval: float) -> np.ndarray:

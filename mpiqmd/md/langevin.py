@@ -49,7 +49,7 @@ class Langevin(NoThermostat):
         width_a = np.sqrt((1.0 - decay**2) * self.temperature / nuclei.masses_a)
         noise_av = width_a[:, None] * self.generator.standard_normal(velocities_av.shape)
         changed_av = nuclei.at_rest(decay * velocities_av + noise_av, positions_av)
-        before, after = kinetic_energy(np.array([velocities_av, changed_av]), nuclei.masses_a)
+        before, after = (kinetic_energy(each_av, nuclei.masses_a) for each_av in (velocities_av, changed_av))
         self.heat += float(after - before)
         return changed_av
 

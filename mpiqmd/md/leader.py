@@ -31,8 +31,7 @@ EVALUATE, CHECKPOINT, FINISHED, FAILED = range(4)
 """What rank 0 may ask of all ranks next."""
 
 FLUSH_FRAMES = 200
-FLUSH_SECONDS = 5.0
-"""Frames reach the file after so many of them or so long, whichever is first."""
+"""Frames reach the file after so many of them, if not before."""
 
 
 class Leader:
@@ -188,7 +187,7 @@ class Leader:
         if self.dynamics.step % self.settings.output_every == 0:
             self.writer.append(self.dynamics.frame())
             now = time.perf_counter()
-            if len(self.writer.pending) >= FLUSH_FRAMES or now - self._flushed_at >= FLUSH_SECONDS:
+            if len(self.writer.pending) >= FLUSH_FRAMES or now - self._flushed_at >= self.settings.flush_seconds:
                 self.writer.flush()
                 self._flushed_at = now
         self.progress.update(self.dynamics)

@@ -47,7 +47,7 @@ class Dynamics:
         self.thermostat = thermostat
         self.evaluation: Evaluation | None = None
         self.step = 0
-        self._inverse_masses_a = nuclei.inverse_masses_a
+        self._half_intervals_a1 = (0.5 * self.timestep * nuclei.inverse_masses_a)[:, None]
         self._half_step: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
@@ -77,7 +77,7 @@ class Dynamics:
         return positions_av
 
     def _half_kick(self, velocities_av: np.ndarray, positions_av: np.ndarray, forces_av: np.ndarray) -> np.ndarray:
-        velocities_av = kick(velocities_av, forces_av, self._inverse_masses_a, 0.5 * self.timestep)
+        velocities_av = kick(velocities_av, forces_av, self._half_intervals_a1)
         constraints = self.nuclei.constraints
         return velocities_av if constraints is None else constraints.tangent(velocities_av, positions_av)
 

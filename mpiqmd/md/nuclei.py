@@ -15,7 +15,7 @@ import numpy as np
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.md.constraints import BondConstraints
-from mpiqmd.md.observables import angular_momentum, centre_of_mass, inertia_tensor, kinetic_energy, momentum
+from mpiqmd.md.observables import inertia_tensor, kinetic_energy
 
 if TYPE_CHECKING:
     from mpiqmd.molecule.molecule import Molecule
@@ -85,7 +85,7 @@ class Nuclei:
 
 def remove_net_momentum(velocities_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
     """Return the velocities with the centre of mass at rest."""
-    return velocities_av - momentum(velocities_av, masses_a) / masses_a.sum()
+    return velocities_av - (masses_a / masses_a.sum()) @ velocities_av
 
 
 def remove_net_rotation(
@@ -93,11 +93,18 @@ def remove_net_rotation(
 ) -> np.ndarray:
     """Return the velocities less the rigid rotation ``omega x (R_a - R_com)`` with ``I omega = L``.
 
-    The pseudo-inverse of the inertia tensor leaves out the axis of a linear molecule.
+    The axis of a linear molecule, about which it has no moment of inertia, is left out.
     """
-    inverse = np.linalg.pinv(inertia_tensor(positions_av, masses_a), rcond=1e-10, hermitian=True)
-    omega_v = inverse @ angular_momentum(positions_av, velocities_av, masses_a)
-    return velocities_av - np.cross(omega_v, positions_av - centre_of_mass(positions_av, masses_a))
+    arms_av = positions_av - (masses_a / masses_a.sum()) @ positions_av
+    weighted_av = masses_a[:, None] * arms_av
+    second = weighted_av.T @ arms_av
+    moments, axes = np.linalg.eigh(np.trace(second) * np.eye(3) - second)
+    # v x R is the product with the antisymmetric part of sum_a M_a R_a v_a
+    products = weighted_av.T @ velocities_av
+    angular_v = (products - products.T)[[1, 2, 0], [2, 0, 1]]
+    turning = moments > 1e-10 * moments[-1]
+    x, y, z = (axes[:, turning] @ ((angular_v @ axes[:, turning]) / moments[turning])).tolist()
+    return velocities_av - arms_av @ np.array([[0.0, z, -y], [-z, 0.0, x], [y, -x, 0.0]])
 
 
 def is_linear(positions_av: np.ndarray, masses_a: np.ndarray) -> bool:

@@ -12,7 +12,7 @@ from mpiqmd.units import ATOMIC_TIME_IN_FS
 
 def kinetic_energy(velocities_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
     """Return ``K = 1/2 sum_a M_a |v_a|^2`` in Ha."""
-    return 0.5 * np.einsum("...av,...av,a->...", velocities_av, velocities_av, masses_a)
+    return 0.5 * (masses_a @ (velocities_av * velocities_av)).sum(axis=-1)
 
 
 def momentum(velocities_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:

@@ -39,12 +39,13 @@ class Berendsen(NoThermostat):
         self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float
     ) -> np.ndarray:
         """Rescale the velocities and book the heat given to the nuclei."""
-        temperature = nuclei.temperature(velocities_av)
-        if temperature <= 0.0:
+        kinetic, count = float(kinetic_energy(velocities_av, nuclei.masses_a)), nuclei.degrees_of_freedom
+        if kinetic <= 0.0 or count == 0:
             return velocities_av
+        temperature = 2.0 * kinetic / count
         scale_squared = 1.0 + timestep / self.relaxation_time * (self.temperature / temperature - 1.0)
-        self.heat += (scale_squared - 1.0) * float(kinetic_energy(velocities_av, nuclei.masses_a))
-        return np.sqrt(scale_squared) * velocities_av
+        self.heat += (scale_squared - 1.0) * kinetic
+        return math.sqrt(scale_squared) * velocities_av
 
     @property
     def conserved_offset(self) -> float:

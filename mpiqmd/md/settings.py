@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class DynamicsSettings:
         Least wall time between two checkpoints, so that fast steps are not spent waiting for the disk.
     checkpoint_minutes
         A checkpoint is written at least so often, whatever the number of steps.
+    flush_seconds
+        Frames wait at most so long for others before they are written to the file.
     pinned
         Atoms that never move.
     constraints
@@ -61,12 +63,18 @@ class DynamicsSettings:
     checkpoint_every: int = 50
     checkpoint_seconds: float = 1.0
     checkpoint_minutes: float = 10.0
+    flush_seconds: float = 5.0
     pinned: tuple[int, ...] = ()
     constraints: tuple[tuple[int, int], ...] = ()
     constraint_tolerance: float = 1e-10
     remove_translation: bool = True
     remove_rotation: bool = False
     initial_velocities: str | np.ndarray = "random"
+
+    def shared_by(self, count: int) -> DynamicsSettings:
+        """Return the same for one of several runs in one process: together they go to the disk no more often than one."""
+        seconds = {name: count * getattr(self, name) for name in ("checkpoint_seconds", "flush_seconds")}
+        return replace(self, **seconds)
 
     def check(self) -> None:
         """Raise ConfigError, naming every number that is impossible."""

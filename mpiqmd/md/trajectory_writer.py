@@ -64,6 +64,7 @@ class TrajectoryWriter:
         self.n_frames = n_frames
         self.pending: list[Frame] = []
         self.attributes: dict[str, str | int | float] = {}
+        self._forget()
 
     @classmethod
     def create(
@@ -172,6 +173,7 @@ class TrajectoryWriter:
             if self.attributes or len(self._steps) != self.n_frames:
                 self._change_layout(self._finish)
         finally:
+            self._forget()
             self.file.close()
 
     def _finish(self) -> None:
@@ -179,8 +181,14 @@ class TrajectoryWriter:
         self.attributes = {}
         self._resize(self.n_frames)
 
+    def _forget(self) -> None:
+        """Let go of what was looked up in the file, which closes or changes."""
+        self._open: dict[str, h5py.Dataset] = {}
+        self._observables: list[str] = []
+
     def _change_layout(self, change: Callable[[], None]) -> None:
         """Let ``change`` act on a copy of the file, which takes its place when it is whole and on the disk."""
+        self._forget()
         self.file.close()
         beside = self.path.with_name(self.path.name + ".part")
         try:
@@ -188,6 +196,7 @@ class TrajectoryWriter:
             with h5py.File(beside, "r+") as self.file:
                 change()
                 self.flush(sync=True)
+                self._forget()
             os.replace(beside, self.path)
         except BaseException:
             beside.unlink(missing_ok=True)
@@ -196,7 +205,7 @@ class TrajectoryWriter:
 
     @property
     def _steps(self) -> h5py.Dataset:
-        return self.file["particles/molecule/position/step"]
+        return self._dataset("particles/molecule/position/step")
 
     def _series(self) -> list[h5py.Dataset]:
         """Return every dataset with one entry per frame."""
@@ -250,21 +259,33 @@ class TrajectoryWriter:
         frames, self.pending = self.pending, []
         begin, end = self.n_frames, self.n_frames + len(frames)
         self._make_room(end, list(dict.fromkeys(name for frame in frames for name in frame.observables)))
-        molecule, observables = self.file["particles/molecule"], self.file["observables"]
         for name, field in ELEMENTS.items():
             values = np.array([getattr(frame, field) for frame in frames])
-            molecule[f"{name}/value"][begin:end] = values * written_unit(name)
-        for name, group in observables.items():
+            self._dataset(f"particles/molecule/{name}/value")[begin:end] = values * written_unit(name)
+        for name in self._names:
             values = [frame.observables.get(name, np.nan) for frame in frames]
-            group["value"][begin:end] = np.array(values, dtype=float)
+            self._dataset(f"observables/{name}/value")[begin:end] = np.array(values, dtype=float)
         times = np.array([frame.time for frame in frames])
-        molecule["position/time"][begin:end] = times * written_unit("time")
+        self._dataset("particles/molecule/position/time")[begin:end] = times * written_unit("time")
         self._steps[begin:end] = np.array([frame.step for frame in frames], dtype=np.int64)
         self.n_frames = end
 
+    def _dataset(self, path: str) -> h5py.Dataset:
+        """Return a dataset of the open file; looking one up takes longer than writing a few frames."""
+        if path not in self._open:
+            self._open[path] = self.file[path]
+        return self._open[path]
+
+    @property
+    def _names(self) -> list[str]:
+        """The observables in the file."""
+        if not self._observables:
+            self._observables = list(self.file["observables"])
+        return self._observables
+
     def _make_room(self, end: int, names: list[str]) -> None:
         """Have room for ``end`` frames and for observables of these names."""
-        new = [name for name in names if name not in self.file["observables"]]
+        new = [name for name in names if name not in self._names]
         length = len(self._steps)
         if not new and end <= length:
             return

@@ -7,6 +7,7 @@ published for water; the Eckart frame about a reference geometry for everything 
 
 from __future__ import annotations
 
+from math import cos, sin
 from typing import Protocol
 
 import numpy as np
@@ -55,6 +56,9 @@ class BisectorFrame:
         self.name = "bisector-folded" if fold else "bisector"
         self._arms = [atom for atom in range(3) if atom != vertex]
         self._weights_a = np.eye(3)[vertex]
+        self._order_a = np.arange(3)
+        self._planar_kav = np.zeros((3, 3, 3))
+        self._planar_kav[[0, 1], self._arms, 2] = 1.0
 
     def align(self, positions_av: np.ndarray) -> Alignment:
         """Return the alignment of positions of shape (3, 3), bohr. Not collective.
@@ -66,35 +70,40 @@ class BisectorFrame:
         """
         positions_av = np.asarray(positions_av, dtype=float)
         length_1, length_2, angle = self._checked_coordinates(positions_av)
-        origin_v = positions_av[self.vertex]
-        first_v, second_v = (positions_av[self._arms] - origin_v) / np.array([[length_1], [length_2]])
-        # sum and difference of two unit vectors are orthogonal, of lengths 2 cos(theta/2) and 2 sin(theta/2)
-        x_v = (first_v + second_v) / (2.0 * np.cos(0.5 * angle))
-        y_v = (first_v - second_v) / (2.0 * np.sin(0.5 * angle))
-        rotation_vv = np.array([x_v, y_v, cross(x_v, y_v)])
-        permutation_a = np.arange(3)
+        rotation_vv = self._rotation(positions_av.tolist(), length_1, length_2, angle)
+        permutation_a = self._order_a
         if self.fold and length_2 > length_1:
             length_1, length_2 = length_2, length_1
             rotation_vv = _MIRROR_V[:, None] * rotation_vv
+            permutation_a = permutation_a.copy()
             permutation_a[self._arms] = self._arms[::-1]
         return Alignment(
             body_positions_av=water_positions(length_1, length_2, angle, self.vertex),
             rotation_vv=rotation_vv,
-            origin_v=origin_v.copy(),
+            origin_v=positions_av[self.vertex].copy(),
             permutation_a=permutation_a,
             origin_weights_a=self._weights_a,
             condition_gradients_kav=self._condition_gradients(length_1, length_2, angle),
         )
 
+    def _rotation(self, atoms: list[list[float]], length_1: float, length_2: float, angle: float) -> np.ndarray:
+        """The unit vectors of the frame as rows."""
+        # plain floats, as in `bent`; sum and difference of two unit vectors are orthogonal, 2 cos and 2 sin of theta/2 long
+        origin, (first, second) = atoms[self.vertex], (atoms[arm] for arm in self._arms)
+        along, across = 0.5 / cos(0.5 * angle), 0.5 / sin(0.5 * angle)
+        pairs = [((a - o) / length_1, (b - o) / length_2) for o, a, b in zip(origin, first, second, strict=True)]
+        x_v, y_v = [along * (a + b) for a, b in pairs], [across * (a - b) for a, b in pairs]
+        return np.array([x_v, y_v, cross(x_v, y_v)])
+
     def _condition_gradients(self, length_1: float, length_2: float, angle: float) -> np.ndarray:
         """Gradients of z_1 = 0, z_2 = 0 and y_1 / L_1 + y_2 / L_2 = 0."""
         first, second = self._arms
-        cosine, sine = np.cos(0.5 * angle), np.sin(0.5 * angle)
-        gradients_kav = np.zeros((3, 3, 3))
-        gradients_kav[0, first, 2] = 1.0
-        gradients_kav[1, second, 2] = 1.0
-        gradients_kav[2, first, :2] = np.array([-sine * cosine, cosine**2]) / length_1
-        gradients_kav[2, second, :2] = np.array([sine * cosine, cosine**2]) / length_2
+        cosine, sine = cos(0.5 * angle), sin(0.5 * angle)
+        gradients_kav = self._planar_kav.copy()
+        gradients_kav[2, first, 0] = -sine * cosine / length_1
+        gradients_kav[2, first, 1] = cosine**2 / length_1
+        gradients_kav[2, second, 0] = sine * cosine / length_2
+        gradients_kav[2, second, 1] = cosine**2 / length_2
         return gradients_kav
 
     def _checked_coordinates(self, positions_av: np.ndarray) -> tuple[float, float, float]:
@@ -142,6 +151,7 @@ class EckartFrame:
             self._masses_a / self._masses_a.sum() if pivot is None else np.eye(len(reference))[pivot]
         )
         self._reference_av = reference.positions_av - self._weights_a @ reference.positions_av
+        self._order_a = np.arange(len(reference))
         self._check(reference)
         # c_k = e_k . sum_a M_a s_a x x_a, so that C_ka = M_a e_k x s_a
         self._gradients_kav = np.cross(np.eye(3)[:, None, :], self._masses_a[:, None] * self._reference_av)
@@ -168,7 +178,7 @@ class EckartFrame:
             body_positions_av=centred_av @ rotation_vv.T,
             rotation_vv=rotation_vv,
             origin_v=origin_v,
-            permutation_a=np.arange(len(centred_av)),
+            permutation_a=self._order_a,
             origin_weights_a=self._weights_a,
             condition_gradients_kav=self._gradients_kav,
         )

@@ -17,6 +17,7 @@ These forces are the exact gradient of E(R): they have neither net force nor net
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,10 +151,10 @@ def random_rotation(rng: np.random.Generator) -> np.ndarray:
     return rotation_from_quaternion(quaternion / np.linalg.norm(quaternion))
 
 
-def cross(first_v: np.ndarray, second_v: np.ndarray) -> np.ndarray:
-    """Return the cross product of one pair of vectors, quicker than NumPy does it. Not collective."""
-    (a, b, c), (x, y, z) = first_v.tolist(), second_v.tolist()
-    return np.array([b * z - c * y, c * x - a * z, a * y - b * x])
+def cross(first_v: Sequence[float], second_v: Sequence[float]) -> list[float]:
+    """Return the cross product of one pair of vectors in plain floats, quicker than NumPy does it. Not collective."""
+    (a, b, c), (x, y, z) = first_v, second_v
+    return [b * z - c * y, c * x - a * z, a * y - b * x]
 
 
 def _moment(positions_av: np.ndarray, vectors_av: np.ndarray) -> np.ndarray:

@@ -1,19 +1,23 @@
 """``mpiqmd ipi``: energies and forces for an i-PI server, on either surface.
 
-Rank 0 talks to the server and broadcasts what it is asked; all ranks evaluate.  One process serves all beads.
+Rank 0 talks to the server and broadcasts what it is asked; all ranks evaluate.  One process serves all beads: over one
+connection one after the other, over as many connections as there are beads in batches, which a compiled model gains from.
 """
 
 from __future__ import annotations
 
 import argparse
+import select
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpiqmd.ipi import Address, Answer, Client, connect
+from mpiqmd.errors import MpiqmdError
+from mpiqmd.ipi import LOOK_EVERY, Address, Answer, Client, connect, connect_now
 from mpiqmd.md.interruption import Interruption, exit_status
-from mpiqmd.md.provider import Evaluation, ForceProvider
+from mpiqmd.md.provider import Evaluation, ForceProvider, evaluate_each, gains_from_batches
 from mpiqmd.molecule.evaluation import DIPOLE
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.surface import build_surface
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 
     from mpiqmd.parallel.log import Log
 
+GATHERING = 0.02
+"""Seconds after the latest geometry in which the other connections may bring theirs, to be evaluated with it."""
 EXTRAS = ("error_estimate", "error_age", "outside", "hifi")
 """Numbers sent with every answer: i-PI wants the same names from every bead."""
 
@@ -35,7 +41,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     log(surface.model.describe())
     # no STOP file: the server decides when the run is over
     interruption = Interruption()
-    talk = Conversation(address, len(surface.molecule), interruption)
+    talk = Conversation(address, len(surface.molecule), interruption, connections=arguments.connections)
     with interruption.listening():
         try:
             served = serve(talk, surface.provider, comm, log)
@@ -47,13 +53,14 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     return served.as_dict() | {
         "solver": surface.solver,
         "address": str(address),
+        "connections": arguments.connections,
         "ended": ended,
         "exit_status": exit_status(signalled),
     }
 
 
 class Conversation:
-    """Rank 0's connection to the server, made when it is first needed.  Only rank 0 calls the methods.
+    """Rank 0's connections to the server, made when they are first needed.  Only rank 0 calls the methods.
 
     Parameters
     ----------
@@ -65,52 +72,97 @@ class Conversation:
         Signals that end it.
     patience
         Seconds to wait for a server that is not there yet.
+    connections
+        How many: the server sees as many clients.
     """
 
     def __init__(
-        self, address: Address, n_atoms: int, interruption: Interruption, patience: float = 60.0
+        self,
+        address: Address,
+        n_atoms: int,
+        interruption: Interruption,
+        patience: float = 60.0,
+        connections: int = 1,
     ) -> None:
         self.address, self.n_atoms, self.interruption, self.patience = address, n_atoms, interruption, patience
-        self._client: Client | None = None
+        self.connections = connections
+        self._clients: list[Client] = []
+        self._asked: list[Client] = []
+        self._next_try = 0.0
 
-    def next_positions(self) -> np.ndarray | None:
-        """Return the next geometry (N, 3), bohr, or None at the end.  Raises as :class:`mpiqmd.ipi.Client` does."""
-        if self._client is None:
-            connection = connect(self.address, self.patience, self.interruption.reason)
-            if connection is None:
-                return None
-            self._client = Client(connection, self.n_atoms, self.interruption.reason)
-        return self._client.next_positions()
+    def next_geometries(self) -> list[np.ndarray]:
+        """Return the next geometries (N, 3), bohr, one per connection that has one; none at the end.
 
-    def answer(self, answer: Answer) -> None:
-        """Keep what the server will fetch next.  Raises AccuracyError if it is not finite."""
-        answer.encoded()
-        self._client.answer(answer)
+        Waits for all connections, but not long for those that get nothing.  Raises as :class:`mpiqmd.ipi.Client` does.
+        """
+        asked: dict[Client, np.ndarray] = {}
+        latest = 0.0
+        self._connect_first()
+        while (waiting := [client for client in self._clients if not client.ended and client not in asked]) or asked:
+            if self.interruption.reason() is not None:
+                return []
+            if asked and (not waiting or time.monotonic() - latest > GATHERING):
+                break
+            self._connect_another()
+            patience = GATHERING if asked or len(self._clients) < self.connections else LOOK_EVERY
+            for client in select.select(waiting, [], [], patience)[0]:
+                positions_av = client.serve_message()
+                if positions_av is not None:
+                    asked[client], latest = positions_av, time.monotonic()
+        self._asked = list(asked)
+        return list(asked.values())
+
+    def answer(self, answers: list[Answer]) -> None:
+        """Keep what the server will fetch next.  Raises AccuracyError if something is not finite."""
+        for client, answer in zip(self._asked, answers, strict=True):
+            answer.encoded()
+            client.answer(answer)
 
     def why(self) -> str:
         """Return why there are no more geometries."""
-        return (self._client.ended if self._client else "") or self.interruption.reason() or "closed"
+        ended = next((client.ended for client in self._clients if client.ended), "")
+        return ended or self.interruption.reason() or "closed"
 
     def close(self) -> None:
-        """Close the connection, on any rank."""
-        if self._client is not None:
-            self._client.close()
+        """Close the connections, on any rank."""
+        for client in self._clients:
+            client.close()
+
+    def _connect_first(self) -> None:
+        """Make the first connection, for which the server is waited for; none if it is time to end."""
+        if not self._clients:
+            self._keep(connect(self.address, self.patience, self.interruption.reason))
+
+    def _connect_another(self) -> None:
+        """Try to make one more if there are not enough: a server greets its clients one by one, and may keep others waiting."""
+        if len(self._clients) < self.connections and time.monotonic() >= self._next_try:
+            self._keep(connect_now(self.address, GATHERING))
+
+    def _keep(self, connection: socket.socket | None) -> None:
+        if connection is None:
+            self._next_try = time.monotonic() + 10.0 * GATHERING
+        else:
+            self._clients.append(Client(connection, self.n_atoms, self.interruption.reason))
 
 
 class Served:
     """What was served: counts, times and the worst that was seen."""
 
     def __init__(self) -> None:
-        self.evaluations, self.outside, self.solved_in_full = 0, 0, 0
+        self.evaluations, self.calls, self.outside, self.solved_in_full = 0, 0, 0, 0
         self.largest_outside: float | None = None
         self.largest_error: float | None = None
         self.seconds: float = 0.0
 
-    def add(self, evaluation: Evaluation, seconds: float) -> None:
-        """Count one evaluation."""
-        extras = evaluation.extras
-        self.evaluations += 1
+    def add(self, evaluations: list[Evaluation], seconds: float) -> None:
+        """Count what was evaluated at once."""
+        self.calls += 1
         self.seconds += seconds
+        for evaluation in evaluations:
+            self._count(evaluation.extras)
+
+    def _count(self, extras: dict[str, float]) -> None:
+        self.evaluations += 1
         self.outside += extras.get("outside", 0.0) > 0.0
         self.solved_in_full += extras.get("hifi", 0.0) > 0.0
         self.largest_outside = _larger(self.largest_outside, extras.get("outside"))
@@ -131,6 +183,7 @@ class Served:
         """Return it for ``result.json``."""
         return {
             "evaluations": self.evaluations,
+            "evaluations_at_once": self.evaluations / self.calls if self.calls else None,
             "outside": self.outside,
             "solved_in_full": self.solved_in_full,
             "largest_outside": self.largest_outside,
@@ -144,12 +197,15 @@ def serve(talk: Conversation, provider: ForceProvider, comm: MPI.Comm, log: Log)
 
     Errors of the surface (outside the tables, not converged) and of the connection are raised on all ranks.
     """
-    served = Served()
-    while (positions_av := on_rank_zero(comm, talk.next_positions)) is not None:
+    served, together = Served(), gains_from_batches(provider, talk.connections)
+    while geometries := on_rank_zero(comm, talk.next_geometries):
         started = time.perf_counter()
-        evaluation = provider.evaluate(positions_av)
-        served.add(evaluation, time.perf_counter() - started)
-        on_rank_zero(comm, talk.answer, answer_of(evaluation, positions_av))
+        evaluations = evaluate_each([provider] * len(geometries), geometries, together)
+        for each in evaluations:
+            if isinstance(each, MpiqmdError):
+                raise each
+        served.add(evaluations, time.perf_counter() - started)
+        on_rank_zero(comm, talk.answer, list(map(answer_of, evaluations, geometries)))
         log.progress("  " + served.line())
     return served
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from mpiqmd.molecule.symmetry import Mirror, mirror_image
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.build import build_solver
 from mpiqmd.rom.basis import ReducedBasis
-from mpiqmd.rom.compiled.compile import TrainingSet, compile_model, make_solver
+from mpiqmd.rom.compiled.compile import TrainingSet, compile_model, make_solver, stored_solver
 from mpiqmd.rom.compiled.provider import CompiledForceProvider
 from mpiqmd.rom.compiled.solver import CompiledSolver
 from mpiqmd.rom.compiled.store import from_arrays, to_arrays
@@ -52,7 +53,8 @@ def build_reduced_model(
     if settings.rom.online == "compiled":
         training = closed_training_set(store.positions_sav, orbitals, basis, mirrors)
         compiled = compile_model(model, basis.modes, basis.parities_mg, mirrors, training, frame, log=log)
-        arrays = to_arrays(compiled)
+        solver = make_solver(model, compiled, training, frame, settings.rom.tolerance)
+        arrays = to_arrays(dataclasses.replace(compiled, solver=solver.stored()))
     return ReducedModel(
         basis=basis,
         signature=model.signature(),
@@ -104,6 +106,18 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _compiled_solver(model: KohnShamModel, reduced: ReducedModel, frame: BodyFrame, tolerance: float) -> CompiledSolver:
+    """Return the online solver of a compiled model, fitted anew where the file is too old to hold it.  Collective."""
+    arrays = from_arrays(reduced.arrays)
+    if arrays.solver is not None:
+        return stored_solver(model, arrays, tolerance)
+    permutations = [np.array(permutation) for permutation in reduced.notes["mirror_permutations"]]
+    mirrors = list(zip(reduced.basis.mirrors_gv, permutations, strict=True))
+    orbitals = reduced.training_orbitals_smn
+    training = closed_training_set(reduced.training_positions_sav, orbitals, reduced.basis, mirrors)
+    return make_solver(model, arrays, training, frame, tolerance)
+
+
 class ReducedSurface:
     """A reduced model ready for use: force provider, ground states in the body frame, error estimates.
 
@@ -126,11 +140,7 @@ class ReducedSurface:
         self.estimator = ErrorEstimator(model, reduced.basis.modes)
         self.compiled_solver: CompiledSolver | None = None
         if rom.online == "compiled":
-            permutations = [np.array(permutation) for permutation in reduced.notes["mirror_permutations"]]
-            mirrors = list(zip(reduced.basis.mirrors_gv, permutations, strict=True))
-            orbitals = reduced.training_orbitals_smn
-            training = closed_training_set(reduced.training_positions_sav, orbitals, reduced.basis, mirrors)
-            self.compiled_solver = make_solver(model, from_arrays(reduced.arrays), training, self.frame, rom.tolerance)
+            self.compiled_solver = _compiled_solver(model, reduced, self.frame, rom.tolerance)
             inner = CompiledForceProvider(self.frame, self.compiled_solver, rom.forces, reduced.box)
         else:
             inner = RomForceProvider(self.frame, self.solver, rom.forces, reduced.box)

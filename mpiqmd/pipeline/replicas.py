@@ -2,6 +2,10 @@
 
 Replica k runs on rank ``k mod (number of ranks)`` with a seed of its own that depends on the input's seed and k only, so
 that neither the number of replicas nor that of ranks changes any of them.
+
+On a compiled model the replicas of a rank advance side by side and are evaluated as one batch, from four of them on.  What a
+replica computes then does not depend on the others, bit for bit: not on how many there are, nor on when they end.  Fewer than
+four are evaluated one after the other; the two ways differ by round-off.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +22,10 @@ import h5py
 import numpy as np
 
 from mpiqmd.errors import ConfigError, MpiqmdError
-from mpiqmd.md.dynamics import DynamicsSettings, run_dynamics
+from mpiqmd.md.dynamics import DynamicsSettings, dynamics_steps, run_dynamics, run_together
 from mpiqmd.md.interruption import Interruption, exit_status
 from mpiqmd.md.noise import replica_seed
+from mpiqmd.md.provider import ForceProvider, gains_from_batches
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.surface import Surface, build_surface, dynamics_settings, export_extxyz
@@ -29,6 +35,8 @@ if TYPE_CHECKING:
 
 INDEX_FILE = "replicas.h5"
 STOCHASTIC = ("langevin", "csvr")
+LARGEST_GROUP = 32
+"""Replicas that run side by side on a rank: as many trajectories are open at once."""
 AVERAGED = ("temperature_mean", "energy_drift", "energy_fluctuation", "seconds_per_step", "iterations_per_step")
 """Numbers of the single runs of which the summary gives the mean."""
 
@@ -53,7 +61,8 @@ def run_replicas(
     log(f"{arguments.replicas} replicas of {formula} on the {surface.solver} surface, {comm.size} rank(s)")
     started = time.perf_counter()
     own = list(range(comm.rank, arguments.replicas, comm.size))
-    summaries = _run_own(own, arguments, settings, surface, alone, log, interruption)
+    runner = _Runner(arguments, settings, surface, alone, log if log.active else silent(alone), interruption)
+    summaries = runner.run(own)
     gathered = comm.allgather((summaries, time.perf_counter() - started))
     replicas = sorted((summary for part, _ in gathered for summary in part), key=lambda summary: summary["replica"])
     on_rank_zero(comm, write_index, arguments.folder, [summary["replica"] for summary in replicas])
@@ -110,43 +119,81 @@ def summarise(replicas: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
     }
 
 
-def _run_own(
-    own: list[int],
-    arguments: argparse.Namespace,
-    settings: DynamicsSettings,
-    surface: Surface,
-    alone: MPI.Comm,
-    log: Log,
-    interruption: Interruption,
-) -> list[dict[str, Any]]:
-    """Run this rank's replicas one after the other; each finds the provider as it was made.  Not collective."""
-    fresh = {name: np.array(array) for name, array in surface.provider.state().items()}
-    own_log = log if log.active else silent(alone)
-    summaries: list[dict[str, Any]] = []
-    for count, index in enumerate(own, start=1):
-        seeded = replace(settings, seed=replica_seed(settings.seed, index))
-        summary: dict[str, Any] = {"replica": index, "seed": seeded.seed}
-        summaries.append(summary)
-        reason = interruption.reason()
-        if reason is not None:
-            summary["stopped"] = reason
-            continue
-        log(f"replica {index} ({count} of {len(own)} on this rank)")
-        folder = replica_folder(arguments.folder, index)
-        folder.mkdir(exist_ok=True)
-        record = surface.record(folder, arguments, replica=index)
-        surface.provider.restore({name: array.copy() for name, array in fresh.items()})
+class _Runner:
+    """Runs the replicas of one rank, in groups that advance together."""
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        settings: DynamicsSettings,
+        surface: Surface,
+        alone: MPI.Comm,
+        log: Log,
+        interruption: Interruption,
+    ) -> None:
+        self.arguments, self.settings, self.surface, self.alone = arguments, settings, surface, alone
+        self.log, self.interruption = log, interruption
+        self.reason: str | None = None
+        self._fresh = {name: np.array(array) for name, array in surface.provider.state().items()}
+
+    def run(self, own: list[int]) -> list[dict[str, Any]]:
+        """Run replicas and return their summaries.  Not collective."""
+        summaries = []
+        for group in groups(own, self.surface.provider):
+            if self.interruption.reason() is not None:
+                outcomes = [{"stopped": self.interruption.reason()} for _ in group]
+            else:
+                names = f"replica {group[0]}" if len(group) == 1 else f"replicas {group[0]} to {group[-1]}, side by side"
+                self.log(f"{names} ({len(summaries) + len(group)} of {len(own)} on this rank)")
+                outcomes = self._alone(group[0]) if len(group) == 1 else self._together(group)
+            summaries += [self._summary(index, outcome) for index, outcome in zip(group, outcomes, strict=True)]
+        return summaries
+
+    def _alone(self, index: int) -> list[dict[str, object] | MpiqmdError]:
+        """Run one replica, which finds the provider as it was made."""
+        provider = self.surface.provider
+        provider.restore({name: array.copy() for name, array in self._fresh.items()})
         try:
-            summary |= run_dynamics(
-                surface.molecule, surface.provider, seeded, alone, own_log, record, interruption.reason
-            )
+            return [run_dynamics(*self._parts(index, provider, self.settings, self.log), self.interruption.reason)]
         except MpiqmdError as error:
-            log(f"warning: replica {index}: {error}")
-            summary["error"] = str(error)
-            continue
-        if arguments.extxyz:
-            export_extxyz(folder)
-    return summaries
+            return [error]
+
+    def _together(self, group: list[int]) -> list[dict[str, object] | MpiqmdError]:
+        """Run several replicas side by side; whether to stop is asked once for all of them."""
+        providers = [self.surface.provider.fork() for _ in group]
+        settings, runs = self.settings.shared_by(len(group)), []
+        for index, provider in zip(group, providers, strict=True):
+            log = self.log.named(f"replica {index}", shows_progress=index == group[0])
+            runs.append(dynamics_steps(*self._parts(index, provider, settings, log), lambda: self.reason))
+        return run_together(runs, providers, self._look)
+
+    def _look(self) -> None:
+        self.reason = self.interruption.reason()
+
+    def _parts(self, index: int, provider: ForceProvider, settings: DynamicsSettings, log: Log) -> tuple:
+        """Return the arguments of one replica's dynamics, with its folder made."""
+        folder = replica_folder(self.arguments.folder, index)
+        folder.mkdir(exist_ok=True)
+        record = self.surface.record(folder, self.arguments, replica=index)
+        seeded = replace(settings, seed=replica_seed(settings.seed, index))
+        return self.surface.molecule, provider, seeded, self.alone, log, record
+
+    def _summary(self, index: int, outcome: dict[str, object] | MpiqmdError) -> dict[str, Any]:
+        """Return the summary of a replica, exporting its trajectory if that was asked for and there is one."""
+        summary: dict[str, Any] = {"replica": index, "seed": replica_seed(self.settings.seed, index)}
+        if isinstance(outcome, MpiqmdError):
+            self.log(f"warning: replica {index}: {outcome}")
+            return summary | {"error": str(outcome)}
+        if self.arguments.extxyz and "steps" in outcome:
+            export_extxyz(replica_folder(self.arguments.folder, index))
+        return summary | outcome
+
+
+def groups(own: list[int], provider: ForceProvider) -> list[list[int]]:
+    """Return the replicas that run side by side: all alone, or groups as equal as they can be.  Not collective."""
+    if not gains_from_batches(provider, len(own)):
+        return [[index] for index in own]
+    return [part.tolist() for part in np.array_split(own, ceil(len(own) / LARGEST_GROUP))]
 
 
 def _print_summary(result: dict[str, Any], folder: Path, log: Log) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -35,21 +36,26 @@ class SampledBox:
 
     def coordinates(self, body_positions_av: np.ndarray) -> np.ndarray:
         """Return the coordinates of a geometry in the body frame.  Not collective."""
-        return _coordinates(body_positions_av, self.vertex)
+        return np.array(_values(body_positions_av, self.vertex))
 
     def excess(self, body_positions_av: np.ndarray) -> float:
         """Return how far outside a geometry is, in half-widths of the box; 0 inside.  Not collective.
 
         A coordinate that did not vary in training is measured by the largest half-width of the others.
         """
-        values = self.coordinates(body_positions_av)
+        # plain floats: this runs in every step
+        values = _values(body_positions_av, self.vertex)
+        beyond = [max(low - x, x - high) / unit for x, (low, high, unit) in zip(values, self._limits, strict=True)]
+        largest = max(beyond)
+        return largest if largest > 1e-9 else 0.0
+
+    @cached_property
+    def _limits(self) -> list[tuple[float, float, float]]:
+        """Bounds of every coordinate, and the length in which what is beyond is measured."""
         half = 0.5 * (self.upper_k - self.lower_k)
         widest = max(float(half.max(initial=0.0)), 1e-3)
-        beyond = np.maximum(self.lower_k - values, values - self.upper_k) / np.where(
-            half > 1e-6, half, widest
-        )
-        largest = float(beyond.max(initial=0.0))
-        return largest if largest > 1e-9 else 0.0
+        units = np.where(half > 1e-6, half, widest)
+        return list(zip(self.lower_k.tolist(), self.upper_k.tolist(), units.tolist(), strict=True))
 
 
 def sampled_box(
@@ -71,15 +77,15 @@ def sampled_box(
     images = [np.asarray(positions_av, float) for positions_av in positions_sav]
     for mirror in mirrors:
         images += [mirror_image(positions_av, mirror) for positions_av in images[: len(positions_sav)]]
-    values_sk = np.array([_coordinates(positions_av, vertex) for positions_av in images])
+    values_sk = np.array([_values(positions_av, vertex) for positions_av in images])
     names = ("L1", "L2", "theta") if vertex is not None else _axis_names(images[0].shape[0])
     return SampledBox(names, values_sk.min(axis=0), values_sk.max(axis=0), vertex)
 
 
-def _coordinates(body_positions_av: np.ndarray, vertex: int | None) -> np.ndarray:
+def _values(body_positions_av: np.ndarray, vertex: int | None) -> Sequence[float]:
     if vertex is None:
-        return np.asarray(body_positions_av, float).ravel()
-    return np.array(internal_coordinates(body_positions_av, vertex))
+        return np.asarray(body_positions_av, float).ravel().tolist()
+    return internal_coordinates(body_positions_av, vertex)
 
 
 def _axis_names(n_atoms: int) -> tuple[str, ...]:

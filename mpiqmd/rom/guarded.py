@@ -10,11 +10,14 @@ is noticed at once.  What happens then is ``rom.on_large_error``:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from copy import copy
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
-from mpiqmd.errors import AccuracyError, ConfigError, GeometryError
+from mpiqmd.errors import AccuracyError, ConfigError, GeometryError, MpiqmdError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
 from mpiqmd.kohnsham.model import KohnShamModel, Problem
@@ -75,6 +78,11 @@ class GuardedProvider:
     log
         Where warnings go.
 
+    Attributes
+    ----------
+    density_matrix_mm
+        P over the modes when the reduced surface was last looked at: by an estimate, or, with ``"hifi"``, every time.
+
     Raises
     ------
     ConfigError
@@ -101,6 +109,7 @@ class GuardedProvider:
         self.inner, self.estimator, self.model, self.hifi_solver, self.frame = inner, estimator, model, hifi_solver, frame
         self.check_every, self.tolerance, self.on_large_error, self.log = check_every, tolerance, on_large_error, log
         self.age, self.estimate, self.is_large = 0, 0.0, False
+        self.density_matrix_mm: np.ndarray | None = None
         self.last_full: GroundState | None = None
 
     def evaluate(self, positions_av: np.ndarray) -> Evaluation:
@@ -118,32 +127,71 @@ class GuardedProvider:
             evaluation = self.inner.evaluate(positions_av)
         except OutsideTablesError as error:
             return self._outside(positions_av, error)
-        watched = self.on_large_error == "hifi" and self.is_large
-        if self.check_every > 0 and (self.age == 0 or watched):
-            alignment = self.frame.align(positions_av)
-            if self._check(alignment) and self.on_large_error == "hifi":
-                return self._full(alignment)
-        return self._with_extras(evaluation)
+        return self._watched(positions_av, evaluation, lambda: self.inner.density_matrix_mm)
+
+    @property
+    def batches(self) -> bool:
+        """Whether the reduced surface evaluates several geometries at once, as the compiled one does."""
+        return hasattr(self.inner, "evaluate_batch")
+
+    def fork(self) -> GuardedProvider:
+        """Return the same surface with estimates of its own, to come.  Not collective."""
+        other = copy(self)
+        other.age, other.estimate, other.is_large = 0, 0.0, False
+        other.density_matrix_mm = other.last_full = None
+        return other
+
+    def evaluate_together(
+        self, members: Sequence[GuardedProvider], positions_bav: np.ndarray
+    ) -> list[Evaluation | MpiqmdError]:
+        """Return what each of ``members``, which share the reduced surface, says at its geometry, or its error.
+
+        Collective.  Evaluations and errors are those of :meth:`evaluate`; estimates and full solves are made one by one.
+        """
+        results = self.inner.evaluate_batch(positions_bav)
+        for b, (member, positions_av, result) in enumerate(zip(members, positions_bav, results, strict=True)):
+            try:
+                if isinstance(result, OutsideTablesError):
+                    results[b] = member._outside(positions_av, result)
+                elif isinstance(result, Evaluation):
+                    results[b] = member._watched(positions_av, result, partial(self.inner.density_matrix, b))
+            except MpiqmdError as error:
+                results[b] = error
+        return results
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the inner surface's state and the latest estimate.  Collective."""
-        return self.inner.state() | {"guard": np.array([self.age, self.estimate, self.is_large], float)}
+        """Return the inner surface's state, the latest estimate, and where full solves start from.  Collective."""
+        own = {"guard": np.array([self.age, self.estimate, self.is_large], float)}
+        if self.density_matrix_mm is not None:
+            own["guard_density_matrix"] = self.density_matrix_mm
+        return self.inner.state() | own
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Take back what :meth:`state` returned.  Collective."""
         age, self.estimate, is_large = np.asarray(state.get("guard", np.zeros(3)), float).tolist()
         self.age, self.is_large = int(age), bool(is_large)
-        self.inner.restore({name: array for name, array in state.items() if name != "guard"})
+        self.density_matrix_mm = state.get("guard_density_matrix")
+        own = ("guard", "guard_density_matrix")
+        self.inner.restore({name: array for name, array in state.items() if name not in own})
 
-    @property
-    def density_matrix_mm(self) -> np.ndarray | None:
-        """P over the modes at the latest evaluation of the reduced surface."""
-        return self.inner.density_matrix_mm
+    def _watched(
+        self, positions_av: np.ndarray, evaluation: Evaluation, density_matrix: Callable[[], np.ndarray]
+    ) -> Evaluation:
+        """Return the evaluation with its error estimate, which may have to be made, or the full one.  Collective."""
+        suspicious = self.on_large_error == "hifi" and self.is_large
+        is_due = self.check_every > 0 and (self.age == 0 or suspicious)
+        if is_due or self.on_large_error == "hifi":
+            self.density_matrix_mm = density_matrix()
+        if is_due:
+            alignment = self.frame.align(positions_av)
+            if self._check(alignment) and self.on_large_error == "hifi":
+                return self._full(alignment)
+        return self._with_extras(evaluation)
 
     def _check(self, alignment: Alignment) -> bool:
         """Estimate the error at this geometry, react, and return whether it is large.  Collective."""
         problem = self.model.place(alignment.body_positions_av)
-        self.estimate = self.estimator.estimate(problem, self.inner.density_matrix_mm)
+        self.estimate = self.estimator.estimate(problem, self.density_matrix_mm)
         self.age = 0
         is_large = decide(self.model.grid.comm, self.estimate > self.tolerance)
         if is_large and self.on_large_error == "stop":
@@ -182,7 +230,7 @@ class GuardedProvider:
 
     def _guess(self) -> Orbitals | None:
         """Return the reduced orbitals of the latest evaluation, if they are as many as the full solver works with."""
-        density_matrix = self.inner.density_matrix_mm
+        density_matrix = self.density_matrix_mm
         if density_matrix is None:
             return None
         orbitals = self.estimator.natural_orbitals(density_matrix)

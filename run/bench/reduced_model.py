@@ -9,6 +9,7 @@ accuracy   compiled against the grid online stage and against Hi-Fi on random ge
 decay      the same for bases of several sizes, made from the snapshots beside the model
 frames     compiled against Hi-Fi on frames of a 300 K trajectory
 drift      NVE trajectories (--temperature) of 0.25, 0.5 and 1 fs steps, exact and rotated Hellmann-Feynman forces
+batch      processor time per step and replica, for 1, 8, 32 and 64 replicas side by side
 cost       median time per MD step, all included, beside the Hi-Fi step of the same input; multiplications
 estimate   residual error estimate against the true error, inside and outside the box
 
@@ -22,6 +23,7 @@ import json
 from pathlib import Path
 
 from reduced.accuracy import accuracy, decay, frames, gradient
+from reduced.batch import batch
 from reduced.common import Bench
 from reduced.cost import cost
 from reduced.drift import drift
@@ -35,6 +37,7 @@ PARTS = {
     "decay": decay,
     "frames": frames,
     "drift": drift,
+    "batch": batch,
     "cost": cost,
     "estimate": estimate,
 }

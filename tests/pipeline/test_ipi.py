@@ -35,7 +35,7 @@ NVE = """
     <exit_on_disconnect> true </exit_on_disconnect>
   </ffsocket>
   <system>
-    <initialize nbeads='1'>
+    <initialize nbeads='BEADS'>
       <file mode='xyz' units='atomic_unit'> water.xyz </file>
       <velocities mode='thermal' units='kelvin'> 100 </velocities>
     </initialize>
@@ -95,7 +95,7 @@ def test_energy_is_conserved_to_second_order(bench, trained):
         port, steps = free_port(bench.comm), round(30 / timestep)
         output = bench.folder / name
         words = ["--model", trained.model, "--address", f"localhost:{port}", "--output", output]
-        with i_pi(bench.comm, bench.folder, filled(NVE, PORT=port, STEPS=steps, TIMESTEP=timestep)):
+        with i_pi(bench.comm, bench.folder, filled(NVE, PORT=port, STEPS=steps, TIMESTEP=timestep, BEADS=1)):
             result = bench.run("ipi", trained.input, *words)
         assert result["evaluations"] == steps + 1 and result["ended"] == "EXIT" and result["solver"] == "rom"
         conserved = np.loadtxt(bench.folder / "nve.out")[:, 1]
@@ -107,6 +107,26 @@ def test_energy_is_conserved_to_second_order(bench, trained):
         assert abs(conserved[:half].mean() - conserved[half:].mean()) < 2 * conserved.std()
     assert fluctuations[0] < 3e-5
     assert 3.0 < fluctuations[0] / fluctuations[1] < 5.3
+
+
+@needs_ipi
+def test_beads_over_several_connections_move_as_over_one(bench, trained):
+    """Batches change round-off only, and the path integral's energy is conserved in either."""
+    bench.write("water.xyz", START)
+    steps, columns = 16, []
+    for connections in (1, 8):
+        port = free_port(bench.comm)
+        words = ["--model", trained.model, "--address", f"localhost:{port}", "--connections", connections]
+        with i_pi(bench.comm, bench.folder, filled(NVE, PORT=port, STEPS=steps, TIMESTEP=0.25, BEADS=8)):
+            result = bench.run("ipi", trained.input, *words, "--output", bench.folder / f"driver-{connections}")
+        assert result["evaluations"] == 8 * (steps + 1) and result["ended"] == "EXIT"
+        assert result["connections"] == connections
+        assert result["evaluations_at_once"] > 1.0 if connections == 8 else result["evaluations_at_once"] == 1.0
+        columns.append(bench.once(np.loadtxt, bench.folder / "nve.out"))
+    one, other = columns
+    assert np.ptp(one[:, 2]) > 1e-4
+    np.testing.assert_allclose(other, one, rtol=1e-7, atol=1e-9)
+    assert one[:, 1].std() < 3e-5
 
 
 @needs_ipi

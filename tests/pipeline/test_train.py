@@ -14,8 +14,10 @@ import pytest
 from workplace import WATER, with_keys
 
 from mpiqmd.cli import parse_arguments
+from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
+from mpiqmd.rom.compiled.solver import CompiledSolver
 
 N_GEOMETRIES = 6
 N_ORBITALS = 4
@@ -114,3 +116,25 @@ def test_a_killed_training_goes_on_where_it_was(bench, trained, capfd):
     assert np.allclose(result["energies"], trained.result["energies"], rtol=0, atol=1e-13)
     assert np.allclose(result["singular_values"], trained.result["singular_values"], rtol=0, atol=1e-10)
     assert os.listdir(folder).count("model.h5") == 1
+
+
+@pytest.mark.serial
+def test_the_model_file_holds_the_fitted_solver(bench, trained, monkeypatch):
+    """Loading fits nothing; a file without the solver, as older versions wrote it, is fitted and gives the same energies."""
+    words = ("md", trained.input, "--steps", 2)
+    old = bench.folder / "old.h5"
+
+    def strip() -> None:
+        shutil.copy(trained.model, old)
+        with h5py.File(old, "r+") as file:
+            del file["arrays/compiled/solver"]
+
+    bench.once(strip)
+    bench.run(*words, "--model", old, "--output", bench.folder / "old")
+    monkeypatch.setattr(CompiledSolver, "learn", None)
+    bench.run(*words, "--model", trained.model, "--output", bench.folder / "new")
+    energies = [
+        bench.once(lambda name=name: Trajectory.open(bench.folder / name / "trajectory.h5").observables["potential_energy"])
+        for name in ("old", "new")
+    ]
+    assert np.abs(energies[0] - energies[1]).max() < 1e-11

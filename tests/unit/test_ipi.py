@@ -16,7 +16,7 @@ import pytest
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.errors import AccuracyError, ConfigError, DataFileError, GeometryError
-from mpiqmd.ipi import Address, Answer, Client, connect
+from mpiqmd.ipi import Address, Answer, connect
 from mpiqmd.md.interruption import Interruption
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.parallel.log import silent
@@ -322,11 +322,94 @@ def test_the_command_wants_one_address(words, capsys):
 
 @pytest.mark.serial
 def test_a_real_signal_while_waiting():
+    listener = socket.create_server(("127.0.0.1", 0))
     interruption = Interruption()
-    ours, theirs = socket.socketpair()
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
-    with interruption.listening(), ours, theirs:
+    with interruption.listening(), listener:
         timer.start()
-        client = Client(ours, 3, interruption.reason)
-        assert client.next_positions() is None and client.ended == "SIGTERM"
+        talk = ipi.Conversation(Address("127.0.0.1", listener.getsockname()[1]), 3, interruption, connections=2)
+        assert talk.next_geometries() == [] and talk.why() == "SIGTERM"
+        talk.close()
     timer.join()
+
+
+class BatchedSprings(Springs):
+    """The springs, several geometries at once."""
+
+    batches = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes = []
+
+    def evaluate_together(self, members, positions_bav):
+        self.sizes.append(len(positions_bav))
+        assert len(members) == len(positions_bav)
+        return [self.evaluate(positions_av) for positions_av in positions_bav]
+
+
+@pytest.mark.parametrize("busy", [4, 2])
+def test_several_connections_are_answered_together(comm, rng, busy):
+    """All connections that have a geometry get its forces, whether or not the others have one."""
+    geometries, answers = rng.normal(size=(3, busy, 3, 3)), []
+
+    def script(server):
+        connections = [server.connection]
+        for _ in range(3):
+            server.accept()
+            connections.append(server.connection)
+
+        def each(function, count=4):
+            results = []
+            for b in range(count):
+                server.connection = connections[b]
+                results.append(function(b))
+            return results
+
+        assert each(lambda b: server.status()) == ["NEEDINIT"] * 4
+        each(lambda b: server.initialise(b))
+        for round_bav in geometries:
+            each(lambda b, round_bav=round_bav: server.send_positions(round_bav[b]), busy)
+            answers.append(each(lambda b: server.fetch(3), busy))
+        each(lambda b: server.send("EXIT"))
+        each(lambda b: server.connection.close())
+
+    provider = BatchedSprings()
+    with serving(comm, script) as address:
+        talk = ipi.Conversation(address, 3, Interruption(), WAIT, connections=4)
+        try:
+            served = ipi.serve(talk, provider, comm, silent(comm))
+        finally:
+            talk.close()
+    assert comm.rank != 0 or talk.why() == "EXIT"
+    assert served.evaluations == 3 * busy == sum(provider.sizes) and max(provider.sizes) <= busy
+    assert served.as_dict()["evaluations_at_once"] == served.evaluations / len(provider.sizes)
+    for round_bav, answered in zip(geometries, answers, strict=False):
+        for positions_av, (energy, forces_av, _, _) in zip(round_bav, answered, strict=True):
+            expected = Springs().evaluate(positions_av)
+            assert energy == expected.energy and np.array_equal(forces_av, expected.forces_av)
+
+
+def test_an_error_at_one_geometry_of_several_ends_it_on_all_ranks(comm):
+    class Narrow(BatchedSprings):
+        def evaluate_together(self, members, positions_bav):
+            good = super().evaluate_together(members, positions_bav)
+            return [GeometryError("outside the tables") if positions_av[0, 0] > 1 else each
+                    for positions_av, each in zip(positions_bav, good, strict=True)]
+
+    def script(server):
+        connections = [server.connection]
+        for _ in range(3):
+            server.accept()
+            connections.append(server.connection)
+        for b, server.connection in enumerate(connections):
+            server.send_positions(np.full((3, 3), b))
+        for server.connection in connections:
+            assert server.client_leaves()
+            server.connection.close()
+
+    with serving(comm, script) as address:
+        talk = ipi.Conversation(address, 3, Interruption(), WAIT, connections=4)
+        with pytest.raises(GeometryError, match="outside the tables"):
+            ipi.serve(talk, Narrow(), comm, silent(comm))
+        talk.close()

@@ -28,16 +28,30 @@ class GrassmannChart:
         Which of them are occupied.
     sectors_n
         Sector of each.
+
+    Attributes
+    ----------
+    occupied, empty
+        The reference orbitals by kind.
+    sectors_n
+        Sector of each, the occupied ones first.
     """
 
     def __init__(self, orbitals_mn: np.ndarray, occupied_n: np.ndarray, sectors_n: np.ndarray) -> None:
         self.occupied = np.ascontiguousarray(orbitals_mn[:, occupied_n])
         self.empty = np.ascontiguousarray(orbitals_mn[:, ~occupied_n])
+        self.sectors_n = np.concatenate([sectors_n[occupied_n], sectors_n[~occupied_n]])
         allowed = sectors_n[~occupied_n][:, None] == sectors_n[occupied_n][None, :]
         self.rows, self.columns = np.nonzero(allowed)
         self._flat = np.ravel_multi_index((self.rows, self.columns), allowed.shape)
         self._shape = allowed.shape
         self._identity = np.eye(self.occupied.shape[1])
+
+    @classmethod
+    def between(cls, occupied_mn: np.ndarray, empty_mn: np.ndarray, sectors_n: np.ndarray) -> GrassmannChart:
+        """Return the chart about given occupied and empty orbitals, ``sectors_n`` in that order."""
+        n_occupied, n_modes = occupied_mn.shape[1], len(sectors_n)
+        return cls(np.hstack([occupied_mn, empty_mn]), np.arange(n_modes) < n_occupied, sectors_n)
 
     def __len__(self) -> int:
         return len(self.rows)

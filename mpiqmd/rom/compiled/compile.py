@@ -161,15 +161,25 @@ def make_solver(
     Given the body frame it fits the predictor of its minima, which takes a second or two and saves most evaluations of
     every step.
     """
-    cell_v = model.grid.cell_v if model.grid.is_periodic else None
-    energy = CompiledEnergy(arrays, model.functional, model.valences_a, cell_v)
     distances = ((training.positions_sav - training.positions_sav.mean(axis=0)) ** 2).sum(axis=(1, 2))
     nearest = int(np.argmin(distances))
-    start = training.density_matrices_smm[nearest]
-    solver = CompiledSolver(energy, training.positions_sav[nearest], start, model.n_occupied, tolerance)
+    start = training.positions_sav[nearest], training.density_matrices_smm[nearest]
+    solver = CompiledSolver(compiled_energy(model, arrays), *start, model.n_occupied, tolerance)
     if frame is not None:
         solver.learn(training.positions_sav, frame)
     return solver
+
+
+def stored_solver(model: KohnShamModel, arrays: CompiledArrays, tolerance: float = 1e-9) -> CompiledSolver:
+    """Return the online solver that the arrays were stored with.  Replicated, not collective."""
+    energy = compiled_energy(model, arrays)
+    return CompiledSolver(energy, None, None, model.n_occupied, tolerance, stored=arrays.solver)
+
+
+def compiled_energy(model: KohnShamModel, arrays: CompiledArrays) -> CompiledEnergy:
+    """Return the compiled energy of a model.  Replicated, not collective."""
+    cell_v = model.grid.cell_v if model.grid.is_periodic else None
+    return CompiledEnergy(arrays, model.functional, model.valences_a, cell_v)
 
 
 def _sectors(characters_mg: np.ndarray, mirrors, positions_sav: np.ndarray) -> np.ndarray:

@@ -83,6 +83,38 @@ class XcQuadrature:
 
 
 @dataclass(frozen=True)
+class SolverArrays:
+    """Where the online solver starts from: the reference of κ, and the polynomials that predict its minimum.
+
+    Attributes
+    ----------
+    occupied_mn, empty_mn
+        Reference orbitals.
+    sectors_n
+        Sector of each, the occupied ones first.
+    inverse_hessian
+        B^-1 at the reference: lower triangle, row by row, single precision.
+    axes_dx, offset_d, degree
+        Coordinates ``axes · x - offset`` of flattened positions, and the degree of the polynomials in them.
+    minimum_mk, curvature_mk
+        Coefficients of κ* (terms, κ) and of B^-1 (terms, κ (κ + 1) / 2; single precision); none if no fit was possible.
+    remaining
+        Share of the error of κ* that a step leaves.
+    """
+
+    occupied_mn: np.ndarray
+    empty_mn: np.ndarray
+    sectors_n: np.ndarray
+    inverse_hessian: np.ndarray
+    axes_dx: np.ndarray
+    offset_d: np.ndarray
+    degree: int
+    minimum_mk: np.ndarray
+    curvature_mk: np.ndarray
+    remaining: float
+
+
+@dataclass(frozen=True)
 class CompiledArrays:
     """Everything the online stage needs, replicated on every rank.
 
@@ -106,6 +138,8 @@ class CompiledArrays:
         Where every atom may be; a box without moving directions pins it.
     dipole_vp
         Matrix elements of x, y, z on the pairs, bohr.
+    solver
+        Where the online solver starts from; None to find out, which takes some seconds.
     """
 
     pairs: PairProducts
@@ -118,4 +152,5 @@ class CompiledArrays:
     boxes: list[ChebyshevBox]
     dipole_vp: np.ndarray
     quadrature: XcQuadrature | None = None
+    solver: SolverArrays | None = None
     notes: dict[str, float] = field(default_factory=dict)

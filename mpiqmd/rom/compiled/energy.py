@@ -7,7 +7,7 @@ Its Hamiltonian ``H = dA/d(2P)`` and its gradient in x are exact derivatives of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from mpiqmd.rom.compiled.tables import PositionTables
 
 @dataclass(frozen=True)
 class PlacedEnergy:
-    """What depends on the geometry alone.
+    """What depends on the geometry alone, for one geometry, or for a batch with a leading axis in everything.
 
     Attributes
     ----------
@@ -33,18 +33,22 @@ class PlacedEnergy:
     slopes_kv
         Derivatives of the tables' polynomials with respect to the position of their atom, 1/bohr.
     overlaps_mp
-        Projector overlaps, pinned atoms first.
+        Projector overlaps, pinned atoms first; empty where no atom with projectors moves.
     excess
         How far outside the tabulated boxes the geometry is, bohr; 0 inside.
     """
 
     positions_av: np.ndarray
-    base: float
+    base: float | np.ndarray
     base_gradient_av: np.ndarray
     linear_p: np.ndarray
     slopes_kv: np.ndarray
     overlaps_mp: np.ndarray
-    excess: float
+    excess: float | np.ndarray
+
+    def member(self, b: int) -> PlacedEnergy:
+        """Return one geometry of a batch."""
+        return PlacedEnergy(*(getattr(self, field.name)[b] for field in fields(self)))
 
 
 class CompiledEnergy:
@@ -78,21 +82,30 @@ class CompiledEnergy:
         self.linear_p = arrays.linear_p + arrays.pairs.packed(fixed)
 
     def place(self, positions_av: np.ndarray) -> PlacedEnergy:
-        """Return the geometry-dependent parts at body-frame positions."""
-        arrays, tables = self.arrays, self.tables
-        weights_k, slopes_kv, excess = tables.weights(positions_av)
-        linear_p = self.linear_p + tables.local(weights_k)
-        overlaps_mp = arrays.fixed_overlaps_mp
-        if tables.overlaps:
-            n_modes = arrays.pairs.n_modes
-            moving = [(weights_k[part] @ table).reshape(n_modes, -1) for _, part, table in tables.overlaps]
-            nonlocal_mm = sum(b @ c @ b.T for b, c in zip(moving, self._couplings, strict=True))
-            linear_p += arrays.pairs.packed(nonlocal_mm)
-            overlaps_mp = np.concatenate([overlaps_mp, *moving], axis=1)
-        base, base_gradient = self.ions.evaluate(positions_av)
-        return PlacedEnergy(
-            positions_av, arrays.constant + base, base_gradient, linear_p, slopes_kv, overlaps_mp, excess
-        )
+        """Return the geometry-dependent parts at body-frame positions (N, 3), bohr."""
+        return self.place_batch(positions_av[None]).member(0)
+
+    def place_batch(self, positions_bav: np.ndarray) -> PlacedEnergy:
+        """Return the same at several geometries (B, N, 3), bohr, with a leading axis."""
+        weights_bk, slopes_bkv, excess_b = self.tables.weights(positions_bav)
+        linear_bp = self.tables.local(weights_bk)
+        linear_bp += self.linear_p
+        overlaps_bmp = self._add_nonlocal(weights_bk, linear_bp)
+        base_b, base_gradient_bav = self.ions.evaluate(positions_bav)
+        base_b += self.arrays.constant
+        return PlacedEnergy(positions_bav, base_b, base_gradient_bav, linear_bp, slopes_bkv, overlaps_bmp, excess_b)
+
+    def _add_nonlocal(self, weights_bk: np.ndarray, linear_bp: np.ndarray) -> np.ndarray:
+        """Add the projectors of the moving atoms to the Hamiltonians and return all overlaps, shape (B, modes, projectors)."""
+        size, pairs, tables = len(weights_bk), self.arrays.pairs, self.tables
+        if not tables.overlaps:
+            return np.empty((size, pairs.n_modes, 0))
+        moving = [(weights_bk[:, part] @ table).reshape(size, pairs.n_modes, -1) for _, part, table in tables.overlaps]
+        for overlaps_bmp, coupling_pp in zip(moving, self._couplings, strict=True):
+            nonlocal_bmm = overlaps_bmp @ coupling_pp @ overlaps_bmp.transpose(0, 2, 1)
+            linear_bp += nonlocal_bmm[:, pairs.rows, pairs.columns]
+        fixed_mp = self.arrays.fixed_overlaps_mp
+        return np.concatenate([np.broadcast_to(fixed_mp, (size, *fixed_mp.shape)), *moving], axis=2)
 
     def evaluate(self, placed: PlacedEnergy, density_matrix_mm: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the energy (without entropy, Ha) and ``H = dE/d(2P)`` at a density matrix."""
@@ -126,31 +139,38 @@ class CompiledEnergy:
     def gradient(self, placed: PlacedEnergy, density_matrix_mm: np.ndarray) -> np.ndarray:
         """Return ``∂A/∂x_a`` at fixed P, shape (N, 3), Ha/bohr; with a minimising P the total derivative."""
         d = self.arrays.pairs.coefficients(density_matrix_mm)
-        return self.gradient_of(placed, np.eye(len(density_matrix_mm)), density_matrix_mm, d)
+        batch = PlacedEnergy(*(np.asarray(getattr(placed, field.name))[None] for field in fields(placed)))
+        return self.gradients_of(batch, np.eye(len(density_matrix_mm))[None], density_matrix_mm[None], d[None])[0]
 
-    def gradient_of(
-        self, placed: PlacedEnergy, orbitals_mn: np.ndarray, dual_mn: np.ndarray, coefficients_p: np.ndarray
+    def gradients_of(
+        self, placed: PlacedEnergy, orbitals_bmn: np.ndarray, dual_bmn: np.ndarray, coefficients_bp: np.ndarray
     ) -> np.ndarray:
-        """Return the same for ``P = W U^T`` with its pair coefficients at hand."""
-        gradient_av = placed.base_gradient_av.copy()
-        self.tables.add_gradient(placed.slopes_kv, coefficients_p, gradient_av)
+        """Return the same, shape (B, N, 3), for a batch, ``P = W U^T``, with the pair coefficients at hand."""
+        gradient_bav = placed.base_gradient_av.copy()
+        self.tables.add_gradient(placed.slopes_kv, coefficients_bp, gradient_bav)
         if self.tables.overlaps:
-            weights_mp = 4.0 * (dual_mn @ (orbitals_mn.T @ placed.overlaps_mp @ self.coupling_pp))
-            first = self.arrays.fixed_overlaps_mp.shape[1]
-            for index, part, table in self.tables.overlaps:
-                count = table.shape[1] // len(weights_mp)
-                pull_k = table @ weights_mp[:, first : first + count].ravel()
-                gradient_av[index] += pull_k @ placed.slopes_kv[part]
-                first += count
-        return gradient_av
+            pulls = placed.overlaps_mp @ self.coupling_pp
+            weights_bmp = 4.0 * (dual_bmn @ (orbitals_bmn.transpose(0, 2, 1) @ pulls))
+            self._add_nonlocal_gradient(placed.slopes_kv, weights_bmp, gradient_bav)
+        return gradient_bav
+
+    def _add_nonlocal_gradient(self, slopes_bkv: np.ndarray, weights_bmp: np.ndarray, gradient_bav: np.ndarray) -> None:
+        """Add ``Σ weights·d overlaps`` of the moving atoms."""
+        size, n_modes, _ = weights_bmp.shape
+        first = self.arrays.fixed_overlaps_mp.shape[1]
+        for index, part, table in self.tables.overlaps:
+            count = table.shape[1] // n_modes
+            pull_bk = weights_bmp[:, :, first : first + count].reshape(size, -1) @ table.T
+            gradient_bav[:, index] += (pull_bk[:, None] @ slopes_bkv[:, part])[:, 0]
+            first += count
 
     def dipole(self, positions_av: np.ndarray, density_matrix_mm: np.ndarray) -> np.ndarray:
         """Return the dipole moment ``Σ Z_a x_a - ∫ r ρ dr`` in the body frame, atomic units, shape (3,)."""
         return self.dipole_of(positions_av, self.arrays.pairs.coefficients(density_matrix_mm))
 
     def dipole_of(self, positions_av: np.ndarray, coefficients_p: np.ndarray) -> np.ndarray:
-        """Return the same from pair coefficients."""
-        return self.valences_a @ positions_av - self.arrays.dipole_vp @ coefficients_p
+        """Return the same from pair coefficients; either may have a leading axis."""
+        return self.valences_a @ positions_av - coefficients_p @ self.arrays.dipole_vp.T
 
 
 def _block_diagonal(blocks: list[np.ndarray]) -> np.ndarray:

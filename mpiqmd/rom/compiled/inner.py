@@ -1,16 +1,42 @@
-"""One evaluation of the compiled energy and its gradient in κ, with every buffer made once.
+"""One evaluation of the compiled energy and its gradient in κ for a batch of geometries, with every buffer made once.
 
-The same numbers as ``energy.CompiledEnergy`` gives, through the kernels.
+The same numbers as ``energy.CompiledEnergy`` gives.  A product with a matrix that all geometries share (pair interactions,
+modes at the quadrature points, empty orbitals) is one product for the whole batch: with one geometry as many numbers are
+read as multiplied, with many the matrix is read once for all.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from scipy.linalg.blas import sspmv
 
 from mpiqmd.kohnsham.libxc import FixedPoints
-from mpiqmd.rom.compiled import kernels
+from mpiqmd.rom.compiled import orbital_kernels as kernels
 from mpiqmd.rom.compiled.chart import GrassmannChart
-from mpiqmd.rom.compiled.energy import CompiledEnergy, PlacedEnergy
+from mpiqmd.rom.compiled.energy import CompiledEnergy
+
+
+@dataclass(frozen=True)
+class InverseHessians:
+    """Inverse Hessians ``B^-1 = Σ_t terms_t triangles_t`` of a batch, in single precision: plenty for a step.
+
+    Attributes
+    ----------
+    terms_bt
+        Coefficients, shape (B, terms).
+    triangles_tk
+        Lower triangles row by row, shape (terms, κ (κ + 1) / 2).
+    """
+
+    terms_bt: np.ndarray
+    triangles_tk: np.ndarray
+
+    @classmethod
+    def same(cls, triangle: np.ndarray, size: int = 1) -> InverseHessians:
+        """Return one and the same for every geometry of a batch, from :func:`packed_triangle`."""
+        return cls(np.ones((size, 1), np.float32), triangle[None])
 
 
 class InnerLoop:
@@ -22,98 +48,132 @@ class InnerLoop:
         The compiled energy.
     chart
         The chart κ belongs to.
+    size
+        Geometries per batch, B.
 
     Attributes
     ----------
-    u, w
-        The spanning orbitals and their dual, shape (modes, occupied): ``P = W U^T``.
-    d
+    u_bmn, w_bmn
+        The spanning orbitals and their dual, shape (B, modes, occupied): ``P = W U^T``.
+    d_bp
         Pair coefficients of P.
-    gradient, step
+    gradient_bk, step_bk
         dA/dκ and ``-B^-1 dA/dκ``.
     """
 
-    def __init__(self, energy: CompiledEnergy, chart: GrassmannChart) -> None:
-        arrays = energy.arrays
-        self.energy, self.chart = energy, chart
-        pairs = arrays.pairs
+    def __init__(self, energy: CompiledEnergy, chart: GrassmannChart, size: int = 1) -> None:
+        self.energy, self.chart, self.size = energy, chart, size
+        pairs = energy.arrays.pairs
         n_modes, n_occupied = chart.occupied.shape
-        self.u, self.w = np.empty((n_modes, n_occupied)), np.empty((n_modes, n_occupied))
-        self.d, self.potential = np.empty(len(pairs)), np.empty(len(pairs))
-        self.applied = np.empty((n_modes, n_occupied))
-        self.gradient, self.step = np.empty(len(chart)), np.empty(len(chart))
-        self._prepare_points(n_occupied)
-        self._density = (
-            *(chart.rows, chart.columns, chart.occupied, chart.empty),
-            *(pairs.rows, pairs.columns, pairs.multiplicities_p, self.modes_qm),
-            *(self.u, self.w, self.d, self.left, self.right, self.rho),
+        n_empty = chart.empty.shape[1]
+        rows = size * n_occupied
+        self.u_bmn, self.w_bmn = np.empty((2, size, n_modes, n_occupied))
+        self.d_bp, self._potential_bp = np.empty((2, size, len(pairs)))
+        self.gradient_bk, self.step_bk = np.empty((2, size, len(chart)))
+        self._energies_b, self._sizes_b, self._slopes_b = np.empty((3, size))
+        # matrices of the batch's orbitals as rows, to be multiplied, and the same memory by geometry, for the kernels
+        self._kappa, self._full = np.zeros((2, rows, n_empty))
+        self._moved, self._spanning, self._rest, self._residual = np.zeros((4, rows, n_modes))
+        moved, spanning, rest, residual = (
+            array.reshape(size, n_occupied, n_modes) for array in (self._moved, self._spanning, self._rest, self._residual)
         )
-        blocks = arrays.interaction.blocks
-        self._interaction = (
-            np.concatenate([block.vectors_qp.ravel() for block in blocks]),
-            np.concatenate([block.signs_q for block in blocks]),
-            np.array([len(block.signs_q) for block in blocks]),
-            np.array([part.start for part in pairs.classes] + [len(pairs)]),
-        )
-        self._response = pairs.rows, pairs.columns, self.d, self.potential, self.u, self.applied
-        self._step = self.u, self.w, self.applied, chart.empty, chart.rows, chart.columns
+        kappa, full = (array.reshape(size, n_occupied, n_empty) for array in (self._kappa, self._full))
+        inverse_bnn = np.empty((size, n_occupied, n_occupied))
+        self._coordinates = chart.rows, chart.columns, kappa
+        orbitals = kappa, moved, np.ascontiguousarray(chart.occupied.T)
+        upper, lower = pairs.rows * n_modes + pairs.columns, pairs.columns * n_modes + pairs.rows
+        self._spaces = *orbitals, upper, pairs.multiplicities_p, spanning, inverse_bnn, self.u_bmn, self.w_bmn, self.d_bp
+        state = self._potential_bp, self.d_bp, upper, lower, self.u_bmn, self.w_bmn
+        self._residuals = *state, rest, np.zeros((n_modes, n_modes)), residual, self._energies_b
+        self._single_bk, self._newton_bk = np.empty((2, size, len(chart)), np.float32)
+        self._triangles_bk = np.empty((size, len(chart) * (len(chart) + 1) // 2), np.float32)
+        self._gradients = full, chart.rows, chart.columns, self.gradient_bk, self._single_bk
+        self._measure = self._newton_bk, self.gradient_bk, self.step_bk, self._sizes_b, self._slopes_b
+        self._points = None if energy.remainder is None else _Points(energy, n_occupied, size, inverse_bnn)
 
-    def _prepare_points(self, n_occupied: int) -> None:
-        """Make the buffers at the quadrature points and the constant arguments of their kernels."""
-        q, remainder = self.energy.arrays.quadrature, self.energy.remainder
-        n_modes = self.energy.arrays.pairs.n_modes
-        n_points = 0 if q is None else len(q.weights_q)
-        self.modes_qm = np.zeros((0, n_modes)) if q is None else np.ascontiguousarray(q.modes_qm)
-        self.left, self.right, weighted = (np.empty((n_points, n_occupied)) for _ in range(3))
-        self.points = None if q is None else FixedPoints(remainder.functional.terms, n_points)
-        self.rho = np.empty(0) if q is None else self.points.rho
-        self._rest = None
-        if q is None:
-            return
-        points = self.points
-        if remainder.slope0 is None:
-            constant = remainder.rho0, remainder.e0, remainder.v_rho0, remainder.second["rr"]
-            buffers = self.modes_qm, self.left, weighted, self.applied
-            self._rest = q.weights_q, points.e, points.v_rho, self.rho, *constant, *buffers
-            return
-        self.flat_slopes = np.ascontiguousarray(q.slopes_qvm.reshape(-1, n_modes))
-        self.orbital_slopes, along = (np.empty((3 * n_points, n_occupied)) for _ in range(2))
-        self.slope = np.empty((3, n_points))
-        first = np.array([remainder.rho0, remainder.e0, remainder.v_rho0, remainder.v_sigma0])
-        second = np.array([remainder.second[name] for name in ("rr", "rs", "ss")])
-        constant = first, second, np.ascontiguousarray(remainder.slope0), self.modes_qm, self.flat_slopes
-        values = q.weights_q, points.e, points.v_rho, points.v_sigma, self.rho, self.slope
-        self._rest = *values, *constant, self.left, self.orbital_slopes, weighted, along, self.applied
-
-    def set_density(self, kappa: np.ndarray, at_points: bool = False) -> None:
-        """Fill u, w and d for κ and, if asked, the orbitals and the density at the quadrature points."""
-        kernels.density_at_points(kappa, at_points, *self._density)
+    def set_density(self, kappa_bk: np.ndarray) -> None:
+        """Fill ``u_bmn``, ``w_bmn`` and ``d_bp`` for κ."""
+        kernels.coordinates(kappa_bk, *self._coordinates)
+        np.matmul(self._kappa, self.chart.empty.T, out=self._moved)
+        kernels.occupied_spaces(*self._spaces)
 
     def evaluate(
-        self, placed: PlacedEnergy, kappa: np.ndarray, inverse_hessian: np.ndarray
-    ) -> tuple[float, float, float]:
-        """Return energy (Ha), largest element of the step, and step times gradient (Ha); fills the attributes.
+        self, linear_bp: np.ndarray, kappa_bk: np.ndarray, inverse: InverseHessians
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the energies without their base (Ha), the largest elements of the steps, and step times gradient (Ha).
 
-        ``inverse_hessian`` is a lower triangle as :func:`packed_triangle` returns it.
+        Each of shape (B,), valid until the next call; the attributes are filled.  ``linear_bp`` is that of a
+        :class:`~mpiqmd.rom.compiled.energy.PlacedEnergy`.
         """
-        self.set_density(kappa, at_points=True)
-        total = placed.base + kernels.linear_response(*self._interaction, placed.linear_p, *self._response)
-        if self.points is not None:
-            total += self._add_rest()
-        size, slope = kernels.gradient_and_step(*self._step, inverse_hessian, self.gradient, self.step)
-        return total, size, slope
+        self.set_density(kappa_bk)
+        self._energies_b[:] = 0.0
+        if self._points is not None:
+            self._points.add(self._spanning, self._energies_b, self._rest)
+        self.energy.arrays.interaction.apply_to(self.d_bp, self._potential_bp)
+        kernels.residuals(linear_bp, *self._residuals)
+        np.matmul(self._residual, self.chart.empty, out=self._full)
+        self._take_step(inverse)
+        return self._energies_b, self._sizes_b, self._slopes_b
 
-    def _add_rest(self) -> float:
-        """Add the xc quadrature to ``applied`` and return its energy."""
-        points = self.points
-        if self.energy.remainder.slope0 is None:
-            points.evaluate()
-            return kernels.lda_rest(*self._rest)
-        kernels.density_slope(self.flat_slopes, self.u, self.right, self.orbital_slopes, self.slope, points.sigma)
-        points.evaluate()
-        return kernels.gga_rest(*self._rest)
+    def _take_step(self, inverse: InverseHessians) -> None:
+        """Set gradient and step, their product and the largest element of the step.
+
+        BLAS's products in single precision depend on the size of the batch in their last bits: every geometry has its own.
+        """
+        kernels.gradients(*self._gradients)
+        np.matmul(inverse.terms_bt[:, None], inverse.triangles_tk, out=self._triangles_bk[:, None])
+        for triangle, gradient, newton in zip(self._triangles_bk, self._single_bk, self._newton_bk, strict=True):
+            # BLAS counts by columns: what is the lower triangle here is the upper one there
+            newton[:] = sspmv(len(gradient), -1.0, triangle, gradient)
+        kernels.measure(*self._measure)
+
+
+class _Points:
+    """The xc quadrature of a batch: buffers at the points and the constant arguments of their kernels."""
+
+    def __init__(self, energy: CompiledEnergy, n_occupied: int, size: int, inverse_bnn: np.ndarray) -> None:
+        q, remainder = energy.arrays.quadrature, energy.remainder
+        n_points, n_modes = q.modes_qm.shape
+        self.modes_qm = np.ascontiguousarray(q.modes_qm)
+        self.functional = FixedPoints(remainder.functional.terms, size * n_points)
+        rho, e, v_rho, v_sigma, self._sigma = (
+            getattr(self.functional, name).reshape(size, n_points) for name in ("rho", "e", "v_rho", "v_sigma", "sigma")
+        )
+        self._left, self._weighted = np.empty((2, size * n_occupied, n_points))
+        left, weighted, right = (
+            array.reshape(size, n_occupied, n_points) for array in (self._left, self._weighted, np.empty_like(self._left))
+        )
+        self._density = left, inverse_bnn, right, rho
+        self.uses_gradient = remainder.slope0 is not None
+        if not self.uses_gradient:
+            constant = remainder.rho0, remainder.e0, remainder.v_rho0, remainder.second["rr"]
+            self._arguments = q.weights_q, e, v_rho, rho, *constant, left, weighted
+            return
+        self._slopes_vqm = np.ascontiguousarray(q.slopes_qvm.transpose(1, 0, 2)).reshape(-1, n_modes)
+        self._orbital_slopes, self._along = np.empty((2, size * n_occupied, 3 * n_points))
+        slopes, along = (a.reshape(size, n_occupied, 3, n_points) for a in (self._orbital_slopes, self._along))
+        slope_bvq = np.empty((size, 3, n_points))
+        self._density_slopes = slopes, right, slope_bvq
+        first = np.array([remainder.rho0, remainder.e0, remainder.v_rho0, remainder.v_sigma0])
+        second = np.array([remainder.second[name] for name in ("rr", "rs", "ss")])
+        constant = first, second, np.ascontiguousarray(remainder.slope0)
+        self._arguments = q.weights_q, e, v_rho, v_sigma, rho, slope_bvq, *constant, left, slopes, weighted, along
+
+    def add(self, spanning: np.ndarray, energies_b: np.ndarray, rest: np.ndarray) -> None:
+        """Add the energies and set the Hamiltonian times the orbitals, both as rows (B n, modes)."""
+        np.matmul(spanning, self.modes_qm.T, out=self._left)
+        kernels.densities(*self._density)
+        if self.uses_gradient:
+            np.matmul(spanning, self._slopes_vqm.T, out=self._orbital_slopes)
+            kernels.density_slopes(*self._density_slopes, self._sigma)
+        self.functional.evaluate()
+        kernel = kernels.gga_rest if self.uses_gradient else kernels.lda_rest
+        kernel(*self._arguments, energies_b)
+        np.matmul(self._weighted, self.modes_qm, out=rest)
+        if self.uses_gradient:
+            rest += self._along @ self._slopes_vqm
 
 
 def packed_triangle(matrix: np.ndarray) -> np.ndarray:
-    """Return the lower triangle of a symmetric matrix, row by row, in single precision: plenty for a step."""
+    """Return the lower triangle of a symmetric matrix, row by row, in single precision."""
     return matrix[np.tril_indices(len(matrix))].astype(np.float32)

@@ -52,9 +52,15 @@ class PairInteraction:
     def apply(self, coefficients_p: np.ndarray) -> np.ndarray:
         """Return the potential ``K d`` on the pairs, Ha."""
         potential = np.empty_like(coefficients_p)
-        for part, block in zip(self.classes, self.blocks, strict=True):
-            potential[part] = (block.signs_q * (block.vectors_qp @ coefficients_p[part])) @ block.vectors_qp
+        self.apply_to(coefficients_p[None], potential[None])
         return potential
+
+    def apply_to(self, coefficients_bp: np.ndarray, potential_bp: np.ndarray) -> None:
+        """Set the potentials of several densities, shape (B, pairs), Ha."""
+        for part, block in zip(self.classes, self.blocks, strict=True):
+            charges_bq = coefficients_bp[:, part] @ block.vectors_qp.T
+            charges_bq *= block.signs_q
+            np.matmul(charges_bq, block.vectors_qp, out=potential_bp[:, part])
 
     def between(self, left_kp: np.ndarray) -> np.ndarray:
         """Return ``d_k · K d_l`` for rows of coefficients, shape (k, k), Ha."""

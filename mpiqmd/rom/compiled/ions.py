@@ -54,14 +54,16 @@ class IonTables:
                 values = np.array([[smooth(node)] for node in box.nodes()])
                 self.pairs.append((a, b, box, self.charges[a] * self.charges[b] * box.coefficients(values)))
 
-    def evaluate(self, positions_av: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the energy (Ha) and its gradient (N, 3), Ha/bohr."""
-        gradient = np.zeros_like(positions_av)
-        energy = self.constant + kernels.coulomb_pairs(positions_av, self.charges, gradient)
+    def evaluate(self, positions_bav: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the energies (B,), Ha, of geometries (B, N, 3), bohr, and their gradients (B, N, 3), Ha/bohr."""
+        energies_b, gradient_bav = np.empty(len(positions_bav)), np.zeros_like(positions_bav)
+        kernels.coulomb_pairs(positions_bav, self.charges, energies_b, gradient_bav)
+        energies_b += self.constant
         for a, b, box, coefficients in self.pairs:
-            value, slope = np.zeros(1), np.zeros((3, 1))
-            box.add_to(coefficients, positions_av[a] - positions_av[b], value, slope)
-            energy += float(value[0])
-            gradient[a] += slope[:, 0]
-            gradient[b] -= slope[:, 0]
-        return energy, gradient
+            for g, separation in enumerate(positions_bav[:, a] - positions_bav[:, b]):
+                value, slope = np.zeros(1), np.zeros((3, 1))
+                box.add_to(coefficients, separation, value, slope)
+                energies_b[g] += value[0]
+                gradient_bav[g, a] += slope[:, 0]
+                gradient_bav[g, b] -= slope[:, 0]
+        return energies_b, gradient_bav

@@ -1,7 +1,7 @@
 """Where the minimum is and how the energy curves there, as polynomials of the geometry.
 
 The minimum κ*(x) of the compiled energy is an analytic function of the internal coordinates.  It is fitted once, when
-a model is loaded, to solutions at random geometries between the training geometries, and so is the inverse Hessian:
+a model is made, to solutions at random geometries between the training geometries, and so is the inverse Hessian:
 
     κ*(x) ≈ Σ_m c_m y^m  (|m| <= D),    B^-1(x) ≈ Σ_m B_m y^m  (|m| <= D')
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from mpiqmd.errors import ConvergenceError, GeometryError
 from mpiqmd.rom.compiled import kernels
-from mpiqmd.rom.compiled.inner import packed_triangle
+from mpiqmd.rom.compiled.inner import InverseHessians, packed_triangle
 
 if TYPE_CHECKING:
     from mpiqmd.molecule.frame import BodyFrame
@@ -50,35 +50,47 @@ class GeometryPolynomials:
 
     Parameters
     ----------
-    positions_sav
-        Body-frame positions whose spread they describe, shape (samples, N, 3), bohr.
+    axes
+        Directions of the coordinates in the space of flattened positions, shape (coordinates, 3 N), 1/bohr.
+    offset
+        Subtracted from the coordinates, shape (coordinates,).
+    degree
+        Highest degree of a product.
     """
 
-    def __init__(self, positions_sav: np.ndarray) -> None:
-        flat = positions_sav.reshape(len(positions_sav), -1)
-        mean = flat.mean(axis=0)
-        _, spread, axes = np.linalg.svd(flat - mean, full_matrices=False)
-        count = min(max(1, 3 * positions_sav.shape[1] - 6), int(np.sum(spread > 1e-6 * spread[0])))
-        values = (flat - mean) @ axes[:count].T
-        half = np.abs(values).max(axis=0)
-        self.axes = axes[:count] / half[:, None]
-        self.offset = self.axes @ mean
-        self.degree = highest_degree(count, LARGEST_FIT)
-        terms = [list(c) for d in range(1, self.degree + 1) for c in combinations_with_replacement(range(count), d)]
+    def __init__(self, axes: np.ndarray, offset: np.ndarray, degree: int) -> None:
+        self.axes, self.offset, self.degree = np.ascontiguousarray(axes), offset, degree
+        places = range(len(axes))
+        terms = [list(c) for d in range(1, degree + 1) for c in combinations_with_replacement(places, d)]
         place = {tuple(term): index for index, term in enumerate([[], *terms])}
         self.parents = np.array([place[tuple(term[:-1])] for term in terms], int)
         self.factors = np.array([term[-1] for term in terms], int)
 
+    @classmethod
+    def spanning(cls, positions_sav: np.ndarray) -> GeometryPolynomials:
+        """Return those of the coordinates along which body-frame positions (samples, N, 3), bohr, are spread."""
+        flat = positions_sav.reshape(len(positions_sav), -1)
+        mean = flat.mean(axis=0)
+        _, spread, axes = np.linalg.svd(flat - mean, full_matrices=False)
+        count = min(max(1, 3 * positions_sav.shape[1] - 6), int(np.sum(spread > 1e-6 * spread[0])))
+        half = np.abs((flat - mean) @ axes[:count].T).max(axis=0)
+        scaled = axes[:count] / half[:, None]
+        return cls(scaled, scaled @ mean, highest_degree(count, LARGEST_FIT))
+
     def __len__(self) -> int:
         return len(self.parents) + 1
 
-    def scaled(self, positions_av: np.ndarray) -> np.ndarray:
-        """Return the principal coordinates of positions, [-1, 1] over the samples."""
-        return self.axes @ positions_av.ravel() - self.offset
+    def terms(self, positions_bav: np.ndarray) -> np.ndarray:
+        """Return all products of the coordinates of geometries (B, N, 3) up to the degree, shape (B, terms).
 
-    def terms(self, positions_av: np.ndarray) -> np.ndarray:
-        """Return all products of the coordinates up to the degree, those of lower degree first."""
-        return kernels.polynomial_terms(self.scaled(positions_av), self.parents, self.factors)
+        The coordinates are the principal ones, [-1, 1] over the samples; products of lower degree come first.
+        """
+        return self.terms_and_low(positions_bav, 0)[0]
+
+    def terms_and_low(self, positions_bav: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same, and the first ``count`` products in single precision."""
+        flat = positions_bav.reshape(len(positions_bav), -1)
+        return kernels.polynomial_terms(flat, self.axes, self.offset, self.parents, self.factors, count)
 
 
 def highest_degree(variables: int, most: int) -> int:
@@ -118,22 +130,24 @@ class Predictor:
         Coefficients of the lower triangle of B^-1 on the first terms, shape (terms, κ (κ + 1) / 2); kept in single
         precision, which is plenty for a step and half the memory to read.
 
-    Attributes
-    ----------
     remaining
         Share of the error of κ* that a step leaves, as measured.
     """
 
-    def __init__(self, polynomials: GeometryPolynomials, minimum_mk: np.ndarray, curvature_mk: np.ndarray) -> None:
-        self.polynomials, self.minimum_mk = polynomials, minimum_mk
-        self.n_curvature = len(curvature_mk)
-        self._curvature = np.ascontiguousarray(curvature_mk, np.float32)
-        self.remaining = LARGEST_RATE
+    def __init__(
+        self,
+        polynomials: GeometryPolynomials,
+        minimum_mk: np.ndarray,
+        curvature_mk: np.ndarray,
+        remaining: float = LARGEST_RATE,
+    ) -> None:
+        self.polynomials, self.minimum_mk, self.remaining = polynomials, minimum_mk, remaining
+        self.curvature_mk = np.ascontiguousarray(curvature_mk, np.float32)
 
-    def predict(self, positions_av: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return κ* and the lower triangle of B^-1 expected at body-frame positions (bohr)."""
-        terms = self.polynomials.terms(positions_av)
-        return terms @ self.minimum_mk, terms[: self.n_curvature].astype(np.float32) @ self._curvature
+    def predict(self, positions_bav: np.ndarray) -> tuple[np.ndarray, InverseHessians]:
+        """Return κ* (B, κ) and B^-1 expected at body-frame geometries (B, N, 3), bohr."""
+        terms_bm, low_bm = self.polynomials.terms_and_low(positions_bav, len(self.curvature_mk))
+        return terms_bm @ self.minimum_mk, InverseHessians(low_bm, self.curvature_mk)
 
 
 def fit_predictor(
@@ -144,7 +158,7 @@ def fit_predictor(
     Geometries outside the tables, or at which the solver fails, are left out; None if too few are left.
     """
     samples_sav = sample_geometries(positions_sav, frame, OVERSAMPLING * LARGEST_FIT, seed)
-    polynomials = GeometryPolynomials(samples_sav)
+    polynomials = GeometryPolynomials.spanning(samples_sav)
     n_terms, n_kappa = len(polynomials), len(solver.chart)
     variables = len(polynomials.axes)
     degree = highest_degree(variables, LARGEST_CURVATURE // (n_kappa * (n_kappa + 1) // 2))
@@ -158,7 +172,7 @@ def fit_predictor(
             kappa = solver.solve(placed).kappa
         except ConvergenceError:
             continue
-        terms.append(polynomials.terms(positions_av))
+        terms.append(polynomials.terms(positions_av[None])[0])
         minima.append(kappa)
         if len(curvatures) < OVERSAMPLING * n_curvature:
             curvatures.append(packed_triangle(inverse_hessian(solver, placed, kappa)))
@@ -176,25 +190,26 @@ def measure_rate(solver: CompiledSolver, predictor: Predictor, positions_sav: np
     rates = []
     for positions_av in positions_sav:
         placed = solver.energy.place(positions_av)
-        start, inverse = predictor.predict(positions_av)
+        start, inverse = predictor.predict(positions_av[None])
         try:
-            minimum = solver.solve(placed, start, tolerance=1e-12).kappa
+            minimum = solver.solve(placed, start[0], tolerance=1e-12).kappa
         except ConvergenceError:
             continue
-        solver.inner.evaluate(placed, start, inverse)
-        left = np.abs(start + solver.inner.step - minimum).max()
+        solver.inner.evaluate(placed.linear_p[None], start, inverse)
+        left = np.abs(start + solver.inner.step_bk - minimum).max()
         rates.append(left / max(np.abs(start - minimum).max(), 1e-300))
     return float(np.quantile(rates, 0.9)) if rates else LARGEST_RATE
 
 
 def inverse_hessian(solver: CompiledSolver, placed: PlacedEnergy, kappa: np.ndarray) -> np.ndarray:
     """Return ``(d²A/dκ²)^-1`` at a minimum by differences of the gradient."""
-    inner, size = solver.inner, len(kappa)
-    inner.evaluate(placed, kappa, solver.inverse_hessian)
-    start, hessian = inner.gradient.copy(), np.empty((size, size))
+    inner, size, linear_bp = solver.inner, len(kappa), placed.linear_p[None]
+    guess = InverseHessians.same(solver.inverse_hessian)
+    inner.evaluate(linear_bp, kappa[None], guess)
+    start, hessian = inner.gradient_bk[0].copy(), np.empty((size, size))
     for k in range(size):
-        moved = kappa.copy()
-        moved[k] += CURVATURE_STEP
-        inner.evaluate(placed, moved, solver.inverse_hessian)
-        hessian[k] = inner.gradient - start
+        moved = kappa[None].copy()
+        moved[0, k] += CURVATURE_STEP
+        inner.evaluate(linear_bp, moved, guess)
+        hessian[k] = inner.gradient_bk[0] - start
     return CURVATURE_STEP * np.linalg.inv(0.5 * (hessian + hessian.T))

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from mpiqmd.errors import ConfigError, GeometryError
+from mpiqmd.errors import ConfigError, GeometryError, MpiqmdError
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.frame import BodyFrame
-from mpiqmd.rom.compiled.solver import CompiledSolver, Solution
+from mpiqmd.molecule.rigid import Alignment
+from mpiqmd.rom.compiled import kernels
+from mpiqmd.rom.compiled.energy import PlacedEnergy
+from mpiqmd.rom.compiled.minima import Minima
+from mpiqmd.rom.compiled.solver import CompiledSolver
 from mpiqmd.rom.domain import SampledBox
 
 OUTSIDE_TOLERANCE = 1e-9
 """Bohr outside a tabulated box that count as round-off."""
+
+BATCH_MULTIPLE = 8
+"""Batches are filled up to a multiple of so many geometries: BLAS works on as many columns at once."""
+LARGEST_BATCH = 32
+"""More geometries at once would gain nothing and leave the cache."""
 
 
 class OutsideTablesError(GeometryError):
@@ -41,7 +50,7 @@ class CompiledForceProvider:
         if forces not in ("gradient", "hellmann-feynman"):
             raise ConfigError(f"rom.forces = {forces!r}: allowed are 'gradient' and 'hellmann-feynman'. Use 'gradient'.")
         self.frame, self.solver, self.forces, self.box = frame, solver, forces, box
-        self.solution: Solution | None = None
+        self._latest: list[tuple[Minima, int] | None] = []
 
     def evaluate(self, positions_av: np.ndarray) -> Evaluation:
         """Return energy and forces at laboratory positions (N, 3), bohr.  Not collective.
@@ -50,29 +59,90 @@ class CompiledForceProvider:
         ``outside`` (how far outside the sampled box, in half-widths).  Raises OutsideTablesError outside the tabulated
         boxes, which are never extrapolated.
         """
-        solver, energy = self.solver, self.solver.energy
-        alignment = self.frame.align(positions_av)
-        body_av = alignment.body_positions_av
-        placed = energy.place(body_av)
-        if placed.excess > OUTSIDE_TOLERANCE:
-            raise OutsideTablesError(
-                f"an atom is {placed.excess:.3f} bohr outside the box the compiled model was tabulated on. Train on a "
-                "wider range (train.bond_scales, train.angle_offsets), or set rom.on_large_error = 'hifi'."
-            )
-        solution = solver.solve(placed)
-        gradient_av = energy.gradient_of(placed, solution.orbitals_mn, solution.dual_mn, solution.coefficients_p)
-        if self.forces == "gradient":
-            forces_av = alignment.gradient_forces(gradient_av)
-        else:
-            forces_av = alignment.rotated_forces(self._closed(gradient_av))
-        dipole_v = alignment.laboratory_vector(energy.dipole_of(body_av, solution.coefficients_p))
-        x, y, z = dipole_v.tolist()
-        extras = {"evaluations": float(solution.evaluations), "residual": solution.error}
-        extras |= {"dipole_x": x, "dipole_y": y, "dipole_z": z}
-        if self.box is not None:
-            extras["outside"] = self.box.excess(body_av)
-        self.solution = solution
-        return Evaluation(solution.energy, forces_av, extras)
+        (result,) = self._evaluate([positions_av], 1)
+        if isinstance(result, MpiqmdError):
+            raise result
+        return result
+
+    def evaluate_batch(self, positions_bav: np.ndarray) -> list[Evaluation | MpiqmdError]:
+        """Return the same at several geometries (B, N, 3), with an error in the place of the geometry it concerns.
+
+        Not collective.  Batches are filled up to a multiple of ``BATCH_MULTIPLE``, which makes OpenBLAS give every geometry
+        the same numbers in any company, bit for bit (it treats left-over columns in its own way).  By :meth:`evaluate`,
+        alone, the last bits differ: a product of a matrix with a vector adds up in another order than one of two matrices.
+        """
+        results, latest = [], []
+        for first in range(0, len(positions_bav), LARGEST_BATCH):
+            results += self._evaluate(positions_bav[first : first + LARGEST_BATCH], BATCH_MULTIPLE)
+            latest += self._latest
+        self._latest = latest
+        return results
+
+    def _evaluate(self, positions_bav: np.ndarray, multiple: int) -> list[Evaluation | MpiqmdError]:
+        """Return evaluations, or errors in their places, and note the minima."""
+        results: list = [self._aligned(positions_av) for positions_av in positions_bav]
+        self._latest = [None] * len(results)
+        placed = self._placed(results, multiple)
+        if placed is None:
+            return results
+        members = [b for b, result in enumerate(results) if isinstance(result, Alignment)]
+        minima = self.solver.solve_batch(placed, len(members))
+        evaluations = self._carried_back([results[b] for b in members], placed, minima)
+        for row, (b, evaluation) in enumerate(zip(members, evaluations, strict=True)):
+            results[b] = minima.failures.get(row, evaluation)
+            self._latest[b] = None if row in minima.failures else (minima, row)
+        return results
+
+    def _aligned(self, positions_av: np.ndarray) -> Alignment | GeometryError:
+        try:
+            return self.frame.align(positions_av)
+        except GeometryError as error:
+            return error
+
+    def _placed(self, results: list, multiple: int) -> PlacedEnergy | None:
+        """Return the energy at what is aligned, filled up to a multiple; errors replace what is outside the tables."""
+        while members := [b for b, result in enumerate(results) if isinstance(result, Alignment)]:
+            bodies = [results[b].body_positions_av for b in members]
+            bodies += bodies[:1] * (-len(bodies) % multiple)
+            placed = self.solver.energy.place_batch(np.array(bodies))
+            excess = dict(zip(members, placed.excess.tolist(), strict=False))
+            outside = [b for b in members if excess[b] > OUTSIDE_TOLERANCE]
+            if not outside:
+                return placed
+            for b in outside:
+                results[b] = outside_tables(excess[b])
+        return None
+
+    def _carried_back(
+        self, alignments: list[Alignment], placed: PlacedEnergy, minima: Minima
+    ) -> list[Evaluation]:
+        """Return energies, forces and extras in the laboratory; the batch may be longer than the list."""
+        energy, d_bp = self.solver.energy, minima.coefficients_bp
+        gradient_bav = energy.gradients_of(placed, minima.orbitals_bmn, minima.dual_bmn, d_bp)
+        dipoles_bv = energy.dipole_of(placed.positions_av, d_bp)
+        energies, counts, errors = (x.tolist() for x in (minima.energies_b, minima.evaluations_b, minima.errors_b))
+        evaluations = []
+        for b, alignment in enumerate(alignments):
+            forces_av = self._forces(alignment, gradient_bav[b])
+            x, y, z = alignment.laboratory_vector(dipoles_bv[b]).tolist()
+            extras = {"evaluations": float(counts[b]), "residual": errors[b]}
+            extras |= {"dipole_x": x, "dipole_y": y, "dipole_z": z}
+            if self.box is not None:
+                extras["outside"] = self.box.excess(alignment.body_positions_av)
+            evaluations.append(Evaluation(energies[b], forces_av, extras))
+        return evaluations
+
+    def _forces(self, alignment: Alignment, gradient_av: np.ndarray) -> np.ndarray:
+        """Return the forces in the laboratory."""
+        if self.forces != "gradient":
+            return alignment.rotated_forces(self._closed(gradient_av))
+        conditions_kav, weights_a = alignment.condition_gradients_kav, alignment.origin_weights_a
+        if conditions_kav is None or len(conditions_kav) != 3 or weights_a is None:
+            return alignment.gradient_forces(gradient_av)
+        forces_av, body_av = np.empty_like(gradient_av), alignment.body_positions_av
+        way_back = alignment.rotation_vv, alignment.permutation_a
+        kernels.gradient_forces(body_av, gradient_av, conditions_kav, weights_a, *way_back, forces_av)
+        return forces_av
 
     def _closed(self, gradient_av: np.ndarray) -> np.ndarray:
         """Return the gradient with what pinned atoms, which have no tables, owe to a vanishing net force."""
@@ -86,8 +156,15 @@ class CompiledForceProvider:
 
     @property
     def density_matrix_mm(self) -> np.ndarray | None:
-        """P over the modes at the latest evaluation; None before the first."""
-        return None if self.solution is None else self.solution.density_matrix_mm
+        """P over the modes at the latest evaluation; None before the first and after an error."""
+        return self.density_matrix(-1) if self._latest else None
+
+    def density_matrix(self, b: int) -> np.ndarray | None:
+        """Return P at one geometry of the latest batch; None in the place of an error."""
+        if self._latest[b] is None:
+            return None
+        minima, row = self._latest[b]
+        return minima.density_matrix(row)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return nothing: an evaluation depends on the geometry alone.  Not collective."""
@@ -95,3 +172,11 @@ class CompiledForceProvider:
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Take back nothing.  Not collective."""
+
+
+def outside_tables(excess: float) -> OutsideTablesError:
+    """Return the error of a geometry that is ``excess`` bohr outside the tables."""
+    return OutsideTablesError(
+        f"an atom is {excess:.3f} bohr outside the box the compiled model was tabulated on. Train on a "
+        "wider range (train.bond_scales, train.angle_offsets), or set rom.on_large_error = 'hifi'."
+    )

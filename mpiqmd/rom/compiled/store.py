@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 
 import numpy as np
 
 from mpiqmd.errors import DataFileError
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
-from mpiqmd.rom.compiled.data import CompiledArrays, MirrorImage, MovingAtom, XcQuadrature
+from mpiqmd.rom.compiled.data import CompiledArrays, MirrorImage, MovingAtom, SolverArrays, XcQuadrature
 from mpiqmd.rom.compiled.interaction import FittedBlock, PairInteraction
 from mpiqmd.rom.compiled.pairs import PairProducts
 
@@ -41,6 +42,8 @@ def to_arrays(compiled: CompiledArrays, prefix: str = "compiled/") -> dict[str, 
             named[f"atoms/{atom.index}/image"] = np.concatenate([[atom.image.source], atom.image.flips_v, atom.image.signs_c])
     if compiled.quadrature is not None:
         named |= {f"quadrature/{name}": getattr(compiled.quadrature, name) for name in _QUADRATURE}
+    if compiled.solver is not None:
+        named |= {f"solver/{field.name}": np.asarray(getattr(compiled.solver, field.name)) for field in fields(SolverArrays)}
     return {prefix + name: array for name, array in named.items()}
 
 
@@ -82,8 +85,18 @@ def from_arrays(arrays: Mapping[str, np.ndarray], prefix: str = "compiled/") -> 
         atoms=atoms,
         boxes=boxes,
         quadrature=quadrature,
+        solver=_solver(named),
         **{attribute: named[name] for name, attribute in _PLAIN.items()},
     )
+
+
+def _solver(named: Mapping[str, np.ndarray]) -> SolverArrays | None:
+    """Return the start of the online solver; None from a file that was written before they had one."""
+    if "solver/minimum_mk" not in named:
+        return None
+    arrays = {field.name: named[f"solver/{field.name}"] for field in fields(SolverArrays)}
+    plain = {"degree": int(arrays["degree"]), "remaining": float(arrays["remaining"])}
+    return SolverArrays(**arrays | plain)
 
 
 def _image(named: Mapping[str, np.ndarray], atom: int) -> MirrorImage | None:

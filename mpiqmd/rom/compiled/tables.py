@@ -1,4 +1,4 @@
-"""What follows the nuclei: the Chebyshev tables of all moving atoms as one product of a matrix with a vector.
+"""What follows the nuclei: the Chebyshev tables of all moving atoms as one product with a matrix.
 
 A table is a sum of products of Chebyshev polynomials of one atom's position,
 
@@ -65,27 +65,37 @@ class PositionTables:
                 self.overlaps.append((atom.index, part, np.ascontiguousarray(_flat([atom])[0][kept])))
         self.starts, self.degrees_kv = np.array(starts), np.ascontiguousarray(np.concatenate(degrees))
         self.targets_k, self.factors_ck = np.concatenate(targets), np.ascontiguousarray(np.hstack(factors))
+        self._n_degrees = int(self.degrees_kv.max(initial=1)) + 1
         whole = np.concatenate(local) if local else np.zeros((0, classes[-1].stop))
         self.local_ckp = [np.ascontiguousarray(whole[:, part]) for part in classes]
 
-    def weights(self, positions_av: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """Return t_k (products,), their derivatives (products, 3) in 1/bohr, and how far outside its box an atom is."""
-        weights_k, slopes_kv = np.empty(len(self.degrees_kv)), np.empty((len(self.degrees_kv), 3))
-        excess = kernels.chebyshev_weights(
-            positions_av, self.indices, self.lower_tv, self.upper_tv, self.starts, self.degrees_kv, weights_k, slopes_kv
-        )
-        return weights_k, slopes_kv, excess
+    def weights(self, positions_bav: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return t_k (B, products), their derivatives (B, products, 3) in 1/bohr, and how far outside its box an atom is (B,).
 
-    def local(self, weights_k: np.ndarray) -> np.ndarray:
-        """Return the local pseudopotential of all moving atoms on the pairs, shape (pairs,), Ha."""
-        folded_ck = kernels.fold(weights_k, self.targets_k, self.factors_ck, len(self.local_ckp[0]))
-        return np.concatenate([weights @ table for weights, table in zip(folded_ck, self.local_ckp, strict=True)])
+        Geometries have shape (B, N, 3), bohr.
+        """
+        size, count = len(positions_bav), len(self.degrees_kv)
+        weights_bk, slopes_bkv, excess_b = np.empty((size, count)), np.empty((size, count, 3)), np.empty(size)
+        boxes = self.indices, self.lower_tv, self.upper_tv
+        arguments = *boxes, self.starts, self.degrees_kv, self._n_degrees
+        kernels.chebyshev_weights(positions_bav, *arguments, weights_bk, slopes_bkv, excess_b)
+        return weights_bk, slopes_bkv, excess_b
 
-    def add_gradient(self, slopes_kv: np.ndarray, coefficients_p: np.ndarray, gradient_av: np.ndarray) -> None:
-        """Add the derivative of the local energy ``V(x)·d`` at pair coefficients d to a gradient (N, 3), Ha/bohr."""
-        parts = zip(self.local_ckp, self.classes, strict=True)
-        pull_ck = np.array([table @ coefficients_p[part] for table, part in parts])
-        kernels.add_pull(pull_ck, self.targets_k, self.factors_ck, slopes_kv, self.starts, self.indices, gradient_av)
+    def local(self, weights_bk: np.ndarray) -> np.ndarray:
+        """Return the local pseudopotential of all moving atoms on the pairs, shape (B, pairs), Ha."""
+        folded_cbk = kernels.fold(weights_bk, self.targets_k, self.factors_ck, len(self.local_ckp[0]))
+        local_bp = np.empty((len(weights_bk), self.classes[-1].stop))
+        for folded_bk, table, part in zip(folded_cbk, self.local_ckp, self.classes, strict=True):
+            np.matmul(folded_bk, table, out=local_bp[:, part])
+        return local_bp
+
+    def add_gradient(self, slopes_bkv: np.ndarray, coefficients_bp: np.ndarray, gradient_bav: np.ndarray) -> None:
+        """Add the derivative of the local energies ``V(x)·d`` at pair coefficients d to gradients (B, N, 3), Ha/bohr."""
+        pull_cbk = np.empty((len(self.classes), len(coefficients_bp), len(self.local_ckp[0])))
+        for pull_bk, table, part in zip(pull_cbk, self.local_ckp, self.classes, strict=True):
+            np.matmul(coefficients_bp[:, part], table.T, out=pull_bk)
+        places = self.targets_k, self.factors_ck, slopes_bkv, self.starts, self.indices
+        kernels.add_pull(pull_cbk, *places, gradient_bav)
 
 
 def _kept(tables: list[np.ndarray]) -> np.ndarray:

@@ -44,15 +44,15 @@ def operations(bench: Bench) -> dict[str, float]:
     """Multiplications of one step with one evaluation of the energy, by what they are for."""
     solver = bench.surface.compiled_solver
     arrays, tables, predictor = solver.energy.arrays, solver.energy.tables, solver.predictor
-    n_modes, n_occupied = solver.inner.u.shape
+    n_modes, n_occupied = solver.chart.occupied.shape
     n_points = 0 if arrays.quadrature is None else len(arrays.quadrature.weights_q)
     gradients = 4 if bench.model.functional.uses_gradient else 1
     counts = {
         "tables of moving atoms": 2 * sum(table.size for table in [*tables.local_ckp, *(t for _, _, t in tables.overlaps)]),
         "interaction of pairs": arrays.interaction.multiplications,
-        "exchange and correlation": 3 * gradients * n_points * n_modes * n_occupied,
+        "exchange and correlation": 2 * gradients * n_points * n_modes * n_occupied,
         "orbitals and Hamiltonian": n_occupied * (len(arrays.pairs) + 6 * n_modes**2),
-        "predicted start": predictor.n_curvature * len(solver.chart) ** 2 // 2 + predictor.minimum_mk.size,
+        "predicted start": predictor.curvature_mk.size + predictor.minimum_mk.size,
         "step": len(solver.chart) ** 2,
     }
     return {

@@ -78,12 +78,12 @@ def test_all_tables_together_equal_one_by_one(rng):
     ]
     tables = PositionTables(atoms, [slice(0, 4)])
     positions = np.array([INSIDE, [9.0, 9.0, 9.0], [1.3, -0.35, 0.0]])
-    weights, slopes, excess = tables.weights(positions)
+    weights, slopes, excess = tables.weights(positions[None])
     parts = [box.evaluate(t, positions[i]) for i, box, t in zip((0, 2), boxes, local, strict=True)]
-    np.testing.assert_allclose(tables.local(weights), parts[0][0] + parts[1][0], rtol=1e-12, atol=1e-12)
-    d, gradient = rng.normal(size=4), np.zeros((3, 3))
-    tables.add_gradient(slopes, d, gradient)
-    np.testing.assert_allclose(gradient, [parts[0][1] @ d, np.zeros(3), parts[1][1] @ d], rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(tables.local(weights)[0], parts[0][0] + parts[1][0], rtol=1e-12, atol=1e-12)
+    d, gradient = rng.normal(size=4), np.zeros((1, 3, 3))
+    tables.add_gradient(slopes, d[None], gradient)
+    np.testing.assert_allclose(gradient[0], [parts[0][1] @ d, np.zeros(3), parts[1][1] @ d], rtol=1e-11, atol=1e-11)
     assert excess <= 0
 
 

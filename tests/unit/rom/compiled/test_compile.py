@@ -85,7 +85,7 @@ def test_classes_of_pairs_do_not_interact(rng):
         d = np.zeros(len(water.arrays.pairs))
         d[part] = rng.normal(size=part.stop - part.start)
         potential = exact_interaction(water, d)
-        assert np.abs(potential[part]).max() > 0.1
+        assert np.abs(potential[part]).max() > 1e-3
         potential[part] = 0.0
         assert np.abs(potential).max() < 1e-10
 
@@ -162,10 +162,10 @@ def test_table_of_a_mirror_image_equals_its_own():
     positions, d = geometry(*UNSEEN[0]), arrays.pairs.coefficients(water.training.density_matrices_smm[1])
     values, gradients = [], []
     for atoms in (arrays.atoms, [arrays.atoms[0], own]):
-        tables, gradient = PositionTables(atoms, arrays.pairs.classes), np.zeros((3, 3))
-        weights, slopes, _ = tables.weights(positions)
+        tables, gradient = PositionTables(atoms, arrays.pairs.classes), np.zeros((1, 3, 3))
+        weights, slopes, _ = tables.weights(positions[None])
         values.append(tables.local(weights))
-        tables.add_gradient(slopes, d, gradient)
+        tables.add_gradient(slopes, d[None], gradient)
         gradients.append(gradient)
     np.testing.assert_allclose(values[0], values[1], atol=1e-11)
     np.testing.assert_allclose(gradients[0], gradients[1], atol=1e-10)

@@ -144,3 +144,47 @@ def test_guards_the_reduced_energy_on_the_grid_on_any_number_of_ranks(comm):
     assert evaluation.energy == pytest.approx(trained.hifi(body).free_energy, abs=1e-10)
     assert len(set(comm.allgather(evaluation.energy))) == 1
     trained.model.grid.destroy()
+
+
+def same(one, other):
+    return one.energy == other.energy and np.array_equal(one.forces_av, other.forces_av) and one.extras == other.extras
+
+
+@pytest.mark.serial
+def test_each_member_of_a_batch_has_estimates_of_its_own():
+    """Members begin at different steps; each reports what it would alone, but for the last bits of the energy."""
+    provider, _ = guard(check_every=2)
+    late = provider.fork()
+    first = provider.evaluate_together([provider], np.array([geometry(*UNSEEN[0])]))
+    both = provider.evaluate_together([provider, late], np.array([geometry(*UNSEEN[1]), geometry(*UNSEEN[0])]))
+    assert [each.extras["error_age"] for each in (*first, *both)] == [0, 1, 0]
+    assert both[0].extras["error_estimate"] == first[0].extras["error_estimate"]
+    assert same(both[1], first[0])
+    alone, _ = guard(check_every=2)
+    assert alone.evaluate(geometry(*UNSEEN[0])).energy == pytest.approx(first[0].energy, abs=1e-12)
+    assert provider.batches
+
+
+@pytest.mark.serial
+def test_a_member_outside_the_tables_fails_or_is_solved_alone():
+    inside = geometry(*UNSEEN[0])
+    for reaction in ("warn", "hifi"):
+        provider, _ = guard(reaction, check_every=0)
+        members = [provider, provider.fork(), provider.fork()]
+        good, outside, other = provider.evaluate_together(members, np.array([inside, OUTSIDE, inside @ ROTATION.T]))
+        assert good.energy == pytest.approx(other.energy, abs=1e-12)
+        if reaction == "warn":
+            assert isinstance(outside, GeometryError)
+        else:
+            exact = serial_water().trained.hifi(OUTSIDE)
+            assert outside.extras["hifi"] == 1.0 and outside.energy == pytest.approx(exact.free_energy, abs=1e-10)
+            assert (members[1].is_large, members[2].is_large) == (True, False)
+
+
+@pytest.mark.serial
+def test_a_full_solve_after_a_restart_starts_where_it_would_have():
+    first, _ = guard("hifi", check_every=0)
+    first.evaluate(geometry(*UNSEEN[1]))
+    second, _ = guard("hifi", check_every=0)
+    second.restore(first.state())
+    assert same(first.evaluate(OUTSIDE), second.evaluate(OUTSIDE))

@@ -22,9 +22,8 @@ def boxes(reach):
 @pytest.mark.parametrize("reach", [[0.0, 0.0, 0.0], [0.2, 0.2, 0.0]], ids=["still", "planar"])
 def test_equals_the_direct_sum(cell_v, reach, rng):
     tables = IonTables(CHARGES, cell_v, boxes(np.array(reach)))
-    for _ in range(5):
-        positions = MIDDLE + rng.uniform(-1, 1, size=(3, 3)) * reach
-        energy, gradient = tables.evaluate(positions)
+    batch = MIDDLE + rng.uniform(-1, 1, size=(5, 3, 3)) * reach
+    for positions, energy, gradient in zip(batch, *tables.evaluate(batch), strict=True):
         exact, slope = ion_ion_energy(positions, CHARGES, cell_v)
         assert energy == pytest.approx(exact, abs=1e-9)
         moving = np.array(reach) > 0

@@ -1,6 +1,7 @@
 """The compiled surface in the laboratory: forces, invariance, tables that are never left, and files."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -10,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from mpiqmd.errors import ConfigError, DataFileError, GeometryError
 from mpiqmd.molecule.frame import make_frame
+from mpiqmd.rom.compiled.compile import stored_solver
 from mpiqmd.rom.compiled.energy import CompiledEnergy
 from mpiqmd.rom.compiled.provider import CompiledForceProvider
 from mpiqmd.rom.compiled.store import from_arrays, to_arrays
@@ -111,6 +113,20 @@ def test_a_file_holds_all_of_it(make, tmp_path):
         values.append((*energy.evaluate(placed, matrix), energy.gradient(placed, matrix), energy.dipole(positions, matrix)))
     for one, other in zip(*values, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("learn", [True, False], ids=["predicting", "not predicting"])
+def test_a_stored_solver_is_the_one_that_was_fitted(provider, learn):
+    water = serial_water()
+    fitted = provider.solver if learn else water.solver(1e-11)
+    arrays = from_arrays(to_arrays(replace(water.arrays, solver=fitted.stored())))
+    stored = stored_solver(water.model, arrays, 1e-11)
+    assert (stored.predictor is not None) == learn
+    one, other = (CompiledForceProvider(provider.frame, solver) for solver in (fitted, stored))
+    for point in UNSEEN:
+        first, second = one.evaluate(geometry(*point)), other.evaluate(geometry(*point))
+        assert first.energy == second.energy and np.array_equal(first.forces_av, second.forces_av)
+        assert first.extras == second.extras
 
 
 def test_a_file_without_a_compiled_model_is_refused():

@@ -11,6 +11,7 @@ from mpiqmd.errors import ConvergenceError
 from mpiqmd.kohnsham.density_matrix import minimise_diis
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.rom.compiled.chart import GrassmannChart
+from mpiqmd.rom.compiled.inner import InverseHessians
 from mpiqmd.rom.compiled.predictor import GeometryPolynomials, sample_geometries
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
@@ -78,17 +79,19 @@ def test_inner_loop_equals_the_plain_form(functional, rng):
     inner, chart = solver.inner, solver.chart
     placed = solver.energy.place(geometry(*UNSEEN[1]))
     kappa = 0.1 * rng.normal(size=len(chart))
-    value, size, slope = inner.evaluate(placed, kappa, solver.inverse_hessian)
+    energies, sizes, slopes = inner.evaluate(placed.linear_p[None], kappa[None], InverseHessians.same(solver.inverse_hessian))
+    value, size, slope = placed.base + energies[0], sizes[0], slopes[0]
+    found, step = inner.gradient_bk[0], inner.step_bk[0]
     u, w = chart.span(kappa)
     exact, hamiltonian = solver.energy.evaluate(placed, w @ u.T)
     gradient = chart.gradient(u, w, hamiltonian @ u)
     assert value == pytest.approx(exact, abs=1e-12)
-    np.testing.assert_allclose(inner.gradient, gradient, atol=1e-11)
+    np.testing.assert_allclose(found, gradient, atol=1e-11)
     inverse = np.zeros((len(chart), len(chart)))
     inverse[np.tril_indices(len(chart))] = solver.inverse_hessian
     inverse += np.tril(inverse, -1).T
-    np.testing.assert_allclose(inner.step, -inverse @ gradient, atol=1e-6)
-    assert size == np.abs(inner.step).max() and slope == pytest.approx(inner.step @ inner.gradient)
+    np.testing.assert_allclose(step, -inverse @ gradient, atol=1e-6)
+    assert size == np.abs(step).max() and slope == pytest.approx(step @ found)
 
 
 @pytest.mark.parametrize("functional", FUNCTIONALS)
@@ -124,9 +127,9 @@ def largest_gradient_error(solver, positions, moving):
     placed = solver.energy.place(positions)
     solution = solver.solve(placed)
     plain = solver.energy.gradient(placed, solution.density_matrix_mm)
-    gradient = solver.energy.gradient_of(
-        placed, solution.orbitals_mn, solution.dual_mn, solution.coefficients_p
-    )
+    batch = solver.energy.place_batch(positions[None])
+    parts = solution.orbitals_mn, solution.dual_mn, solution.coefficients_p
+    (gradient,) = solver.energy.gradients_of(batch, *(part[None] for part in parts))
     np.testing.assert_allclose(gradient, plain, atol=1e-12)
     errors = []
     for a, v in moving:
@@ -173,11 +176,12 @@ def test_predicted_start_saves_evaluations_and_changes_nothing(functional):
 def test_polynomials_are_all_products_up_to_their_degree():
     water = serial_water()
     samples = sample_geometries(water.training.positions_sav, make_frame(water.model.molecule), 300, seed=2)
-    polynomials = GeometryPolynomials(samples)
+    polynomials = GeometryPolynomials.spanning(samples)
     positions = geometry(*UNSEEN[0])
-    x, terms = polynomials.scaled(positions), polynomials.terms(positions)
+    x = polynomials.axes @ positions.ravel() - polynomials.offset
+    terms = polynomials.terms(positions[None])[0]
     assert len(x) == 3 and np.abs(x).max() < 1.0
-    assert terms[0] == 1.0 and np.array_equal(terms[1:4], x)
+    assert terms[0] == 1.0 and np.allclose(terms[1:4], x, rtol=0, atol=1e-14)
     products = [a**i * b**j * c**k for a, b, c in [x] for i, j, k in np.ndindex(13, 13, 13) if i + j + k <= 12]
     assert polynomials.degree == 12 and len(polynomials) == 455
     np.testing.assert_allclose(np.sort(terms), np.sort(products), rtol=1e-11)

@@ -1,0 +1,142 @@
+"""Many geometries at once: the same numbers as one by one, and the same bits in any company."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from mpiqmd.errors import ConvergenceError, GeometryError
+from mpiqmd.molecule.frame import EckartFrame, make_frame
+from mpiqmd.rom.compiled import kernels
+from mpiqmd.rom.compiled.provider import CompiledForceProvider, OutsideTablesError
+from mpiqmd.rom.domain import sampled_box
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+sys.path.insert(0, str(Path(__file__).parent))
+
+from compiled_water import loose_water, serial_water
+from tiny_water import geometry
+
+pytestmark = pytest.mark.serial
+
+LINEAR = np.array([[0.0, 0.0, 0.0], [1.8, 0.0, 0.0], [-1.8, 0.0, 0.0]])
+OUTSIDE = geometry(2.3, 1.83, 0.0)
+
+
+def surface(water, learn=True, frame=None):
+    """A compiled surface."""
+    box = sampled_box(water.training.positions_sav, vertex=0)
+    return CompiledForceProvider(frame or make_frame(water.model.molecule), water.solver(1e-10, learn), box=box)
+
+
+@pytest.fixture(scope="module")
+def provider():
+    return surface(serial_water())
+
+
+def moved(rng, count):
+    """Geometries inside the tables, anywhere and turned anyhow."""
+    shapes = rng.uniform([1.76, 1.76, -0.06], [1.90, 1.90, 0.06], size=(count, 3))
+    turns = Rotation.random(count, random_state=4).as_matrix()
+    return np.array([geometry(*shape) @ turn.T + rng.normal(size=3) for shape, turn in zip(shapes, turns, strict=True)])
+
+
+def differences(one, other):
+    """Largest difference of energies, of forces, and of extras."""
+    assert one.extras.keys() == other.extras.keys()
+    extras = max(abs(one.extras[name] - other.extras[name]) for name in one.extras)
+    return abs(one.energy - other.energy), np.abs(one.forces_av - other.forces_av).max(), extras
+
+
+def identical(one, other):
+    return differences(one, other) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("case", [("LDA", "isolated"), ("PBE", "isolated"), ("LDA", "periodic")], ids="-".join)
+def test_a_batch_is_what_its_geometries_are_alone(case, rng):
+    provider, positions = surface(serial_water(*case), learn=False), moved(rng, 6)
+    provider.solver.tolerance = 1.0  # the step from the reference is taken, as a predicted one would be
+    together = provider.evaluate_batch(positions)
+    for positions_av, evaluation in zip(positions, together, strict=True):
+        assert max(differences(provider.evaluate(positions_av), evaluation)) < 1e-12
+    assert [evaluation.extras["evaluations"] for evaluation in together] == [1.0] * 6
+    assert len({evaluation.energy for evaluation in together}) == 6
+
+
+def test_a_batch_with_moving_projectors_is_what_its_geometries_are_alone(rng):
+    water = loose_water()
+    reference = water.model.molecule.with_positions(water.training.positions_sav.mean(axis=0))
+    provider = surface(water, learn=False, frame=EckartFrame(reference))
+    energy = provider.solver.energy
+    positions = water.training.positions_sav.mean(axis=0) + rng.uniform(-0.02, 0.02, size=(4, 3, 3))
+    placed, minima = energy.place_batch(positions), provider.solver.solve_batch(energy.place_batch(positions))
+    assert placed.overlaps_mp.shape[2] > 0
+    gradients = energy.gradients_of(placed, minima.orbitals_bmn, minima.dual_bmn, minima.coefficients_bp)
+    for b, positions_av in enumerate(positions):
+        alone = energy.place(positions_av)
+        np.testing.assert_allclose(placed.linear_p[b], alone.linear_p, atol=1e-13)
+        solution = provider.solver.solve(alone)
+        assert minima.energies_b[b] == pytest.approx(solution.energy, abs=1e-12)
+        np.testing.assert_allclose(gradients[b], energy.gradient(alone, solution.density_matrix_mm), atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 17, 33])
+def test_numbers_do_not_depend_on_the_company(provider, rng, count):
+    positions = moved(rng, 40)
+    whole = provider.evaluate_batch(positions)
+    for start in (0, 40 - count):
+        part = provider.evaluate_batch(positions[start : start + count])
+        assert all(map(identical, part, whole[start : start + count]))
+
+
+def test_numbers_do_not_depend_on_the_place(provider, rng):
+    positions, order = moved(rng, 11), rng.permutation(11)
+    one, other = provider.evaluate_batch(positions), provider.evaluate_batch(positions[order])
+    assert all(identical(one[b], other[place]) for place, b in enumerate(order))
+
+
+def test_an_error_is_that_of_its_geometry_alone(provider, rng):
+    positions = moved(rng, 6)
+    good = provider.evaluate_batch(positions)
+    mixed = provider.evaluate_batch(np.array([OUTSIDE, *positions[:3], LINEAR, *positions[3:], OUTSIDE + np.nan]))
+    assert isinstance(mixed[0], OutsideTablesError) and "bohr outside the box" in str(mixed[0])
+    assert all(isinstance(mixed[b], GeometryError) for b in (4, 8))
+    assert all(map(identical, good, mixed[1:4] + mixed[5:8]))
+    assert provider.density_matrix(0) is None and np.trace(provider.density_matrix(1)) == pytest.approx(4.0)
+    assert all(isinstance(error, GeometryError) for error in provider.evaluate_batch(np.array([OUTSIDE, LINEAR])))
+
+
+def test_what_one_step_does_not_solve_is_solved_alone(provider, rng):
+    positions = moved(rng, 5)
+    exact = provider.evaluate_batch(positions)
+    first = min(evaluation.extras["residual"] for evaluation in exact)
+    tolerance, provider.solver.tolerance = provider.solver.tolerance, 1.001 * first
+    try:
+        mixed = provider.evaluate_batch(positions)
+    finally:
+        provider.solver.tolerance = tolerance
+    counts = [evaluation.extras["evaluations"] for evaluation in mixed]
+    assert counts.count(1.0) == 1 and max(counts) >= 2.0
+    for one, other in zip(exact, mixed, strict=True):
+        assert one.energy == pytest.approx(other.energy, abs=1e-12)
+        np.testing.assert_allclose(one.forces_av, other.forces_av, atol=1e-9)
+
+
+def test_giving_up_is_the_error_of_every_geometry(rng):
+    provider = surface(serial_water(), learn=False)
+    provider.solver.max_iterations = 1
+    assert all(isinstance(error, ConvergenceError) for error in provider.evaluate_batch(moved(rng, 2)))
+    assert provider.density_matrix_mm is None
+
+
+def test_the_forces_kernel_is_the_plain_form(rng):
+    molecule = serial_water().model.molecule
+    for frame in (make_frame(molecule), make_frame(molecule, "bisector-folded"), EckartFrame(molecule)):
+        for positions_av in moved(rng, 4):
+            alignment, gradient_av, forces_av = frame.align(positions_av), rng.normal(size=(3, 3)), np.empty((3, 3))
+            frame_parts = alignment.condition_gradients_kav, alignment.origin_weights_a
+            way_back = alignment.rotation_vv, alignment.permutation_a
+            kernels.gradient_forces(alignment.body_positions_av, gradient_av, *frame_parts, *way_back, forces_av)
+            np.testing.assert_allclose(forces_av, alignment.gradient_forces(gradient_av), atol=1e-13)
