@@ -10,17 +10,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from mpiqmd.config.settings import (
-    PSEUDOPOTENTIAL,
-    REQUIRED,
-    SECTIONS,
-    KeySpec,
-    MolecularDynamics,
-    Settings,
-    Training,
-    element_symbol,
-    key_specs,
-)
+from mpiqmd.config.keys import REQUIRED, KeySpec, key_specs
+from mpiqmd.config.kinds import PSEUDOPOTENTIAL, element_symbol
+from mpiqmd.config.settings import SECTIONS, MolecularDynamics, Settings, Training
 from mpiqmd.config.values import Unacceptable, as_written, nearest
 from mpiqmd.errors import ConfigError
 
