@@ -92,6 +92,15 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, metavar="MODEL.h5", help=MODEL_HELP)
 
 
+def _add_walltime(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--walltime",
+        type=_walltime,
+        metavar="TIME",
+        help="seconds or [D-]HH:MM:SS that this command may take: it ends in time, ready to be continued",
+    )
+
+
 def _scf_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--density", action="store_true", help="write the electron density too")
 
@@ -112,18 +121,30 @@ def _md_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--extxyz", action="store_true", help="write trajectory.extxyz (angstrom, eV) at the end"
     )
-    parser.add_argument(
-        "--walltime",
-        type=_walltime,
-        metavar="TIME",
-        help="seconds or [D-]HH:MM:SS that this command may take: it ends in time, with a checkpoint",
-    )
+    _add_walltime(parser)
     parser.add_argument(
         "--replicas",
         type=_positive_count,
         metavar="K",
         help="run K independent trajectories with seeds of their own, spread over the ranks",
     )
+
+
+def _train_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--part",
+        type=_part,
+        metavar="K/N",
+        help="solve only the K-th of N parts of the geometries, into a file of its own, and end",
+    )
+    parser.add_argument(
+        "--groups",
+        type=_positive_count,
+        default=1,
+        metavar="G",
+        help="solve geometries in G groups of ranks at once (default: all ranks solve one after the other)",
+    )
+    _add_walltime(parser)
 
 
 def _ipi_options(parser: argparse.ArgumentParser) -> None:
@@ -164,6 +185,7 @@ def _check_options(parser: argparse.ArgumentParser) -> None:
 _OPTIONS = {
     "scf": _scf_options,
     "evaluate": _evaluate_options,
+    "train": _train_options,
     "md": _md_options,
     "ipi": _ipi_options,
     "compare": _compare_options,
@@ -189,6 +211,15 @@ def _positive_count(text: str) -> int:
     return int(text)
 
 
+def _part(text: str) -> tuple[int, int]:
+    """Return K and N of the K-th of N parts."""
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
+    part, parts = (int(number) for number in match.groups()) if match else (0, 0)
+    if not 1 <= part <= parts:
+        raise argparse.ArgumentTypeError(f"{text!r} is not K/N with whole numbers from 1/N to N/N")
+    return part, parts
+
+
 def _walltime(text: str) -> float:
     """Return seconds from a number of them or from ``[D-]HH:MM:SS``, as batch systems write it."""
     match = re.fullmatch(r"(?:(?:(\d{1,4})-)?(\d{1,5}):([0-5]?\d):)?(\d{1,9}(?:\.\d+)?)", text, re.ASCII)
@@ -204,7 +235,10 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
     Not collective.  Exits with status 2 and a usage line if the command line is wrong.
     """
-    arguments = build_parser().parse_args(words)
+    parser = build_parser()
+    arguments = parser.parse_args(words)
+    if getattr(arguments, "part", None) and arguments.overwrite:
+        parser.error("--overwrite with --part would remove the other parts' files too; leave it out or remove the folder")
     arguments.words = list(sys.argv[1:] if words is None else words)
     arguments.started = time.monotonic()
     if arguments.command in COMMANDS:
