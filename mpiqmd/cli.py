@@ -131,7 +131,11 @@ def _md_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _train_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    stages = parser.add_mutually_exclusive_group()
+    stages.add_argument(
+        "--samples-only", action="store_true", help="choose the geometries, write geometries.extxyz, and end"
+    )
+    stages.add_argument(
         "--part",
         type=_part,
         metavar="K/N",

@@ -79,7 +79,16 @@ COMMANDS = {
             "mpirun -n 8 mpiqmd train water.toml --part 2/8 --walltime 04:00:00",
         ),
         "train",
-        patterns=("snapshots.h5", "snapshots-*.h5", "result-*.json", "model.h5", "singular_values.*"),
+        patterns=(
+            "snapshots.h5",
+            "snapshots-*.h5",
+            "result-*.json",
+            "model.h5",
+            "singular_values.*",
+            "geometries.extxyz",
+            "modes.json",
+            "modes-*.jsonl",
+        ),
     ),
     "md": Command(
         "molecular dynamics",

@@ -191,11 +191,24 @@ class Training:
     """Which geometries the reduced model is trained on, and how tightly they are solved."""
 
     sampling: str = key(
-        Choice(("lattice", "structures")), "lattice", "lattice of a water molecule, or a file"
+        Choice(("lattice", "structures", "trajectory", "normal-modes", "greedy")),
+        "lattice",
+        "lattice of water; all of a file, or few that represent it; thermal motion; those with the largest estimated errors",
     )
     structures: Path | None = key(
-        PathName(), UNSET, "file of geometries, any ASE reads; for sampling = structures"
+        PathName(), UNSET, "structures, trajectory, greedy: file of geometries, any ASE reads or trajectory.h5"
     )
+    count: int | None = key(
+        POSITIVE_COUNT, UNSET, "trajectory, normal-modes: geometries; greedy: at most; 40 plus 4 per atom if not given"
+    )
+    temperature: float = key(TEMPERATURE, "300 K", "normal-modes: of the nuclei")
+    quantum: bool = key(Boolean(), False, "normal-modes: the motion of quantum nuclei, zero-point motion included")
+    deviations: float = key(
+        Number(Bounds(above=0.0, maximum=20.0)), 4.0, "normal-modes: half-width of the region, standard deviations a mode"
+    )
+    relax: bool = key(Boolean(), True, "normal-modes: about the nearest minimum instead of the geometry in [system]")
+    candidates: int = key(POSITIVE_COUNT, 100, "greedy: geometries to choose from, of thermal motion or of the file")
+    target: float = key(POSITIVE_ENERGY, 1e-6, "greedy: largest estimated energy error of a candidate at which to stop")
     bond_length: float = key(POSITIVE_LENGTH, 1.83, "lattice: reference bond length")
     bond_scales: tuple[float, ...] = key(
         ListOf(Number(Bounds(above=0.0))),

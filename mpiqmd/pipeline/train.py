@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiqmd.config.settings import Settings
-from mpiqmd.errors import MpiqmdError
+from mpiqmd.errors import ConfigError, MpiqmdError
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.interruption import Interruption, exit_status
-from mpiqmd.molecule.bent import internal_coordinates, water_positions
-from mpiqmd.molecule.frame import BisectorFrame, BodyFrame, make_frame
-from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.symmetry import Mirror, grid_mirrors
+from mpiqmd.molecule.symmetry import Mirror
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.pipeline.build import build_model, build_molecule
+from mpiqmd.pipeline.greedy import solve_greedily
+from mpiqmd.pipeline.modes import SamplingInterruptedError
 from mpiqmd.pipeline.reduced import ReducedSurface, build_reduced_model
 from mpiqmd.pipeline.results import RESULT_FILE, plain
-from mpiqmd.pipeline.sampling import choose_samples
+from mpiqmd.pipeline.sampling import Plan, make_plan
 from mpiqmd.pipeline.solving import Solved, TrainingSolver
+from mpiqmd.pipeline.structures import write_geometries
 from mpiqmd.pipeline.validation import print_errors, reproduction, summary, validate
 from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.style import save_figure
@@ -42,34 +42,53 @@ if TYPE_CHECKING:
 
     from mpiqmd.parallel.log import Log
 
-SNAPSHOT_FILE, MODEL_FILE = "snapshots.h5", "model.h5"
+SNAPSHOT_FILE, MODEL_FILE, SAMPLES_FILE = "snapshots.h5", "model.h5", "geometries.extxyz"
 
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
     """Train a reduced model, write ``model.h5``, and return what ``result.json`` holds.  Collective.
 
-    With ``arguments.part`` only that part of the geometries is solved, into a file of its own.
+    With ``arguments.samples_only`` the geometries are chosen and written, with ``arguments.part`` a part of them is solved
+    into a file of its own, and nothing more.
     """
-    settings = arguments.settings
+    settings, folder = arguments.settings, arguments.folder
     molecule = build_molecule(settings, comm)
     model = build_model(settings, comm, molecule)
     if settings.rom.online == "compiled":
         require_compilable(model)
-    frame = make_frame(molecule)
-    reference = molecule.with_positions(frame.align(molecule.positions_av).body_positions_av)
-    samples = choose_samples(settings, comm, reference, frame)
     interruption = Interruption(walltime=arguments.walltime, started=arguments.started)
     solver = TrainingSolver(settings, model, log, arguments.groups, interruption)
+    try:
+        plan = make_plan(solver, molecule, folder, may_compute=arguments.part is None)
+    except SamplingInterruptedError as early:
+        log(f"stopped ({early}) before the geometries are chosen; the same command continues")
+        return {"stopped": str(early), "exit_status": exit_status(str(early))}
+    if arguments.samples_only:
+        return write_samples(folder, plan, comm, log)
     if arguments.part is not None:
-        return solve_part(arguments, samples, solver, log)
-    return train(arguments, reference, frame, samples, solver, log)
+        return solve_part(arguments, plan.samples, solver)
+    return train(folder, plan, solver)
 
 
-def solve_part(
-    arguments: argparse.Namespace, samples: Samples, solver: TrainingSolver, log: Log
-) -> dict[str, Any]:
-    """Solve one part of the geometries into a snapshot file of its own and return that part's result.  Collective."""
-    part, parts = arguments.part
+def write_samples(folder: Path, plan: Plan, comm: MPI.Comm, log: Log) -> dict[str, Any]:
+    """Write the geometries for the eye and for other programs, and return the result.  Collective."""
+    samples, path = plan.samples, folder / SAMPLES_FILE
+    on_rank_zero(comm, write_geometries, path, plan.reference.symbols, samples.positions_sav)
+    log(f"{len(samples)} geometries ({samples.name}) written to {path}")
+    return {"samples": len(samples), "positions": samples.positions_sav, "labels": samples.labels}
+
+
+def solve_part(arguments: argparse.Namespace, samples: Samples, solver: TrainingSolver) -> dict[str, Any]:
+    """Solve one part of the geometries into a snapshot file of its own and return that part's result.  Collective.
+
+    Raises ConfigError for greedy sampling, which solves one geometry after the other.
+    """
+    (part, parts), log = arguments.part, solver.log
+    if solver.settings.train.sampling == "greedy":
+        raise ConfigError(
+            f"--part {part}/{parts} with train.sampling = 'greedy': which geometry comes next depends on all before it; parts "
+            "are for the other samplings. Leave --part out."
+        )
     own = blocks(range(len(samples)), parts)[part - 1]
     if not own:
         log(f"part {part} of {parts}: nothing to do, there are {len(samples)} geometries")
@@ -82,56 +101,36 @@ def solve_part(
     solver.open(store, samples.chosen(own))
     solved = solver.solve(store, [index for index in store.pending if not whole.has(store.positions_sav[index])])
     _announce(solved, store, log)
-    return {
+    return _progress(solved, store) | {
         "part": [part, parts],
         "geometries": own,
-        "finished": int(store.finished_s.sum()),
         "energies": store.energies_s,
-        "seconds_per_geometry": solved.seconds,
-        "stopped": solved.stopped,
-        "exit_status": exit_status(solved.stopped),
         "result_file": part_path(Path(RESULT_FILE), name).name,
     }
 
 
-def train(
-    arguments: argparse.Namespace,
-    reference: Molecule,
-    frame: BodyFrame,
-    samples: Samples,
-    solver: TrainingSolver,
-    log: Log,
-) -> dict[str, Any]:
+def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
     """Solve what is missing, compress, compile and check; return what ``result.json`` holds.  Collective."""
-    settings, folder, model = arguments.settings, arguments.folder, solver.model
-    log(f"training on {len(samples)} geometries ({samples.name}) of {''.join(reference.symbols)}")
-    log(model.grid.describe())
+    settings, model, log = solver.settings, solver.model, solver.log
     store = SnapshotStore(folder / SNAPSHOT_FILE, model.signature(), model.grid.comm)
-    solver.open(store, samples)
-    if len(store.pending) < len(samples):
-        log(f"{len(samples) - len(store.pending)} geometries are solved already")
-    solved = solver.solve(store, store.pending)
+    log(model.grid.describe())
+    solved = solve_geometries(folder, plan, solver, store)
     if solved.stopped is not None:
         _announce(solved, store, log)
-        return {
-            "finished": int(store.finished_s.sum()),
-            "seconds_per_geometry": solved.seconds,
-            "stopped": solved.stopped,
-            "exit_status": exit_status(solved.stopped),
-        }
+        return _progress(solved, store)
     reduced = finished_model(folder / MODEL_FILE, settings, model, store)
     if reduced is None:
-        mirrors = grid_mirrors(symmetric_shape(reference, frame)) if settings.train.symmetrize else []
-        basis = compress(settings, model, store, mirrors, log)
-        reduced = build_reduced_model(settings, model, frame, reference, basis, store, mirrors, log)
+        basis = compress(settings, model, store, plan.mirrors, log)
+        reduced = build_reduced_model(settings, model, plan.frame, plan.reference, basis, store, plan.mirrors, log)
         reduced = replace(reduced, notes={**reduced.notes, "recipe": recipe(settings)})
         reduced.save(folder / MODEL_FILE)
     else:
         log(f"{MODEL_FILE} is made already, with {reduced.rank} modes")
     surface = ReducedSurface(settings, model, reduced, log)
+    unseen_sav = plan.unseen(settings.train.validation, settings.train.seed)
     errors = {
-        "reproduction": reproduction(surface, store, frame),
-        "validation": validate(settings, model, surface, samples, frame, log),
+        "reproduction": reproduction(surface, store, plan.frame),
+        "validation": validate(settings, model, surface, unseen_sav, plan.frame, log),
     }
     if "errors" not in reduced.notes:
         replace(reduced, notes={**reduced.notes, "errors": summary(errors)}).save(folder / MODEL_FILE)
@@ -139,6 +138,32 @@ def train(
     print_errors(errors, log)
     log(f"model written to {folder / MODEL_FILE}")
     return describe_basis(reduced.basis, store) | {"seconds_per_geometry": solved.seconds} | errors
+
+
+def solve_geometries(folder: Path, plan: Plan, solver: TrainingSolver, store: SnapshotStore) -> Solved:
+    """Solve the plan's geometries that the store does not have.  Collective."""
+    settings, log, formula = solver.settings, solver.log, "".join(plan.reference.symbols)
+    if settings.train.sampling == "greedy":
+        log(f"training on the worst of {len(plan.samples)} geometries ({plan.samples.name}) of {formula}")
+        if len(store) and finished_model(folder / MODEL_FILE, settings, solver.model, store) is not None:
+            return Solved(None)
+        return solve_greedily(solver, store, plan)
+    log(f"training on {len(plan.samples)} geometries ({plan.samples.name}) of {formula}")
+    solver.open(store, plan.samples)
+    done = len(plan.samples) - len(store.pending)
+    if done:
+        log(f"{done} geometries are solved already")
+    return solver.solve(store, store.pending)
+
+
+def _progress(solved: Solved, store: SnapshotStore) -> dict[str, Any]:
+    """Return how far solving has come, as plain data."""
+    return {
+        "finished": int(store.finished_s.sum()),
+        "seconds_per_geometry": solved.seconds,
+        "stopped": solved.stopped,
+        "exit_status": exit_status(solved.stopped),
+    }
 
 
 def _announce(solved: Solved, store: SnapshotStore, log: Log) -> None:
@@ -196,15 +221,6 @@ def describe_basis(basis: ReducedBasis, store: SnapshotStore) -> dict[str, Any]:
         "singular_values": basis.singular_values_k,
         "energies": store.energies_s,
     }
-
-
-def symmetric_shape(reference: Molecule, frame: BodyFrame) -> Molecule:
-    """Return the reference, with equal bonds where it is bent XY2: the shape whose mirrors close the snapshots."""
-    if not isinstance(frame, BisectorFrame):
-        return reference
-    first, second, angle = internal_coordinates(reference.positions_av, frame.vertex)
-    mean = 0.5 * (first + second)
-    return reference.with_positions(water_positions(mean, mean, angle, frame.vertex))
 
 
 def _plot(folder: Path, basis: ReducedBasis) -> None:

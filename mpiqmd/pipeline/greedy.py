@@ -1,0 +1,100 @@
+"""Greedy sampling: solve few geometries, then again and again the candidate with the largest estimated energy error.
+
+The reduced energy lies above the full one and falls as modes are added, so an estimate made with fewer modes is taken for
+an upper bound: candidates are looked at again in the order of their last estimates, until the largest is up to date.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.molecule.symmetry import Mirror
+from mpiqmd.parallel.comm import decide
+from mpiqmd.pipeline.sampling import Plan, geometry_count
+from mpiqmd.pipeline.solving import Solved, TrainingSolver
+from mpiqmd.rom.basis import build_basis
+from mpiqmd.rom.estimate import ErrorEstimator
+from mpiqmd.rom.online import RomSolver
+from mpiqmd.rom.snapshots import SAME_GEOMETRY, SnapshotStore
+from mpiqmd.sampling.selection import farthest_points
+
+TOLERANCE = 1e-6
+"""Residual of the reduced density matrices that estimates are made with: errors of the energy of its square."""
+
+
+def solve_greedily(solver: TrainingSolver, store: SnapshotStore, plan: Plan) -> Solved:
+    """Solve candidates of the plan until the target or the count is reached, after those of an earlier run.  Collective."""
+    train, model, log = solver.settings.train, solver.model, solver.log
+    count = min(geometry_count(solver.settings, plan.reference), len(plan.samples))
+    chosen = _chosen_before(store, plan) or farthest_points(plan.samples.positions_sav, _few(plan, count), plan.mirrors)
+    estimates_s = np.full(len(plan.samples), np.inf)
+    seconds = []
+    while True:
+        solver.open(store, plan.samples.chosen(chosen))
+        solved = solver.solve(store, store.pending)
+        seconds += [solved.seconds] if solved.seconds else []
+        mean = float(np.mean(seconds)) if seconds else None
+        if solved.stopped is not None or len(chosen) >= count:
+            return Solved(mean, solved.stopped)
+        estimates_s[chosen] = 0.0
+        worst = worst_candidate(model, store, plan, estimates_s)
+        log(f"{len(chosen)} geometries: largest estimated error {estimates_s[worst]:.1e} Ha, candidate {worst + 1}")
+        if estimates_s[worst] < train.target:
+            return Solved(mean)
+        chosen.append(worst)
+
+
+def _few(plan: Plan, count: int) -> int:
+    """Return the number of geometries to start from: one, and one per vibration."""
+    return min(count, max(2, 3 * len(plan.reference) - 5))
+
+
+def _chosen_before(store: SnapshotStore, plan: Plan) -> list[int]:
+    """Return the candidates that an earlier run has put into the store, in their order.  Not collective."""
+    chosen = []
+    for positions_av in store.positions_sav:
+        differences_s = np.abs(plan.samples.positions_sav - positions_av).max(axis=(1, 2))
+        nearest = int(np.argmin(differences_s))
+        if differences_s[nearest] > SAME_GEOMETRY:
+            break  # opening the store with the candidates refuses it by name
+        chosen.append(nearest)
+    return chosen
+
+
+def worst_candidate(model: KohnShamModel, store: SnapshotStore, plan: Plan, estimates_s: np.ndarray) -> int:
+    """Return the candidate whose estimated error in the span of a store's snapshots is largest.  Collective.
+
+    ``estimates_s`` holds earlier estimates (Ha; infinite where there is none, 0 for what is solved) and gets the new ones.
+    """
+    estimator = CandidateEstimator(model, store, plan.mirrors)
+    is_new_s = estimates_s == 0.0
+    while True:
+        worst = decide(model.grid.comm, int(np.argmax(estimates_s)))
+        if is_new_s[worst]:
+            return worst
+        estimates_s[worst] = estimator.estimate(plan.samples.positions_sav[worst])
+        is_new_s[worst] = True
+
+
+class CandidateEstimator:
+    """Estimates errors of the reduced energy in the span of all snapshots.  Construction is collective."""
+
+    def __init__(self, model: KohnShamModel, store: SnapshotStore, mirrors: list[Mirror]) -> None:
+        signs = [tuple(mirror_signs) for mirror_signs, _ in mirrors]
+        basis = build_basis(store.read_all(model.grid), 1.0, mirrors=signs)
+        orbitals = np.array([basis.coefficients(store.read(model.grid, index)) for index in range(len(store))])
+        self.model = model
+        self.solver = RomSolver(
+            model,
+            basis.modes,
+            tolerance=TOLERANCE,
+            training_positions_sav=store.positions_sav,
+            training_orbitals_smn=orbitals,
+        )
+        self.estimator = ErrorEstimator(model, basis.modes)
+
+    def estimate(self, positions_av: np.ndarray) -> float:
+        """Return the estimated energy error at body-frame positions, Ha.  Collective."""
+        state = self.solver.solve(positions_av, forces=False)
+        return self.estimator.estimate(self.model.place(positions_av), state.density_matrix_nn)
