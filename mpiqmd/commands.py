@@ -66,13 +66,13 @@ COMMANDS = {
     ),
     "train": Command(
         "make a reduced model",
-        "Sample geometries, solve each on the full grid, compress the orbitals into modes and check the model on "
+        "Choose geometries, solve each on the full grid, compress the orbitals into modes and check the model on "
         "unseen geometries.\nWrites snapshots.h5 (grows as geometries finish; an interrupted run resumes), model.h5 "
-        "and result.json.\n"
+        "and result.json; with train.sampling = 'normal-modes' the molecule is relaxed first (modes.json).\n"
         "Geometries are independent: --groups G solves G at once in one job, and the jobs of an array, started with "
-        "--part 1/N to --part N/N, each leave a file snapshots-*.h5 in the same folder, which the command without --part "
-        "gathers before it solves what is missing. run/batch/train.* are such jobs. With --walltime, SIGTERM or SIGUSR1 "
-        "it ends between two geometries (exit status 75: start the same command again).",
+        "--part 1/N to --part N/N after one with --samples-only, each leave a file snapshots-*.h5 in the same folder, which "
+        "the command without --part gathers before it solves what is missing. run/batch/train.* submit such jobs.\n"
+        "With --walltime, SIGTERM or SIGUSR1 it ends between two geometries (exit status 75: start the same command again).",
         (
             "mpirun -n 2 mpiqmd train water.toml",
             "mpirun -n 8 mpiqmd train water.toml --groups 4",

@@ -241,7 +241,8 @@ class ReducedModel:
     criterion: str = key(
         Choice(("sigma", "sigma2")), "sigma", "energy_fraction counts the singular values or their squares"
     )
-    rank: int | None = key(POSITIVE_COUNT, UNSET, "number of modes; overrides energy_fraction")
+    rank: int | None = key(POSITIVE_COUNT, UNSET, "number of modes; overrides energy_fraction and max_rank")
+    max_rank: int = key(POSITIVE_COUNT, 80, "compiled: most modes that energy_fraction may choose; costs grow as its square")
     online: str = key(
         Choice(("compiled", "grid")), "compiled", "grid-free compiled model, or the reduced energy on the grid"
     )

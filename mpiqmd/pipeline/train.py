@@ -176,7 +176,8 @@ def recipe(settings: Settings) -> dict[str, Any]:
     """Return the part of the input, besides the physics, on which a model depends, as plain data.  Not collective."""
     sections = settings.as_dict()
     train = {name: value for name, value in sections["train"].items() if name not in ("validation", "seed")}
-    return {"train": train} | {name: sections["rom"][name] for name in ("energy_fraction", "criterion", "rank", "online")}
+    rom = ("energy_fraction", "criterion", "rank", "max_rank", "online")
+    return {"train": train} | {name: sections["rom"][name] for name in rom}
 
 
 def finished_model(path: Path, settings: Settings, model: KohnShamModel, store: SnapshotStore) -> ReducedModel | None:
@@ -202,9 +203,12 @@ def compress(
     snapshots = store.read_all(model.grid)
     signs = [tuple(mirror_signs) for mirror_signs, _ in mirrors]
     basis = build_basis(snapshots, rom.energy_fraction, rom.criterion, rom.rank, signs)
+    capped = rom.rank is None and rom.online == "compiled" and basis.rank > rom.max_rank
+    if capped:
+        basis = basis.truncated(rom.max_rank)
     log(
-        f"{len(snapshots)} snapshots, {basis.rank} modes kept; fraction {rom.energy_fraction} asks for "
-        f"{basis.rank_sigma} by sigma, {basis.rank_sigma2} by sigma2"
+        f"{len(snapshots)} snapshots, {basis.rank} modes kept{' (rom.max_rank)' if capped else ''}; fraction "
+        f"{rom.energy_fraction} asks for {basis.rank_sigma} by sigma, {basis.rank_sigma2} by sigma2"
     )
     return basis
 

@@ -23,6 +23,7 @@ from mpiqmd.pipeline.results import read_result
 from mpiqmd.pipeline.sampling import make_plan
 from mpiqmd.pipeline.solving import TrainingSolver
 from mpiqmd.pipeline.structures import read_structures, write_geometries
+from mpiqmd.pipeline.train import compress
 from mpiqmd.rom.snapshots import SnapshotStore
 
 IONS = """
@@ -95,6 +96,20 @@ def test_thermal_motion_trains_a_model_that_moves(bench, thermal):
     observables = bench.once(Trajectory.open, bench.folder / "md" / "trajectory.h5").observables
     assert np.ptp(observables["conserved_energy"]) < 0.05 * np.ptp(observables["kinetic_energy"])
     assert observables["outside"].max() == 0.0
+
+
+def test_a_compiled_model_has_no_more_modes_than_asked_for(bench, thermal):
+    path, folder, result = thermal
+    solver, plan = work_of(bench, path, folder)
+    store = SnapshotStore(folder / "snapshots.h5", solver.model.signature(), bench.comm)
+
+    def rank(**changes):
+        settings = replace(solver.settings, rom=replace(solver.settings.rom, **changes))
+        return compress(settings, solver.model, store, plan.mirrors, silent(bench.comm)).rank
+
+    assert rank(max_rank=5) == result["rank"] > 5
+    assert rank(online="compiled", max_rank=5) == 5
+    assert rank(online="compiled", max_rank=5, rank=6) == 6
 
 
 def test_more_geometries_and_parts_go_on_from_the_same_modes(bench, thermal):
