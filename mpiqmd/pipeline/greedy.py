@@ -6,6 +6,8 @@ an upper bound: candidates are looked at again in the order of their last estima
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mpiqmd.kohnsham.model import KohnShamModel
@@ -13,10 +15,10 @@ from mpiqmd.molecule.symmetry import Mirror
 from mpiqmd.parallel.comm import decide
 from mpiqmd.pipeline.sampling import Plan, geometry_count
 from mpiqmd.pipeline.solving import Solved, TrainingSolver
-from mpiqmd.rom.basis import build_basis
 from mpiqmd.rom.estimate import ErrorEstimator
 from mpiqmd.rom.online import RomSolver
 from mpiqmd.rom.snapshots import SAME_GEOMETRY, SnapshotStore
+from mpiqmd.rom.span import SnapshotSpan
 from mpiqmd.sampling.selection import farthest_points
 
 TOLERANCE = 1e-6
@@ -29,7 +31,7 @@ def solve_greedily(solver: TrainingSolver, store: SnapshotStore, plan: Plan) -> 
     count = min(geometry_count(solver.settings, plan.reference), len(plan.samples))
     chosen = _chosen_before(store, plan) or farthest_points(plan.samples.positions_sav, _few(plan, count), plan.mirrors)
     estimates_s = np.full(len(plan.samples), np.inf)
-    seconds = []
+    estimator, seconds = CandidateEstimator(model, plan.mirrors), []
     while True:
         solver.open(store, plan.samples.chosen(chosen))
         solved = solver.solve(store, store.pending)
@@ -38,7 +40,8 @@ def solve_greedily(solver: TrainingSolver, store: SnapshotStore, plan: Plan) -> 
         if solved.stopped is not None or len(chosen) >= count:
             return Solved(mean, solved.stopped)
         estimates_s[chosen] = 0.0
-        worst = worst_candidate(model, store, plan, estimates_s)
+        estimator.update(store)
+        worst = estimator.worst(plan.samples.positions_sav, estimates_s)
         log(f"{len(chosen)} geometries: largest estimated error {estimates_s[worst]:.1e} Ha, candidate {worst + 1}")
         if estimates_s[worst] < train.target:
             return Solved(mean)
@@ -62,39 +65,48 @@ def _chosen_before(store: SnapshotStore, plan: Plan) -> list[int]:
     return chosen
 
 
-def worst_candidate(model: KohnShamModel, store: SnapshotStore, plan: Plan, estimates_s: np.ndarray) -> int:
-    """Return the candidate whose estimated error in the span of a store's snapshots is largest.  Collective.
-
-    ``estimates_s`` holds earlier estimates (Ha; infinite where there is none, 0 for what is solved) and gets the new ones.
-    """
-    estimator = CandidateEstimator(model, store, plan.mirrors)
-    is_new_s = estimates_s == 0.0
-    while True:
-        worst = decide(model.grid.comm, int(np.argmax(estimates_s)))
-        if is_new_s[worst]:
-            return worst
-        estimates_s[worst] = estimator.estimate(plan.samples.positions_sav[worst])
-        is_new_s[worst] = True
-
-
 class CandidateEstimator:
-    """Estimates errors of the reduced energy in the span of all snapshots.  Construction is collective."""
+    """Estimates errors of the reduced energy in the span of a store's snapshots.  Construction is not collective.
 
-    def __init__(self, model: KohnShamModel, store: SnapshotStore, mirrors: list[Mirror]) -> None:
-        signs = [tuple(mirror_signs) for mirror_signs, _ in mirrors]
-        basis = build_basis(store.read_all(model.grid), 1.0, mirrors=signs)
-        orbitals = np.array([basis.coefficients(store.read(model.grid, index)) for index in range(len(store))])
+    Parameters
+    ----------
+    model, mirrors
+        The physics, and the mirrors under which the span is closed.
+    """
+
+    def __init__(self, model: KohnShamModel, mirrors: Sequence[Mirror]) -> None:
         self.model = model
+        self.span = SnapshotSpan(model.grid, [signs for signs, _ in mirrors])
+        self.count = 0
+
+    def update(self, store: SnapshotStore) -> None:
+        """Take in the geometries of the store that are new.  Collective."""
+        for index in range(self.count, len(store)):
+            self.span.add(store.read(self.model.grid, index))
+        self.count = len(store)
         self.solver = RomSolver(
-            model,
-            basis.modes,
+            self.model,
+            self.span.modes,
             tolerance=TOLERANCE,
             training_positions_sav=store.positions_sav,
-            training_orbitals_smn=orbitals,
+            training_orbitals_smn=self.span.coefficients_smn,
         )
-        self.estimator = ErrorEstimator(model, basis.modes)
+        self.estimator = ErrorEstimator(self.model, self.span.modes)
 
     def estimate(self, positions_av: np.ndarray) -> float:
         """Return the estimated energy error at body-frame positions, Ha.  Collective."""
         state = self.solver.solve(positions_av, forces=False)
         return self.estimator.estimate(self.model.place(positions_av), state.density_matrix_nn)
+
+    def worst(self, positions_sav: np.ndarray, estimates_s: np.ndarray) -> int:
+        """Return the candidate with the largest estimated error.  Collective.
+
+        ``estimates_s`` holds earlier estimates (Ha; infinite where there is none, 0 for what is solved) and gets the new ones.
+        """
+        is_new_s = estimates_s == 0.0
+        while True:
+            index = decide(self.model.grid.comm, int(np.argmax(estimates_s)))
+            if is_new_s[index]:
+                return index
+            estimates_s[index] = self.estimate(positions_sav[index])
+            is_new_s[index] = True

@@ -18,7 +18,7 @@ from mpiqmd.molecule.symmetry import grid_mirrors
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline.body_frame import oriented
 from mpiqmd.pipeline.build import build_model, build_molecule
-from mpiqmd.pipeline.greedy import solve_greedily, worst_candidate
+from mpiqmd.pipeline.greedy import CandidateEstimator, solve_greedily
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.pipeline.sampling import make_plan
 from mpiqmd.pipeline.solving import TrainingSolver
@@ -227,18 +227,25 @@ def test_stale_estimates_lead_to_the_worst_candidate(bench, thermal):
     """Looking at few candidates again finds the one that estimating all of them anew finds; estimates fall."""
     path, folder, _ = thermal
     solver, plan = work_of(bench, path, folder)
-    stores = []
-    for count in (3, 4):
-        stores.append(SnapshotStore(bench.folder / f"{count}.h5", solver.model.signature(), bench.comm))
-        solver.open(stores[-1], plan.samples.chosen(range(count)))
-        solver.solve(stores[-1], stores[-1].pending)
+    positions_sav = plan.samples.positions_sav
+    estimators = [CandidateEstimator(solver.model, plan.mirrors) for _ in range(2)]
+    store = SnapshotStore(bench.folder / "snapshots.h5", solver.model.signature(), bench.comm)
+
+    def solve(count):
+        solver.open(store, plan.samples.chosen(range(count)))
+        solver.solve(store, store.pending)
+
+    solve(3)
+    estimators[0].update(store)
     estimates_s = np.where(np.arange(8) < 3, 0.0, np.inf)
-    first = worst_candidate(solver.model, stores[0], plan, estimates_s)
+    first = estimators[0].worst(positions_sav, estimates_s)
     assert first == int(np.argmax(estimates_s)) and np.isfinite(estimates_s).all()
-    stale_s = estimates_s.copy()
-    fresh_s = np.where(np.arange(8) < 4, 0.0, np.inf)
+    solve(4)
+    stale_s, fresh_s = estimates_s.copy(), np.where(np.arange(8) < 4, 0.0, np.inf)
     stale_s[3] = 0.0
-    assert worst_candidate(solver.model, stores[1], plan, stale_s) == worst_candidate(solver.model, stores[1], plan, fresh_s)
+    for estimator in estimators:
+        estimator.update(store)
+    assert estimators[0].worst(positions_sav, stale_s) == estimators[1].worst(positions_sav, fresh_s)
     # an estimate is not exact: one may rise a little where the energy did not fall
     assert (fresh_s <= 1.1 * estimates_s).all() and fresh_s.max() < estimates_s.max()
 
