@@ -68,6 +68,17 @@ def thermal(chosen, session_folder):
     return path, folder, Bench(MPI.COMM_WORLD.Dup(), session_folder).run("train", path, "--output", folder)
 
 
+@pytest.fixture(scope="module")
+def moved(thermal, session_folder):
+    """A trajectory on that model."""
+    from mpi4py import MPI
+
+    path, folder, _ = thermal
+    bench = Bench(MPI.COMM_WORLD.Dup(), session_folder)
+    bench.run("md", path, "--model", folder / "model.h5", "--output", session_folder / "ions-md")
+    return session_folder / "ions-md" / "trajectory.h5"
+
+
 def modes_of(bench, folder):
     return bench.once(lambda: json.loads((folder / "modes.json").read_text()))
 
@@ -85,15 +96,14 @@ def test_the_reference_is_relaxed_symmetric_and_written(bench, chosen):
         assert frame.align(positions_av).body_positions_av == pytest.approx(np.array(positions_av), abs=1e-9)
 
 
-def test_thermal_motion_trains_a_model_that_moves(bench, thermal):
-    path, folder, result = thermal
+def test_thermal_motion_trains_a_model_that_moves(bench, thermal, moved):
+    _, _, result = thermal
     assert result["snapshots"] == 8 and result["rank"] > 8
     assert result["reproduction"]["lowest"] > -1e-9
     for row in result["validation"]["geometries"]:
         assert 0 < row["energy_error"] < 1e-3
         assert 0.3 < row["error_estimate"] / row["energy_error"] < 2.0
-    bench.run("md", path, "--model", folder / "model.h5", "--output", bench.folder / "md")
-    observables = bench.once(Trajectory.open, bench.folder / "md" / "trajectory.h5").observables
+    observables = bench.once(Trajectory.open, moved).observables
     assert np.ptp(observables["conserved_energy"]) < 0.05 * np.ptp(observables["kinetic_energy"])
     assert observables["outside"].max() == 0.0
 
@@ -119,9 +129,11 @@ def test_more_geometries_and_parts_go_on_from_the_same_modes(bench, thermal):
     assert bench.status("train", more, "--part", "5/5", "--output", folder) == 0
     part = bench.once(read_result, folder / "result-0008-0009.json")
     assert part["geometries"] == [8, 9] and part["finished"] == 2
-    longer = bench.run("train", more, "--output", folder)
-    assert longer["seconds_per_geometry"] is None
-    assert longer["energies"] == result["energies"] + part["energies"]
+    solver, plan = work_of(bench, more, folder)
+    store = SnapshotStore(folder / "snapshots.h5", solver.model.signature(), bench.comm)
+    solver.open(store, plan.samples)
+    assert len(store) == 10 and store.pending == []
+    assert store.energies_s.tolist() == result["energies"] + part["energies"]
     assert modes_of(bench, folder) == before
 
 
@@ -153,13 +165,9 @@ def test_modes_of_something_else_are_refused(bench, chosen, capfd, content, part
     assert part in message and "modes.json" in message
 
 
-def test_few_frames_represent_a_trajectory(bench, thermal):
-    _, folder, _ = thermal
-    path = bench.write("md.toml", with_keys(IONS, md={"steps": 12, "timestep": 40.0}))
-    bench.run("md", path, "--model", folder / "model.h5", "--output", bench.folder / "md")
-    source = bench.folder / "md" / "trajectory.h5"
-    keys = {"sampling": "trajectory", "structures": str(source), "count": 4}
-    frames_sav = bench.once(Trajectory.open, source).positions_tav
+def test_few_frames_represent_a_trajectory(bench, moved):
+    keys = {"sampling": "trajectory", "structures": str(moved), "count": 4}
+    frames_sav = bench.once(Trajectory.open, moved).positions_tav
     chosen = _samples(bench, "few.toml", keys)
     assert len(chosen) == 4 and _all_among(chosen, frames_sav)
     # the same from any file ASE reads, and all of them

@@ -57,7 +57,7 @@ class CompiledForceProvider:
         if placed.excess > OUTSIDE_TOLERANCE:
             raise OutsideTablesError(
                 f"an atom is {placed.excess:.3f} bohr outside the box the compiled model was tabulated on. Train on a "
-                "wider range (train.bond_scales, train.angle_offsets), or set rom.on_large_error = 'hifi'."
+                "wider range (train.deviations, train.bond_scales, train.angle_offsets), or set rom.on_large_error = 'hifi'."
             )
         solution = solver.solve(placed)
         gradient_av = energy.gradient_of(placed, solution.orbitals_mn, solution.dual_mn, solution.coefficients_p)
