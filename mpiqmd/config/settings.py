@@ -204,7 +204,7 @@ class Training:
     temperature: float = key(TEMPERATURE, "300 K", "normal-modes: of the nuclei")
     quantum: bool = key(Boolean(), False, "normal-modes: the motion of quantum nuclei, zero-point motion included")
     deviations: float = key(
-        Number(Bounds(above=0.0, maximum=20.0)), 4.0, "normal-modes: half-width of the region, standard deviations a mode"
+        Number(Bounds(above=0.0, maximum=20.0)), 3.0, "normal-modes: half-width of the region, standard deviations a mode"
     )
     relax: bool = key(Boolean(), True, "normal-modes: about the nearest minimum instead of the geometry in [system]")
     candidates: int = key(POSITIVE_COUNT, 100, "greedy: geometries to choose from, of thermal motion or of the file")

@@ -118,7 +118,7 @@ class ThermalRegion:
 
     modes: NormalModes
     temperature: float
-    width: float = 4.0
+    width: float = 3.0
     quantum: bool = False
 
     def __post_init__(self) -> None:
