@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 
+FAR = 0.75
+"""Displacement along a normal mode (bohr) beyond which real motion bends away from it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """What to train on.  Not collective; replicated.
@@ -80,6 +84,11 @@ def make_plan(solver: TrainingSolver, molecule: Molecule, folder: Path, may_comp
     if is_thermal:
         modes = find_modes(solver, molecule, folder, may_compute)
         region = ThermalRegion(modes, train.temperature, train.deviations, train.quantum)
+        if region.reach > FAR:
+            solver.log(
+                f"warning: atoms move by up to {region.reach:.2f} bohr along one vibration, which is no straight line any more "
+                "(an internal rotation?); frames of a trajectory (train.sampling = 'trajectory') describe such motion better"
+            )
         reference = modes.reference
     else:
         reference = oriented(molecule)

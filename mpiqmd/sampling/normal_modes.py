@@ -139,6 +139,12 @@ class ThermalRegion:
         """Radius of the ellipsoid in standard deviations."""
         return float(np.sqrt(chi2.ppf(chi2.cdf(self.width**2, 1), len(self.modes.frequencies_k))))
 
+    @property
+    def reach(self) -> float:
+        """Farthest that an atom moves along one mode, bohr."""
+        amplitudes_k = self.width * self.deviations_k
+        return float((amplitudes_k[:, None] * np.linalg.norm(self.modes.displacements_kav, axis=2)).max())
+
     def samples(self, n: int, mirrors: Sequence[Mirror] = ()) -> Samples:
         """Return at most n geometries that fill the region, none the image of another in a mirror.
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from workplace import Bench, with_keys
 
+from mpiqmd.cli import parse_arguments
 from mpiqmd.config import load_input
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.frame import make_frame
@@ -19,6 +20,7 @@ from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline.body_frame import oriented
 from mpiqmd.pipeline.build import build_model, build_molecule
 from mpiqmd.pipeline.greedy import CandidateEstimator, solve_greedily
+from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.pipeline.sampling import make_plan
 from mpiqmd.pipeline.solving import TrainingSolver
@@ -135,6 +137,14 @@ def test_more_geometries_and_parts_go_on_from_the_same_modes(bench, thermal):
     assert len(store) == 10 and store.pending == []
     assert store.energies_s.tolist() == result["energies"] + part["energies"]
     assert modes_of(bench, folder) == before
+
+
+def test_motion_that_leaves_straight_lines_is_warned_of(bench, chosen, capfd):
+    path, folder, _ = chosen
+    hot = bench.write("hot.toml", with_keys(IONS, train={"temperature": "20000 K"}))
+    for name, warned in ((hot, bench.comm.rank == 0), (path, False)):
+        assert run_job(parse_arguments(["train", str(name), "--samples-only", "--output", str(folder)]), bench.comm) == 0
+        assert ("warning: atoms move by up to" in capfd.readouterr().out) == warned
 
 
 def test_parts_need_chosen_geometries(bench, capfd):

@@ -152,6 +152,13 @@ def test_random_geometries_are_thermal(water, rng):
     assert np.linalg.norm(scaled_sk, axis=1).max() <= region.radius + 1e-9
 
 
+def test_how_far_atoms_move(water):
+    modes = normal_modes(water, spring_hessian(water.positions_av))
+    region = ThermalRegion(modes, TEMPERATURE, width=2.0)
+    ends_sav = region.samples(7).positions_sav[1:]
+    assert region.reach == pytest.approx(np.linalg.norm(ends_sav - water.positions_av, axis=2).max())
+
+
 def test_no_sample_is_the_mirror_image_of_another():
     body = Molecule(("O", "H", "H"), water_positions(LENGTH, LENGTH, ANGLE))
     modes = normal_modes(body, spring_hessian(body.positions_av))
