@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -16,10 +15,20 @@ from typing import Any, NoReturn
 
 import mpiqmd
 from mpiqmd.commands import COMMANDS, Command
+from mpiqmd.completion import SHELLS, completion_script
 from mpiqmd.config import describe_keys
 from mpiqmd.launcher import launcher_rank, prepare_environment, singletons_message
+from mpiqmd.words import count, part, positive_count, walltime
 
 MODEL_HELP = "reduced model made by `mpiqmd train`; without it the full Hi-Fi solver is used"
+
+COMPLETION_TEXT = "Print a script with which the shell completes commands, options, choices and files of mpiqmd."
+COMPLETION_EXAMPLES = """put it where the shell looks:
+  mpiqmd completion bash > ~/.local/share/bash-completion/completions/mpiqmd   (needs the package bash-completion)
+  mpiqmd completion zsh  > ~/.zfunc/_mpiqmd                                    (with fpath+=~/.zfunc before compinit)
+  mpiqmd completion fish > ~/.config/fish/completions/mpiqmd.fish
+or load it in this shell only:
+  source <(mpiqmd completion bash)"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -65,6 +74,10 @@ def build_parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "help-input", help="every key of an input file", description="List every key of an input file."
     )
+    completion = commands.add_parser(
+        "completion", help="completion for your shell", description=COMPLETION_TEXT, epilog=COMPLETION_EXAMPLES
+    )
+    completion.add_argument("shell", choices=SHELLS, help="whose script to print")
     return parser
 
 
@@ -92,6 +105,15 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, metavar="MODEL.h5", help=MODEL_HELP)
 
 
+def _add_walltime(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--walltime",
+        type=walltime,
+        metavar="TIME",
+        help="seconds or [D-]HH:MM:SS that this command may take: it ends in time, ready to be continued",
+    )
+
+
 def _scf_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--density", action="store_true", help="write the electron density too")
 
@@ -108,22 +130,38 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
 
 def _md_options(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
-    parser.add_argument("--steps", type=_count, metavar="N", help="number of steps (default: [md] steps)")
+    parser.add_argument("--steps", type=count, metavar="N", help="number of steps (default: [md] steps)")
     parser.add_argument(
         "--extxyz", action="store_true", help="write trajectory.extxyz (angstrom, eV) at the end"
     )
-    parser.add_argument(
-        "--walltime",
-        type=_walltime,
-        metavar="TIME",
-        help="seconds or [D-]HH:MM:SS that this command may take: it ends in time, with a checkpoint",
-    )
+    _add_walltime(parser)
     parser.add_argument(
         "--replicas",
-        type=_positive_count,
+        type=positive_count,
         metavar="K",
         help="run K independent trajectories with seeds of their own, spread over the ranks",
     )
+
+
+def _train_options(parser: argparse.ArgumentParser) -> None:
+    stages = parser.add_mutually_exclusive_group()
+    stages.add_argument(
+        "--samples-only", action="store_true", help="choose the geometries, write geometries.extxyz, and end"
+    )
+    stages.add_argument(
+        "--part",
+        type=part,
+        metavar="K/N",
+        help="solve only the K-th of N parts of the geometries, into a file of its own, and end",
+    )
+    parser.add_argument(
+        "--groups",
+        type=positive_count,
+        default=1,
+        metavar="G",
+        help="solve geometries in G groups of ranks at once (default: all ranks solve one after the other)",
+    )
+    _add_walltime(parser)
 
 
 def _ipi_options(parser: argparse.ArgumentParser) -> None:
@@ -135,7 +173,7 @@ def _ipi_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--connections",
-        type=_positive_count,
+        type=positive_count,
         default=1,
         metavar="N",
         help="connect N times: with as many as beads, a compiled model evaluates all of them at once (default: 1)",
@@ -171,6 +209,7 @@ def _check_options(parser: argparse.ArgumentParser) -> None:
 _OPTIONS = {
     "scf": _scf_options,
     "evaluate": _evaluate_options,
+    "train": _train_options,
     "md": _md_options,
     "ipi": _ipi_options,
     "compare": _compare_options,
@@ -182,36 +221,15 @@ _OPTIONS = {
 }
 
 
-def _count(text: str) -> int:
-    """Return a command-line number that must be a non-negative integer."""
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
-    return int(text)
-
-
-def _positive_count(text: str) -> int:
-    """Return a command-line number that must be a positive integer."""
-    if _count(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def _walltime(text: str) -> float:
-    """Return seconds from a number of them or from ``[D-]HH:MM:SS``, as batch systems write it."""
-    match = re.fullmatch(r"(?:(?:(\d{1,4})-)?(\d{1,5}):([0-5]?\d):)?(\d{1,9}(?:\.\d+)?)", text, re.ASCII)
-    days, hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0,) * 4
-    total = 86400.0 * days + 3600.0 * hours + 60.0 * minutes + seconds
-    if total <= 0.0 or (":" in text and seconds >= 60.0):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a positive number of seconds nor [D-]HH:MM:SS")
-    return total
-
-
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the parsed command line, with the default output folder and the command's module filled in.
 
     Not collective.  Exits with status 2 and a usage line if the command line is wrong.
     """
-    arguments = build_parser().parse_args(words)
+    parser = build_parser()
+    arguments = parser.parse_args(words)
+    if getattr(arguments, "part", None) and arguments.overwrite:
+        parser.error("--overwrite with --part would remove the other parts' files too; leave it out or remove the folder")
     arguments.words = list(sys.argv[1:] if words is None else words)
     arguments.started = time.monotonic()
     if arguments.command in COMMANDS:
@@ -253,6 +271,8 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parse_arguments(words)
     if arguments.command == "help-input":
         return _print_once(describe_keys())
+    if arguments.command == "completion":
+        return _print_once(completion_script(arguments.shell, build_parser()))
     try:
         from mpi4py import MPI
 

@@ -66,12 +66,29 @@ COMMANDS = {
     ),
     "train": Command(
         "make a reduced model",
-        "Sample geometries, solve each on the full grid, compress the orbitals into modes and check the model on "
+        "Choose geometries, solve each on the full grid, compress the orbitals into modes and check the model on "
         "unseen geometries.\nWrites snapshots.h5 (grows as geometries finish; an interrupted run resumes), model.h5 "
-        "and result.json.",
-        ("mpirun -n 2 mpiqmd train water.toml",),
+        "and result.json; with train.sampling = 'normal-modes' the molecule is relaxed first (modes.json).\n"
+        "Geometries are independent: --groups G solves G at once in one job, and the jobs of an array, started with "
+        "--part 1/N to --part N/N after one with --samples-only, each leave a file snapshots-*.h5 in the same folder, which "
+        "the command without --part gathers before it solves what is missing. run/batch/train.* submit such jobs.\n"
+        "With --walltime, SIGTERM or SIGUSR1 it ends between two geometries (exit status 75: start the same command again).",
+        (
+            "mpirun -n 2 mpiqmd train water.toml",
+            "mpirun -n 8 mpiqmd train water.toml --groups 4",
+            "mpirun -n 8 mpiqmd train water.toml --part 2/8 --walltime 04:00:00",
+        ),
         "train",
-        patterns=("snapshots.h5", "model.h5", "singular_values.*"),
+        patterns=(
+            "snapshots.h5",
+            "snapshots-*.h5",
+            "result-*.json",
+            "model.h5",
+            "singular_values.*",
+            "geometries.extxyz",
+            "modes.json",
+            "modes-*.jsonl",
+        ),
     ),
     "md": Command(
         "molecular dynamics",

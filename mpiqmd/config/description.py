@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mpiqmd.config.settings import PSEUDOPOTENTIAL, REQUIRED, SECTIONS, UNSET, KeySpec, key_specs
+from mpiqmd.config.keys import REQUIRED, UNSET, KeySpec, key_specs
+from mpiqmd.config.kinds import PSEUDOPOTENTIAL
+from mpiqmd.config.settings import SECTIONS
 from mpiqmd.config.values import DIMENSIONS, as_written
 
 _PSEUDOPOTENTIAL_KEYS = {

@@ -10,17 +10,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from mpiqmd.config.settings import (
-    PSEUDOPOTENTIAL,
-    REQUIRED,
-    SECTIONS,
-    KeySpec,
-    MolecularDynamics,
-    Settings,
-    Training,
-    element_symbol,
-    key_specs,
-)
+from mpiqmd.config.keys import REQUIRED, KeySpec, key_specs
+from mpiqmd.config.kinds import PSEUDOPOTENTIAL, element_symbol
+from mpiqmd.config.settings import SECTIONS, MolecularDynamics, Settings, Training
 from mpiqmd.config.values import Unacceptable, as_written, nearest
 from mpiqmd.errors import ConfigError
 
@@ -283,16 +275,15 @@ def _training_problems(values: dict[str, dict[str, Any]], failed: set[str]) -> l
     training = values["train"]
     if "train.sampling" in failed:
         return []
-    from_file = training.get("sampling") == "structures"
+    sampling = training.get("sampling", Training.sampling)
     given = "structures" in training or "train.structures" in failed
-    if from_file and not given:
+    if sampling in ("structures", "trajectory") and not given:
         return [
-            '[train] structures is missing although sampling = "structures". '
-            "Write the path of a file of geometries."
+            f'[train] structures is missing although sampling = "{sampling}". Write the path of a file of geometries.'
         ]
-    if given and not from_file:
+    if given and sampling in ("lattice", "normal-modes"):
         return [
-            '[train] structures is given but sampling is "lattice". Set sampling = "structures" or remove it.'
+            f'[train] structures is given but sampling is "{sampling}". Set sampling = "structures" or remove it.'
         ]
     angle, offsets = (
         training.get("angle", Training.angle),

@@ -8,107 +8,28 @@ temperatures as k_B T, angles in radians.
 from __future__ import annotations
 
 import dataclasses
-import math
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mpiqmd.config.composites import ListOf, OneOrThree, WordOr
-from mpiqmd.config.values import (
-    Boolean,
-    Bounds,
-    Choice,
-    Integer,
-    Kind,
-    Number,
-    PathName,
-    Quantity,
-    Text,
-    Unacceptable,
-    nearest,
+from mpiqmd.config.keys import REQUIRED, UNSET, key
+from mpiqmd.config.kinds import (
+    ANGLE,
+    ANGLE_OFFSET,
+    COUNT,
+    FUNCTIONAL,
+    MASS,
+    POSITIVE_COUNT,
+    POSITIVE_ENERGY,
+    POSITIVE_LENGTH,
+    POSITIVE_TIME,
+    SYMBOL,
+    TEMPERATURE,
+    VECTORS,
 )
+from mpiqmd.config.values import Boolean, Bounds, Choice, Integer, Number, PathName, Quantity
 from mpiqmd.units import KELVIN_IN_HARTREE
-
-REQUIRED = object()
-UNSET = None
-
-SHORT_FUNCTIONALS = ("LDA", "PW92", "TETER93", "PBE", "REVPBE", "BLYP")
-_LIBXC_NAME = re.compile(r"(lda|gga)_(xc|x|c)(_[a-z0-9]+)*")
-_ELEMENT = re.compile(r"[A-Z][a-z]?")
-
-
-@dataclass(frozen=True)
-class KeySpec:
-    """What the input may say for one key: its kind, its default as a user would write it, what it does."""
-
-    kind: Kind
-    default: Any
-    description: str
-
-
-def key(kind: Kind, default: Any, description: str) -> Any:
-    """Return a dataclass field that carries its :class:`KeySpec`; without a default if it is REQUIRED."""
-    metadata = {"spec": KeySpec(kind, default, description)}
-    if default is REQUIRED:
-        return field(metadata=metadata)
-    value = UNSET if default is UNSET else kind.read(default, Path())
-    return field(default=value, metadata=metadata)
-
-
-def key_specs(section: type) -> dict[str, KeySpec]:
-    """Return the keys of a section class in the order of their declaration."""
-    return {
-        item.name: item.metadata["spec"] for item in dataclasses.fields(section) if "spec" in item.metadata
-    }
-
-
-def functional_name(text: str) -> str:
-    """Return a functional as stored: short names in capitals, libxc names in small letters joined by '+'."""
-    if text.upper() in SHORT_FUNCTIONALS:
-        return text.upper()
-    parts = [part.strip() for part in text.lower().split("+")]
-    if len(parts) > 2 or not all(_LIBXC_NAME.fullmatch(part) for part in parts):
-        raise Unacceptable(f"not a known functional{nearest(text, list(SHORT_FUNCTIONALS))}")
-    return "+".join(parts)
-
-
-def element_symbol(text: str) -> str:
-    """Return a chemical symbol as it is if it has the form of one (which elements exist is checked later)."""
-    if not _ELEMENT.fullmatch(text):
-        raise Unacceptable("not a chemical symbol")
-    return text
-
-
-def pseudopotential_name(text: str) -> str:
-    """Return the name of the tables ("gth", "gth:6") or the name of a file."""
-    if not text.strip() or "\0" in text:
-        raise Unacceptable("neither a table nor a file name")
-    return text
-
-
-FUNCTIONAL = Text(
-    f'one of {", ".join(SHORT_FUNCTIONALS)} or libxc names such as "lda_xc_teter93" or "gga_x_pbe+gga_c_pbe"',
-    "functional",
-    functional_name,
-)
-SYMBOL = Text('a chemical symbol such as "O"', "symbol", element_symbol)
-PSEUDOPOTENTIAL = Text(
-    '"gth", "gth:VALENCE" (the table with that ion charge), or the path of a psp8 or UPF file relative to the input file',
-    "gth | path",
-    pseudopotential_name,
-)
-WITH_KELVIN = ': did you mean kelvin? Write "300 K"'
-TEMPERATURE = Quantity("temperature", Bounds(minimum=0.0, maximum=1.0), WITH_KELVIN)
-POSITIVE_LENGTH = Quantity("length", Bounds(above=0.0))
-POSITIVE_TIME = Quantity("time", Bounds(above=0.0))
-POSITIVE_ENERGY = Quantity("energy", Bounds(above=0.0))
-MASS = Quantity("mass", Bounds(minimum=100.0), ': did you mean dalton? Write "15.999 Da"')
-ANGLE = Quantity("angle", Bounds(above=0.0, maximum=math.pi), ': did you mean degrees? Write "104.5 deg"')
-ANGLE_OFFSET = Quantity("angle", Bounds(-math.pi, math.pi), ': did you mean degrees? Write "5 deg"')
-VECTORS = ListOf(ListOf(Number(), 3))
-COUNT = Integer(Bounds(minimum=0))
-POSITIVE_COUNT = Integer(Bounds(minimum=1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,11 +197,24 @@ class Training:
     """Which geometries the reduced model is trained on, and how tightly they are solved."""
 
     sampling: str = key(
-        Choice(("lattice", "structures")), "lattice", "lattice of a water molecule, or a file"
+        Choice(("lattice", "structures", "trajectory", "normal-modes", "greedy")),
+        "lattice",
+        "lattice of water; all of a file, or few that represent it; thermal motion; those with the largest estimated errors",
     )
     structures: Path | None = key(
-        PathName(), UNSET, "file of geometries, any ASE reads; for sampling = structures"
+        PathName(), UNSET, "structures, trajectory, greedy: file of geometries, any ASE reads or trajectory.h5"
     )
+    count: int | None = key(
+        POSITIVE_COUNT, UNSET, "trajectory, normal-modes: geometries; greedy: at most; 40 plus 4 per atom if not given"
+    )
+    temperature: float = key(TEMPERATURE, "300 K", "normal-modes: of the nuclei")
+    quantum: bool = key(Boolean(), False, "normal-modes: the motion of quantum nuclei, zero-point motion included")
+    deviations: float = key(
+        Number(Bounds(above=0.0, maximum=20.0)), 3.0, "normal-modes: half-width of the region, standard deviations a mode"
+    )
+    relax: bool = key(Boolean(), True, "normal-modes: about the nearest minimum instead of the geometry in [system]")
+    candidates: int = key(POSITIVE_COUNT, 100, "greedy: geometries to choose from, of thermal motion or of the file")
+    target: float = key(POSITIVE_ENERGY, 1e-6, "greedy: largest estimated energy error of a candidate at which to stop")
     bond_length: float = key(POSITIVE_LENGTH, 1.83, "lattice: reference bond length")
     bond_scales: tuple[float, ...] = key(
         ListOf(Number(Bounds(above=0.0))),
@@ -313,7 +247,8 @@ class ReducedModel:
     criterion: str = key(
         Choice(("sigma", "sigma2")), "sigma", "energy_fraction counts the singular values or their squares"
     )
-    rank: int | None = key(POSITIVE_COUNT, UNSET, "number of modes; overrides energy_fraction")
+    rank: int | None = key(POSITIVE_COUNT, UNSET, "number of modes; overrides energy_fraction and max_rank")
+    max_rank: int = key(POSITIVE_COUNT, 80, "compiled: most modes that energy_fraction may choose; costs grow as its square")
     online: str = key(
         Choice(("compiled", "grid")), "compiled", "grid-free compiled model, or the reduced energy on the grid"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -43,6 +44,28 @@ def mirror_image(positions_av: np.ndarray, mirror: Mirror) -> np.ndarray:
     image_av = np.empty_like(positions_av)
     image_av[np.asarray(permutation_a, int)] = positions_av * signs_v
     return image_av
+
+
+def symmetrised(molecule: Molecule, mirrors: Sequence[Mirror]) -> Molecule:
+    """Return the molecule with the mean of its positions and their images under a group of mirrors. Not collective."""
+    images = [molecule.positions_av, *(mirror_image(molecule.positions_av, mirror) for mirror in mirrors)]
+    return molecule.with_positions(np.mean(images, axis=0))
+
+
+def symmetrised_hessian(hessian_cc: np.ndarray, mirrors: Sequence[Mirror]) -> np.ndarray:
+    """Return the mean of second derivatives (3 N, 3 N) and their images under a group of mirrors. Not collective.
+
+    Its eigenvectors then have definite parities, also where frequencies coincide.
+    """
+    count = len(hessian_cc) // 3
+    images = [hessian_cc]
+    for signs_v, permutation_a in mirrors:
+        places = np.arange(3 * count).reshape(count, 3)[np.asarray(permutation_a, int)].ravel()
+        signs_c = np.tile(signs_v, count)
+        image_cc = np.empty_like(hessian_cc)
+        image_cc[np.ix_(places, places)] = hessian_cc * np.outer(signs_c, signs_c)
+        images.append(image_cc)
+    return np.mean(images, axis=0)
 
 
 def standard_orientation(molecule: Molecule, tolerance: float = 1e-3) -> Molecule:

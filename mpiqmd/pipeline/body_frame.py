@@ -1,4 +1,4 @@
-"""Any surface evaluated in the molecule's body frame."""
+"""The molecule in its body frame, and any surface evaluated there."""
 
 from __future__ import annotations
 
@@ -6,8 +6,27 @@ import numpy as np
 
 from mpiqmd.md.provider import ForceProvider
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
-from mpiqmd.molecule.frame import make_frame
+from mpiqmd.molecule.frame import BisectorFrame, make_frame
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.symmetry import grid_mirrors, standard_orientation, symmetrised
+
+ALMOST_SYMMETRIC = 0.02
+"""Distance (bohr) up to which a molecule is taken to be symmetric."""
+EQUAL_MOMENTS = (1e-3, 3e-2)
+"""Relative differences up to which two moments of inertia are taken to be equal; what shows more mirrors is kept."""
+
+
+def oriented(molecule: Molecule) -> Molecule:
+    """Return the molecule in the body frame of its training: as symmetric as it nearly is, mirror planes along the axes.
+
+    Not collective.  Raises GeometryError if it has no body frame.
+    """
+    frame = make_frame(molecule)
+    if isinstance(frame, BisectorFrame) or len(molecule) < 3:
+        return molecule.with_positions(frame.align(molecule.positions_av).body_positions_av)
+    candidates = [standard_orientation(molecule, tolerance) for tolerance in EQUAL_MOMENTS]
+    mirrors, standard = max(((grid_mirrors(m, ALMOST_SYMMETRIC), m) for m in candidates), key=lambda pair: len(pair[0]))
+    return symmetrised(standard, mirrors)
 
 
 class BodyFrameProvider:
@@ -18,7 +37,7 @@ class BodyFrameProvider:
 
     def __init__(self, provider: ForceProvider, molecule: Molecule) -> None:
         self.provider = provider
-        self.frame = make_frame(molecule)
+        self.frame = make_frame(oriented(molecule))
 
     def evaluate(self, positions_av: np.ndarray) -> Evaluation:
         """Return energy and forces in the laboratory frame.  Collective."""

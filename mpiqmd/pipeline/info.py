@@ -17,6 +17,7 @@ from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.model_summary import describe_model
 from mpiqmd.pipeline.plot import find_singular_values
 from mpiqmd.pipeline.results import read_result
+from mpiqmd.rom.snapshots import KIND
 from mpiqmd.units import ATOMIC_TIME_IN_FS
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def _summary(kind: str, file: h5py.File) -> list[str]:
         return lines + [f"{key}: {_short(value)}" for key, value in identity.items()]
     if kind == "model":
         return describe_model(file)
+    if kind == KIND:
+        return _snapshots(file)
     if kind != "trajectory":
         return []
     steps_t = file["particles/molecule/position/step"][:]
@@ -96,6 +99,19 @@ def _summary(kind: str, file: h5py.File) -> list[str]:
         return ["no frames"]
     end = steps_t[-1] * float(file.attrs["timestep"]) * ATOMIC_TIME_IN_FS
     return [f"{len(steps_t)} frames, steps {steps_t[0]} to {steps_t[-1]}, to {end:.2f} fs"]
+
+
+def _snapshots(file: h5py.File) -> list[str]:
+    """Return how many geometries are solved, what is missing, and the range of their energies."""
+    groups = [file[name] for name in sorted(file)]
+    energies = [float(group["energy"][()]) for group in groups if group["finished"][()]]
+    lines = [f"{len(energies)} of {len(groups)} geometries solved"]
+    if energies:
+        lines[0] += f", free energies {min(energies):.6f} to {max(energies):.6f} Ha"
+    if groups:
+        orbitals, *points = groups[0]["orbitals"].shape
+        lines.append(f"{orbitals} orbitals each on {' x '.join(map(str, points))} points (z, y, x)")
+    return lines
 
 
 def _tree(file: h5py.File) -> Iterator[str]:

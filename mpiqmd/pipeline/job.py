@@ -32,7 +32,8 @@ def run_job(arguments: argparse.Namespace, comm: MPI.Comm) -> int:
 
     Collective.  An MpiqmdError is printed once, by rank 0, and gives status 1.  An error that the other ranks do
     not share within ten seconds, and any unexpected exception, aborts the job on all ranks.  A command that ends well
-    but unfinished says so by an ``exit_status`` in its result.
+    but unfinished says so by an ``exit_status`` in its result, and one that shares its folder with other jobs names its
+    result by a ``result_file``.
     """
     failures = comm.Dup()
     try:
@@ -62,7 +63,8 @@ def _run(arguments: argparse.Namespace, comm: MPI.Comm) -> int:
     result = importlib.import_module(f"mpiqmd.pipeline.{arguments.module}").run(arguments, comm, log)
     if arguments.output is not None:
         whole = _header(arguments, comm, time.perf_counter() - started) | result
-        on_rank_zero(comm, write_result, arguments.folder / RESULT_FILE, whole)
+        name = whole.pop("result_file", RESULT_FILE)
+        on_rank_zero(comm, write_result, arguments.folder / name, whole)
     return int(result.get("exit_status", 0))
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from mpiqmd.errors import DataFileError
+from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 
 
 def read_structures(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
-    """Return symbols and positions (frames, N, 3) in bohr of any file ASE reads.  Not collective.
+    """Return symbols and positions (frames, N, 3) in bohr of any file ASE reads, or a trajectory.h5.  Not collective.
 
     Raises
     ------
@@ -20,6 +21,9 @@ def read_structures(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     """
     from ase.io import read
 
+    if path.suffix == ".h5":
+        trajectory = Trajectory.open(path)
+        return trajectory.symbols, trajectory.positions_tav
     try:
         # by default ASE makes reading and writing collective over the world, but one rank alone is here
         frames = read(path, index=":", parallel=False)
@@ -38,6 +42,15 @@ def read_structures(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
                 "All frames must hold the same atoms in the same order."
             )
     return symbols, np.array([frame.get_positions() for frame in frames]) / BOHR_IN_ANGSTROM
+
+
+def write_geometries(path: Path, symbols: tuple[str, ...], positions_sav: np.ndarray) -> None:
+    """Write geometries as extended XYZ, angstrom.  Not collective."""
+    from ase import Atoms
+    from ase.io import write
+
+    frames = [Atoms(symbols, positions=positions_av * BOHR_IN_ANGSTROM) for positions_av in positions_sav]
+    write(path, frames, format="extxyz", parallel=False)
 
 
 def write_structures(

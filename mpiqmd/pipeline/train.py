@@ -1,13 +1,12 @@
 """``mpiqmd train``: choose geometries, solve them, compress the orbitals, and check the reduced model.
 
-The offline stage in the order it happens: ``choose_samples``, ``solve_samples``, ``compress``, and the checks of
+The offline stage in the order it happens: ``pipeline.sampling``, ``pipeline.solving``, ``compress``, and the checks of
 ``pipeline.validation``.  What is on disk already, geometries or the whole model, is not made again.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,25 +15,26 @@ import numpy as np
 
 from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError, MpiqmdError
-from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.molecule.bent import internal_coordinates, water_positions
-from mpiqmd.molecule.frame import BisectorFrame, BodyFrame, make_frame
-from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.symmetry import Mirror, grid_mirrors
+from mpiqmd.md.interruption import Interruption, exit_status
+from mpiqmd.molecule.symmetry import Mirror
 from mpiqmd.parallel.comm import decide, on_rank_zero
-from mpiqmd.pipeline.build import build_model, build_molecule, build_solver, same_molecule
+from mpiqmd.pipeline.build import build_model, build_molecule
+from mpiqmd.pipeline.greedy import solve_greedily
+from mpiqmd.pipeline.modes import SamplingInterruptedError
 from mpiqmd.pipeline.reduced import ReducedSurface, build_reduced_model
-from mpiqmd.pipeline.results import plain
-from mpiqmd.pipeline.structures import read_structures
+from mpiqmd.pipeline.results import RESULT_FILE, plain
+from mpiqmd.pipeline.sampling import Plan, make_plan
+from mpiqmd.pipeline.solving import Solved, TrainingSolver
+from mpiqmd.pipeline.structures import write_geometries
 from mpiqmd.pipeline.validation import print_errors, reproduction, summary, validate
 from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.style import save_figure
 from mpiqmd.rom.basis import ReducedBasis, build_basis
 from mpiqmd.rom.compiled.compile import require_compilable
 from mpiqmd.rom.model import ReducedModel
+from mpiqmd.rom.parts import blocks, part_path
 from mpiqmd.rom.snapshots import SnapshotStore
-from mpiqmd.sampling.lattice import water_lattice
 from mpiqmd.sampling.samples import Samples
 
 if TYPE_CHECKING:
@@ -42,50 +42,142 @@ if TYPE_CHECKING:
 
     from mpiqmd.parallel.log import Log
 
-MODEL_FILE = "model.h5"
+SNAPSHOT_FILE, MODEL_FILE, SAMPLES_FILE = "snapshots.h5", "model.h5", "geometries.extxyz"
 
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
-    """Train a reduced model, write ``model.h5``, and return what ``result.json`` holds.  Collective."""
+    """Train a reduced model, write ``model.h5``, and return what ``result.json`` holds.  Collective.
+
+    With ``arguments.samples_only`` the geometries are chosen and written, with ``arguments.part`` a part of them is solved
+    into a file of its own, and nothing more.
+    """
     settings, folder = arguments.settings, arguments.folder
     molecule = build_molecule(settings, comm)
     model = build_model(settings, comm, molecule)
     if settings.rom.online == "compiled":
         require_compilable(model)
-    frame = make_frame(molecule)
-    reference = molecule.with_positions(frame.align(molecule.positions_av).body_positions_av)
-    samples = choose_samples(settings, comm, reference, frame)
-    log(f"training on {len(samples)} geometries ({samples.name}) of {''.join(molecule.symbols)}")
+    interruption = Interruption(walltime=arguments.walltime, started=arguments.started)
+    solver = TrainingSolver(settings, model, log, arguments.groups, interruption)
+    try:
+        plan = make_plan(solver, molecule, folder, may_compute=arguments.part is None)
+    except SamplingInterruptedError as early:
+        log(f"stopped ({early}) before the geometries are chosen; the same command continues")
+        return {"stopped": str(early), "exit_status": exit_status(str(early))}
+    if arguments.samples_only:
+        return write_samples(folder, plan, comm, log)
+    if arguments.part is not None:
+        return solve_part(arguments, plan.samples, solver)
+    return train(folder, plan, solver)
+
+
+def write_samples(folder: Path, plan: Plan, comm: MPI.Comm, log: Log) -> dict[str, Any]:
+    """Write the geometries for the eye and for other programs, and return the result.  Collective."""
+    samples, path = plan.samples, folder / SAMPLES_FILE
+    on_rank_zero(comm, write_geometries, path, plan.reference.symbols, samples.positions_sav)
+    log(f"{len(samples)} geometries ({samples.name}) written to {path}")
+    return {"samples": len(samples), "positions": samples.positions_sav, "labels": samples.labels}
+
+
+def solve_part(arguments: argparse.Namespace, samples: Samples, solver: TrainingSolver) -> dict[str, Any]:
+    """Solve one part of the geometries into a snapshot file of its own and return that part's result.  Collective.
+
+    Raises ConfigError for greedy sampling, which solves one geometry after the other.
+    """
+    (part, parts), log = arguments.part, solver.log
+    if solver.settings.train.sampling == "greedy":
+        raise ConfigError(
+            f"--part {part}/{parts} with train.sampling = 'greedy': which geometry comes next depends on all before it; parts "
+            "are for the other samplings. Leave --part out."
+        )
+    own = blocks(range(len(samples)), parts)[part - 1]
+    if not own:
+        log(f"part {part} of {parts}: nothing to do, there are {len(samples)} geometries")
+        return {"part": [part, parts], "geometries": [], "result_file": part_path(Path(RESULT_FILE), f"part-{part}").name}
+    name = f"{own[0]:04d}-{own[-1]:04d}"
+    log(f"part {part} of {parts}: geometries {own[0] + 1} to {own[-1] + 1} of {len(samples)} ({samples.name})")
+    signature, comm = solver.model.signature(), solver.model.grid.comm
+    whole = SnapshotStore(arguments.folder / SNAPSHOT_FILE, signature, comm)
+    store = SnapshotStore(part_path(whole.path, name), signature, comm)
+    solver.open(store, samples.chosen(own))
+    solved = solver.solve(store, [index for index in store.pending if not whole.has(store.positions_sav[index])])
+    _announce(solved, store, log)
+    return _progress(solved, store) | {
+        "part": [part, parts],
+        "geometries": own,
+        "energies": store.energies_s,
+        "result_file": part_path(Path(RESULT_FILE), name).name,
+    }
+
+
+def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
+    """Solve what is missing, compress, compile and check; return what ``result.json`` holds.  Collective."""
+    settings, model, log = solver.settings, solver.model, solver.log
+    store = SnapshotStore(folder / SNAPSHOT_FILE, model.signature(), model.grid.comm)
     log(model.describe())
-    store = SnapshotStore(folder / "snapshots.h5", model.signature(), comm)
-    seconds = solve_samples(settings, model, samples, store, log)
+    solved = solve_geometries(folder, plan, solver, store)
+    if solved.stopped is not None:
+        _announce(solved, store, log)
+        return _progress(solved, store)
     reduced = finished_model(folder / MODEL_FILE, settings, model, store)
     if reduced is None:
-        mirrors = grid_mirrors(symmetric_shape(reference, frame)) if settings.train.symmetrize else []
-        basis = compress(settings, model, store, mirrors, log)
-        reduced = build_reduced_model(settings, model, frame, reference, basis, store, mirrors, log)
+        basis = compress(settings, model, store, plan.mirrors, log)
+        reduced = build_reduced_model(settings, model, plan.frame, plan.reference, basis, store, plan.mirrors, log)
         reduced = replace(reduced, notes={**reduced.notes, "recipe": recipe(settings)})
         reduced.save(folder / MODEL_FILE)
     else:
         log(f"{MODEL_FILE} is made already, with {reduced.rank} modes")
     surface = ReducedSurface(settings, model, reduced, log)
+    unseen_sav = plan.unseen(settings.train.validation, settings.train.seed)
     errors = {
-        "reproduction": reproduction(surface, store, frame),
-        "validation": validate(settings, model, surface, samples, frame, log),
+        "reproduction": reproduction(surface, store, plan.frame),
+        "validation": validate(settings, model, surface, unseen_sav, plan.frame, log),
     }
     if "errors" not in reduced.notes:
         replace(reduced, notes={**reduced.notes, "errors": summary(errors)}).save(folder / MODEL_FILE)
-    on_rank_zero(comm, _plot, folder, reduced.basis)
+    on_rank_zero(model.grid.comm, _plot, folder, reduced.basis)
     print_errors(errors, log)
     log(f"model written to {folder / MODEL_FILE}")
-    return describe_basis(reduced.basis, store) | {"seconds_per_geometry": seconds} | errors
+    return describe_basis(reduced.basis, store) | {"seconds_per_geometry": solved.seconds} | errors
+
+
+def solve_geometries(folder: Path, plan: Plan, solver: TrainingSolver, store: SnapshotStore) -> Solved:
+    """Solve the plan's geometries that the store does not have.  Collective."""
+    settings, log, formula = solver.settings, solver.log, "".join(plan.reference.symbols)
+    if settings.train.sampling == "greedy":
+        log(f"training on the worst of {len(plan.samples)} geometries ({plan.samples.name}) of {formula}")
+        if len(store) and finished_model(folder / MODEL_FILE, settings, solver.model, store) is not None:
+            return Solved(None)
+        return solve_greedily(solver, store, plan)
+    log(f"training on {len(plan.samples)} geometries ({plan.samples.name}) of {formula}")
+    solver.open(store, plan.samples)
+    done = len(plan.samples) - len(store.pending)
+    if done:
+        log(f"{done} geometries are solved already")
+    return solver.solve(store, store.pending)
+
+
+def _progress(solved: Solved, store: SnapshotStore) -> dict[str, Any]:
+    """Return how far solving has come, as plain data."""
+    return {
+        "finished": int(store.finished_s.sum()),
+        "seconds_per_geometry": solved.seconds,
+        "stopped": solved.stopped,
+        "exit_status": exit_status(solved.stopped),
+    }
+
+
+def _announce(solved: Solved, store: SnapshotStore, log: Log) -> None:
+    """Say how many geometries a file holds and, if solving ended early, that the same command continues."""
+    done = f"{int(store.finished_s.sum())} of {len(store)} geometries are in {store.path}"
+    log(done if solved.stopped is None else f"stopped ({solved.stopped}); {done}; the same command continues")
 
 
 def recipe(settings: Settings) -> dict[str, Any]:
     """Return the part of the input, besides the physics, on which a model depends, as plain data.  Not collective."""
     sections = settings.as_dict()
     train = {name: value for name, value in sections["train"].items() if name not in ("validation", "seed")}
-    return {"train": train} | {name: sections["rom"][name] for name in ("energy_fraction", "criterion", "rank", "online")}
+    rom = ("energy_fraction", "criterion", "rank", "max_rank", "online")
+    return {"train": train} | {name: sections["rom"][name] for name in rom}
 
 
 def finished_model(path: Path, settings: Settings, model: KohnShamModel, store: SnapshotStore) -> ReducedModel | None:
@@ -103,54 +195,6 @@ def finished_model(path: Path, settings: Settings, model: KohnShamModel, store: 
     return reduced if decide(comm, same) else None
 
 
-def choose_samples(settings: Settings, comm: MPI.Comm, reference: Molecule, frame: BodyFrame) -> Samples:
-    """Return the training geometries in the body frame.  Collective.  Raises ConfigError where sampling does not fit."""
-    train = settings.train
-    if train.sampling == "structures":
-        symbols, positions_sav = on_rank_zero(comm, read_structures, train.structures)
-        same_molecule(symbols, reference, train.structures)
-        body_sav = np.array([frame.align(positions_av).body_positions_av for positions_av in positions_sav])
-        return Samples(body_sav, name="structures")
-    vertex = require_bent(frame, reference)
-    inner = water_lattice(train.bond_length, train.bond_scales, train.angle, train.angle_offsets, vertex)
-    if not (train.outer_bond_scales and train.outer_angle_offsets):
-        return inner
-    outer = water_lattice(train.bond_length, train.outer_bond_scales, train.angle, train.outer_angle_offsets, vertex)
-    return inner.joined(outer, "nested lattice")
-
-
-def require_bent(frame: BodyFrame, molecule: Molecule) -> int:
-    """Return the central atom of a bent XY2 molecule.  Raises ConfigError for any other.  Not collective."""
-    if not isinstance(frame, BisectorFrame):
-        raise ConfigError(
-            f"train.sampling = 'lattice' with {'-'.join(molecule.symbols)}: the lattice of bond lengths and angles is for "
-            "bent XY2 molecules such as water. Use train.sampling = 'structures' with a file of geometries."
-        )
-    return frame.vertex
-
-
-def solve_samples(
-    settings: Settings, model: KohnShamModel, samples: Samples, store: SnapshotStore, log: Log
-) -> float | None:
-    """Solve the geometries that are not in the store yet; return the mean seconds of those solved now.  Collective."""
-    solver = build_solver(settings, model, energy_tolerance=settings.train.energy_tolerance)
-    n_orbitals = model.n_occupied + settings.scf.empty_orbitals
-    store.prepare(model.grid, samples.positions_sav, samples.labels, n_orbitals)
-    if len(store.pending) < len(samples):
-        log(f"{len(samples) - len(store.pending)} geometries are solved already")
-    pending, started = store.pending, time.perf_counter()
-    for count, index in enumerate(pending, start=1):
-        state: GroundState = solver.solve(model.place(samples.positions_sav[index]))
-        store.add(index, state.orbitals, state.free_energy, state.forces_av, state.eigenvalues_n)
-        each = (time.perf_counter() - started) / count
-        log.progress(
-            f"  geometry {index + 1}/{len(samples)}: {state.free_energy:.8f} Ha, {state.iterations} iterations, "
-            f"{each:.2f} s each, {each * (len(pending) - count):.0f} s left",
-            last=count == len(pending),
-        )
-    return (time.perf_counter() - started) / len(pending) if pending else None
-
-
 def compress(
     settings: Settings, model: KohnShamModel, store: SnapshotStore, mirrors: list[Mirror], log: Log
 ) -> ReducedBasis:
@@ -159,9 +203,12 @@ def compress(
     snapshots = store.read_all(model.grid)
     signs = [tuple(mirror_signs) for mirror_signs, _ in mirrors]
     basis = build_basis(snapshots, rom.energy_fraction, rom.criterion, rom.rank, signs)
+    capped = rom.rank is None and rom.online == "compiled" and basis.rank > rom.max_rank
+    if capped:
+        basis = basis.truncated(rom.max_rank)
     log(
-        f"{len(snapshots)} snapshots, {basis.rank} modes kept; fraction {rom.energy_fraction} asks for "
-        f"{basis.rank_sigma} by sigma, {basis.rank_sigma2} by sigma2"
+        f"{len(snapshots)} snapshots, {basis.rank} modes kept{' (rom.max_rank)' if capped else ''}; fraction "
+        f"{rom.energy_fraction} asks for {basis.rank_sigma} by sigma, {basis.rank_sigma2} by sigma2"
     )
     return basis
 
@@ -178,15 +225,6 @@ def describe_basis(basis: ReducedBasis, store: SnapshotStore) -> dict[str, Any]:
         "singular_values": basis.singular_values_k,
         "energies": store.energies_s,
     }
-
-
-def symmetric_shape(reference: Molecule, frame: BodyFrame) -> Molecule:
-    """Return the reference, with equal bonds where it is bent XY2: the shape whose mirrors close the snapshots."""
-    if not isinstance(frame, BisectorFrame):
-        return reference
-    first, second, angle = internal_coordinates(reference.positions_av, frame.vertex)
-    mean = 0.5 * (first + second)
-    return reference.with_positions(water_positions(mean, mean, angle, frame.vertex))
 
 
 def _plot(folder: Path, basis: ReducedBasis) -> None:

@@ -14,9 +14,6 @@ from mpiqmd.molecule.frame import BisectorFrame, BodyFrame
 from mpiqmd.pipeline.build import build_solver
 from mpiqmd.pipeline.reduced import ReducedSurface
 from mpiqmd.rom.snapshots import SnapshotStore
-from mpiqmd.sampling.box import random_in_box
-from mpiqmd.sampling.lattice import bent_samples
-from mpiqmd.sampling.samples import Samples
 
 if TYPE_CHECKING:
     from mpiqmd.parallel.log import Log
@@ -45,17 +42,16 @@ def reproduction(surface: ReducedSurface, store: SnapshotStore, frame: BodyFrame
 
 
 def validate(
-    settings: Settings, model: KohnShamModel, surface: ReducedSurface, samples: Samples, frame: BodyFrame, log: Log
+    settings: Settings, model: KohnShamModel, surface: ReducedSurface, unseen_sav: np.ndarray, frame: BodyFrame, log: Log
 ) -> Errors:
-    """Compare with Hi-Fi on random unseen geometries inside the sampled box.  Collective.
+    """Compare with Hi-Fi on unseen geometries in the body frame, shape (samples, N, 3), bohr.  Collective.
 
     Returns ``geometries`` (one dictionary each) and the largest ``energy``, ``force`` and ``error_estimate`` of the reduced
     energy on the grid, and ``compiled_energy`` and ``compiled_force`` of the compiled model, None where there is none.
     """
-    unseen = unseen_geometries(settings, samples, frame)
     solver = build_solver(settings, model, energy_tolerance=settings.train.energy_tolerance)
     rows: list[Errors] = []
-    for positions_av in unseen:
+    for positions_av in unseen_sav:
         exact = solver.solve(model.place(positions_av))
         reduced = surface.ground_state(positions_av)
         row = {
@@ -68,9 +64,9 @@ def validate(
         }
         rows.append(row | _compiled_errors(surface, frame, positions_av, exact.free_energy, exact.gradient_av))
         log.progress(
-            f"  unseen geometry {len(rows)}/{len(unseen)}: energy error {row['energy_error']:.1e} Ha "
+            f"  unseen geometry {len(rows)}/{len(unseen_sav)}: energy error {row['energy_error']:.1e} Ha "
             f"(estimated {row['error_estimate']:.1e}), force error {row['force_error']:.1e} Ha/bohr",
-            last=len(rows) == len(unseen),
+            last=len(rows) == len(unseen_sav),
         )
     names = {
         "energy": "energy_error",
@@ -130,26 +126,6 @@ def error_table(errors: Errors) -> list[str]:
         if energy is not None:
             lines.append(f"  {name:52s} {energy:12.1e}" + ("" if force is None else f" {force:16.1e}"))
     return lines
-
-
-def unseen_geometries(settings: Settings, samples: Samples, frame: BodyFrame) -> np.ndarray:
-    """Return random geometries inside the box of the training labels (bent molecules) or between samples.
-
-    Not collective.
-    """
-    rng = np.random.default_rng(settings.train.seed)
-    count = settings.train.validation
-    if count == 0:
-        return np.empty((0, *samples.positions_sav.shape[1:]))
-    if isinstance(frame, BisectorFrame) and samples.labels[0]:
-        points = np.array([[label["L1"], label["L2"], label["theta"]] for label in samples.labels])
-        longest = points[:, :2].max()
-        lower = [points[:, :2].min(), points[:, :2].min(), points[:, 2].min()]
-        upper = [longest, longest, points[:, 2].max()]
-        return bent_samples(random_in_box(count, rng, lower, upper), "unseen", frame.vertex).positions_sav
-    weights_ns = rng.dirichlet(np.ones(len(samples)), size=count)
-    mixed = np.tensordot(weights_ns, samples.positions_sav, axes=1)
-    return np.array([frame.align(positions_av).body_positions_av for positions_av in mixed])
 
 
 def internal_force_error(

@@ -67,9 +67,19 @@ class SnapshotStore:
         return len(self.positions_sav)
 
     @property
+    def n_orbitals(self) -> int:
+        """Number of orbitals of each geometry; 0 of an empty store."""
+        return self.eigenvalues_sn.shape[1]
+
+    @property
     def pending(self) -> list[int]:
         """Indices of the geometries still to be solved."""
         return [int(index) for index in np.flatnonzero(~self.finished_s)]
+
+    def has(self, positions_av: np.ndarray) -> bool:
+        """Return whether a geometry (N, 3), bohr, is finished here.  Not collective."""
+        finished_sav = self.positions_sav[self.finished_s]
+        return any(np.abs(other_av - positions_av).max() < SAME_GEOMETRY for other_av in finished_sav)
 
     def prepare(
         self, grid: Grid, positions_sav: np.ndarray, labels: Sequence[Mapping[str, float]], n_orbitals: int
@@ -99,6 +109,11 @@ class SnapshotStore:
         on_rank_zero(self.comm, self._write_numbers, index, energy, forces_av, eigenvalues_n)
         on_rank_zero(self.comm, self._mark, index)
         self._load()
+
+    def take(self, index: int, other: SnapshotStore, place: int, grid: Grid) -> None:
+        """Store the finished geometry ``place`` of another store as ``index``.  Collective."""
+        numbers = other.energies_s[place], other.forces_sav[place], other.eigenvalues_sn[place]
+        self.add(index, other.read(grid, place), *numbers)
 
     def read(self, grid: Grid, index: int) -> Orbitals:
         """Return the orbitals of one finished geometry.  Collective."""

@@ -13,15 +13,21 @@ C. Decius, P. C. Cross, Molecular Vibrations (1955), chapter 2.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import chi2
 
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.symmetry import Mirror, mirror_image
 from mpiqmd.molecule.vibrations import vibrations
 from mpiqmd.sampling.box import sobol_in_box
 from mpiqmd.sampling.samples import Samples
+
+SAME = 1e-6
+"""Geometries closer than this (bohr) are one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,53 +87,97 @@ def normal_modes(reference: Molecule, hessian: np.ndarray) -> NormalModes:
     if len(squares_k) and squares_k[0] <= 1e-8 * largest:
         raise GeometryError(
             f"the lowest vibration has the squared frequency {squares_k[0]:.3g} Ha^2; all must be positive. "
-            "Relax the geometry first: normal modes are taken about a minimum."
+            "Normal modes are taken about a minimum: relax the geometry, or displace it along that mode and relax."
         )
     return NormalModes(reference, found.frequencies_k, found.displacements_kav)
 
 
-def normal_mode_samples(
-    modes: NormalModes,
-    n: int,
-    temperature: float,
-    k_sigma: float = 2.0,
-    quantum: bool = False,
-    seed: int | None = None,
-) -> Samples:
-    """Return geometries whose amplitudes fill the box of ``k_sigma`` standard deviations. Not collective.
+@dataclass(frozen=True, eq=False)
+class ThermalRegion:
+    """Where thermal motion goes: a box of ``width`` standard deviations a mode, cut off by an ellipsoid.
+
+    The ellipsoid holds as much of the harmonic distribution of all modes together as ``width`` deviations hold of one, so
+    that corners of a box of many modes, which no motion reaches, are drawn in.  Not collective; replicated.
 
     Parameters
     ----------
     modes
         Vibrations of the molecule.
-    n
-        Number of geometries; the first is the reference itself, the others follow a Sobol sequence.
     temperature
         k_B T of the nuclei, Ha.
-    k_sigma
+    width
         Half of the side of the box in standard deviations.
     quantum
         Use the deviations of quantum nuclei.
-    seed
-        Scrambles the sequence.
-
-    Returns
-    -------
-    Samples labelled with their amplitudes q1, q2, ... in standard deviations.
 
     Raises
     ------
     ConfigError
-        The box is empty: no samples, no vibrations, or no motion at this temperature.
+        There are no vibrations, or no motion at this temperature.
     """
-    deviations_k = modes.deviations(temperature, quantum)
-    if n < 1 or len(deviations_k) == 0 or k_sigma <= 0 or not (deviations_k > 0).all():
-        raise ConfigError(
-            f"{n} normal-mode samples of {len(deviations_k)} vibrations in a box of {k_sigma} standard "
-            f"deviations at {temperature:.4g} Ha were asked for; all must be positive. Correct [train]."
-        )
-    box_k = np.full(len(deviations_k), k_sigma)
-    scaled_sk = sobol_in_box(n, -box_k, box_k, seed)
-    scaled_sk[0] = 0.0
-    labels = [{f"q{k}": float(q) for k, q in enumerate(scaled_k, start=1)} for scaled_k in scaled_sk]
-    return Samples(modes.positions(scaled_sk * deviations_k), labels, "normal-modes")
+
+    modes: NormalModes
+    temperature: float
+    width: float = 3.0
+    quantum: bool = False
+
+    def __post_init__(self) -> None:
+        deviations_k = self.deviations_k
+        if len(deviations_k) == 0 or not self.width > 0 or not (deviations_k > 0).all():
+            raise ConfigError(
+                f"a region of {self.width} standard deviations of {len(deviations_k)} vibrations at {self.temperature:.4g} "
+                "Ha was asked for; all must be positive. Correct train.deviations or train.temperature, or set train.quantum."
+            )
+
+    @property
+    def deviations_k(self) -> np.ndarray:
+        """Standard deviations of the amplitudes, shape (n_modes,)."""
+        return self.modes.deviations(self.temperature, self.quantum)
+
+    @property
+    def radius(self) -> float:
+        """Radius of the ellipsoid in standard deviations."""
+        return float(np.sqrt(chi2.ppf(chi2.cdf(self.width**2, 1), len(self.modes.frequencies_k))))
+
+    @property
+    def reach(self) -> float:
+        """Farthest that an atom moves along one mode, bohr."""
+        amplitudes_k = self.width * self.deviations_k
+        return float((amplitudes_k[:, None] * np.linalg.norm(self.modes.displacements_kav, axis=2)).max())
+
+    def samples(self, n: int, mirrors: Sequence[Mirror] = ()) -> Samples:
+        """Return at most n geometries that fill the region, none the image of another in a mirror.
+
+        First the reference, then both ends of every axis, then by turns corners and points of a Sobol sequence; a longer
+        list begins with the shorter one.  Labels are the amplitudes q1, q2, ... in standard deviations.
+        """
+        chosen: list[np.ndarray] = []
+        labels: list[dict[str, float]] = []
+        for scaled_k in self._points(n):
+            position_av = self.modes.positions(scaled_k[None] * self.deviations_k)[0]
+            images = [position_av, *(mirror_image(position_av, mirror) for mirror in mirrors)]
+            if len(chosen) < n and not any(np.abs(image - other).max() < SAME for image in images for other in chosen):
+                chosen.append(position_av)
+                labels.append({f"q{k}": float(q) for k, q in enumerate(scaled_k, start=1)})
+        return Samples(np.array(chosen), labels, "normal-modes")
+
+    def random(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Return geometries of harmonic thermal motion inside the region, shape (n, N, 3), bohr."""
+        scaled_sk = self._pulled(rng.normal(size=(n, len(self.deviations_k))))
+        return self.modes.positions(scaled_sk * self.deviations_k)
+
+    def _points(self, n: int) -> np.ndarray:
+        """Return amplitudes in standard deviations, more than n of them if there are."""
+        count = len(self.deviations_k)
+        axes = np.stack([np.eye(count), -np.eye(count)], axis=1).reshape(-1, count)
+        edge = np.full(count, self.width)
+        inside_sk = sobol_in_box(2 * n + 1, -edge, edge)[1:]
+        corners_sk = np.sign(sobol_in_box(2 * n, -edge, edge, seed=1))
+        mixed_sk = np.stack([self.width * corners_sk, inside_sk], axis=1).reshape(-1, count)
+        return self._pulled(np.concatenate([np.zeros((1, count)), self.width * axes, mixed_sk]))
+
+    def _pulled(self, scaled_sk: np.ndarray) -> np.ndarray:
+        """Return amplitudes cut off at the sides of the box, those beyond the ellipsoid moved towards its centre."""
+        boxed_sk = np.clip(scaled_sk, -self.width, self.width)
+        lengths_s = np.linalg.norm(boxed_sk, axis=1, keepdims=True)
+        return boxed_sk * np.minimum(1.0, self.radius / np.maximum(lengths_s, 1e-300))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,6 +53,10 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.positions_sav)
+
+    def chosen(self, indices: Sequence[int]) -> Samples:
+        """Return some of the samples, in this order."""
+        return Samples(self.positions_sav[list(indices)], [self.labels[index] for index in indices], self.name)
 
     def joined(self, other: Samples, name: str | None = None) -> Samples:
         """Return these samples followed by those of ``other`` that are not among them (to 1e-9 bohr)."""

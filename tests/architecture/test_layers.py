@@ -19,7 +19,7 @@ from source import FILES, PACKAGE, SourceFile
 pytestmark = pytest.mark.serial
 
 FLOORS = [
-    {"__init__", "errors", "units", "launcher"},
+    {"__init__", "errors", "units", "launcher", "completion", "words"},
     {"config"},
     {"parallel"},
     {"grid", "molecule"},

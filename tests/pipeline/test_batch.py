@@ -18,8 +18,10 @@ STAND_INS = {
     "srun": 'shift; "$@"',
     "mpirun": '"$@"',
     "scontrol": 'echo "scontrol $*" >> "$LOG"',
-    "qsub": 'echo "qsub $*" >> "$LOG"',
-    "flux": 'case "$1 $2" in "job timeleft") echo 7200.5 ;; run*) shift 2; "$@" ;; *) echo "flux $*" >> "$LOG" ;; esac',
+    "qsub": 'echo "qsub $*" >> "$LOG"; echo 7.server',
+    "sbatch": 'echo "sbatch $*" >> "$LOG"; echo 7',
+    "flux": 'case "$1 $2" in "job timeleft") echo 7200.5 ;; run*) shift 2; "$@" ;; '
+    '*) echo "flux $*" >> "$LOG"; echo "f$(wc -l < "$LOG")" ;; esac',
 }
 
 
@@ -87,3 +89,78 @@ def test_a_chain_does_not_start_afresh_with_every_job(submit, script, words, var
     if variables.get("ARGUMENTS"):
         variables = {"ARGUMENTS": variables["ARGUMENTS"] + " --overwrite"}
     assert submit(script, 75, *words, *(["--overwrite"] if words else []), **variables) == (2, [])
+
+
+TRAIN = ["water.toml", "--output", "out"]
+ARGUMENTS = " ".join(TRAIN)
+PBS = {"ARGUMENTS": ARGUMENTS, "PARTS": "3", "WALLTIME": "01:00:00"}
+SLURM = {"SLURM_JOB_ID": "42"}
+TRAININGS = {
+    "slurm": (["3", *TRAIN], SLURM, ["part", "3", *TRAIN], {"SLURM_ARRAY_TASK_ID": "2"}, ["whole", *TRAIN]),
+    "pbs": ([], PBS, [], {"STAGE": "part", "PBS_ARRAY_INDEX": "2"}, []),
+    "flux": (["3", *TRAIN], {}, ["part", "2/3", *TRAIN], {}, ["whole", *TRAIN]),
+}
+"""Words and variables of the job that a user submits, of one that solves a part, and of the last one."""
+
+
+def without_walltime(line):
+    return line.split(" --walltime")[0]
+
+
+@pytest.mark.parametrize("scheduler", TRAININGS)
+def test_a_training_submits_its_parts_and_what_waits_for_them(submit, scheduler):
+    words, variables, _, _, _ = TRAININGS[scheduler]
+    status, log = submit(f"train.{scheduler}", 0, *words, **variables)
+    assert status == 0 and without_walltime(log[0]) == f"mpiqmd train {ARGUMENTS} --samples-only"
+    script = f"run/batch/train.{scheduler}"
+    if scheduler == "slurm":
+        assert log[1:] == [
+            f"sbatch --parsable --array=1-3 {script} part 3 {ARGUMENTS}",
+            f"sbatch --dependency=afterany:7 {script} whole {ARGUMENTS}",
+        ]
+    elif scheduler == "pbs":
+        rest = f"PARTS=3,ARGUMENTS={ARGUMENTS},WALLTIME=01:00:00,MPIQMD="
+        assert log[1].startswith(f"qsub -J 1-3 -v STAGE=part,{rest}") and log[1].endswith(script)
+        assert log[2].startswith(f"qsub -W depend=afterany:7.server -v STAGE=whole,{rest}") and len(log) == 3
+    else:
+        parts = [f"flux --parent batch {script} part {k}/3 {ARGUMENTS}" for k in (1, 2, 3)]
+        after = " ".join(f"--dependency=afterany:f{k}" for k in (2, 3, 4))
+        assert log[1:] == [*parts, f"flux --parent batch {after} {script} whole {ARGUMENTS}"]
+
+
+@pytest.mark.parametrize("scheduler", TRAININGS)
+def test_parts_and_the_last_job_do_theirs_and_submit_nothing(submit, scheduler):
+    _, variables, part, part_variables, whole = TRAININGS[scheduler]
+    status, log = submit(f"train.{scheduler}", 0, *part, **variables | part_variables)
+    assert status == 0 and [without_walltime(line) for line in log] == [f"mpiqmd train {ARGUMENTS} --part 2/3"]
+    status, log = submit(f"train.{scheduler}", 0, *whole, **variables | {"STAGE": "whole"})
+    assert status == 0 and [without_walltime(line) for line in log] == [f"mpiqmd train {ARGUMENTS}"]
+    for words in (part, whole):
+        assert submit(f"train.{scheduler}", 1, *words, **variables | part_variables)[0] == 1
+
+
+AGAIN = {"slurm": "scontrol requeue 42", "pbs": "run/batch/train.pbs", "flux": f"run/batch/train.flux whole {ARGUMENTS}"}
+
+
+@pytest.mark.parametrize("scheduler", TRAININGS)
+def test_an_unfinished_training_goes_on(submit, scheduler):
+    words, variables, part, part_variables, whole = TRAININGS[scheduler]
+    status, log = submit(f"train.{scheduler}", 75, *whole, **variables | {"STAGE": "whole"})
+    assert status == 0 and len(log) == 2 and log[1].endswith(AGAIN[scheduler])
+    assert scheduler != "pbs" or "STAGE=whole," in log[1]
+    # Slurm requeues one job of an array; elsewhere the last job solves what a part has left
+    status, log = submit(f"train.{scheduler}", 75, *part, **variables | part_variables)
+    assert status == 0 and len(log) == (2 if scheduler == "slurm" else 1)
+    # no parts before the geometries are chosen
+    status, log = submit(f"train.{scheduler}", 75, *words, **variables)
+    assert status == 0 and len(log) == 2 and "array" not in log[1] and "afterany" not in log[1]
+
+
+@pytest.mark.parametrize("scheduler", TRAININGS)
+def test_a_training_without_parts_or_with_overwrite_is_refused(submit, scheduler):
+    words, variables, _, _, _ = TRAININGS[scheduler]
+    for parts in ("", "0", "x", "-1"):
+        changed = variables | ({"PARTS": parts} if "PARTS" in variables else {})
+        assert submit(f"train.{scheduler}", 0, *([parts, *TRAIN] if words else []), **changed) == (2, [])
+    fresh = variables | ({"ARGUMENTS": f"{ARGUMENTS} --overwrite"} if "ARGUMENTS" in variables else {})
+    assert submit(f"train.{scheduler}", 0, *([*words, "--overwrite"] if words else []), **fresh) == (2, [])

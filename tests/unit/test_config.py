@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from mpiqmd import units
 from mpiqmd.config import describe_keys, load_input, parse_input
-from mpiqmd.config.settings import REQUIRED, SECTIONS, UNSET, key_specs
+from mpiqmd.config.keys import REQUIRED, UNSET, key_specs
+from mpiqmd.config.settings import SECTIONS
 from mpiqmd.errors import ConfigError
 
 pytestmark = pytest.mark.serial

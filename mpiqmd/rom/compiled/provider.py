@@ -178,5 +178,5 @@ def outside_tables(excess: float) -> OutsideTablesError:
     """Return the error of a geometry that is ``excess`` bohr outside the tables."""
     return OutsideTablesError(
         f"an atom is {excess:.3f} bohr outside the box the compiled model was tabulated on. Train on a "
-        "wider range (train.bond_scales, train.angle_offsets), or set rom.on_large_error = 'hifi'."
+        "wider range (train.deviations, train.bond_scales, train.angle_offsets), or set rom.on_large_error = 'hifi'."
     )

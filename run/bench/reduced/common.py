@@ -18,7 +18,7 @@ from mpiqmd.molecule.symmetry import grid_mirrors
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.build import build_model, build_molecule, build_solver
 from mpiqmd.pipeline.reduced import ReducedSurface, build_reduced_model
-from mpiqmd.pipeline.train import symmetric_shape
+from mpiqmd.pipeline.sampling import symmetric_shape
 from mpiqmd.rom.basis import build_basis
 from mpiqmd.rom.compiled.provider import CompiledForceProvider, OutsideTablesError
 from mpiqmd.rom.model import ReducedModel

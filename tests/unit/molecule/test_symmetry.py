@@ -8,7 +8,13 @@ import pytest
 from mpiqmd.molecule.bent import water_positions
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.rigid import random_rotation
-from mpiqmd.molecule.symmetry import grid_mirrors, standard_orientation
+from mpiqmd.molecule.symmetry import (
+    grid_mirrors,
+    mirror_image,
+    standard_orientation,
+    symmetrised,
+    symmetrised_hessian,
+)
 
 pytestmark = pytest.mark.serial
 
@@ -70,3 +76,24 @@ def test_standard_orientation_shows_the_mirrors(n_hydrogens, n_mirrors, rng):
     # a proper rotation: the handedness is that of the original
     volumes = [np.linalg.det((m.positions_av - m.centre_of_mass_v)[:3]) for m in (turned, oriented)]
     assert volumes[0] == pytest.approx(volumes[1], abs=1e-9)
+
+
+def test_a_nearly_symmetric_molecule_becomes_symmetric():
+    nearly = water(1.83, 1.84)
+    symmetric = symmetrised(nearly, grid_mirrors(nearly, tolerance=0.05))
+    assert len(grid_mirrors(symmetric, tolerance=1e-12)) == 3
+    assert np.abs(symmetric.positions_av - nearly.positions_av).max() < 0.006
+    again = symmetrised(symmetric, grid_mirrors(symmetric))
+    assert again.positions_av == pytest.approx(symmetric.positions_av, abs=1e-15)
+
+
+def test_a_symmetrised_hessian_commutes_with_the_mirrors(rng):
+    molecule = water()
+    mirrors = grid_mirrors(molecule)
+    matrix = rng.normal(size=(9, 9))
+    hessian = symmetrised_hessian(matrix + matrix.T, mirrors)
+    for mirror in mirrors:
+        operation = np.array([mirror_image(unit.reshape(3, 3), mirror).ravel() for unit in np.eye(9)]).T
+        assert operation @ hessian == pytest.approx(hessian @ operation, abs=1e-13)
+    assert symmetrised_hessian(hessian, mirrors) == pytest.approx(hessian, abs=1e-14)
+    assert np.abs(hessian - matrix - matrix.T).max() > 0.1

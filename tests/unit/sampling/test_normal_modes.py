@@ -9,7 +9,8 @@ from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import internal_coordinates, water_positions
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.rigid import random_rotation
-from mpiqmd.sampling.normal_modes import normal_mode_samples, normal_modes
+from mpiqmd.molecule.symmetry import grid_mirrors, mirror_image
+from mpiqmd.sampling.normal_modes import ThermalRegion, normal_modes
 
 pytestmark = pytest.mark.serial
 
@@ -106,27 +107,71 @@ def test_a_displaced_mode_has_the_harmonic_energy(water):
         assert energy == pytest.approx(0.5 * frequency**2 * amplitude**2, rel=0.02)
 
 
-def test_box_samples(water):
+TEMPERATURE = 9.5e-4
+
+
+def amplitudes(modes, positions_sav):
+    """Amplitudes in standard deviations, which come back from the positions by projection."""
+    weighted_kav = modes.displacements_kav * modes.reference.masses_a[:, None]
+    projected_sk = np.einsum("kav,sav->sk", weighted_kav, positions_sav - modes.reference.positions_av)
+    return projected_sk / modes.deviations(TEMPERATURE)
+
+
+def test_samples_fill_the_region_in_a_fixed_order(water):
     modes = normal_modes(water, spring_hessian(water.positions_av))
-    samples = normal_mode_samples(modes, 33, temperature=9.5e-4, k_sigma=2.5)
-    assert samples.positions_sav.shape == (33, 3, 3)
-    assert samples.positions_sav[0] == pytest.approx(water.positions_av, abs=1e-14)
-    amplitudes_sk = np.array([list(label.values()) for label in samples.labels])
+    region = ThermalRegion(modes, TEMPERATURE, width=2.5)
+    samples = region.samples(60)
+    scaled_sk = np.array([list(label.values()) for label in samples.labels])
     assert list(samples.labels[0]) == ["q1", "q2", "q3"]
-    assert np.abs(amplitudes_sk).max() <= 2.5
-    assert np.abs(amplitudes_sk).max(axis=0).min() > 2.2
-    assert len(np.unique(amplitudes_sk, axis=0)) == 33
-    # amplitudes come back from the positions by projection
-    weighted_kav = modes.displacements_kav * water.masses_a[:, None]
-    projected_sk = np.einsum("kav,sav->sk", weighted_kav, samples.positions_sav - water.positions_av)
-    assert projected_sk / modes.deviations(9.5e-4) == pytest.approx(amplitudes_sk, abs=1e-10)
+    assert amplitudes(modes, samples.positions_sav) == pytest.approx(scaled_sk, abs=1e-10)
+    # the reference, both ends of each axis, then corners on the ellipsoid by turns with points inside
+    assert samples.positions_sav[0] == pytest.approx(water.positions_av, abs=1e-14)
+    assert scaled_sk[1:7] == pytest.approx(2.5 * np.repeat(np.eye(3), 2, axis=0) * np.tile([[1], [-1]], (3, 1)))
+    assert np.abs(scaled_sk[7]) == pytest.approx(np.full(3, region.radius / np.sqrt(3)))
+    assert np.abs(scaled_sk).max() <= 2.5 + 1e-12
+    assert np.linalg.norm(scaled_sk, axis=1).max() == pytest.approx(region.radius)
+    assert len(np.unique(scaled_sk.round(9), axis=0)) == 60
+    assert np.array_equal(region.samples(20).positions_sav, samples.positions_sav[:20])
 
 
-def test_scrambled_box_keeps_the_reference_first(water):
+def test_the_ellipsoid_holds_as_much_of_all_modes_as_the_box_of_one(water, rng):
     modes = normal_modes(water, spring_hessian(water.positions_av))
-    one, other = (normal_mode_samples(modes, 9, 1e-3, seed=seed) for seed in (1, 2))
-    assert one.positions_sav[0] == pytest.approx(water.positions_av)
-    assert np.abs(one.positions_sav[1:] - other.positions_sav[1:]).max() > 0.01
+    region = ThermalRegion(modes, TEMPERATURE, width=2.0)
+    inside = np.linalg.norm(rng.normal(size=(200_000, 3)), axis=1) < region.radius
+    assert inside.mean() == pytest.approx(0.9545, abs=2e-3)
+    one = Molecule(("H", "F"), [[0, 0, 0], [0, 0, 1.73]])
+    assert ThermalRegion(normal_modes(one, np.eye(6)), TEMPERATURE, 2.0).radius == pytest.approx(2.0)
+
+
+def test_random_geometries_are_thermal(water, rng):
+    modes = normal_modes(water, spring_hessian(water.positions_av))
+    region = ThermalRegion(modes, TEMPERATURE, width=4.0)
+    scaled_sk = amplitudes(modes, region.random(4000, rng))
+    assert scaled_sk.mean(axis=0) == pytest.approx(np.zeros(3), abs=0.06)
+    assert scaled_sk.std(axis=0) == pytest.approx(np.ones(3), rel=0.05)
+    assert np.linalg.norm(scaled_sk, axis=1).max() <= region.radius + 1e-9
+
+
+def test_how_far_atoms_move(water):
+    modes = normal_modes(water, spring_hessian(water.positions_av))
+    region = ThermalRegion(modes, TEMPERATURE, width=2.0)
+    ends_sav = region.samples(7).positions_sav[1:]
+    assert region.reach == pytest.approx(np.linalg.norm(ends_sav - water.positions_av, axis=2).max())
+
+
+def test_no_sample_is_the_mirror_image_of_another():
+    body = Molecule(("O", "H", "H"), water_positions(LENGTH, LENGTH, ANGLE))
+    modes = normal_modes(body, spring_hessian(body.positions_av))
+    mirrors = grid_mirrors(body)
+    positions_sav = ThermalRegion(modes, TEMPERATURE).samples(40, mirrors).positions_sav
+    assert len(positions_sav) == 40
+    images = [mirror_image(positions_av, mirror) for positions_av in positions_sav for mirror in mirrors]
+    plane = [np.abs(image - positions_sav[s // 3]).max() < 1e-9 for s, image in enumerate(images)]
+    others = [np.abs(np.delete(positions_sav, s // 3, axis=0) - image).max(axis=(1, 2)) for s, image in enumerate(images)]
+    assert all(plane[s] or differences.min() > 1e-6 for s, differences in enumerate(others))
+    assert min(differences.min() for differences in others) > 1e-6
+    # the ends of the antisymmetric stretch are images of each other: one is left out
+    assert sum(sum(abs(q) > 2.9 for q in row) for row in amplitudes(modes, positions_sav)[1:7]) == 5
 
 
 def test_what_has_no_normal_modes_is_refused(water):
@@ -135,5 +180,5 @@ def test_what_has_no_normal_modes_is_refused(water):
         normal_modes(water, -hessian)
     with pytest.raises(GeometryError, match="shape"):
         normal_modes(water, hessian[:6, :6])
-    with pytest.raises(ConfigError, match="box"):
-        normal_mode_samples(normal_modes(water, hessian), 5, temperature=0.0)
+    with pytest.raises(ConfigError, match=r"train\.temperature"):
+        ThermalRegion(normal_modes(water, hessian), temperature=0.0)

@@ -1,0 +1,140 @@
+"""The vibrations about which a molecule is sampled: relaxed and differenced on the Hi-Fi surface in the body frame, once.
+
+Every evaluation is kept as it is made and the result in ``modes.json``, from which the jobs of an array read it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mpiqmd.config.settings import Settings
+from mpiqmd.errors import ConfigError, ConvergenceError, DataFileError
+from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.md.interruption import Interruption
+from mpiqmd.md.provider import Evaluation, ForceProvider
+from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.symmetry import grid_mirrors, symmetrised_hessian
+from mpiqmd.parallel.comm import decide, on_rank_zero
+from mpiqmd.pipeline.body_frame import oriented
+from mpiqmd.pipeline.build import build_hifi_provider
+from mpiqmd.pipeline.frequencies import differences
+from mpiqmd.pipeline.recorded import RecordedSurface
+from mpiqmd.pipeline.relax import relax
+from mpiqmd.pipeline.results import write_result
+from mpiqmd.pipeline.solving import TrainingSolver
+from mpiqmd.sampling.normal_modes import NormalModes, normal_modes
+from mpiqmd.units import HARTREE_IN_INVERSE_CM
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+MODES_FILE = "modes.json"
+RELAX_RECORD, HESSIAN_RECORD = "modes-relax.jsonl", "modes-hessian.jsonl"
+
+class SamplingInterruptedError(Exception):
+    """The time is over before the geometries are chosen; the evaluations made are kept."""
+
+
+def find_modes(solver: TrainingSolver, molecule: Molecule, folder: Path, may_compute: bool) -> NormalModes:
+    """Return the vibrations in the body frame, from ``modes.json`` if they are there.  Collective.
+
+    Raises
+    ------
+    ConfigError
+        They are not there and ``may_compute`` is false.
+    DataFileError
+        The file belongs to another input.
+    GeometryError
+        The geometry is no minimum.
+    SamplingInterruptedError
+        There is a reason to end.
+    """
+    settings, comm = solver.settings, solver.model.grid.comm
+    identity = _identity(settings, solver.model, molecule)
+    found = on_rank_zero(comm, _load, folder / MODES_FILE, identity)
+    if found is None:
+        if not may_compute:
+            raise ConfigError(
+                f"--part with train.sampling = {settings.train.sampling!r}: the geometries must have been chosen by one job, "
+                f"and {folder / MODES_FILE} is not there. Run `mpiqmd train INPUT --samples-only` first."
+            )
+        with solver.interruption.listening():
+            found = _compute(solver, molecule, folder, identity)
+        on_rank_zero(comm, write_result, folder / MODES_FILE, found | {"identity": identity})
+    reference = molecule.with_positions(np.array(found["positions"]))
+    modes = normal_modes(reference, symmetrised_hessian(np.array(found["hessian"]), grid_mirrors(reference)))
+    solver.log("vibrations at " + ", ".join(f"{HARTREE_IN_INVERSE_CM * f:.0f}" for f in modes.frequencies_k) + " 1/cm")
+    return modes
+
+
+def _compute(solver: TrainingSolver, molecule: Molecule, folder: Path, identity: dict[str, str]) -> dict[str, Any]:
+    """Return positions and Hessian after relaxation, if that is asked for.  Collective."""
+    settings, model, log = solver.settings, solver.model, solver.log
+    comm, start = model.grid.comm, oriented(molecule)
+
+    def surface(about: Molecule, record: str) -> RecordedSurface:
+        hifi = build_hifi_provider(settings, model, about, settings.scf.extrapolation, body_frame=True)
+        return RecordedSurface(_Watched(hifi, solver.interruption, comm), folder / record, identity, comm)
+
+    if settings.train.relax:
+        path = relax(start, surface(start, RELAX_RECORD), settings.relax, comm, log)
+        if not path.converged:
+            raise ConvergenceError(
+                f"the geometry is not relaxed: the largest force is {path.largest_force:.2e} Ha/bohr after "
+                f"{settings.relax.max_steps} steps, relax.force_tolerance = {settings.relax.force_tolerance:.2e}. Raise "
+                "relax.max_steps and run the same command again, it continues; or set train.relax = false."
+            )
+        start = oriented(molecule.with_positions(path.positions_sav[-1]))
+    step = settings.frequencies.displacement
+    derivatives = differences(start, surface(start, HESSIAN_RECORD), step, log)
+    return {"positions": start.positions_av.tolist(), "hessian": derivatives.hessian_cc.tolist()}
+
+
+class _Watched:
+    """A surface that ends the command instead of answering when there is a reason to."""
+
+    def __init__(self, provider: ForceProvider, interruption: Interruption, comm: MPI.Comm) -> None:
+        self.provider, self.interruption, self.comm = provider, interruption, comm
+
+    def evaluate(self, positions_av: np.ndarray) -> Evaluation:
+        reason = decide(self.comm, self.interruption.reason())
+        if reason is not None:
+            raise SamplingInterruptedError(reason)
+        return self.provider.evaluate(positions_av)
+
+
+def _identity(settings: Settings, model: KohnShamModel, molecule: Molecule) -> dict[str, str]:
+    """Return what the modes depend on, as text by name."""
+    return {f"physics.{name}": json.dumps(value) for name, value in model.signature().items()} | {
+        "positions": json.dumps(molecule.positions_av.tolist()),
+        "masses": json.dumps(molecule.masses_a.tolist()),
+        "train.relax": str(settings.train.relax),
+        "relax.force_tolerance": repr(settings.relax.force_tolerance),
+        "frequencies.displacement": repr(settings.frequencies.displacement),
+    }
+
+
+def _load(path: Path, identity: dict[str, str]) -> dict[str, Any] | None:
+    """Return positions and Hessian from a file of this identity; None if there is none."""
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        stored = found["identity"]
+        arrays = {name: found[name] for name in ("positions", "hessian")}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
+        raise DataFileError(
+            f"{path}: not a file of vibrations ({problem}); one written by `mpiqmd train` is needed. Remove it to compute "
+            "them again."
+        ) from None
+    different = sorted(name for name in {*stored, *identity} if stored.get(name) != identity.get(name))
+    if different:
+        raise DataFileError(
+            f"{path} belongs to another input: {different[0]} is {stored.get(different[0])} there and "
+            f"{identity.get(different[0])} here. Use the input it was made with, another --output, or --overwrite."
+        )
+    return arrays

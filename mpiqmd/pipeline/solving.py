@@ -1,0 +1,123 @@
+"""Solving the training geometries: by all ranks one after the other, by groups of ranks at once, or by one job of an array.
+
+Geometries do not depend on each other, so groups scale where the ranks of one geometry no longer do.  Each group writes a
+snapshot file of its own, which is gathered at the end, and at the start of the next run after a kill.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mpiqmd.config.settings import Settings
+from mpiqmd.errors import ConfigError
+from mpiqmd.kohnsham.ground_state import GroundState
+from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.md.interruption import Interruption
+from mpiqmd.parallel.comm import decide
+from mpiqmd.parallel.log import Log, silent
+from mpiqmd.pipeline.build import build_model, build_solver
+from mpiqmd.rom.parts import blocks, gather_parts, part_path
+from mpiqmd.rom.snapshots import SnapshotStore
+from mpiqmd.sampling.samples import Samples
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+
+@dataclass(frozen=True)
+class Solved:
+    """How solving went: mean seconds per geometry (None if there was nothing to do), and why it ended early, if it did."""
+
+    seconds: float | None
+    stopped: str | None = None
+
+
+class TrainingSolver:
+    """Solves geometries on all ranks of a model, in ``groups`` groups of them.  Construction is not collective.
+
+    Parameters
+    ----------
+    settings, model, log
+        The input, the physics on all ranks, and where progress goes.
+    groups
+        Number of groups of ranks.
+    interruption
+        Asked between two geometries whether to end.
+
+    Raises
+    ------
+    ConfigError
+        There are more groups than ranks.
+    """
+
+    def __init__(
+        self, settings: Settings, model: KohnShamModel, log: Log, groups: int = 1, interruption: Interruption | None = None
+    ) -> None:
+        if groups > model.grid.comm.size:
+            raise ConfigError(
+                f"--groups {groups} on {model.grid.comm.size} rank(s): a group has one rank at least. Start more ranks with "
+                "mpirun, or ask for fewer groups."
+            )
+        self.settings, self.model, self.log, self.groups = settings, model, log, groups
+        self.interruption = interruption or Interruption()
+
+    def open(self, store: SnapshotStore, samples: Samples) -> None:
+        """Lay out storage for the samples and take in what parts beside the store hold.  Collective."""
+        n_orbitals = self.model.n_occupied + self.settings.scf.empty_orbitals
+        store.prepare(self.model.grid, samples.positions_sav, samples.labels, n_orbitals)
+        moved = gather_parts(store, self.model.grid)
+        if moved:
+            self.log(f"{moved} geometries gathered from parts")
+
+    def solve(self, store: SnapshotStore, indices: Sequence[int]) -> Solved:
+        """Solve these geometries of the store.  Collective."""
+        with self.interruption.listening():
+            if self.groups == 1 or len(indices) < 2:
+                return self._solve_here(self.model, store, indices, self.log)
+            return self._solve_in_groups(store, indices)
+
+    def _solve_in_groups(self, store: SnapshotStore, indices: Sequence[int]) -> Solved:
+        comm = self.model.grid.comm
+        group = comm.rank * self.groups // comm.size
+        own = blocks(indices, self.groups)[group]
+        self.log(f"{self.groups} groups of ranks, {len(indices)} geometries; this is the progress of the first group")
+        alone = comm.Split(group, comm.rank)
+        solved = self._solve_own(store, own, group, alone)
+        every = comm.allgather(solved)
+        alone.Free()
+        gather_parts(store, self.model.grid)
+        stopped = next((other.stopped for other in every if other.stopped), None)
+        return Solved(max((other.seconds for other in every if other.seconds), default=None), stopped)
+
+    def _solve_own(self, store: SnapshotStore, own: list[int], group: int, alone: MPI.Comm) -> Solved:
+        """Solve this group's geometries into a file of its own.  Collective over the group."""
+        if not own:
+            return Solved(None)
+        model = build_model(self.settings, alone, self.model.molecule)
+        part = SnapshotStore(part_path(store.path, f"group-{group}"), store.signature, alone)
+        labels = [store.labels[index] for index in own]
+        part.prepare(model.grid, store.positions_sav[own], labels, store.n_orbitals)
+        solved = self._solve_here(model, part, part.pending, self.log if self.log.active else silent(alone))
+        model.grid.destroy()
+        return solved
+
+    def _solve_here(self, model: KohnShamModel, store: SnapshotStore, indices: Sequence[int], log: Log) -> Solved:
+        """Solve geometries one after the other on the ranks of a model.  Collective over them."""
+        solver = build_solver(self.settings, model, energy_tolerance=self.settings.train.energy_tolerance)
+        started, count = time.perf_counter(), 0
+        for count, index in enumerate(indices, start=1):
+            stopped = decide(model.grid.comm, self.interruption.reason())
+            if stopped is not None:
+                return Solved((time.perf_counter() - started) / (count - 1) if count > 1 else None, stopped)
+            state: GroundState = solver.solve(model.place(store.positions_sav[index]))
+            store.add(index, state.orbitals, state.free_energy, state.forces_av, state.eigenvalues_n)
+            each = (time.perf_counter() - started) / count
+            log.progress(
+                f"  geometry {index + 1}/{len(store)}: {state.free_energy:.8f} Ha, {state.iterations} iterations, "
+                f"{each:.2f} s each, {each * (len(indices) - count):.0f} s left",
+                last=count == len(indices),
+            )
+        return Solved((time.perf_counter() - started) / count if count else None)
