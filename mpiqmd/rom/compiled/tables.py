@@ -18,7 +18,7 @@ from mpiqmd.rom.compiled import kernels
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.data import MovingAtom
 
-NEGLIGIBLE = 1e-12
+NEGLIGIBLE = 1e-9
 """Products of polynomials whose coefficients are all below this (hartree, or the overlaps' unit) are left out."""
 
 
