@@ -55,7 +55,7 @@ class Anderson:
         products: Products | None = None,
     ) -> None:
         self.comm, self.depth, self.theta_range = comm, depth, theta_range
-        self.smallest_determinant, self.products = smallest_determinant, products or self._plain_products
+        self.smallest_determinant, self.products = smallest_determinant, products
         self._iterates: list[Parts] = []
         self._steps: list[Parts] = []
 
@@ -80,7 +80,8 @@ class Anderson:
     def _coefficients(self, step: Parts) -> np.ndarray:
         if not self._steps:
             return np.zeros(0)
-        products = self.products([*self._steps, step])
+        steps = [*self._steps, step]
+        products = self._plain_products(steps) if self.products is None else self.products(steps)
         while self._steps:
             with_last = products[:-1, -1:]
             matrix = products[-1, -1] - with_last - with_last.T + products[:-1, :-1]

@@ -18,7 +18,6 @@ import numpy as np
 from mpiqmd.errors import ConfigError, DataFileError
 
 LDA, GGA = 1, 2
-_pointer = ctypes.POINTER(ctypes.c_double)
 
 
 @lru_cache(maxsize=1)
@@ -91,8 +90,9 @@ class LibxcTerm:
         second["rr"] += rr
 
 
-def _c(array: np.ndarray):
-    return array.ctypes.data_as(_pointer)
+def _c(array: np.ndarray) -> ctypes.c_void_p:
+    """Return the address of an array that the caller keeps; NumPy's own pointers are in a cycle with it and outlive it."""
+    return ctypes.c_void_p(array.ctypes.data)
 
 
 class FixedPoints:

@@ -1,5 +1,6 @@
 """ABPG on small real molecules: what a ground state must satisfy, robustness, errors, ranks."""
 
+import gc
 import re
 
 import numpy as np
@@ -250,6 +251,25 @@ def test_a_step_that_goes_wrong_is_taken_back(small, rng, monkeypatch):
     assert record.energies[worst + 2] == pytest.approx(record.energies[worst], abs=1e-9)
     monkeypatch.undo()
     assert state.free_energy == pytest.approx(AbpgSolver(model, 1e-9).solve(model.place(POSITIONS)).free_energy, abs=2e-8)
+
+
+@pytest.mark.parametrize("solver", [AbpgSolver, SlepcSolver])
+@pytest.mark.parametrize("temperature, empty", [(0.0, 0), (0.01, 2)])
+def test_nothing_outlives_a_solve(small, solver, temperature, empty):
+    """Arrays in reference cycles stay until Python happens to look for them: gigabytes in a long run."""
+    model = gth_model(small, WATER, temperature=temperature)
+    chosen = solver(model, 1e-6, empty_orbitals=empty)
+    chosen.solve(model.place(POSITIONS))
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        chosen.solve(model.place(POSITIONS))
+        gc.collect()
+        left = [type(item) for item in gc.garbage]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    assert not [kind for kind in left if kind.__module__.startswith(("mpiqmd", "ctypes", "numpy"))]
 
 
 # ---- charge ----------------------------------------------------------------------------------------------------------
