@@ -51,6 +51,8 @@ PSEUDOPOTENTIAL = Text(
 WITH_KELVIN = ': did you mean kelvin? Write "300 K"'
 TEMPERATURE = Quantity("temperature", Bounds(minimum=0.0, maximum=1.0), WITH_KELVIN)
 POSITIVE_LENGTH = Quantity("length", Bounds(above=0.0))
+SPACING = Bounds(0.005, 4.0)
+"""Of the grid, bohr: far beyond what resolves atoms on either side, but what a slip of the unit leaves."""
 POSITIVE_TIME = Quantity("time", Bounds(above=0.0))
 POSITIVE_ENERGY = Quantity("energy", Bounds(above=0.0))
 MASS = Quantity("mass", Bounds(minimum=100.0), ': did you mean dalton? Write "15.999 Da"')

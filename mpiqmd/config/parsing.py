@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mpiqmd.config.keys import REQUIRED, KeySpec, key_specs
-from mpiqmd.config.kinds import PSEUDOPOTENTIAL, element_symbol
+from mpiqmd.config.kinds import PSEUDOPOTENTIAL, SPACING, element_symbol
 from mpiqmd.config.settings import SECTIONS, MolecularDynamics, Settings, Training
 from mpiqmd.config.values import Unacceptable, as_written, nearest
 from mpiqmd.errors import ConfigError
@@ -221,10 +221,18 @@ def _grid_problems(values: dict[str, dict[str, Any]], failed: set[str]) -> list[
         ]
     if not given:
         return ["[grid] says no resolution. Write points (for example 64) or spacing (for example 0.1875)."]
-    if "spacing" in grid and "cell" in grid and max(grid["cell"]) / grid["spacing"] > 100_000:
+    if "cell" not in grid:
+        return []
+    if "spacing" in grid and max(grid["cell"]) / grid["spacing"] > 100_000:
         return [
             f"[grid] spacing = {grid['spacing']:g} bohr: more than 100000 points along an edge. "
             "Allowed: 4 to 100000 points per edge. Use a larger spacing."
+        ]
+    spacings = [edge / count for edge, count in zip(grid["cell"], grid.get("points", ()), strict=False)]
+    if any(not SPACING.minimum <= spacing <= SPACING.maximum for spacing in spacings):
+        return [
+            f"[grid] points = {as_written(grid['points'])} in a cell of {as_written(grid['cell'])} bohr: the spacing is "
+            f"{max(spacings):g} bohr. Allowed: {SPACING} bohr. Correct the points, or the cell and its unit."
         ]
     return []
 

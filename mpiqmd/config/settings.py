@@ -24,6 +24,7 @@ from mpiqmd.config.kinds import (
     POSITIVE_ENERGY,
     POSITIVE_LENGTH,
     POSITIVE_TIME,
+    SPACING,
     SYMBOL,
     TEMPERATURE,
     VECTORS,
@@ -58,7 +59,7 @@ class Grid:
         OneOrThree(Integer(Bounds(4, 100_000))), UNSET, "grid points along each edge; or give spacing"
     )
     spacing: float | None = key(
-        POSITIVE_LENGTH, UNSET, "largest grid spacing; rounded to even numbers of points"
+        Quantity("length", SPACING), UNSET, "largest grid spacing; rounded to even numbers of points"
     )
     order: int = key(Integer(Bounds(2, 12), even=True), 8, "order of the finite differences")
     boundary: str = key(

@@ -8,13 +8,14 @@ plane by plane, so no rank ever holds a whole function.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import h5py
 import numpy as np
 from mpi4py import MPI
 
+from mpiqmd.datafiles import writing
 from mpiqmd.errors import DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
@@ -30,7 +31,7 @@ def is_parallel(comm: MPI.Comm) -> bool:
 def open_shared(path: str | Path, mode: str, comm: MPI.Comm) -> Iterator[h5py.File | None]:
     """Open a file for block data: on every rank with parallel HDF5, else on rank 0, giving None elsewhere.
 
-    Collective.  Raises DataFileError, on every rank, if the file cannot be opened.
+    Collective.  Raises DataFileError, on every rank, if the file cannot be opened, and where it cannot be written to.
     """
     file, problem = None, None
     try:
@@ -47,10 +48,15 @@ def open_shared(path: str | Path, mode: str, comm: MPI.Comm) -> Iterator[h5py.Fi
                 f"{path}: cannot be opened as HDF5 with mode {mode!r} ({problems[0]}). "
                 "Check that it exists, is complete, and that its folder is writable."
             )
-        yield file
+        with nullcontext() if mode == "r" else writing(Path(path)):
+            yield file
+            if file is not None and mode != "r":
+                file.flush()
     finally:
         if file is not None:
-            file.close()
+            # After a write that failed, closing fails too, and says less.
+            with suppress(OSError, RuntimeError):
+                file.close()
 
 
 def create_block(group: h5py.Group, name: str, shape: tuple[int, ...]) -> h5py.Dataset:
@@ -111,20 +117,37 @@ def _read(grid: Grid, path: str | Path, name: str, selection: slice, file: h5py.
         )
     count = len(range(*selection.indices(shape[0])))
     local = np.empty((count, *grid.local_shape))
-    if grid.comm.size == 1:
-        local[...] = file[name][selection]
-    elif is_parallel(grid.comm):
-        dataset = file[name]
-        with dataset.collective:
-            local[...] = dataset[(selection, *grid.local_slices)]
-    else:
-        _scatter_planes(file[name] if file is not None else None, selection, grid, local)
+    problem = _read_local(grid, name, selection, file, local)
+    problems = [text for text in grid.comm.allgather(problem) if text]
+    if problems:
+        raise DataFileError(
+            f"{path}: dataset {name!r} is damaged ({problems[0]}); finite numbers are expected. Restore the file from a "
+            "copy, or make it again."
+        )
     return Orbitals(grid, local)
 
 
-def _shape_of(file: h5py.File, name: str) -> tuple[int, ...] | None:
+def _read_local(grid: Grid, name: str, selection: slice, file: h5py.File | None, local: np.ndarray) -> str | None:
+    """Fill this rank's part of a block, and return what is wrong with it.  Collective."""
     try:
-        return file[name].shape if name in file else None
+        if grid.comm.size == 1:
+            local[...] = file[name][selection]
+        elif is_parallel(grid.comm):
+            dataset = file[name]
+            with dataset.collective:
+                local[...] = dataset[(selection, *grid.local_slices)]
+        else:
+            _scatter_planes(file[name] if file is not None else None, selection, grid, local)
+    except (OSError, RuntimeError, ValueError) as error:
+        return " ".join(str(error).split())
+    return None if np.isfinite(local).all() else "it cannot be read, or holds NaN or infinity"
+
+
+def _shape_of(file: h5py.File, name: str) -> tuple[int, ...] | None:
+    """Return the shape of a dataset of real numbers, None if there is none of this name."""
+    try:
+        dataset = file[name]
+        return dataset.shape if isinstance(dataset, h5py.Dataset) and dataset.dtype.kind == "f" else None
     except (KeyError, OSError, RuntimeError):
         return None
 
@@ -152,9 +175,11 @@ def _scatter_planes(dataset: h5py.Dataset | None, selection: slice, grid: Grid, 
     first, _, step = selection.indices(2**62)
     for index in range(len(local)):
         for z in range(grid.shape[0]):
-            plane = np.empty(grid.shape[1:])
+            plane = np.full(grid.shape[1:], np.nan)
             if dataset is not None:
-                plane[...] = dataset[first + index * step, z]
+                # A plane that cannot be read stays NaN, which every rank then sees.
+                with suppress(OSError):
+                    plane[...] = dataset[first + index * step, z]
             grid.comm.Bcast(plane, root=0)
             inside = z - grid.start[0]
             if 0 <= inside < grid.local_shape[0]:

@@ -58,9 +58,14 @@ _prefixes = counter(1)
 
 def uses_multigrid(grid: Grid) -> bool:
     """Return whether ``(T + σ)^-1`` and Poisson's equation are solved by multigrid on this grid.  Not collective."""
-    if grid.poisson == "auto":
-        return grid.size >= MULTIGRID_SIZE and grid.comm.size <= MULTIGRID_RANKS
-    return grid.poisson == "multigrid"
+    return chooses_multigrid(grid.poisson, grid.size, grid.comm.size)
+
+
+def chooses_multigrid(poisson: str, size: int, ranks: int) -> bool:
+    """Return what ``grid.poisson`` means for so many grid points on so many ranks.  Not collective."""
+    if poisson == "auto":
+        return size >= MULTIGRID_SIZE and ranks <= MULTIGRID_RANKS
+    return poisson == "multigrid"
 
 
 class VCycle:

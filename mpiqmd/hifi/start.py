@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mpiqmd.errors import ConfigError
 from mpiqmd.grid.arrays import Field, Orbitals
 from mpiqmd.grid.grid import Grid
 from mpiqmd.kohnsham.model import Problem
@@ -22,7 +23,10 @@ DEPENDENT = 1e-6
 
 
 def atomic_orbitals(problem: Problem, count: int) -> Orbitals:
-    """Return ``count`` orthonormal starting orbitals, the lowest of the atomic basis first.  Collective."""
+    """Return ``count`` orthonormal starting orbitals, the lowest of the atomic basis first.  Collective.
+
+    Raises ConfigError if the atomic basis has fewer.
+    """
     with_empty = count > problem.n_occupied
     trial = _gaussians(problem, EXPONENTS, with_empty)
     if len(trial) < 2 * count:
@@ -33,6 +37,11 @@ def atomic_orbitals(problem: Problem, count: int) -> Orbitals:
     hamiltonian = trial.gram(applied)
     values, vectors = eigh(problem.grid.comm, overlap)
     keep = values > DEPENDENT * values[-1]
+    if keep.sum() < count:
+        raise ConfigError(
+            f"{count} orbitals are needed for {problem.n_electrons:g} electrons and scf.empty_orbitals; the {len(trial)} "
+            f"functions on the atoms give at most {keep.sum()} to start from. Correct system.charge or scf.empty_orbitals."
+        )
     orthonormal = vectors[:, keep] / np.sqrt(values[keep])
     _, ritz = eigh(problem.grid.comm, orthonormal.T @ hamiltonian @ orthonormal)
     return trial.combine(orthonormal @ ritz[:, :count])

@@ -7,7 +7,6 @@ is missing or damaged.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from collections.abc import Mapping
@@ -17,10 +16,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from mpiqmd.datafiles import opened, sealed
 from mpiqmd.errors import DataFileError
-
-DIGEST_SIZE = 32
-"""Bytes of the SHA-256 appended to the file; HDF5 ignores what follows its own end."""
 
 Attribute = str | int | float
 Groups = dict[str, dict[str, np.ndarray]]
@@ -60,11 +57,9 @@ def save_checkpoint(path: Path, attributes: Mapping[str, Attribute], groups: Map
             group = file.create_group(name)
             for key, array in arrays.items():
                 group.create_dataset(key, data=array)
-    image = content.getvalue()
     beside = path.with_name(path.name + ".part")
     with open(beside, "wb") as file:
-        file.write(image)
-        file.write(hashlib.sha256(image).digest())
+        file.write(sealed(content.getvalue()))
         file.flush()
         os.fsync(file.fileno())
     if path.exists():
@@ -113,29 +108,14 @@ def load_checkpoint(path: Path) -> tuple[Checkpoint | None, str]:
 
 
 def _read(path: Path) -> Checkpoint:
-    """Read one file, verifying its digest before HDF5 sees it."""
-    content = path.read_bytes()
-    image, digest = content[:-DIGEST_SIZE], content[-DIGEST_SIZE:]
-    if len(content) <= DIGEST_SIZE or hashlib.sha256(image).digest() != digest:
-        raise DataFileError(f"{path.name} ({len(content)} bytes) is damaged: its checksum does not match")
-    with h5py.File(io.BytesIO(image), "r") as file:
-        attributes = {key: _plain(value) for key, value in file.attrs.items()}
-        groups = {name: _arrays(group) for name, group in file.items()}
+    """Read one file, whose checksum is verified before HDF5 sees it."""
+    remedy = "A checkpoint written by `mpiqmd md` of this version is needed"
+    with opened(path, "checkpoint", remedy, must_be_sealed=True) as contents:
+        attributes = {key: _plain(value) for key, value in contents.file.attrs.items()}
+        groups = {name: contents.arrays(name) for name in contents.file}
     return Checkpoint(attributes, groups, path)
 
 
 def _plain(value: object) -> Attribute:
     """Turn an HDF5 scalar into a Python one."""
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _arrays(group: h5py.Group) -> dict[str, np.ndarray]:
-    """Collect all datasets below a group, named by their path in it."""
-    arrays: dict[str, np.ndarray] = {}
-
-    def visit(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            arrays[name] = item[()] if item.shape else np.array(item[()])
-
-    group.visititems(visit)
-    return arrays

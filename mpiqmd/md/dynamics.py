@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mpiqmd.datafiles import reading
 from mpiqmd.errors import AccuracyError, MpiqmdError
 from mpiqmd.md.leader import CHECKPOINT, FAILED, FINISHED, Leader
 from mpiqmd.md.motion import Dynamics
@@ -104,7 +106,7 @@ def dynamics_steps(
 
     The provider is only asked for its memory.  Parameters, summary and errors are those of :func:`run_dynamics`.
     """
-    session = _Session(comm, provider, len(molecule.symbols))
+    session = _Session(comm, provider, len(molecule.symbols), record.checkpoint)
 
     def lead() -> int | None:
         session.leader = Leader(molecule, settings, log, record, stop)
@@ -171,9 +173,10 @@ def _advance_or_fail(
 class _Session:
     """One run on one rank; ``leader`` is None except on rank 0."""
 
-    def __init__(self, comm: MPI.Comm, provider: ForceProvider, n_atoms: int) -> None:
+    def __init__(self, comm: MPI.Comm, provider: ForceProvider, n_atoms: int, checkpoint: Path) -> None:
         self.comm = comm
         self.provider = provider
+        self.checkpoint = checkpoint
         self.leader: Leader | None = None
         self.error: Exception | None = None
         self.packet = np.zeros(1 + 3 * n_atoms)
@@ -186,7 +189,8 @@ class _Session:
         for name, (shape, dtype) in shapes.items():
             array = np.array(state[name], order="C") if self.leader else np.empty(shape, dtype)
             copies[name] = replicate(self.comm, array)
-        self.provider.restore(copies)
+        with reading(self.checkpoint, "checkpoint", "One of this surface is needed. Start afresh with --overwrite."):
+            self.provider.restore(copies)
 
     def run(self, resumed_from: int | None) -> Generator[np.ndarray, Evaluation, None]:
         """Follow rank 0's commands until the run is finished, yielding positions to be evaluated.  Collective."""
@@ -222,9 +226,13 @@ class _Session:
         if self.leader is None or self.error is not None:
             return
         try:
-            action(self.leader)
+            with np.errstate(over="raise", invalid="raise", divide="raise"):
+                action(self.leader)
         except AccuracyError as error:
             self.error = self.leader.explain(error)
+        except ArithmeticError as error:
+            step = self.leader.dynamics.step + 1
+            self.error = self.leader.explain(AccuracyError(f"the motion of the nuclei breaks down in MD step {step} ({error})"))
         except OSError as error:
             self.error = self.leader.explain_writing(error)
         except Exception as error:
@@ -235,7 +243,8 @@ class _Session:
         try:
             return (yield self.packet[1:].reshape(-1, 3).copy())
         except MpiqmdError as error:
-            where = f" {self.leader.last_checkpoint()}." if self.leader else ""
+            phrase = self.leader.last_checkpoint() if self.leader else ""
+            where = f" {phrase[0].upper()}{phrase[1:]}." if phrase else ""
             error.args = (f"MD step {step}: {error}{where}", *error.args[1:])
             raise
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mpiqmd.datafiles import Shapes
 from mpiqmd.md.noise import generator_state, restore_generator, thermostat_generator
 from mpiqmd.md.observables import kinetic_energy
 from mpiqmd.md.thermostat import NoThermostat
@@ -64,5 +65,5 @@ class Langevin(NoThermostat):
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Continue from a heat and a generator's state."""
-        self.heat = float(state["heat"])
+        self.heat = float(Shapes().numbers("heat", state["heat"], ""))
         restore_generator(self.generator, state["generator"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mpiqmd.datafiles import reading
 from mpiqmd.errors import AccuracyError, ConfigError, DataFileError
 from mpiqmd.md.checkpoint import Checkpoint, load_checkpoint, previous_path, save_checkpoint
 from mpiqmd.md.motion import Dynamics
@@ -122,20 +123,17 @@ class Leader:
 
     def _continue_from(self, saved: Checkpoint) -> None:
         """Take up a saved run, after checking that it is this one."""
-        try:
+        remedy = "A checkpoint written by `mpiqmd md` is needed. Move it away, or start afresh with --overwrite."
+        with reading(saved.path, "checkpoint", remedy):
             before = json.loads(bytes(saved.groups["run"]["identity"]).decode())
-            dynamics_state = saved.groups["dynamics"]
-            step = int(dynamics_state["step"])
-        except KeyError as error:
-            raise DataFileError(
-                f"{saved.path} has no entry {error}; allowed: checkpoints written by `mpiqmd md`. "
-                "Move it away, or start afresh with --overwrite."
-            ) from error
-        require_same_run(before, self.identity, saved.path)
-        self.dynamics.restore(dynamics_state)
-        self.dynamics.thermostat.restore(saved.groups.get("thermostat", {}))
-        self.provider_state = saved.groups.get("provider", {})
-        self.writer = TrajectoryWriter.resume(self.record.trajectory, step, self.settings.output_every)
+            require_same_run(before, self.identity, saved.path)
+            self.dynamics.restore(saved.groups["dynamics"])
+            self.dynamics.thermostat.restore(saved.groups.get("thermostat", {}))
+            self.provider_state = saved.groups.get("provider", {})
+        step = self.dynamics.step
+        self.writer = TrajectoryWriter.resume(
+            self.record.trajectory, step, self.settings.output_every, self.dynamics.nuclei.symbols
+        )
         self.saved_step = step
         done = step >= self.settings.steps
         self.log(

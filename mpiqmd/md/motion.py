@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mpiqmd.datafiles import Shapes, Unfit
 from mpiqmd.errors import AccuracyError
 from mpiqmd.md.integrator import drift, kick
 from mpiqmd.md.nuclei import Nuclei
@@ -148,10 +149,19 @@ class Dynamics:
         }
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Continue from what :meth:`state` returned."""
-        self.positions_av = np.array(state["positions"], dtype=float)
-        self.velocities_av = np.array(state["velocities"], dtype=float)
-        forces_av = np.array(state["forces"], dtype=float)
-        self.evaluation = Evaluation(float(state["potential_energy"]), forces_av)
-        self.step = int(state["step"])
+        """Continue from what :meth:`state` returned.
+
+        Raises
+        ------
+        Unfit
+            An array is not of this molecule, or holds NaN.
+        """
+        shapes = Shapes(a=len(self.positions_av))
+        arrays = {name: shapes.numbers(name, state[name], "a 3") for name in ("positions", "velocities", "forces")}
+        self.positions_av, self.velocities_av = arrays["positions"].copy(), arrays["velocities"].copy()
+        energy = float(shapes.numbers("potential_energy", state["potential_energy"], ""))
+        self.evaluation = Evaluation(energy, arrays["forces"].copy())
+        self.step = int(shapes.numbers("step", state["step"], "", integer=True))
+        if self.step < 0:
+            raise Unfit(f"step is {self.step}, at least 0 is expected")
         self._half_step = None

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from mpiqmd.datafiles import Unfit
+
 THERMOSTAT_STREAM, REPLICA_STREAM = 1, 2
 """Spawn keys: what is drawn for one purpose tells nothing about another's, nor about the initial velocities."""
 
@@ -33,7 +35,9 @@ def generator_state(generator: np.random.Generator) -> np.ndarray:
 
 
 def restore_generator(generator: np.random.Generator, words: np.ndarray) -> None:
-    """Continue a PCG64 generator from what :func:`generator_state` returned."""
+    """Continue a PCG64 generator from what :func:`generator_state` returned; raises Unfit if it is something else."""
+    if words.shape != (6,) or words.dtype.kind != "u":
+        raise Unfit(f"the generator's state is {words.dtype} of shape {words.shape}, 6 unsigned words are expected")
     state_high, state_low, increment_high, increment_low, has_uint32, uinteger = (int(word) for word in words)
     generator.bit_generator.state = {
         "bit_generator": "PCG64",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mpiqmd.datafiles import Shapes
 from mpiqmd.md.observables import kinetic_energy
 from mpiqmd.md.thermostat import NoThermostat
 
@@ -81,9 +82,11 @@ class NoseHoover(NoThermostat):
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Continue from a chain."""
-        self.coordinates_k = np.array(state["coordinates"], dtype=float)
-        self.velocities_k = np.array(state["velocities"], dtype=float)
-        self._degrees_of_freedom = int(state["degrees_of_freedom"])
+        shapes = Shapes(k=len(self.velocities_k))
+        self.coordinates_k = shapes.numbers("coordinates", state["coordinates"], "k").copy()
+        self.velocities_k = shapes.numbers("velocities", state["velocities"], "k").copy()
+        count = shapes.numbers("degrees_of_freedom", state["degrees_of_freedom"], "", integer=True)
+        self._degrees_of_freedom = int(count)
 
     def _masses(self, count: int) -> np.ndarray:
         masses_k = np.full(len(self.velocities_k), self.temperature * self.relaxation_time**2)

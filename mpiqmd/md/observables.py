@@ -72,12 +72,14 @@ def linear_drift(times_t: np.ndarray, energies_t: np.ndarray, n_atoms: int) -> f
 
     Returns
     -------
-    The slope, or None with fewer than three frames, where a slope says nothing.
+    The slope, or None with fewer than three frames or in no time at all, where a slope says nothing.
     """
     if len(times_t) < 3:
         return None
     elapsed_t = (times_t - times_t.mean()) * ATOMIC_TIME_IN_FS * 1e-3
     spread = elapsed_t @ elapsed_t
+    if spread == 0.0:
+        return None
     return float(elapsed_t @ (energies_t - energies_t.mean()) / spread / n_atoms)
 
 

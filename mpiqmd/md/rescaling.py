@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mpiqmd.datafiles import Shapes
 from mpiqmd.md.noise import generator_state, restore_generator, thermostat_generator
 from mpiqmd.md.observables import kinetic_energy
 from mpiqmd.md.thermostat import NoThermostat
@@ -58,7 +59,7 @@ class Berendsen(NoThermostat):
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Continue from an accumulated heat."""
-        self.heat = float(state["heat"])
+        self.heat = float(Shapes().numbers("heat", state["heat"], ""))
 
 
 class StochasticRescaling(Berendsen):

@@ -12,9 +12,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mpiqmd.errors import DataFileError
+from mpiqmd.datafiles import Contents, Shapes, Unfit, opened, scalar
 from mpiqmd.md.h5md_units import unit_of
+from mpiqmd.molecule.elements import require_element
 from mpiqmd.units import ATOMIC_TIME_IN_FS, BOHR_IN_ANGSTROM, HARTREE_IN_EV
+
+MOLECULE = "particles/molecule"
+OBSERVABLES = ("potential_energy", "kinetic_energy", "total_energy", "conserved_energy", "temperature")
+"""Observables of every frame, all in hartree; a provider's extras come on top, without a unit."""
 
 
 @dataclass(frozen=True)
@@ -73,47 +78,33 @@ class Trajectory:
             The file cannot be opened or is not a trajectory of mpiqmd.
         """
         path = Path(path)
-        try:
-            with h5py.File(path, "r") as file:
-                return cls._read(path, file, with_coordinates)
-        except (OSError, KeyError) as error:
-            raise DataFileError(
-                f"{path} cannot be read as a trajectory ({error}); allowed: H5MD files written by `mpiqmd "
-                "md`. Check the path."
-            ) from error
+        remedy = "Allowed are H5MD files written by `mpiqmd md`. Check the path, or restore the file from a copy."
+        with opened(path, "trajectory", remedy) as contents:
+            return cls._read(path, contents, with_coordinates)
 
     @classmethod
-    def _read(cls, path: Path, file: h5py.File, with_coordinates: bool) -> Trajectory:
+    def _read(cls, path: Path, contents: Contents, with_coordinates: bool) -> Trajectory:
         """Copy everything out of an open file."""
-        molecule = file["particles/molecule"]
-        steps_t = molecule["position/step"][:]
-        valid = steps_t >= 0
-        species = molecule["species"]
-        names = {number: symbol for symbol, number in h5py.check_enum_dtype(species.dtype).items()}
-        attributes = {key: _plain(value) for key, value in file.attrs.items()}
-        for key, value in file.get("parameters", {}).items():
-            attributes[key] = value.asstr()[()]
-        box = molecule["box"]
-        edges = box["edges/value"] if "edges" in box else None
-        symbols = tuple(names[int(number)] for number in species[:])
-
-        def coordinates(name: str) -> np.ndarray:
-            values = molecule[f"{name}/value"]
-            return values[:][valid] / unit_of(values) if with_coordinates else np.empty((0, len(symbols), 3))
-
+        symbols, frames = _symbols(contents), _Frames(contents)
+        box_v, boundary = _box(contents)
+        coordinates = []
+        for name in ("position", "velocity", "force"):
+            series = f"{MOLECULE}/{name}/value"
+            contents.shapes.check(series, contents.dataset(series).shape, "room a 3")
+            coordinates.append(
+                frames.in_atomic_units(series, "a 3") if with_coordinates else np.empty((0, len(symbols), 3))
+            )
         return cls(
-            path=path,
-            symbols=symbols,
-            masses_a=molecule["mass"][:],
-            steps_t=steps_t[valid],
-            times_t=molecule["position/time"][:][valid] / unit_of(molecule["position/time"]),
-            positions_tav=coordinates("position"),
-            velocities_tav=coordinates("velocity"),
-            forces_tav=coordinates("force"),
-            observables={name: group["value"][:][valid] for name, group in file["observables"].items()},
-            attributes=attributes,
-            box_v=edges[0] / unit_of(edges) if edges is not None and len(edges) else None,
-            boundary=bytes(box.attrs["boundary"][0]).decode(),
+            path,
+            symbols,
+            contents.array(f"{MOLECULE}/mass", "a"),
+            frames.steps_t,
+            frames.in_atomic_units(f"{MOLECULE}/position/time"),
+            *coordinates,
+            observables=frames.observables(),
+            attributes=_attributes(contents),
+            box_v=box_v,
+            boundary=boundary,
         )
 
     def __len__(self) -> int:
@@ -122,7 +113,7 @@ class Trajectory:
     @property
     def timestep(self) -> float:
         """Integration timestep, atomic units."""
-        return float(self.attributes["timestep"])
+        return self.attributes["timestep"]
 
     @property
     def times_fs_t(self) -> np.ndarray:
@@ -137,6 +128,63 @@ class Trajectory:
         return replace(
             self, observables=observables, **{name: getattr(self, name)[chosen] for name in arrays}
         )
+
+
+class _Frames:
+    """The complete frames of an open file; room after them has step -1."""
+
+    def __init__(self, contents: Contents) -> None:
+        self.contents = contents
+        steps_t = contents.array(f"{MOLECULE}/position/step", "room", integer=True)
+        self.count = int((steps_t >= 0).sum())
+        self.steps_t = steps_t[: self.count]
+        if (self.steps_t < 0).any() or (np.diff(self.steps_t) <= 0).any():
+            raise Unfit("the steps of its frames do not grow")
+
+    def series(self, name: str, axes: str = "", finite: bool = True) -> np.ndarray:
+        """Return a dataset with one entry per frame."""
+        values = self.contents.array(name, f"room {axes}", finite=False)[: self.count]
+        if finite and not np.isfinite(values).all():
+            raise Unfit(f"{name} holds NaN or infinity in a complete frame")
+        return values
+
+    def in_atomic_units(self, name: str, axes: str = "") -> np.ndarray:
+        """Return a series that has a unit, which may be any of the file formats."""
+        return self.series(name, axes) / unit_of(self.contents.dataset(name))
+
+    def observables(self) -> dict[str, np.ndarray]:
+        """Return all observables; only a provider's extras may be missing in a frame."""
+        names = [*OBSERVABLES, *(name for name in self.contents.file["observables"] if name not in OBSERVABLES)]
+        return {name: self.series(f"observables/{name}/value", finite=name in OBSERVABLES) for name in names}
+
+
+def _symbols(contents: Contents) -> tuple[str, ...]:
+    dataset = contents.dataset(f"{MOLECULE}/species")
+    names = {number: symbol for symbol, number in (h5py.check_enum_dtype(dataset.dtype) or {}).items()}
+    numbers_a = contents.array(f"{MOLECULE}/species", "a", integer=True)
+    return tuple(require_element(names[int(number)]) for number in numbers_a)
+
+
+def _box(contents: Contents) -> tuple[np.ndarray | None, str]:
+    """Return the edge lengths, if there are any frames with a box, and the boundary."""
+    box = contents.file[f"{MOLECULE}/box"]
+    boundary = bytes(box.attrs["boundary"][0]).decode()
+    if "edges" not in box:
+        return None, boundary
+    edges_tv = contents.array(f"{MOLECULE}/box/edges/value", "room 3", finite=False)
+    if not len(edges_tv):
+        return None, boundary
+    edges_v = Shapes().numbers("box/edges", edges_tv[0], "3") / unit_of(box["edges/value"])
+    return edges_v, boundary
+
+
+def _attributes(contents: Contents) -> dict[str, str | int | float]:
+    """Return the provenance; what is too long for an attribute is a dataset of ``parameters``."""
+    attributes = {key: _plain(value) for key, value in contents.file.attrs.items()}
+    for key in contents.file.get("parameters", {}):
+        attributes[key] = contents.dataset(f"parameters/{key}").asstr()[()]
+    attributes["timestep"] = scalar(attributes["timestep"], float)
+    return attributes
 
 
 def _plain(value: object) -> str | int | float:

@@ -8,7 +8,7 @@ hartree and the temperature is k_B T in hartree.
 The datasets are allocated ahead of the frames and grow geometrically, so that adding frames changes no HDF5
 metadata.  What does change metadata (growth, a new observable, the trimming at the end) happens on a copy that then
 takes the file's name.  A kill at any moment therefore leaves a whole file.  Room not used yet has step -1 and NaN
-values; closing trims it.
+values; closing trims it and puts a checksum at the end.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ import h5py
 import numpy as np
 
 import mpiqmd
+from mpiqmd.datafiles import Unfit, reading, require_room, seal, unseal, writing
 from mpiqmd.errors import DataFileError
 from mpiqmd.md.h5md_units import WRITTEN, written_unit
+from mpiqmd.md.trajectory import OBSERVABLES, Trajectory
 from mpiqmd.molecule.elements import ATOMIC_NUMBERS
 
 VERSION = (1, 1)
@@ -35,10 +37,11 @@ FORMAT = 2
 ELEMENTS = {"position": "positions_av", "velocity": "velocities_av", "force": "forces_av"}
 """H5MD elements of the particles, and where a frame has them."""
 
-OBSERVABLES = ("potential_energy", "kinetic_energy", "total_energy", "conserved_energy", "temperature")
-"""Observables of every trajectory, all in hartree; a provider's extras come on top, without a unit."""
-
 CHUNK_FRAMES = 256
+ROOM_FOR_THE_REST = 2**18
+"""Bytes for provenance and what else is small."""
+GROWTH = 3
+"""A new layout has room for twice the frames, and more observables."""
 LONGEST_ATTRIBUTE = 30_000
 """Longer strings do not fit an HDF5 attribute (64 kB); they go into a dataset of ``parameters``."""
 
@@ -90,7 +93,15 @@ class TrajectoryWriter:
             Edge lengths of the cell, shape (3,), bohr, if there is one.
         boundary
             ``"none"`` or ``"periodic"``.
+
+        Raises
+        ------
+        DataFileError
+            There is no room for it, or no permission.
         """
+        with writing(path):
+            require_room(path, ROOM_FOR_THE_REST + 8 * CHUNK_FRAMES * (9 * len(symbols) + len(OBSERVABLES) + 5))
+        # Later versions of the format mark a file that a kill left open, and refuse to open it again.
         file = h5py.File(path, "w", libver="earliest")
         _write_header(file)
         molecule = file.create_group("particles/molecule")
@@ -108,35 +119,44 @@ class TrajectoryWriter:
         return writer
 
     @classmethod
-    def resume(cls, path: Path, step: int, output_every: int) -> TrajectoryWriter:
-        """Open an existing file and drop every frame after ``step``, so that none is written twice.
+    def resume(cls, path: Path, step: int, output_every: int, symbols: tuple[str, ...]) -> TrajectoryWriter:
+        """Open an existing file of these atoms and drop every frame after ``step``, so that none is written twice.
 
         Raises
         ------
         DataFileError
-            The file is missing or damaged, or lacks frames up to ``step``.
+            The file is missing or damaged, is of other atoms, or lacks frames up to ``step``.
         """
         try:
-            file = h5py.File(path, "r+")
-            steps_t = file["particles/molecule/position/step"][:]
-        except (OSError, KeyError) as error:
+            before = Trajectory.open(path, with_coordinates=False)
+        except DataFileError as error:
             raise DataFileError(
-                f"the checkpoint of step {step} belongs to a trajectory that cannot be read: {path} "
-                f"({error}). A restart needs both files: restore it from a copy, or start afresh with "
-                "--overwrite."
+                f"the checkpoint of step {step} belongs to a trajectory that cannot be read: {error} A restart needs both "
+                "files, or start afresh with --overwrite."
             ) from error
-        kept = np.flatnonzero((steps_t >= 0) & (steps_t <= step))
+        kept = int((before.steps_t <= step).sum())
         expected = np.arange(0, step + 1, output_every)
-        if not np.array_equal(steps_t[kept], expected) or not np.array_equal(kept, np.arange(len(kept))):
-            file.close()
+        if not np.array_equal(before.steps_t[:kept], expected) or before.symbols != tuple(symbols):
             raise DataFileError(
-                f"{path} has {len(kept)} frames up to step {step} of the checkpoint, but {len(expected)} "
-                "were expected: the two files are not of one run. Restore the right pair, or start afresh "
-                "with --overwrite."
+                f"{path} has {kept} frames up to step {step} of the checkpoint, but {len(expected)} were expected "
+                f"(atoms {'-'.join(before.symbols)} there, {'-'.join(symbols)} here): the two files are not of one run. "
+                "Restore the right pair, or start afresh with --overwrite."
             )
-        writer = cls(path, file, len(kept))
-        writer._steps[len(kept) :] = -1
+        unseal(path)
+        writer = cls(path, h5py.File(path, "r+"), kept)
+        with reading(path, "trajectory", "One written by `mpiqmd md` is needed. Start afresh with --overwrite."):
+            writer._require_room_to_grow()
+        writer._steps[kept:] = -1
         return writer
+
+    def _require_room_to_grow(self) -> None:
+        """Raise Unfit if frames cannot be added to some series of the file."""
+        for series in self._series():
+            kind = "i8" if series == self._steps else "f8"
+            if series.maxshape[0] is not None or series.dtype != np.dtype(kind):
+                found = f"{series.name} holds {series.dtype} and may grow to {series.maxshape[0]}"
+                self.file.close()
+                raise Unfit(f"{found}, where {kind} without end is expected")
 
     def append(self, frame: Frame) -> None:
         """Keep a frame for the next :meth:`flush`."""
@@ -165,7 +185,7 @@ class TrajectoryWriter:
         self.attributes[key] = value
 
     def close(self) -> None:
-        """Write what is pending, trim unused room and close; may be called twice."""
+        """Write what is pending, trim unused room, close and seal; may be called twice."""
         if not self.file:
             return
         try:
@@ -175,6 +195,7 @@ class TrajectoryWriter:
         finally:
             self._forget()
             self.file.close()
+        seal(self.path)
 
     def _finish(self) -> None:
         _write_attributes(self.file, self.attributes)
@@ -192,6 +213,7 @@ class TrajectoryWriter:
         self.file.close()
         beside = self.path.with_name(self.path.name + ".part")
         try:
+            require_room(self.path, GROWTH * os.path.getsize(self.path))
             shutil.copyfile(self.path, beside)
             with h5py.File(beside, "r+") as self.file:
                 change()

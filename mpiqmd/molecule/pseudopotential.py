@@ -19,6 +19,8 @@ from scipy.special import erf, erfc
 from mpiqmd.errors import DataFileError
 
 HIGHEST_ANGULAR_MOMENTUM = 3
+LARGEST_FILE = 16_000_000
+"""Bytes; no norm-conserving potential comes near it."""
 VANISHED_IN_WIDTHS = 6.0
 """``erfc`` of this is 2e-17."""
 
@@ -176,16 +178,22 @@ def _frozen(values: np.ndarray) -> np.ndarray:
     return array
 
 
-def read_file(path: Path, kind: str, most: int = -1) -> bytes:
-    """Return the first ``most`` bytes of a pseudopotential file, all by default. Not collective.
+def read_file(path: Path, kind: str) -> bytes:
+    """Return the bytes of a pseudopotential file. Not collective.
 
-    Raises DataFileError if it cannot be read; ``kind`` says what was expected.
+    Raises DataFileError if it cannot be read or is larger than any such file; ``kind`` says what was expected.
     """
     try:
         with open(path, "rb") as stream:
-            return stream.read(most)
+            content = stream.read(LARGEST_FILE + 1)
     except OSError as error:
         raise DataFileError(
             f"cannot read the pseudopotential file {path}: {error.strerror}; a readable {kind} file is needed. "
             "Check the path, which is taken relative to the input file."
         ) from error
+    if len(content) > LARGEST_FILE:
+        raise DataFileError(
+            f"pseudopotential file {path} has more than {LARGEST_FILE} bytes; at most that is allowed. Get the file again, "
+            "or use another one."
+        )
+    return content

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from scipy.integrate import trapezoid
 
+from mpiqmd.datafiles import reading
 from mpiqmd.errors import DataFileError
 from mpiqmd.molecule.elements import SYMBOLS
 from mpiqmd.molecule.pseudopotential import HIGHEST_ANGULAR_MOMENTUM, Channel, Pseudopotential, read_file
@@ -61,6 +62,11 @@ def read_psp8(path: str | Path) -> Pseudopotential:
     path = Path(path)
     content = read_file(path, "psp8")
     lines = _Lines(path, content.decode("utf-8", errors="replace").splitlines())
+    with reading(path, "psp8 file", "Get the file again, or use another one."):
+        return _assemble(lines, hashlib.sha256(content).hexdigest())
+
+
+def _assemble(lines: _Lines, sha256: str) -> Pseudopotential:
     header = _read_header(lines)
     channels, local_r, mesh_r = _read_potentials(lines, header)
     _skip_spin_orbit(lines, header)
@@ -75,8 +81,8 @@ def read_psp8(path: str | Path) -> Pseudopotential:
         symbol=header.symbol,
         valence=header.valence,
         functional=header.functional,
-        source=path.name,
-        sha256=hashlib.sha256(content).hexdigest(),
+        source=lines.path.name,
+        sha256=sha256,
         mesh_r=mesh_r,
         local_r=local_r,
         channels=channels,

@@ -23,13 +23,11 @@ from xml.etree import ElementTree
 import numpy as np
 from scipy.integrate import trapezoid
 
+from mpiqmd.datafiles import reading
 from mpiqmd.errors import DataFileError
 from mpiqmd.molecule.elements import ATOMIC_NUMBERS
 from mpiqmd.molecule.pseudopotential import HIGHEST_ANGULAR_MOMENTUM, Channel, Pseudopotential, read_file
 from mpiqmd.molecule.resample import Resampler
-
-LARGEST_FILE = 16_000_000
-"""Bytes; no norm-conserving potential comes near it."""
 
 _LONGEST_MESH = 100_000
 _MOST_PROJECTORS = 40
@@ -68,8 +66,12 @@ def read_upf(path: str | Path) -> Pseudopotential:
         ultrasoft, PAW, Coulomb, or with spin-orbit coupling.
     """
     path = Path(path)
-    content = _read_bytes(path)
-    document = _Document(path, content)
+    content = read_file(path, "UPF")
+    with reading(path, "UPF file", "Get the file again, or use another one."):
+        return _assemble(_Document(path, content), hashlib.sha256(content).hexdigest())
+
+
+def _assemble(document: _Document, sha256: str) -> Pseudopotential:
     header = _read_header(document)
     radii_r = _read_mesh(document)
     tables = _read_tables(document, header, radii_r)
@@ -80,8 +82,8 @@ def read_upf(path: str | Path) -> Pseudopotential:
         symbol=header.symbol,
         valence=header.valence,
         functional=header.functional,
-        source=path.name,
-        sha256=hashlib.sha256(content).hexdigest(),
+        source=document.path.name,
+        sha256=sha256,
         mesh_r=sampled.mesh_r,
         local_r=sampled.local(tables.local_r, header.valence),
         channels=_channels(tables, sampled),
@@ -121,16 +123,6 @@ class _Tables:
     coupling_pp: np.ndarray
     core_r: np.ndarray | None
     shells_r: np.ndarray | None
-
-
-def _read_bytes(path: Path) -> bytes:
-    content = read_file(path, "UPF", LARGEST_FILE + 1)
-    if len(content) > LARGEST_FILE:
-        raise DataFileError(
-            f"pseudopotential file {path} has more than {LARGEST_FILE} bytes; at most that is allowed. Get the "
-            "file again, or use another one."
-        )
-    return content
 
 
 class _Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,15 +22,13 @@ from mpiqmd.molecule.library import load_pseudopotentials
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.body_frame import BodyFrameProvider
+from mpiqmd.pipeline.memory import DENSITY_REFINEMENT, require_memory
 from mpiqmd.pipeline.structures import read_structures
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
     from mpiqmd.parallel.log import Log
-
-DENSITY_REFINEMENT = {"same": 1.0, "finer": 1.5, "doubled": 2.0}
-"""What the words of grid.density mean."""
 
 
 def build_molecule(settings: Settings, comm: MPI.Comm) -> Molecule:
@@ -58,7 +57,7 @@ def build_grid(settings: Settings, comm: MPI.Comm) -> Grid:
 
 
 def build_model(settings: Settings, comm: MPI.Comm, molecule: Molecule) -> KohnShamModel:
-    """Return the Kohn-Sham model of the input.  Collective."""
+    """Return the Kohn-Sham model of the input.  Collective.  Raises ConfigError if it would not fit into memory."""
     functional = Functional(settings.xc.functional)
     table, folder = settings.pseudopotentials.table, settings.folder
     pseudopotentials = on_rank_zero(
@@ -70,6 +69,8 @@ def build_model(settings: Settings, comm: MPI.Comm, molecule: Molecule) -> KohnS
         settings.pseudopotentials.allow_mismatch,
         folder,
     )
+    electrons = sum(pseudopotentials[symbol].valence for symbol in molecule.symbols) - molecule.charge
+    require_memory(settings, max(0, math.ceil(electrons / 2)) + settings.scf.empty_orbitals, comm)
     grid, temperature = build_grid(settings, comm), settings.scf.electronic_temperature
     refinement = DENSITY_REFINEMENT[settings.grid.density]
     return KohnShamModel(grid, molecule, pseudopotentials, functional, temperature, refinement)

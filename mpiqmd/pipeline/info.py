@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from mpiqmd.errors import DataFileError
-from mpiqmd.md.checkpoint import DIGEST_SIZE, load_checkpoint
+from mpiqmd.datafiles import Contents, opened, stored_digest
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.model_summary import describe_model
 from mpiqmd.pipeline.plot import find_singular_values
@@ -39,7 +38,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, ob
     Raises
     ------
     DataFileError
-        The file is neither HDF5 nor a result.
+        The file is neither HDF5 nor a result, or is damaged.
     """
     kind, lines = on_rank_zero(comm, describe, Path(arguments.file))
     for line in lines:
@@ -53,38 +52,33 @@ def describe(path: Path) -> tuple[str, list[str]]:
         result = read_result(path)
         kind = f"result of mpiqmd {result.get('command', '?')}"
         return kind, [f"{path}: {kind}", *(f"  {key} = {_short(value)}" for key, value in result.items())]
-    try:
-        with h5py.File(path, "r") as file:
-            kind = _kind(file)
-            lines = [f"{path}: {kind}, {path.stat().st_size / 1e6:.2f} MB"]
-            lines += [f"  {line}" for line in _summary(kind, file)]
-            lines += [f"  {line}" for line in _tree(file)]
-    except (OSError, KeyError, ValueError) as error:
-        raise DataFileError(
-            f"{path} cannot be read ({error}); allowed: HDF5 files and result.json of mpiqmd. Check the "
-            "path, or restore the file from a copy if it was cut off."
-        ) from error
-    if kind == "checkpoint":
-        lines.append(f"  {_integrity(path)}")
+    remedy = "Allowed are HDF5 files and result.json of mpiqmd. Check the path, or restore the file from a copy."
+    with opened(path, "HDF5 file", remedy) as contents:
+        kind = _kind(contents)
+        lines = [f"{path}: {kind}, {path.stat().st_size / 1e6:.2f} MB", f"  {_integrity(path)}"]
+        lines += [f"  {line}" for line in _summary(kind, contents)]
+        lines += [f"  {line}" for line in _tree(contents.file)]
     return kind, lines
 
 
-def _kind(file: h5py.File) -> str:
+def _kind(contents: Contents) -> str:
     """Recognise a file by what is in it."""
+    file = contents.file
     if "h5md" in file:
         return "trajectory"
     if "dynamics" in file and "run" in file:
         return "checkpoint"
-    if find_singular_values(file) is not None:
+    if find_singular_values(contents) is not None:
         return "model"
     return str(file.attrs.get("kind", "HDF5 file"))
 
 
-def _summary(kind: str, file: h5py.File) -> list[str]:
+def _summary(kind: str, contents: Contents) -> list[str]:
     """Return what people want to know first."""
+    file = contents.file
     if kind == "checkpoint":
-        step = int(file["dynamics/step"][()])
-        identity = json.loads(bytes(file["run/identity"][:]).decode())
+        step = int(contents.array("dynamics/step", "", integer=True))
+        identity = json.loads(bytes(contents.dataset("run/identity")[:]).decode())
         lines = [f"step {step}, {file.attrs['time'] * ATOMIC_TIME_IN_FS:.2f} fs"]
         return lines + [f"{key}: {_short(value)}" for key, value in identity.items()]
     if kind == "model":
@@ -93,7 +87,7 @@ def _summary(kind: str, file: h5py.File) -> list[str]:
         return _snapshots(file)
     if kind != "trajectory":
         return []
-    steps_t = file["particles/molecule/position/step"][:]
+    steps_t = contents.array("particles/molecule/position/step", "t", integer=True)
     steps_t = steps_t[steps_t >= 0]
     if not len(steps_t):
         return ["no frames"]
@@ -127,14 +121,11 @@ def _tree(file: h5py.File) -> Iterator[str]:
 
 
 def _integrity(path: Path) -> str:
-    """Return whether a checkpoint's checksum holds."""
-    try:
-        checkpoint, _ = load_checkpoint(path)
-    except DataFileError:
-        checkpoint = None
-    if checkpoint is not None and checkpoint.path == path:
-        return f"checksum ({DIGEST_SIZE} bytes of SHA-256) is right"
-    return "checksum is WRONG: a restart will use the checkpoint before this one"
+    """Return what the seal of an open file says: one that does not fit has been refused before."""
+    digest = stored_digest(path)
+    if digest is None:
+        return "no checksum: whoever writes it is still at work, or was killed"
+    return f"checksum is right (SHA-256 {digest[:12]}...)"
 
 
 def _short(value: object) -> str:

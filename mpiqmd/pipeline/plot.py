@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
+from mpiqmd.datafiles import Contents, Shapes, opened, scalar
 from mpiqmd.errors import DataFileError
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.parallel.comm import on_rank_zero
@@ -70,26 +71,24 @@ def _draw_result(path: Path) -> tuple[str, dict[str, Figure | None]]:
 
 def _draw_hdf5(path: Path) -> tuple[str, dict[str, Figure | None]]:
     """Draw a trajectory or the singular values of a model."""
-    try:
-        with h5py.File(path, "r") as file:
-            is_trajectory, contents = "h5md" in file, ", ".join(file) or "nothing"
-            values = find_singular_values(file)
-            if values is not None:
-                figure = figure_singular_values(values[:], _rank(file, values))
-    except OSError as error:
-        raise _nothing_to_draw(path, f"no HDF5 file ({error})") from error
+    remedy = "A trajectory.h5, a model.h5, or the result.json of `mpiqmd train` can be drawn."
+    with opened(path, "HDF5 file", remedy) as contents:
+        is_trajectory, held = "h5md" in contents.file, ", ".join(contents.file) or "nothing"
+        values = None if is_trajectory else find_singular_values(contents)
+        if values is not None:
+            figure = figure_singular_values(Shapes().numbers(values.name, values[:], "k"), _rank(contents.file, values))
     if is_trajectory:
         return "trajectory", _draw_trajectory(path)
     if values is None:
-        raise _nothing_to_draw(path, f"an HDF5 file with {contents} in it")
+        raise _nothing_to_draw(path, f"an HDF5 file with {held} in it")
     return "model", {"singular-values": figure}
 
 
-def find_singular_values(file: h5py.File) -> h5py.Dataset | None:
+def find_singular_values(contents: Contents) -> h5py.Dataset | None:
     """Return the dataset ``singular_values`` at the root of a model or below ``basis``, or None."""
     for name in ("singular_values", "basis/singular_values"):
-        if name in file:
-            return file[name]
+        if name in contents.file:
+            return contents.dataset(name)
     return None
 
 
@@ -97,7 +96,7 @@ def _rank(file: h5py.File, values: h5py.Dataset) -> int | None:
     """Return the number of modes a model keeps, if it says so."""
     for place in (values, values.parent, file):
         if "rank" in place.attrs:
-            return int(place.attrs["rank"])
+            return scalar(place.attrs["rank"], int)
     return None
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mpiqmd.datafiles import writing
 from mpiqmd.errors import AccuracyError, DataFileError
 from mpiqmd.md.provider import Evaluation, ForceProvider
 from mpiqmd.parallel.comm import decide, on_rank_zero
@@ -155,28 +156,16 @@ def _require_same(path: Path, stored: Any, identity: dict[str, str]) -> None:
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     """Replace the file by these lines, whole or not at all."""
     temporary = path.with_name(f".{path.name}.new")
-    try:
+    with writing(path):
         with open(temporary, "w", encoding="utf-8") as stream:
             stream.writelines(json.dumps(row) + "\n" for row in rows)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-    except OSError as problem:
-        raise _cannot_write(path, problem) from None
 
 
 def _append(path: Path, row: dict[str, Any]) -> None:
-    try:
-        with open(path, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError as problem:
-        raise _cannot_write(path, problem) from None
-
-
-def _cannot_write(path: Path, problem: OSError) -> DataFileError:
-    return DataFileError(
-        f"cannot write {path}: {problem.strerror}; room and write permission are needed. Free some space or choose "
-        "another folder with --output, then run the same command again."
-    )
+    with writing(path), open(path, "a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())

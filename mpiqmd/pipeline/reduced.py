@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mpiqmd.config.settings import Settings
+from mpiqmd.datafiles import Shapes, stored_digest
+from mpiqmd.errors import DataFileError
 from mpiqmd.kohnsham.extrapolation import purify
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
@@ -96,25 +97,33 @@ def build_rom_provider(
     ``check_every`` overrides the input's.  Raises ConfigError if the model belongs to other physics than the input.
     """
     reduced = ReducedModel.load(path, model.grid.comm, model.grid, model.signature())
-    digest = on_rank_zero(model.grid.comm, _hash, path)
+    digest = on_rank_zero(model.grid.comm, stored_digest, path)
     log(f"reduced model {path}: {reduced.rank} modes, {len(reduced.training_positions_sav)} training geometries")
     return ReducedSurface(settings, model, reduced, log, check_every).provider, digest
 
 
-def _hash(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def mirrors_of(reduced: ReducedModel) -> list[Mirror]:
+    """Return the mirrors of a model file.  Not collective.  Raises DataFileError if they are not those of its modes."""
+    signs_gv = reduced.basis.mirrors_gv
+    shapes = Shapes(g=len(signs_gv), a=len(reduced.reference_av))
+    try:
+        written = np.asarray(reduced.notes["mirror_permutations"], int).reshape(len(signs_gv), -1)
+        permutations_ga = shapes.numbers("mirror_permutations", written, "g a" if len(signs_gv) else "g 0", integer=True)
+    except (KeyError, TypeError, ValueError) as problem:
+        raise DataFileError(
+            f"{reduced.source}: its mirrors are unusable ({problem}); one permutation of the atoms for each mirror is needed. "
+            "Train the model again."
+        ) from problem
+    return list(zip(signs_gv, permutations_ga, strict=True))
 
 
 def _compiled_solver(model: KohnShamModel, reduced: ReducedModel, frame: BodyFrame, tolerance: float) -> CompiledSolver:
     """Return the online solver of a compiled model, fitted anew where the file is too old to hold it.  Collective."""
-    arrays = from_arrays(reduced.arrays)
+    arrays = from_arrays(reduced.arrays, source=reduced.source)
     if arrays.solver is not None:
         return stored_solver(model, arrays, tolerance)
-    permutations = [np.array(permutation) for permutation in reduced.notes["mirror_permutations"]]
-    mirrors = list(zip(reduced.basis.mirrors_gv, permutations, strict=True))
     orbitals = reduced.training_orbitals_smn
-    training = closed_training_set(reduced.training_positions_sav, orbitals, reduced.basis, mirrors)
+    training = closed_training_set(reduced.training_positions_sav, orbitals, reduced.basis, mirrors_of(reduced))
     return make_solver(model, arrays, training, frame, tolerance)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import mpiqmd
+from mpiqmd.datafiles import writing
 from mpiqmd.errors import ConfigError, DataFileError
 
 RESULT_FILE = "result.json"
@@ -55,14 +56,8 @@ def write_result(path: Path, result: dict[str, Any]) -> None:
         The disk is full or the folder cannot be written to.
     """
     text = json.dumps(plain(result), indent=2, allow_nan=False) + "\n"
-    try:
+    with writing(path):
         _replace(path, text)
-    except OSError as problem:
-        reason = problem.strerror or str(problem)
-        raise DataFileError(
-            f"cannot write {path}: {reason}. Room and write permission are needed; free some space or choose "
-            "another folder with --output, then run the same command again."
-        ) from None
 
 
 def read_result(path: Path) -> dict[str, Any]:

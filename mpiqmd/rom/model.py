@@ -13,7 +13,8 @@ import h5py
 import numpy as np
 
 from mpiqmd import __version__
-from mpiqmd.errors import ConfigError, DataFileError
+from mpiqmd.datafiles import Contents, Unfit, opened, require_room, scalar, seal, writing
+from mpiqmd.errors import ConfigError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.hdf5 import open_shared, read_orbitals, write_orbitals
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 KIND = "reduced model"
-FORMAT = 1
+FORMAT = 2
+"""Version of the layout: 1 had no checksum."""
+ROOM_FOR_THE_REST = 2**20
+"""Bytes for what is small."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class ReducedModel:
         Whatever else is worth keeping with the file, plain data.
     code_version
         Version of mpiqmd that made it.
+    source
+        The file it was loaded from, for messages.
     """
 
     basis: ReducedBasis
@@ -70,18 +76,19 @@ class ReducedModel:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: Mapping[str, object] = field(default_factory=dict)
     code_version: str = __version__
+    source: str = "the reduced model"
 
     @property
     def rank(self) -> int:
         """Number of modes."""
         return self.basis.rank
 
-    def check(self, signature: Mapping[str, object], source: str = "the reduced model") -> None:
+    def check(self, signature: Mapping[str, object]) -> None:
         """Raise ConfigError, naming every field that differs, unless the model belongs to this physics."""
         differing = differences(self.signature, signature)
         if differing:
             raise ConfigError(
-                f"{source} was made for other physics: {'; '.join(differing)}. These must agree: use the "
+                f"{self.source} was made for other physics: {'; '.join(differing)}. These must agree: use the "
                 "model's own settings (`mpiqmd info` shows them), or train a model with this input."
             )
 
@@ -92,7 +99,7 @@ class ReducedModel:
         on_rank_zero(comm, self._write_replicated, beside)
         with open_shared(beside, "r+", comm) as file:
             write_orbitals(file, "modes", self.basis.modes)
-        on_rank_zero(comm, _move_to_disk, beside, path)
+        on_rank_zero(comm, _finish, beside, path)
 
     @classmethod
     def load(
@@ -130,13 +137,17 @@ class ReducedModel:
             grid = Grid(comm, stored["cell"], stored["points"], stored["order"], stored["boundary"])
         expected = {**stored, **grid.signature()} if signature is None else dict(signature)
         stub = cls(basis=ReducedBasis(modes=Orbitals.zeros(grid, 0), **description), **parts)
-        stub.check(expected, source=str(path))
+        stub.check(expected)
         modes = read_orbitals(grid, path, "modes")
         return cls(basis=ReducedBasis(modes=modes, **description), **parts)
 
     def _write_replicated(self, path: Path) -> None:
         basis = self.basis
-        with h5py.File(path, "w") as file:
+        arrays = [*self.arrays.values(), self.training_orbitals_smn, self.training_forces_sav]
+        modes = 8 * basis.rank * basis.modes.grid.size
+        with writing(path):
+            require_room(path, modes + sum(array.nbytes for array in arrays) + ROOM_FOR_THE_REST)
+        with writing(path), h5py.File(path, "w") as file:
             file.attrs.update(
                 {"kind": KIND, "format": FORMAT, "code_version": self.code_version, "rank": basis.rank}
             )
@@ -160,7 +171,7 @@ class ReducedModel:
                 file[f"arrays/{name}"] = array
 
 
-_BASIS_NUMBERS = ("rank_sigma", "rank_sigma2", "criterion", "energy_fraction", "n_snapshots")
+_BASIS_NUMBERS = {"rank_sigma": int, "rank_sigma2": int, "criterion": str, "energy_fraction": float, "n_snapshots": int}
 
 
 def _put(group: h5py.Group, name: str, values: np.ndarray, unit: str) -> None:
@@ -169,68 +180,62 @@ def _put(group: h5py.Group, name: str, values: np.ndarray, unit: str) -> None:
         group[name].attrs["unit"] = unit
 
 
-def _move_to_disk(beside: Path, path: Path) -> None:
-    descriptor = os.open(beside, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.replace(beside, path)
+def _finish(beside: Path, path: Path) -> None:
+    """Seal what is written, which waits for the disk, and give it its name."""
+    with writing(path):
+        seal(beside)
+        os.replace(beside, path)
 
 
 def _read_replicated(path: Path) -> dict:
-    try:
-        with h5py.File(path, "r") as file:
-            kind, version = file.attrs.get("kind"), file.attrs.get("format")
-            if kind != KIND or version != FORMAT:
-                raise DataFileError(
-                    f"{path}: kind {kind!r}, format {version!r}; {KIND!r} of format {FORMAT} is needed. Use "
-                    "a model.h5 written by `mpiqmd train` of this version."
-                )
-            return _parts(file)
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise DataFileError(
-            f"{path}: not a complete reduced model ({error}); a model.h5 written by `mpiqmd train` is "
-            "needed. Train it again."
-        ) from error
+    remedy = (
+        "A model.h5 written by `mpiqmd train` of this version is needed. Train it again: snapshots that are solved are kept."
+    )
+    with opened(path, KIND, remedy, must_be_sealed=True) as contents:
+        attributes = contents.file.attrs
+        if attributes.get("kind") != KIND or attributes.get("format") != FORMAT:
+            raise Unfit(
+                f"kind {attributes.get('kind')!r}, format {attributes.get('format')!r}, where {KIND!r}, {FORMAT} are expected"
+            )
+        return _parts(contents)
 
 
-def _parts(file: h5py.File) -> dict:
-    arrays: dict[str, np.ndarray] = {}
-
-    def collect(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            arrays[name] = item[()]
-
-    if "arrays" in file:
-        file["arrays"].visititems(collect)
-    values, training, box = file["singular_values"], file["training"], file["box"]
-    numbers = {name: values.attrs[name] for name in _BASIS_NUMBERS}
-    return {
-        "basis": {
-            "singular_values_k": values[()],
-            "mirrors_gv": file["mirrors"][()],
-            "parities_mg": file["parities"][()],
-            **{
-                name: value.item() if isinstance(value, np.generic) else value
-                for name, value in numbers.items()
-            },
-        },
-        "signature": json.loads(file.attrs["signature"]),
-        "frame": str(file.attrs["frame"]),
-        "reference_av": file["reference/positions"][()],
-        "masses_a": file["reference/masses"][()],
-        "training_positions_sav": training["positions"][()],
-        "training_energies_s": training["energies"][()],
-        "training_forces_sav": training["forces"][()],
-        "training_orbitals_smn": training["orbitals"][()],
+def _parts(contents: Contents) -> dict:
+    attributes, array = contents.file.attrs, contents.array
+    names = tuple(scalar(name, str) for name in json.loads(contents.file["box"].attrs["names"]))
+    parts = {
+        "basis": _basis(contents),
+        "signature": contents.mapping(attributes, "signature"),
+        "frame": scalar(attributes["frame"], str),
+        "reference_av": array("reference/positions", "a 3"),
+        "masses_a": array("reference/masses", "a"),
+        "training_positions_sav": array("training/positions", "s a 3"),
+        "training_energies_s": array("training/energies", "s"),
+        "training_forces_sav": array("training/forces", "s a 3"),
+        "training_orbitals_smn": array("training/orbitals", "s m n"),
         "box": {
-            "names": tuple(json.loads(box.attrs["names"])),
-            "lower_k": box["lower"][()],
-            "upper_k": box["upper"][()],
-            "vertex": json.loads(box.attrs["vertex"]),
+            "names": names,
+            "lower_k": array("box/lower", "k"),
+            "upper_k": array("box/upper", "k"),
+            "vertex": json.loads(contents.file["box"].attrs["vertex"]),
         },
-        "arrays": arrays,
-        "notes": json.loads(file.attrs["notes"]),
-        "code_version": str(file.attrs["code_version"]),
+        "arrays": contents.arrays("arrays"),
+        "notes": contents.mapping(attributes, "notes"),
+        "code_version": scalar(attributes["code_version"], str),
+        "source": contents.file.filename,
+    }
+    contents.shapes.check("modes", contents.dataset("modes").shape, "m z y x")
+    if len(names) != contents.shapes.lengths["k"] or parts["box"]["vertex"] not in (None, 0, 1, 2):
+        raise Unfit("names and bounds of the sampled box do not belong together")
+    return parts
+
+
+def _basis(contents: Contents) -> dict:
+    attributes = contents.file["singular_values"].attrs
+    contents.shapes.lengths["m"] = scalar(contents.file.attrs["rank"], int)
+    return {
+        "singular_values_k": contents.array("singular_values", "values"),
+        "mirrors_gv": contents.array("mirrors", "g 3", integer=True),
+        "parities_mg": contents.array("parities", "m g", integer=True),
+        **{name: scalar(attributes[name], kind) for name, kind in _BASIS_NUMBERS.items()},
     }

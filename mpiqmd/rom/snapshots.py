@@ -2,13 +2,14 @@
 
 All storage is laid out when the geometries are chosen; solving one later touches raw data only, and its
 ``finished`` mark is set last, after everything else has reached the disk.  A job that is killed and started
-again finds the finished geometries and redoes at most the one that was being written.  Any number of ranks
-reads what any other wrote.
+again finds the finished geometries and redoes at most the one that was being written.  The last one is followed by a
+checksum of the whole file.  Any number of ranks reads what any other wrote.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,18 +18,23 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
+from mpiqmd.datafiles import Contents, keep_room, opened, require_room, scalar, seal, unseal, writing
 from mpiqmd.errors import DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.hdf5 import create_block, open_shared, read_orbitals, write_orbitals
 from mpiqmd.grid.svd import orthonormalised
-from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.rom.signature import differences, plain
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
 KIND = "snapshots"
+ORTHONORMAL = 1e-10
+"""Largest overlap error of stored orbitals, which are orthonormal to round-off when they are written."""
+ROOM_FOR_NUMBERS = 2**14
+"""Bytes of a geometry without its orbitals."""
 SAME_GEOMETRY = 1e-9
 """Largest difference of positions (bohr) within one geometry of two samplings."""
 
@@ -103,6 +109,7 @@ class SnapshotStore:
 
         Orbitals that are not orthonormal to round-off are made so (Löwdin), which leaves their span.
         """
+        on_rank_zero(self.comm, unseal, self.path)
         with open_shared(self.path, "r+", self.comm) as file:
             group = None if file is None else file[_name(index)]
             write_orbitals(group, "orbitals", orthonormalised(orbitals))
@@ -116,8 +123,17 @@ class SnapshotStore:
         self.add(index, other.read(grid, place), *numbers)
 
     def read(self, grid: Grid, index: int) -> Orbitals:
-        """Return the orbitals of one finished geometry.  Collective."""
-        return read_orbitals(grid, self.path, f"{_name(index)}/orbitals")
+        """Return the orbitals of one finished geometry.  Collective.  Raises DataFileError if they are not orthonormal."""
+        orbitals = read_orbitals(grid, self.path, f"{_name(index)}/orbitals")
+        with np.errstate(over="ignore", invalid="ignore"):
+            overlap_nn = orbitals.gram()
+            defect = decide(self.comm, float(np.abs(overlap_nn - np.eye(len(overlap_nn))).max(initial=0.0)))
+        if not defect <= ORTHONORMAL:
+            raise DataFileError(
+                f"{self.path}: the orbitals of geometry {index} miss orthonormality by {defect:.1e}, where at most "
+                f"{ORTHONORMAL:.0e} is expected: they are damaged. Use --overwrite to solve the geometries again."
+            )
+        return orbitals
 
     def read_all(self, grid: Grid) -> Orbitals:
         """Return the orbitals of all finished geometries as one block.  Collective."""
@@ -140,36 +156,38 @@ class SnapshotStore:
         ) = contents
 
     def _read_numbers(self) -> tuple:
+        nothing = (np.empty((0, 0, 3)), np.empty(0), np.empty((0, 0, 3)), np.empty((0, 0)), [], np.empty(0, bool))
         if not self.path.exists():
-            return (
-                np.empty((0, 0, 3)),
-                np.empty(0),
-                np.empty((0, 0, 3)),
-                np.empty((0, 0)),
-                [],
-                np.empty(0, bool),
-            )
-        try:
-            with h5py.File(self.path, "r") as file:
-                self._check(file)
-                groups = [file[_name(index)] for index in range(int(file.attrs["count"]))]
-                arrays = [np.array([group[name][()] for group in groups]) for name in _NUMBERS]
-                labels = [json.loads(group.attrs["label"]) for group in groups]
-                finished = np.array([bool(group["finished"][()]) for group in groups])
-        except (OSError, KeyError, RuntimeError, ValueError) as error:
-            raise DataFileError(
-                f"{self.path}: not a complete snapshot file ({error}); one written by `mpiqmd train` is "
-                "needed. Remove it, or use --overwrite, to solve the geometries again."
-            ) from error
-        return (*arrays, labels, finished)
+            return nothing
+        remedy = (
+            "One written by `mpiqmd train` is needed. Remove it, or use --overwrite, to solve the geometries again."
+        )
+        with opened(self.path, "snapshot file", remedy) as contents:
+            self._check(contents)
+            count = scalar(contents.file.attrs["count"], int)
+            geometries = [self._read_geometry(contents, _name(index)) for index in range(count)]
+        if not geometries:
+            return nothing
+        *numbers, labels, finished = zip(*geometries, strict=True)
+        return (*map(np.array, numbers), list(labels), np.array(finished, bool))
 
-    def _check(self, file: h5py.File) -> None:
-        if file.attrs.get("kind") != KIND:
+    def _read_geometry(self, contents: Contents, name: str) -> tuple:
+        """Return positions, energy, forces, eigenvalues, label and whether it is finished; numbers only matter then."""
+        finished = bool(contents.array(f"{name}/finished", "") == 1.0)
+        axes = {"positions": "a 3", "energy": "", "forces": "a 3", "eigenvalues": "n"}
+        numbers = [
+            contents.array(f"{name}/{key}", letters, finite=finished or key == "positions") for key, letters in axes.items()
+        ]
+        contents.shapes.check(f"{name}/orbitals", contents.dataset(f"{name}/orbitals").shape, "n z y x")
+        return *numbers, contents.mapping(contents.file[name].attrs, "label"), finished
+
+    def _check(self, contents: Contents) -> None:
+        attributes = contents.file.attrs
+        if attributes.get("kind") != KIND:
             raise DataFileError(
-                f"{self.path}: kind {file.attrs.get('kind')!r}, {KIND!r} is needed. Choose another file or "
-                "--output folder."
+                f"{self.path}: kind {attributes.get('kind')!r}, {KIND!r} is needed. Choose another file or --output folder."
             )
-        differing = differences(json.loads(file.attrs["signature"]), self.signature)
+        differing = differences(contents.mapping(attributes, "signature"), self.signature)
         if differing:
             raise DataFileError(
                 f"{self.path}: its snapshots belong to other physics ({'; '.join(differing)}). Use the input "
@@ -179,19 +197,28 @@ class SnapshotStore:
     def _lay_out(
         self, shape: tuple[int, ...], positions_sav: np.ndarray, labels: list, n_orbitals: int
     ) -> None:
+        added = len(positions_sav) - len(self)
+        if added > 0:
+            with writing(self.path):
+                require_room(self.path, added * (8 * n_orbitals * math.prod(shape) + ROOM_FOR_NUMBERS))
         if self.path.exists():
             self._check_same(positions_sav, n_orbitals, shape)
-            with h5py.File(self.path, "r+") as file:
-                _add_geometries(file, len(self), shape, positions_sav, labels, n_orbitals)
+            if added > 0:
+                with writing(self.path):
+                    unseal(self.path)
+                    with h5py.File(self.path, "r+") as file:
+                        _add_geometries(file, len(self), shape, positions_sav, labels, n_orbitals)
+                    keep_room(self.path)
             return
         # A new file appears under its name only when it is whole.
         beside = self.path.with_name(self.path.name + ".part")
-        with h5py.File(beside, "w") as file:
+        with writing(self.path), h5py.File(beside, "w") as file:
             file.attrs["kind"] = KIND
             file.attrs["signature"] = json.dumps(self.signature)
             _add_geometries(file, 0, shape, positions_sav, labels, n_orbitals)
-        _to_disk(beside)
-        os.replace(beside, self.path)
+        with writing(self.path):
+            keep_room(beside)
+            os.replace(beside, self.path)
 
     def _check_same(self, positions_sav: np.ndarray, n_orbitals: int, shape: tuple[int, ...]) -> None:
         common = min(len(self), len(positions_sav))
@@ -212,7 +239,7 @@ class SnapshotStore:
     def _write_numbers(
         self, index: int, energy: float, forces_av: np.ndarray, eigenvalues_n: np.ndarray
     ) -> None:
-        with h5py.File(self.path, "r+") as file:
+        with writing(self.path), h5py.File(self.path, "r+") as file:
             group = file[_name(index)]
             group["energy"][...] = energy
             group["forces"][...] = forces_av
@@ -220,12 +247,13 @@ class SnapshotStore:
         _to_disk(self.path)
 
     def _mark(self, index: int) -> None:
-        with h5py.File(self.path, "r+") as file:
-            file[_name(index)]["finished"][...] = 1.0
-        _to_disk(self.path)
-
-
-_NUMBERS = ("positions", "energy", "forces", "eigenvalues")
+        with writing(self.path):
+            with h5py.File(self.path, "r+") as file:
+                file[_name(index)]["finished"][...] = 1.0
+            if set(self.pending) <= {index}:
+                seal(self.path)
+            else:
+                _to_disk(self.path)
 
 
 def _name(index: int) -> str:

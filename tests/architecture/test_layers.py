@@ -19,7 +19,7 @@ from source import FILES, PACKAGE, SourceFile
 pytestmark = pytest.mark.serial
 
 FLOORS = [
-    {"__init__", "errors", "units", "launcher", "completion", "words"},
+    {"__init__", "errors", "units", "launcher", "completion", "words", "datafiles"},
     {"config"},
     {"parallel"},
     {"grid", "molecule"},
@@ -41,7 +41,7 @@ HOMES = {
     "matplotlib": {"plots"},
     "ase": {"pipeline", "ase"},
 }
-FORBIDDEN = {"pickle", "shelve", "marshal", "dill"}
+FORBIDDEN = {"pickle", "shelve", "marshal", "dill", "joblib", "cloudpickle", "yaml", "code", "runpy"}
 """Nothing that runs code from a file it reads."""
 
 CONSTANTS = re.compile(r"\b(0\.529\d*|27\.21\d*|1822\.8\d*|3\.1668\d*e-0?6|219474\.6\d*)")
@@ -113,12 +113,22 @@ def unfinished(file: SourceFile) -> list[str]:
     ]
 
 
+RUNS_INPUT = {"eval", "exec", "compile", "__import__", "execfile"}
+"""Built-in functions that turn text into code."""
+
+
 def evaluated_input(file: SourceFile) -> list[str]:
-    return [
-        f"{file.name}:{node.lineno}: {ast.unparse(node)}"
-        for node in ast.walk(file.tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec")
-    ]
+    calls = [node for node in ast.walk(file.tree) if isinstance(node, ast.Call)]
+    return [f"{file.name}:{node.lineno}: {ast.unparse(node)}" for node in calls if _runs_input(node)]
+
+
+def _runs_input(call: ast.Call) -> bool:
+    """Whether a call runs text as code, or lets NumPy unpickle what it loads."""
+    name = call.func.id if isinstance(call.func, ast.Name) else ""
+    return name in RUNS_INPUT or any(
+        keyword.arg == "allow_pickle" and not (isinstance(keyword.value, ast.Constant) and keyword.value.value is False)
+        for keyword in call.keywords
+    )
 
 
 RULES = [
@@ -157,7 +167,10 @@ def test_every_part_of_the_package_has_a_floor():
         (world_communicators, "grid/a.py", "from mpi4py import MPI\nMPI.COMM_WORLD.Barrier()"),
         (stray_constants, "md/a.py", "BOHR = 0.529177"),
         (unfinished, "md/a.py", "raise NotImplementedError"),
+        (misplaced_libraries, "md/a.py", "import yaml"),
         (evaluated_input, "md/a.py", "eval('1')"),
+        (evaluated_input, "md/a.py", "exec(compile)"),
+        (evaluated_input, "md/a.py", "np.load(path, allow_pickle=True)"),
     ],
 )
 def test_rules_find_what_they_look_for(rule, path, text):

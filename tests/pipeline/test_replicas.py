@@ -127,7 +127,7 @@ def test_one_replica_that_fails_is_named_and_the_others_end(batches, capfd):
     bench.once(damage)
     assert bench.status(*batches.words("batch", count)) == 1
     result = read_result(bench.folder / "batch" / "result.json")
-    assert result["failed"] == [2] and "no usable checkpoint" in result["replicas"][2]["error"]
+    assert result["failed"] == [2] and "not a complete checkpoint" in result["replicas"][2]["error"]
     assert [summary.get("steps") for summary in result["replicas"]] == [6 if k != 2 else None for k in range(count)]
     bench.comm.Barrier()
 

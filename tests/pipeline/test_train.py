@@ -14,6 +14,7 @@ import pytest
 from workplace import WATER, with_keys
 
 from mpiqmd.cli import parse_arguments
+from mpiqmd.datafiles import seal, unseal
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
@@ -126,8 +127,10 @@ def test_the_model_file_holds_the_fitted_solver(bench, trained, monkeypatch):
 
     def strip() -> None:
         shutil.copy(trained.model, old)
+        unseal(old)
         with h5py.File(old, "r+") as file:
             del file["arrays/compiled/solver"]
+        seal(old)
 
     bench.once(strip)
     bench.run(*words, "--model", old, "--output", bench.folder / "old")

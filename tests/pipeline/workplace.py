@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,12 @@ def with_keys(text: str, **sections: dict[str, object]) -> str:
             written = str(value).lower() if isinstance(value, bool) else repr(value)
             lines.insert(start, f"{name} = {written}")
     return "\n".join(lines) + "\n"
+
+
+def outside_environment() -> dict[str, str]:
+    """The environment without what a launcher has put there for this job."""
+    launched = ("OMPI_", "PMI", "PRTE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(launched)}
 
 
 @dataclass

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import types
 
 import numpy as np
 import pytest
+from workplace import outside_environment
 
 from mpiqmd import launcher
 from mpiqmd.cli import build_parser, parse_arguments
@@ -56,12 +56,6 @@ def run_scf(comm, input_file, *options):
     status = job.run_job(arguments, comm)
     assert comm.allgather(status) == [status] * comm.size
     return status, folder
-
-
-def outside_environment():
-    """Return the environment without what a launcher has put there for this job."""
-    launched = ("OMPI_", "PMI", "PRTE")
-    return {name: value for name, value in os.environ.items() if not name.startswith(launched)}
 
 
 def mpiqmd(*words, **environment):
@@ -202,45 +196,6 @@ def test_doctor_passes_here(comm, capfd, shared_tmp_path, monkeypatch):
         assert lines[-1].startswith("all ")
     comm.Barrier()
     assert list(shared_tmp_path.iterdir()) == []
-
-
-PROGRAM = """
-import sys, types
-def run(arguments, comm, log):
-    if comm.rank == 1:
-        {failure}
-    comm.Barrier()
-    return {{}}
-sys.modules["mpiqmd.pipeline.scf"] = types.SimpleNamespace(run=run)
-from mpiqmd.cli import main
-from mpiqmd.errors import ConvergenceError
-from mpiqmd.pipeline import job
-job.PATIENCE_SECONDS = 0.5
-sys.exit(main(["scf", {path!r}, "--output", {folder!r}]))
-"""
-
-
-@pytest.mark.serial
-@pytest.mark.skipif(shutil.which("mpirun") is None, reason="no mpirun")
-@pytest.mark.parametrize("failure", ["raise ZeroDivisionError('boom')", "raise ConvergenceError('boom')"])
-def test_a_real_job_whose_second_rank_fails_ends(input_file, tmp_path, failure):
-    program = PROGRAM.format(failure=failure, path=str(input_file), folder=str(tmp_path / "out"))
-    root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    crowded = {
-        "OMPI_MCA_rmaps_base_oversubscribe": "1",
-        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-    }
-    process = subprocess.run(
-        ["mpirun", "-n", "2", sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=outside_environment() | root | crowded,
-        check=False,
-    )
-    assert process.returncode != 0
-    assert "boom" in process.stderr
-    assert not (tmp_path / "out" / "result.json").exists()
 
 
 @pytest.mark.serial

@@ -137,7 +137,7 @@ def test_plot_recognises_the_file(comm, shared_tmp_path):
     for name, found in (
         ("empty.h5", "with something in it"),
         ("scf.json", "result of `mpiqmd scf`"),
-        ("absent.h5", "no HDF5"),
+        ("absent.h5", "not a complete HDF5 file"),
     ):
         with pytest.raises(DataFileError, match=found):
             plot.run(Namespace(file=shared_tmp_path / name, folder=shared_tmp_path), comm, silent(comm))
@@ -164,6 +164,8 @@ def test_info_says_what_a_file_holds(comm, shared_tmp_path):
     assert "@solver = rom" in text and "particles/molecule/position/value: 20x3x3 float64 [Angstrom]" in text
     kind, text = describe("checkpoint.h5")
     assert kind == "checkpoint" and "step 30, 29.03 fs" in text and "md.timestep: 40.0" in text
-    assert "is right" in text and "WRONG" in describe("damaged.h5")[1]
-    with pytest.raises(DataFileError, match="cannot be read"):
+    assert "checksum is right" in text
+    with pytest.raises(DataFileError, match=r"damaged\.h5: .*checksum of its \d+ bytes does not match"):
+        describe("damaged.h5")
+    with pytest.raises(DataFileError, match=r"cut\.h5: not a complete HDF5 file"):
         describe("cut.h5")

@@ -14,6 +14,7 @@ import numpy as np
 from mpiqmd.kohnsham.xc import Functional
 from mpiqmd.rom.compiled.data import CompiledArrays
 from mpiqmd.rom.compiled.ions import IonTables
+from mpiqmd.rom.compiled.products import shared_product
 from mpiqmd.rom.compiled.remainder import Remainder
 from mpiqmd.rom.compiled.tables import PositionTables
 
@@ -100,7 +101,10 @@ class CompiledEnergy:
         size, pairs, tables = len(weights_bk), self.arrays.pairs, self.tables
         if not tables.overlaps:
             return np.empty((size, pairs.n_modes, 0))
-        moving = [(weights_bk[:, part] @ table).reshape(size, pairs.n_modes, -1) for _, part, table in tables.overlaps]
+        moving = [
+            shared_product(weights_bk[:, part], table, size).reshape(size, pairs.n_modes, -1)
+            for _, part, table in tables.overlaps
+        ]
         for overlaps_bmp, coupling_pp in zip(moving, self._couplings, strict=True):
             nonlocal_bmm = overlaps_bmp @ coupling_pp @ overlaps_bmp.transpose(0, 2, 1)
             linear_bp += nonlocal_bmm[:, pairs.rows, pairs.columns]
@@ -160,7 +164,8 @@ class CompiledEnergy:
         first = self.arrays.fixed_overlaps_mp.shape[1]
         for index, part, table in self.tables.overlaps:
             count = table.shape[1] // n_modes
-            pull_bk = weights_bmp[:, :, first : first + count].reshape(size, -1) @ table.T
+            weights_bk = weights_bmp[:, :, first : first + count].reshape(size, -1)
+            pull_bk = shared_product(weights_bk, table.T, size)
             gradient_bav[:, index] += (pull_bk[:, None] @ slopes_bkv[:, part])[:, 0]
             first += count
 
@@ -170,7 +175,8 @@ class CompiledEnergy:
 
     def dipole_of(self, positions_av: np.ndarray, coefficients_p: np.ndarray) -> np.ndarray:
         """Return the same from pair coefficients; either may have a leading axis."""
-        return self.valences_a @ positions_av - coefficients_p @ self.arrays.dipole_vp.T
+        electrons = (coefficients_p[..., None, :] @ self.arrays.dipole_vp.T)[..., 0, :]
+        return self.valences_a @ positions_av - electrons
 
 
 def _block_diagonal(blocks: list[np.ndarray]) -> np.ndarray:

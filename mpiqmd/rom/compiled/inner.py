@@ -1,8 +1,8 @@
 """One evaluation of the compiled energy and its gradient in κ for a batch of geometries, with every buffer made once.
 
 The same numbers as ``energy.CompiledEnergy`` gives.  A product with a matrix that all geometries share (pair interactions,
-modes at the quadrature points, empty orbitals) is one product for the whole batch: with one geometry as many numbers are
-read as multiplied, with many the matrix is read once for all.
+modes at the quadrature points, empty orbitals) is one product for a group of geometries (``products``): with one geometry as
+many numbers are read as multiplied, with a group the matrix is read once for all of it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from mpiqmd.kohnsham.libxc import FixedPoints
 from mpiqmd.rom.compiled import orbital_kernels as kernels
 from mpiqmd.rom.compiled.chart import GrassmannChart
 from mpiqmd.rom.compiled.energy import CompiledEnergy
+from mpiqmd.rom.compiled.products import shared_product
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class InnerLoop:
     def set_density(self, kappa_bk: np.ndarray) -> None:
         """Fill ``u_bmn``, ``w_bmn`` and ``d_bp`` for κ."""
         kernels.coordinates(kappa_bk, *self._coordinates)
-        np.matmul(self._kappa, self.chart.empty.T, out=self._moved)
+        shared_product(self._kappa, self.chart.empty.T, self.size, out=self._moved)
         kernels.occupied_spaces(*self._spaces)
 
     def evaluate(
@@ -111,7 +112,7 @@ class InnerLoop:
             self._points.add(self._spanning, self._energies_b, self._rest)
         self.energy.arrays.interaction.apply_to(self.d_bp, self._potential_bp)
         kernels.residuals(linear_bp, *self._residuals)
-        np.matmul(self._residual, self.chart.empty, out=self._full)
+        shared_product(self._residual, self.chart.empty, self.size, out=self._full)
         self._take_step(inverse)
         return self._energies_b, self._sizes_b, self._slopes_b
 
@@ -133,6 +134,7 @@ class _Points:
 
     def __init__(self, energy: CompiledEnergy, n_occupied: int, size: int, inverse_bnn: np.ndarray) -> None:
         q, remainder = energy.arrays.quadrature, energy.remainder
+        self.size = size
         n_points, n_modes = q.modes_qm.shape
         self.modes_qm = np.ascontiguousarray(q.modes_qm)
         self.functional = FixedPoints(remainder.functional.terms, size * n_points)
@@ -161,17 +163,17 @@ class _Points:
 
     def add(self, spanning: np.ndarray, energies_b: np.ndarray, rest: np.ndarray) -> None:
         """Add the energies and set the Hamiltonian times the orbitals, both as rows (B n, modes)."""
-        np.matmul(spanning, self.modes_qm.T, out=self._left)
+        shared_product(spanning, self.modes_qm.T, self.size, out=self._left)
         kernels.densities(*self._density)
         if self.uses_gradient:
-            np.matmul(spanning, self._slopes_vqm.T, out=self._orbital_slopes)
+            shared_product(spanning, self._slopes_vqm.T, self.size, out=self._orbital_slopes)
             kernels.density_slopes(*self._density_slopes, self._sigma)
         self.functional.evaluate()
         kernel = kernels.gga_rest if self.uses_gradient else kernels.lda_rest
         kernel(*self._arguments, energies_b)
-        np.matmul(self._weighted, self.modes_qm, out=rest)
+        shared_product(self._weighted, self.modes_qm, self.size, out=rest)
         if self.uses_gradient:
-            rest += self._along @ self._slopes_vqm
+            rest += shared_product(self._along, self._slopes_vqm, self.size)
 
 
 def packed_triangle(matrix: np.ndarray) -> np.ndarray:

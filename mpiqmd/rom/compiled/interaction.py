@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpiqmd.rom.compiled.products import shared_product
+
 SMALLEST = 1e-12
 """Interaction energies of combinations of samples (Ha) below which they are left out."""
 
@@ -57,10 +59,11 @@ class PairInteraction:
 
     def apply_to(self, coefficients_bp: np.ndarray, potential_bp: np.ndarray) -> None:
         """Set the potentials of several densities, shape (B, pairs), Ha."""
+        size = len(coefficients_bp)
         for part, block in zip(self.classes, self.blocks, strict=True):
-            charges_bq = coefficients_bp[:, part] @ block.vectors_qp.T
+            charges_bq = shared_product(coefficients_bp[:, part], block.vectors_qp.T, size)
             charges_bq *= block.signs_q
-            np.matmul(charges_bq, block.vectors_qp, out=potential_bp[:, part])
+            shared_product(charges_bq, block.vectors_qp, size, out=potential_bp[:, part])
 
     def between(self, left_kp: np.ndarray) -> np.ndarray:
         """Return ``d_k · K d_l`` for rows of coefficients, shape (k, k), Ha."""

@@ -10,6 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+MOST_NODES = 64
+"""Chebyshev nodes per direction for which the kernels have room."""
+
 
 @njit(cache=True)
 def chebyshev_table(coefficients, lower, upper, position, values, gradient):
@@ -17,8 +20,8 @@ def chebyshev_table(coefficients, lower, upper, position, values, gradient):
 
     ``coefficients`` has shape (n_x, n_y, n_z, K) with n = 1 along directions that do not move.
     """
-    t = np.zeros((3, 64))
-    dt = np.zeros((3, 64))
+    t = np.zeros((3, MOST_NODES))
+    dt = np.zeros((3, MOST_NODES))
     for v in range(3):
         n = coefficients.shape[v]
         t[v, 0] = 1.0

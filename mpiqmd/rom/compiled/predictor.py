@@ -22,6 +22,7 @@ import numpy as np
 from mpiqmd.errors import ConvergenceError, GeometryError
 from mpiqmd.rom.compiled import kernels
 from mpiqmd.rom.compiled.inner import InverseHessians, packed_triangle
+from mpiqmd.rom.compiled.products import shared_product
 
 if TYPE_CHECKING:
     from mpiqmd.molecule.frame import BodyFrame
@@ -147,7 +148,8 @@ class Predictor:
     def predict(self, positions_bav: np.ndarray) -> tuple[np.ndarray, InverseHessians]:
         """Return κ* (B, κ) and B^-1 expected at body-frame geometries (B, N, 3), bohr."""
         terms_bm, low_bm = self.polynomials.terms_and_low(positions_bav, len(self.curvature_mk))
-        return terms_bm @ self.minimum_mk, InverseHessians(low_bm, self.curvature_mk)
+        minimum_bk = shared_product(terms_bm, self.minimum_mk, len(terms_bm))
+        return minimum_bk, InverseHessians(low_bm, self.curvature_mk)
 
 
 def fit_predictor(

@@ -11,14 +11,13 @@ from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.rom.compiled import kernels
 from mpiqmd.rom.compiled.energy import PlacedEnergy
 from mpiqmd.rom.compiled.minima import Minima
+from mpiqmd.rom.compiled.products import GROUP
 from mpiqmd.rom.compiled.solver import CompiledSolver
 from mpiqmd.rom.domain import SampledBox
 
 OUTSIDE_TOLERANCE = 1e-9
 """Bohr outside a tabulated box that count as round-off."""
 
-BATCH_MULTIPLE = 8
-"""Batches are filled up to a multiple of so many geometries: BLAS works on as many columns at once."""
 LARGEST_BATCH = 32
 """More geometries at once would gain nothing and leave the cache."""
 
@@ -67,13 +66,13 @@ class CompiledForceProvider:
     def evaluate_batch(self, positions_bav: np.ndarray) -> list[Evaluation | MpiqmdError]:
         """Return the same at several geometries (B, N, 3), with an error in the place of the geometry it concerns.
 
-        Not collective.  Batches are filled up to a multiple of ``BATCH_MULTIPLE``, which makes OpenBLAS give every geometry
-        the same numbers in any company, bit for bit (it treats left-over columns in its own way).  By :meth:`evaluate`,
+        Not collective.  Batches are filled up to a multiple of ``GROUP``, which gives every geometry the same
+        numbers in any company, bit for bit.  By :meth:`evaluate`,
         alone, the last bits differ: a product of a matrix with a vector adds up in another order than one of two matrices.
         """
         results, latest = [], []
         for first in range(0, len(positions_bav), LARGEST_BATCH):
-            results += self._evaluate(positions_bav[first : first + LARGEST_BATCH], BATCH_MULTIPLE)
+            results += self._evaluate(positions_bav[first : first + LARGEST_BATCH], GROUP)
             latest += self._latest
         self._latest = latest
         return results

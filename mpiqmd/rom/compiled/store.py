@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from math import comb
 
 import numpy as np
 
+from mpiqmd.datafiles import Shapes, Unfit
 from mpiqmd.errors import DataFileError
+from mpiqmd.rom.compiled import kernels
+from mpiqmd.rom.compiled.chart import GrassmannChart
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.data import CompiledArrays, MirrorImage, MovingAtom, SolverArrays, XcQuadrature
 from mpiqmd.rom.compiled.interaction import FittedBlock, PairInteraction
 from mpiqmd.rom.compiled.pairs import PairProducts
 
-_QUADRATURE = ("weights_q", "modes_qm", "slopes_qvm", "rho0_q", "slope0_vq")
+_QUADRATURE = {"weights_q": "q", "modes_qm": "q m", "slopes_qvm": "q 3 y", "rho0_q": "q", "slope0_vq": "3 q"}
+"""Names and axes: q points, m modes, y modes or, for an LDA, none."""
+_SOLVER = {
+    "occupied_mn": "m o",
+    "empty_mn": "m v",
+    "inverse_hessian": "h",
+    "axes_dx": "d x",
+    "offset_d": "d",
+    "minimum_mk": "t k",
+    "curvature_mk": "u c",
+}
+"""The same for the online solver: o and v orbitals, d coordinates of positions x, t and u terms, k κ, h and c triangles."""
 _PLAIN = {
     "linear": "linear_p",
     "dipole": "dipole_vp",
@@ -47,58 +62,113 @@ def to_arrays(compiled: CompiledArrays, prefix: str = "compiled/") -> dict[str, 
     return {prefix + name: array for name, array in named.items()}
 
 
-def from_arrays(arrays: Mapping[str, np.ndarray], prefix: str = "compiled/") -> CompiledArrays:
-    """Return what :func:`to_arrays` took apart.  Not collective.
+def from_arrays(
+    arrays: Mapping[str, np.ndarray], prefix: str = "compiled/", source: str = "the model file"
+) -> CompiledArrays:
+    """Return what :func:`to_arrays` took apart; ``source`` names the file in messages.  Not collective.
 
     Raises
     ------
     DataFileError
-        If the arrays hold no compiled model.
+        If the arrays hold no compiled model, or do not fit each other.
     """
     named = {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
-    if "linear" not in named or "interaction/0/vectors" not in named:
+    try:
+        return _Assembly(named).whole()
+    except (KeyError, ValueError) as problem:
         raise DataFileError(
-            "the model file holds no compiled model of this version, which rom.online = 'compiled' needs. Remove it "
-            "and train again (its snapshots are kept), or use rom.online = 'grid'."
+            f"{source} holds no compiled model of this version ({problem}), which rom.online = 'compiled' needs. "
+            "Remove it and train again (its snapshots are kept), or use rom.online = 'grid'."
+        ) from problem
+
+
+class _Assembly:
+    """Puts the parts of a compiled model together; the kernels trust their sizes, so all of them are checked here.
+
+    Axes: m modes, g mirrors, p pairs, f and b projectors of the fixed atoms and of one that moves.
+    """
+
+    def __init__(self, named: Mapping[str, np.ndarray]) -> None:
+        self.named, self.shapes = named, Shapes()
+        self.pairs = PairProducts(self.take("sectors", "m", True), self.take("characters", "m g", True))
+        self.shapes.lengths["p"] = len(self.pairs)
+
+    def take(self, name: str, axes: str, integer: bool = False) -> np.ndarray:
+        return np.ascontiguousarray(self.shapes.numbers(name, self.named[name], axes, integer))
+
+    def whole(self) -> CompiledArrays:
+        boxes = self.boxes()
+        moving = [a for a in range(len(boxes)) if f"atoms/{a}/local" in self.named]
+        return CompiledArrays(
+            pairs=self.pairs,
+            constant=float(self.take("constant", "")),
+            linear_p=self.take("linear", "p"),
+            interaction=PairInteraction(self.pairs.classes, [self.block(c) for c in range(len(self.pairs.classes))]),
+            fixed_overlaps_mp=self.take("fixed_overlaps", "m f"),
+            fixed_coupling_pp=self.take("fixed_coupling", "f f"),
+            atoms=[self.atom(a, boxes[a]) for a in moving],
+            boxes=boxes,
+            dipole_vp=self.take("dipole", "3 p"),
+            quadrature=self.quadrature(),
+            solver=self.solver() if "solver/minimum_mk" in self.named else None,
         )
-    pairs = PairProducts(named["sectors"], named["characters"])
-    n_atoms = sum(name.startswith("boxes/") for name in named)
-    corners = [named[f"boxes/{a}"] for a in range(n_atoms)]
-    boxes = [ChebyshevBox(lower, upper, int(nodes[0])) for lower, upper, nodes in corners]
-    atoms = [
-        MovingAtom(
-            a, boxes[a], *(named[f"atoms/{a}/{name}"] for name in ("local", "overlaps", "coupling")), _image(named, a)
+
+    def boxes(self) -> list[ChebyshevBox]:
+        count = sum(name.startswith("boxes/") for name in self.named)
+        corners = [self.take(f"boxes/{a}", "3 3") for a in range(count)]
+        for lower_v, upper_v, nodes in corners:
+            if not 2 <= nodes[0] <= kernels.MOST_NODES or (upper_v < lower_v).any():
+                raise Unfit(f"a box from {lower_v} to {upper_v} with {nodes[0]:g} nodes")
+        return [ChebyshevBox(lower_v, upper_v, int(nodes[0])) for lower_v, upper_v, nodes in corners]
+
+    def block(self, c: int) -> FittedBlock:
+        part = self.pairs.classes[c]
+        shapes = Shapes(pairs=part.stop - part.start)
+        vectors_qp, signs_q = (self.named[f"interaction/{c}/{name}"] for name in ("vectors", "signs"))
+        vectors_qp = np.ascontiguousarray(shapes.numbers("vectors", vectors_qp, "samples pairs"))
+        return FittedBlock(vectors_qp, shapes.numbers("signs", signs_q, "samples"))
+
+    def atom(self, a: int, box: ChebyshevBox) -> MovingAtom:
+        nodes, name = f"{box.n_nodes} " * len(box.axes), f"atoms/{a}"
+        self.shapes.lengths.pop("b", None)
+        image = self.image(a) if f"{name}/image" in self.named else None
+        return MovingAtom(
+            a,
+            box,
+            self.take(f"{name}/local", nodes + ("p" if image is None else "0")),
+            self.take(f"{name}/overlaps", nodes + "m b"),
+            self.take(f"{name}/coupling", "b b"),
+            image,
         )
-        for a in range(n_atoms)
-        if f"atoms/{a}/local" in named
-    ]
-    blocks = [
-        FittedBlock(named[f"interaction/{c}/vectors"], named[f"interaction/{c}/signs"]) for c in range(len(pairs.classes))
-    ]
-    quadrature = None
-    if "quadrature/weights_q" in named:
-        quadrature = XcQuadrature(*(named[f"quadrature/{name}"] for name in _QUADRATURE))
-    return CompiledArrays(
-        pairs=pairs,
-        constant=float(named["constant"]),
-        interaction=PairInteraction(pairs.classes, blocks),
-        atoms=atoms,
-        boxes=boxes,
-        quadrature=quadrature,
-        solver=_solver(named),
-        **{attribute: named[name] for name, attribute in _PLAIN.items()},
-    )
 
+    def image(self, a: int) -> MirrorImage:
+        self.shapes.lengths["image"] = 4 + len(self.pairs.classes)
+        packed = self.take(f"atoms/{a}/image", "image")
+        source = int(packed[0])
+        if source >= a or f"atoms/{source}/local" not in self.named or f"atoms/{source}/image" in self.named:
+            raise Unfit(f"atom {a} is the image of atom {source}, which has no table")
+        return MirrorImage(source, packed[1:4], packed[4:])
 
-def _solver(named: Mapping[str, np.ndarray]) -> SolverArrays | None:
-    """Return the start of the online solver; None from a file that was written before they had one."""
-    if "solver/minimum_mk" not in named:
-        return None
-    arrays = {field.name: named[f"solver/{field.name}"] for field in fields(SolverArrays)}
-    plain = {"degree": int(arrays["degree"]), "remaining": float(arrays["remaining"])}
-    return SolverArrays(**arrays | plain)
+    def quadrature(self) -> XcQuadrature | None:
+        if "quadrature/weights_q" not in self.named:
+            return None
+        arrays = {name: self.take(f"quadrature/{name}", axes) for name, axes in _QUADRATURE.items()}
+        if self.shapes.lengths["y"] not in (0, self.shapes.lengths["m"]):
+            raise Unfit("the slopes of the modes are of other modes")
+        return XcQuadrature(**arrays)
 
-
-def _image(named: Mapping[str, np.ndarray], atom: int) -> MirrorImage | None:
-    packed = named.get(f"atoms/{atom}/image")
-    return None if packed is None else MirrorImage(int(packed[0]), packed[1:4], packed[4:])
+    def solver(self) -> SolverArrays:
+        """Return the start of the online solver; files written before it was kept have none."""
+        arrays = {name: self.take(f"solver/{name}", axes) for name, axes in _SOLVER.items()}
+        sectors_n, degree = self.take("solver/sectors_n", "m", True), int(self.take("solver/degree", "", True))
+        lengths = self.shapes.lengths
+        if lengths["o"] + lengths["v"] != lengths["m"] or degree < 0:
+            raise Unfit("the reference orbitals of the online solver are not as many as the modes")
+        n_kappa = len(GrassmannChart.between(arrays["occupied_mn"], arrays["empty_mn"], sectors_n))
+        packed, terms = n_kappa * (n_kappa + 1) // 2, comb(lengths["d"] + degree, degree)
+        fitted = [terms, n_kappa, packed] if lengths["t"] else [0, n_kappa, n_kappa]
+        if [lengths[axis] for axis in "tkc"] != fitted or lengths["h"] != packed or lengths["u"] > lengths["t"]:
+            raise Unfit("the polynomials of the online solver do not fit its orbitals")
+        single = {name: arrays[name].astype(np.float32) for name in ("inverse_hessian", "curvature_mk")}
+        remaining = float(self.take("solver/remaining", ""))
+        return SolverArrays(**arrays | single, sectors_n=sectors_n, degree=degree, remaining=remaining)

@@ -17,6 +17,7 @@ import numpy as np
 from mpiqmd.rom.compiled import kernels
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.data import MovingAtom
+from mpiqmd.rom.compiled.products import shared_product
 
 NEGLIGIBLE = 1e-9
 """Products of polynomials whose coefficients are all below this (hartree, or the overlaps' unit) are left out."""
@@ -86,14 +87,14 @@ class PositionTables:
         folded_cbk = kernels.fold(weights_bk, self.targets_k, self.factors_ck, len(self.local_ckp[0]))
         local_bp = np.empty((len(weights_bk), self.classes[-1].stop))
         for folded_bk, table, part in zip(folded_cbk, self.local_ckp, self.classes, strict=True):
-            np.matmul(folded_bk, table, out=local_bp[:, part])
+            shared_product(folded_bk, table, len(folded_bk), out=local_bp[:, part])
         return local_bp
 
     def add_gradient(self, slopes_bkv: np.ndarray, coefficients_bp: np.ndarray, gradient_bav: np.ndarray) -> None:
         """Add the derivative of the local energies ``V(x)·d`` at pair coefficients d to gradients (B, N, 3), Ha/bohr."""
         pull_cbk = np.empty((len(self.classes), len(coefficients_bp), len(self.local_ckp[0])))
         for pull_bk, table, part in zip(pull_cbk, self.local_ckp, self.classes, strict=True):
-            np.matmul(coefficients_bp[:, part], table.T, out=pull_bk)
+            shared_product(coefficients_bp[:, part], table.T, len(pull_bk), out=pull_bk)
         places = self.targets_k, self.factors_ck, slopes_bkv, self.starts, self.indices
         kernels.add_pull(pull_cbk, *places, gradient_bav)
 

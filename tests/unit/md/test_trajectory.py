@@ -97,7 +97,7 @@ def test_file_is_h5md(tmp_path, rng):
 def test_resume_drops_later_frames(tmp_path, rng, step):
     written = list(frames(rng, range(0, 40, 2)))
     write(tmp_path / "t.h5", written).close()
-    writer = TrajectoryWriter.resume(tmp_path / "t.h5", step, 2)
+    writer = TrajectoryWriter.resume(tmp_path / "t.h5", step, 2, SYMBOLS)
     again = list(frames(rng, range(step + 2, 60, 2)))
     for frame in again:
         writer.append(frame)
@@ -114,7 +114,7 @@ def test_file_of_a_live_run_can_be_read(tmp_path, rng):
     writer.flush()
     (tmp_path / "killed.h5").write_bytes((tmp_path / "t.h5").read_bytes())
     assert len(Trajectory.open(tmp_path / "killed.h5")) == CHUNK_FRAMES + 10
-    TrajectoryWriter.resume(tmp_path / "killed.h5", 20, 1).close()
+    TrajectoryWriter.resume(tmp_path / "killed.h5", 20, 1, SYMBOLS).close()
     assert len(Trajectory.open(tmp_path / "killed.h5")) == 21
     writer.close()
 
@@ -122,12 +122,12 @@ def test_file_of_a_live_run_can_be_read(tmp_path, rng):
 def test_missing_frames_and_strange_files_are_refused(tmp_path, rng):
     write(tmp_path / "t.h5", frames(rng, range(0, 10, 2))).close()
     with pytest.raises(DataFileError, match=r"5 frames up to step 20 .* but 11 were expected"):
-        TrajectoryWriter.resume(tmp_path / "t.h5", 20, 2)
+        TrajectoryWriter.resume(tmp_path / "t.h5", 20, 2, SYMBOLS)
     (tmp_path / "text.h5").write_text("not HDF5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["data"] = 1
     for name in ("text.h5", "other.h5", "absent.h5"):
-        with pytest.raises(DataFileError, match="cannot be read as a trajectory"):
+        with pytest.raises(DataFileError, match="not a complete trajectory"):
             Trajectory.open(tmp_path / name)
 
 
@@ -245,5 +245,5 @@ def test_a_kill_while_the_layout_changes_leaves_a_whole_file(tmp_path, rng, monk
     read = Trajectory.open(tmp_path / "t.h5")
     assert_close(read.positions_tav, [frame.positions_av for frame in written[:CHUNK_FRAMES]])
     assert [path.name for path in tmp_path.iterdir()] == ["t.h5"]
-    TrajectoryWriter.resume(tmp_path / "t.h5", 200, 1).close()
+    TrajectoryWriter.resume(tmp_path / "t.h5", 200, 1, SYMBOLS).close()
     assert len(Trajectory.open(tmp_path / "t.h5")) == 201

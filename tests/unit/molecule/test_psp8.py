@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from mpiqmd.errors import DataFileError
 from mpiqmd.molecule.gth import local_potential, projector
@@ -168,18 +164,3 @@ def test_missing_file_and_binary_file_are_refused(tmp_path):
     (tmp_path / "binary.psp8").write_bytes(bytes(range(256)) * 20)
     with pytest.raises(DataFileError, match="line 2"):
         read_psp8(tmp_path / "binary.psp8")
-
-
-@settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(line=st.integers(1, 20), text=st.text(alphabet="0123456789.-+eEDnaif \t_x", max_size=30))
-def test_a_mangled_line_never_ends_in_a_traceback(write, line, text):
-    lines = psp8_lines()
-    lines[line] = text
-    with contextlib.suppress(DataFileError):
-        read_psp8(write(lines))

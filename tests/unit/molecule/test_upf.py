@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 from scipy.interpolate import make_interp_spline
 from scipy.special import erf
 
-from mpiqmd.errors import DataFileError, MpiqmdError
+from mpiqmd.errors import DataFileError
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.xc import Functional
-from mpiqmd.molecule.gth import available_elements, load_gth
+from mpiqmd.molecule.gth import load_gth
 from mpiqmd.molecule.library import load_pseudopotentials
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.upf import LARGEST_FILE, functional_name, read_upf
+from mpiqmd.molecule.pseudopotential import LARGEST_FILE
+from mpiqmd.molecule.upf import functional_name, read_upf
 
 pytestmark = pytest.mark.serial
 
@@ -266,45 +263,3 @@ def test_missing_large_and_binary_files_are_refused(tmp_path):
         stream.write(b"x")
     with pytest.raises(DataFileError, match="more than"):
         read_upf(tmp_path / "large.upf")
-
-
-fuzzing = settings(
-    max_examples=300,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-
-
-def attempt(path, content):
-    """Read damaged bytes: either an mpiqmd error, or a potential that its type has checked."""
-    path.write_bytes(content)
-    with contextlib.suppress(MpiqmdError):
-        found = read_upf(path)
-        assert np.isfinite(found.local_r).all() and found.symbol in available_elements("LDA")
-
-
-@fuzzing
-@given(cut=st.integers(0, len(SMALL)))
-@example(cut=len(SMALL) - 3)
-def test_truncation_never_ends_in_a_traceback(tmp_path, cut):
-    attempt(tmp_path / "X.upf", SMALL.encode()[:cut])
-
-
-@fuzzing
-@given(changes=st.lists(st.tuples(st.integers(0, len(SMALL) - 1), st.integers(0, 255)), min_size=1, max_size=8))
-def test_flipped_bytes_never_end_in_a_traceback(tmp_path, changes):
-    content = bytearray(SMALL.encode())
-    for place, byte in changes:
-        content[place] = byte
-    attempt(tmp_path / "X.upf", bytes(content))
-
-
-TOKENS = ["<PP_LOCAL>", "</UPF>", "&amp;", "1e400", "-0", "nan", "<PP_R>", '"', "<!--", "]]>", "\0", "9" * 30, "<a/>" * 50]
-
-
-@fuzzing
-@given(place=st.integers(0, len(SMALL)), length=st.integers(0, 200), text=st.sampled_from(TOKENS))
-def test_spliced_files_never_end_in_a_traceback(tmp_path, place, length, text):
-    attempt(tmp_path / "X.upf", (SMALL[:place] + text + SMALL[place + length :]).encode())

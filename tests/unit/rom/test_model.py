@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from mpiqmd.datafiles import seal
 from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.molecule.frame import make_frame
@@ -94,6 +95,7 @@ def test_what_is_no_model_is_refused(trained, shared_tmp_path):
     if grid.comm.rank == 0:
         with h5py.File(path, "r+") as file:
             file.attrs["format"] = 99
+        seal(path)
     grid.comm.Barrier()
     with pytest.raises(DataFileError, match="format 99"):
         ReducedModel.load(path, grid.comm, grid)
