@@ -20,7 +20,7 @@ from mpiqmd.pipeline.build import same_molecule
 from mpiqmd.pipeline.modes import find_modes
 from mpiqmd.pipeline.solving import TrainingSolver
 from mpiqmd.pipeline.structures import read_structures
-from mpiqmd.rom.compiled.predictor import sample_geometries
+from mpiqmd.rom.compiled.learning import sample_geometries
 from mpiqmd.sampling.box import random_in_box
 from mpiqmd.sampling.lattice import bent_samples, water_lattice
 from mpiqmd.sampling.normal_modes import ThermalRegion

@@ -18,7 +18,7 @@ from mpiqmd.datafiles import seal, unseal
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
-from mpiqmd.rom.compiled.solver import CompiledSolver
+from mpiqmd.rom.compiled import compile
 
 N_GEOMETRIES = 6
 N_ORBITALS = 4
@@ -134,7 +134,7 @@ def test_the_model_file_holds_the_fitted_solver(bench, trained, monkeypatch):
 
     bench.once(strip)
     bench.run(*words, "--model", old, "--output", bench.folder / "old")
-    monkeypatch.setattr(CompiledSolver, "learn", None)
+    monkeypatch.setattr(compile, "fit_predictor", None)
     bench.run(*words, "--model", trained.model, "--output", bench.folder / "new")
     energies = [
         bench.once(lambda name=name: Trajectory.open(bench.folder / name / "trajectory.h5").observables["potential_energy"])

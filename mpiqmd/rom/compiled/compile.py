@@ -18,8 +18,8 @@ from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.data import CompiledArrays
 from mpiqmd.rom.compiled.energy import CompiledEnergy
 from mpiqmd.rom.compiled.interaction import InteractionSamples
+from mpiqmd.rom.compiled.learning import fit_predictor, sample_geometries
 from mpiqmd.rom.compiled.pairs import PairProducts
-from mpiqmd.rom.compiled.predictor import sample_geometries
 from mpiqmd.rom.compiled.quadrature import QuadratureBuilder
 from mpiqmd.rom.compiled.solver import CompiledSolver
 
@@ -169,7 +169,7 @@ def make_solver(
     start = training.positions_sav[nearest], training.density_matrices_smm[nearest]
     solver = CompiledSolver(compiled_energy(model, arrays), *start, model.n_occupied, tolerance)
     if frame is not None:
-        solver.learn(training.positions_sav, frame)
+        solver.predictor = fit_predictor(solver, training.positions_sav, frame)
     return solver
 
 

@@ -14,14 +14,13 @@ import numpy as np
 
 from mpiqmd.errors import ConvergenceError
 from mpiqmd.kohnsham.occupations import fermi_occupations
-from mpiqmd.molecule.frame import BodyFrame
 from mpiqmd.rom.compiled import orbital_kernels as kernels
 from mpiqmd.rom.compiled.chart import GrassmannChart
 from mpiqmd.rom.compiled.data import SolverArrays
 from mpiqmd.rom.compiled.energy import CompiledEnergy, PlacedEnergy
 from mpiqmd.rom.compiled.inner import InnerLoop, InverseHessians, packed_triangle
 from mpiqmd.rom.compiled.minima import Minima, Solution
-from mpiqmd.rom.compiled.predictor import GeometryPolynomials, Predictor, fit_predictor
+from mpiqmd.rom.compiled.predictor import GeometryPolynomials, Predictor
 
 REFERENCE_RATE = 0.25
 """What is at least left of the error after a step with the inverse Hessian of the reference."""
@@ -49,6 +48,11 @@ class CompiledSolver:
         Depth of the Anderson acceleration.
     stored
         Where to start from, found by an earlier solver of the same arrays; geometry and density matrix are then not used.
+
+    Attributes
+    ----------
+    predictor
+        Where iterations start, from ``learning.fit_predictor``; None starts them at the reference.
     """
 
     def __init__(
@@ -102,10 +106,6 @@ class CompiledSolver:
         polynomials = predictor.polynomials
         coordinates = polynomials.axes, polynomials.offset, polynomials.degree
         return SolverArrays(*known, *coordinates, predictor.minimum_mk, predictor.curvature_mk, predictor.remaining)
-
-    def learn(self, positions_sav: np.ndarray, frame: BodyFrame) -> None:
-        """Fit the predictor to solutions between training geometries, shape (samples, N, 3), bohr."""
-        self.predictor = fit_predictor(self, positions_sav, frame)
 
     def _prepare(self, placed: PlacedEnergy, density_matrix_mm: np.ndarray) -> np.ndarray:
         """Set the chart about the occupied orbitals of P; return there, but for the remainder, the packed inverse Hessian of

@@ -231,11 +231,8 @@ def test_a_kill_while_the_layout_changes_leaves_a_whole_file(tmp_path, rng, monk
     def kill(*args):
         raise KilledError
 
-    if moment == "change":
-        monkeypatch.setattr(writer, "_resize", kill)
-    else:
-        target = {"copy": "shutil.copyfile", "replace": "os.replace"}[moment]
-        monkeypatch.setattr(f"mpiqmd.md.trajectory_writer.{target}", kill)
+    target = {"copy": "shutil.copyfile", "change": "resize", "replace": "os.replace"}[moment]
+    monkeypatch.setattr(f"mpiqmd.md.trajectory_writer.{target}", kill)
     for frame in written[CHUNK_FRAMES:]:
         writer.append(frame)
     with pytest.raises(KilledError):

@@ -12,7 +12,8 @@ from mpiqmd.kohnsham.density_matrix import minimise_diis
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.rom.compiled.chart import GrassmannChart
 from mpiqmd.rom.compiled.inner import InverseHessians
-from mpiqmd.rom.compiled.predictor import GeometryPolynomials, sample_geometries
+from mpiqmd.rom.compiled.learning import fit_predictor, sample_geometries
+from mpiqmd.rom.compiled.predictor import GeometryPolynomials
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 sys.path.insert(0, str(Path(__file__).parent))
@@ -164,7 +165,7 @@ def test_predicted_start_saves_evaluations_and_changes_nothing(functional):
     solver, saved = water.solver(1e-9), []
     placed = [solver.energy.place(geometry(*point)) for point in UNSEEN]
     plain = [solver.solve(each) for each in placed]
-    solver.learn(water.training.positions_sav, make_frame(water.model.molecule))
+    solver.predictor = fit_predictor(solver, water.training.positions_sav, make_frame(water.model.molecule))
     learned = [solver.solve(each) for each in placed]
     for one, other in zip(plain, learned, strict=True):
         assert other.energy == pytest.approx(one.energy, abs=1e-12)

@@ -1,0 +1,146 @@
+"""The layout of an H5MD trajectory: header, provenance, and datasets that grow with the frames.
+
+Layout (H5MD 1.1, www.nongnu.org/h5md): ``particles/molecule/{position,velocity,force}/{step,time,value}``
+with ``species``, ``mass`` and ``box`` beside, and one group per observable.  All ``step`` and ``time`` are
+hard links to one dataset each.  Units are those of :mod:`mpiqmd.md.h5md_units`, in ``unit`` attributes; energies are in
+hartree and the temperature is k_B T in hartree.
+
+Room for frames is allocated ahead; room not used yet has step -1 and NaN values.  Nothing here is collective; rank 0 only.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Mapping
+
+import h5py
+import numpy as np
+
+import mpiqmd
+from mpiqmd.md.h5md_units import WRITTEN, written_unit
+from mpiqmd.md.trajectory import OBSERVABLES
+from mpiqmd.molecule.elements import ATOMIC_NUMBERS
+
+VERSION = (1, 1)
+FORMAT = 2
+"""Version of the layout, an attribute of the file: 1 (absent) had everything in atomic units."""
+
+ELEMENTS = {"position": "positions_av", "velocity": "velocities_av", "force": "forces_av"}
+"""H5MD elements of the particles, and where a frame has them."""
+
+FIRST = "particles/molecule/position"
+"""The element whose steps and times all others share."""
+EDGES = "particles/molecule/box/edges"
+CHUNK_FRAMES = 256
+LONGEST_ATTRIBUTE = 30_000
+"""Longer strings do not fit an HDF5 attribute (64 kB); they go into a dataset of ``parameters``."""
+
+
+def write_particles(file: h5py.File, symbols: tuple[str, ...], masses_a: np.ndarray, boundary: str) -> None:
+    """Write the header of a new file and what of the atoms does not change."""
+    _write_header(file)
+    molecule = file.create_group("particles/molecule")
+    numbers = {symbol: ATOMIC_NUMBERS[symbol] for symbol in sorted(set(symbols))}
+    species_a = [numbers[symbol] for symbol in symbols]
+    molecule.create_dataset("species", data=species_a, dtype=h5py.enum_dtype(numbers, basetype="i4"))
+    molecule.create_dataset("mass", data=masses_a).attrs["unit"] = "electron_mass"
+    box = molecule.create_group("box")
+    box.attrs["dimension"] = 3
+    box.attrs["boundary"] = np.array([boundary] * 3, dtype="S8")
+
+
+def create_series(file: h5py.File, n_atoms: int, box_v: np.ndarray | None) -> None:
+    """Create the datasets that grow with the frames, with room for the first of them."""
+    first = file.create_group(FIRST)
+    _create_growing(first, "step", (), "i8", -1)
+    _create_growing(first, "time", (), "f8", np.nan).attrs["unit"] = WRITTEN["time"]
+    for name in ELEMENTS:
+        _create_element(file, f"particles/molecule/{name}", (n_atoms, 3), WRITTEN[name])
+    if box_v is not None:
+        # A fixed box could be stored once, but readers in use expect its time-dependent form.
+        edges_v = np.asarray(box_v, dtype=float) * written_unit("position")
+        _create_element(file, EDGES, (3,), WRITTEN["position"], edges_v)
+    for name in OBSERVABLES:
+        _create_element(file, f"observables/{name}", (), "hartree")
+
+
+def create_observable(file: h5py.File, name: str) -> None:
+    """Create an observable that turns up later, NaN in the frames before."""
+    _create_element(file, f"observables/{name}", ())
+
+
+def all_series(file: h5py.File) -> list[h5py.Dataset]:
+    """Return every dataset with one entry per frame, the steps first."""
+    groups = [*file["particles/molecule"].values(), *file["observables"].values(), file.get(EDGES, {})]
+    values = [group["value"] for group in groups if "value" in group]
+    return [file[f"{FIRST}/step"], file[f"{FIRST}/time"], *values]
+
+
+def resize(file: h5py.File, length: int) -> None:
+    """Give every series room for ``length`` frames; the box is the same in all of them."""
+    edges = file[f"{EDGES}/value"] if EDGES in file else None
+    before = len(file[f"{FIRST}/step"])
+    for series in all_series(file):
+        series.resize(length, axis=0)
+    if edges is not None and 0 < before < length:
+        edges[before:] = edges[0]
+
+
+def write_attributes(file: h5py.File, attributes: Mapping[str, str | int | float]) -> None:
+    """Write provenance; what is too long for an attribute becomes a dataset of ``parameters``."""
+    for key, value in attributes.items():
+        if isinstance(value, str) and len(value.encode()) > LONGEST_ATTRIBUTE:
+            parameters = file.require_group("parameters")
+            if key in parameters:
+                del parameters[key]
+            parameters[key] = value
+        else:
+            file.attrs[key] = value
+
+
+def _write_header(file: h5py.File) -> None:
+    """Write the ``h5md`` group that makes the file an H5MD file."""
+    file.attrs["format"] = FORMAT
+    header = file.create_group("h5md")
+    header.attrs["version"] = np.array(VERSION, dtype="i4")
+    header.create_group("author").attrs["name"] = np.bytes_(_user())
+    creator = header.create_group("creator")
+    creator.attrs["name"] = np.bytes_("mpiqmd")
+    creator.attrs["version"] = np.bytes_(mpiqmd.__version__)
+    header.create_group("modules/units").attrs["version"] = np.array((1, 0), dtype="i4")
+
+
+def _user() -> str:
+    """Return who runs the job, which H5MD wants to know; containers may have no name for it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _create_element(
+    file: h5py.File, path: str, shape: tuple[int, ...], unit: str | None = None, fill: np.ndarray | None = None
+) -> None:
+    """Create one H5MD element that shares the steps and times of the positions."""
+    group, first = file.require_group(path), file[FIRST]
+    values = _create_growing(group, "value", shape, "f8", np.nan, len(first["step"]))
+    if unit:
+        values.attrs["unit"] = unit
+    if fill is not None:
+        values[:] = fill
+    for name in ("step", "time"):
+        if name not in group:
+            group[name] = first[name]
+
+
+def _create_growing(
+    group: h5py.Group, name: str, shape: tuple[int, ...], dtype: str, fill: float, length: int = CHUNK_FRAMES
+) -> h5py.Dataset:
+    """Create a dataset that grows along its first axis and has its room allocated at once."""
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    creation.set_fill_value(np.array(fill, dtype=dtype))
+    creation.set_chunk((CHUNK_FRAMES, *shape))
+    space = h5py.h5s.create_simple((length, *shape), (h5py.h5s.UNLIMITED, *shape))
+    kind = h5py.h5t.py_create(np.dtype(dtype), logical=True)
+    return h5py.Dataset(h5py.h5d.create(group.id, name.encode(), kind, space, dcpl=creation))
