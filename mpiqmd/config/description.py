@@ -1,4 +1,4 @@
-"""The table of all input keys, for ``mpiqmd help-input``; made from the declarations in ``settings``."""
+"""The table of all input keys, for ``mpiqmd help-input`` and the documentation, from the declarations in ``settings``."""
 
 from __future__ import annotations
 
@@ -24,20 +24,25 @@ def describe_keys() -> str:
     )
 
 
+def described_keys(section: str) -> dict[str, KeySpec]:
+    """Return the keys of a section as a user may write them.  Not collective."""
+    own = key_specs(SECTIONS[section])
+    return _PSEUDOPOTENTIAL_KEYS | own if section == "pseudopotentials" else own
+
+
+def default_text(spec: KeySpec) -> str:
+    """Return the default of a key as it would be written; ``required``, or ``-`` where there is none.  Not collective."""
+    if spec.default is REQUIRED:
+        return "required"
+    return "-" if spec.default is UNSET else as_written(spec.default)
+
+
 def _describe_section(section: str) -> str:
-    specs = key_specs(SECTIONS[section])
-    if section == "pseudopotentials":
-        specs = _PSEUDOPOTENTIAL_KEYS | specs
-    rows = [(name, spec.kind.short, _default(spec), spec.description) for name, spec in specs.items()]
+    specs = described_keys(section)
+    rows = [(name, spec.kind.short, default_text(spec), spec.description) for name, spec in specs.items()]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [
         "  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False)) + "  " + row[3]
         for row in rows
     ]
     return "\n".join([f"[{section}]", *lines])
-
-
-def _default(spec: KeySpec) -> str:
-    if spec.default is REQUIRED:
-        return "required"
-    return "-" if spec.default is UNSET else as_written(spec.default)

@@ -1,0 +1,201 @@
+"""The page of accuracy and cost: a text with one place for every record, tables and figures made from it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from figures import drawn
+from records import Record, provenance, taking_apart
+from reduced_section import reduced_tables
+
+from tables import table
+
+TEMPLATE = Path(__file__).with_name("accuracy-and-cost.md")
+
+
+def accuracy_page(records: dict[str, Record]) -> str:
+    """Return the page as Markdown.  Not collective.
+
+    A paragraph ``<!-- record NAME -->`` of the text becomes the section of that record, or nothing.  Raises RecordError for
+    a malformed record.
+    """
+    text = TEMPLATE.read_text(encoding="utf-8")
+    for name, tables in SECTIONS.items():
+        text = text.replace(f"<!-- record {name} -->\n\n", section(name, records[name], tables) if name in records else "")
+    return text
+
+
+def section(name: str, record: Record, tables: Callable[[Record], list[str]]) -> str:
+    """Return the section of a record: heading, text, tables, figure, where the numbers come from."""
+    title, text = ABOUT[name]
+    with taking_apart(name):
+        blocks = tables(record)
+        figures = [f"![{caption}](figures/{stem}.png)" for stem, caption in drawn(name, record)]
+        return "\n\n".join([f"## {title}", text, *blocks, *figures, provenance(name, record)]) + "\n\n"
+
+
+ABOUT = {
+    "accuracy": (
+        "Error against spacing, order and density grid",
+        "Periodic water in a cube of 12 bohr, LDA, GTH, against plane waves extrapolated to infinite cutoff. The molecule lies at "
+        "several places between the points of the grid and the worst is kept; net forces are removed as by default.",
+    ),
+    "ripple": (
+        "What the grid does as a molecule moves",
+        "Ripple: the range of the energy over shifts through one spacing along x and along the diagonal, and over random "
+        "rotations of the isolated molecule (`mpiqmd check egg-box`). Net force: the largest before it is removed. Cost: "
+        "processor time per iteration against the first case. Walls and periodic images are in the numbers too.",
+    ),
+    "hifi": (
+        "Cost of the full solver",
+        "Water in a cube of 12 bohr on one core, from atoms to 1e-8 Ha with forces, and NVE steps of 40 atomic units. An "
+        "application is one orbital under the Laplacian.",
+    ),
+    "hifi-drift": (
+        "Energy conservation of the full solver",
+        "NVE dynamics of water from 300 K in steps of 20 atomic units, by `scf.energy_tolerance` and `scf.extrapolation`. The "
+        "drift is the slope of the total energy, the fluctuation what is left about it.",
+    ),
+    "reduced": ("The compiled reduced model", "Measured on the water model of `run/inputs/water.toml` unless a table says otherwise."),
+    "peers": (
+        "Beside other codes",
+        "The same molecule, cell and grid on one core: the ground state with forces from scratch, and NVE steps from it. Ratios "
+        "are to the first line. Energies compare only where the same pseudopotential is used.",
+    ),
+    "scaling": (
+        "Scaling over ranks",
+        "Strong: 64^3 points over all ranks. Weak: 48^3 points for every rank. Multigrid: strong, with `grid.poisson = "
+        "\"multigrid\"`. The lower right panel extrapolates a performance model fitted to these times.",
+    ),
+}
+"""Heading and text of every section."""
+
+
+def accuracy_tables(record: Record) -> list[str]:
+    """Return the errors of energy and forces, and the time, by kind and spacing."""
+    kinds = record["kinds"]
+    points = sorted({row["points"] for rows in kinds.values() for row in rows})
+    spacing = {row["points"]: row["spacing"] for rows in kinds.values() for row in rows}
+    heads = [f"{spacing[n]:.3f}" for n in points]
+    quantities = (
+        ("largest energy error, mHa, by spacing in bohr", "energy_error", 1e3, ".3f"),
+        ("largest force error, mHa/bohr", "force_error", 1e3, ".3f"),
+        ("processor time of a ground state, s", "cpu_seconds", 1.0, ".2f"),
+    )
+
+    def cells(rows: list[Record], name: str, unit: float, form: str) -> Iterable[str]:
+        by_points = {row["points"]: row[name] for row in rows}
+        return (format(unit * by_points[n], form) if n in by_points else "" for n in points)
+
+    return [
+        table([title, *heads], [[kind, *cells(rows, name, unit, form)] for kind, rows in kinds.items()])
+        for title, name, unit, form in quantities
+    ]
+
+
+def ripple_tables(record: Record) -> list[str]:
+    """Return ripple, net force and cost of every case."""
+    cases, rows = record["cases"], []
+    first = next(iter(cases.values()))["seconds_per_iteration"]
+    for name, case in cases.items():
+        kinds = [kind for kind in ("x", "diagonal", "rotation") if kind in case]
+        ripples = [f"{1e3 * case[kind]['ripple']:.4f}" if kind in case else "" for kind in ("x", "diagonal", "rotation")]
+        net = max(case[kind]["net_force"] for kind in kinds)
+        cost = f"{case['seconds_per_iteration'] / first:.1f}" if "seconds_per_iteration" in case else ""
+        rows.append([name, *ripples, f"{1e3 * net:.3f}", cost])
+    heads = [f"ripple, mHa, {record['points']}^3 points", "x", "diagonal", "rotation", "net force, mHa/bohr", "cost"]
+    return [table(heads, rows)]
+
+
+def hifi_tables(record: Record) -> list[str]:
+    """Return one line per case."""
+    rows = []
+    for name, case in record["cases"].items():
+        step = case.get("cpu_seconds_per_step")
+        rows.append(
+            [
+                name,
+                f"{case['energy']:.8f}",
+                str(case["iterations"]),
+                str(case["applications"]),
+                f"{case['setup_cpu_seconds']:.2f}",
+                f"{case['cpu_seconds']:.2f}",
+                "" if step is None else f"{step:.3f}",
+            ]
+        )
+    heads = [f"case, {record['points']}^3 points", "energy, Ha", "iterations", "applications", "set-up, s", "work, s"]
+    return [table([*heads, "an MD step, s"], rows)]
+
+
+def drift_tables(record: Record) -> list[str]:
+    """Return one line per tolerance and rule."""
+    rows = [
+        [
+            f"{row['tolerance']:.0e}",
+            row["rule"],
+            str(row["steps"]),
+            f"{row['iterations_per_step']:.2f}",
+            f"{1e6 * row['drift_per_atom_ps']:.3f}",
+            f"{1e6 * row['fluctuation']:.2f}",
+        ]
+        for row in record["rows"]
+    ]
+    heads = [f"tolerance, Ha ({record['points']}^3 points)", "rule", "steps", "iterations a step"]
+    return [table([*heads, "drift, microHa/atom/ps", "fluctuation, microHa"], rows)]
+
+
+def peers_tables(record: Record) -> list[str]:
+    """Return time and iterations of our cases and of every peer; one that is missing or failed is said to be."""
+    own = record["ours"]
+    start = own["lda-8"]["setup_cpu_seconds"] + own["lda-8"]["cpu_seconds"]
+    step = own["lda-8-md"]["cpu_seconds_per_step"]
+    rows = []
+    for name in ("lda-8", "lda-12"):
+        seconds = own[name]["setup_cpu_seconds"] + own[name]["cpu_seconds"]
+        rows.append(_peer(f"mpiqmd {name}", own[name], seconds / start, seconds, step if name == "lda-8" else None, step))
+    for name, peer in record["peers"].items():
+        if "missing" in peer or "failed" in peer:
+            rows.append([name, "not installed" if "missing" in peer else "failed", *[""] * 5])
+            continue
+        seconds = peer["ground_state_seconds"]
+        taken = statistics.median(peer["step_seconds"]) if peer.get("step_seconds") else None
+        rows.append(_peer(f"{name} {peer.get('version', '')}".strip(), peer, seconds / start, seconds, taken, step))
+    heads = ["processor seconds", "from scratch", "ratio", "iterations", "an MD step", "ratio", "energy, Ha"]
+    return [table(heads, rows)]
+
+
+def _peer(label: str, found: dict[str, Any], ratio: float, seconds: float, taken: float | None, step: float) -> list[str]:
+    steps = ["", ""] if taken is None else [f"{taken:.2f}", f"{taken / step:.1f}"]
+    return [label, f"{seconds:.2f}", f"{ratio:.1f}", str(found["iterations"]), *steps, f"{found['energy']:.6f}"]
+
+
+def scaling_tables(record: Record) -> list[str]:
+    """Return the times of every point of the study."""
+    rows = [
+        [
+            row["study"],
+            str(row["ranks"]),
+            f"{1e3 * row['seconds']:.1f}",
+            f"{row['efficiency']:.0%}",
+            "" if row["study"] == "multigrid" else f"{row['message_share']:.0%}",
+            f"{1e-6 * row['memory']:.0f}",
+        ]
+        for row in record["scaling"]
+    ]
+    clock = {"cpu": "processor", "wall": "wall-clock"}[record["clock"]]
+    return [table(["study", "ranks", f"{clock} ms an iteration", "efficiency", "messages", "MB a rank"], rows)]
+
+
+SECTIONS = {
+    "accuracy": accuracy_tables,
+    "ripple": ripple_tables,
+    "hifi": hifi_tables,
+    "hifi-drift": drift_tables,
+    "reduced": reduced_tables,
+    "peers": peers_tables,
+    "scaling": scaling_tables,
+}
+"""What makes the tables of each record."""

@@ -1,0 +1,141 @@
+"""The figures of the page of accuracy and cost, drawn from the records in the style of all figures."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from records import Record, taking_apart
+
+from mpiqmd.plots.style import ACCENT, BRIGHT, DARK, GREY, legend_above, panels, save_figure, style
+from mpiqmd.units import ATOMIC_TIME_IN_FS
+
+ROOT = Path(__file__).parents[2]
+LOOKS = [
+    {"color": GREY, "marker": "v", "linestyle": ":"},
+    {"color": ACCENT, "marker": "s", "linestyle": "-."},
+    {"color": DARK, "marker": "o", "linestyle": "-"},
+    {"color": BRIGHT, "marker": "D", "linestyle": "-"},
+    {"color": BRIGHT, "marker": "^", "linestyle": "--"},
+]
+DRIFT_TIMESTEP = 20.0
+"""Of run/bench/hifi_drift.py, atomic units."""
+
+
+def drawn(name: str, record: Record) -> list[tuple[str, str]]:
+    """Return stem and caption of the figures that a record gives.  Not collective."""
+    if name == "scaling":
+        return [("scaling", "Efficiency, messages, memory and extrapolated time over ranks")]
+    if name == "reduced":
+        return [("reduced-decay", CAPTIONS["reduced"])] if "decay" in record else []
+    return [(name, CAPTIONS[name])] if name in CAPTIONS else []
+
+
+CAPTIONS = {
+    "accuracy": "Errors of energy and forces against spacing, and of the energy against time",
+    "ripple": "Range of the energy as water moves through the grid",
+    "hifi-drift": "Total energy of Hi-Fi dynamics by tolerance and starting orbitals",
+    "reduced": "Errors of the compiled model against the number of modes",
+}
+
+
+def draw_all(records: dict[str, Record], folder: Path) -> list[Path]:
+    """Draw the figures of all records as PNG and return their paths.  Raises RecordError for a malformed record."""
+    paths = []
+    for name, record in records.items():
+        for stem, _ in drawn(name, record):
+            with taking_apart(name):
+                if name == "scaling":
+                    made = scaling_drawing().draw(record["scaling"], record["model"], folder)
+                else:
+                    with style():
+                        figure = DRAWINGS[name](record)
+                    made = save_figure(figure, folder / stem)
+            for path in made:
+                # A forge shows the PNG; the PDF would only make the repository larger.
+                path.unlink() if path.suffix == ".pdf" else paths.append(path)
+    return paths
+
+
+def scaling_drawing():
+    """Return the module that draws the scaling study, which is no part of a package."""
+    if "scaling_figure" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("scaling_figure", ROOT / "run/scaling/figure.py")
+        module = sys.modules["scaling_figure"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules["scaling_figure"]
+
+
+def accuracy_figure(record: Record) -> Figure:
+    """Errors against spacing and time, on logarithmic axes."""
+    figure, axes = panels(1, 2.7, 3, sharex=False)
+    for (kind, rows), look in zip(record["kinds"].items(), LOOKS, strict=False):
+        columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        look = look | {"markersize": 4, "label": kind}
+        axes[0].loglog(columns["spacing"], 1e3 * columns["energy_error"], **look)
+        axes[1].loglog(columns["spacing"], 1e3 * columns["force_error"], **look)
+        axes[2].loglog(columns["cpu_seconds"], 1e3 * columns["energy_error"], **look)
+    names = ("spacing (bohr)", "energy error (mHa)"), ("spacing (bohr)", "force error (mHa/bohr)")
+    for axis, (across, up) in zip(axes, (*names, ("CPU time (s)", "energy error (mHa)")), strict=True):
+        axis.set_xlabel(across)
+        axis.set_ylabel(up)
+    for axis in axes[:2]:
+        axis.set_xticks([0.15, 0.2, 0.3], ["0.15", "0.2", "0.3"])
+        axis.minorticks_off()
+    axes[0].legend(fontsize=7)
+    return figure
+
+
+def ripple_figure(record: Record) -> Figure:
+    """Ripple of every case as bars on a logarithmic axis."""
+    cases = record["cases"]
+    figure, (axis,) = panels(1, 0.5 + 0.32 * len(cases))
+    kinds = {"x": DARK, "diagonal": ACCENT, "rotation": BRIGHT}
+    for offset, (kind, colour) in zip((-0.27, 0.0, 0.27), kinds.items(), strict=True):
+        there = [(place, case[kind]["ripple"]) for place, case in enumerate(cases.values()) if kind in case]
+        places, ripples = np.array(there).T if there else (np.empty(0), np.empty(0))
+        axis.barh(places + offset, 1e3 * ripples, height=0.25, color=colour, label=kind)
+    axis.set_yticks(range(len(cases)), list(cases))
+    axis.invert_yaxis()
+    axis.set_xscale("log")
+    axis.set_xlabel("range of the energy (mHa)")
+    legend_above(axis)
+    return figure
+
+
+def drift_figure(record: Record) -> Figure:
+    """Total energy of every run against time, by tolerance from top to bottom."""
+    tolerances = sorted({row["tolerance"] for row in record["rows"]})
+    colours = dict(zip(("geometry", "polynomial", "aspc", "none"), (DARK, BRIGHT, ACCENT, GREY), strict=True))
+    figure, axes = panels(len(tolerances), 1.7)
+    for axis, tolerance in zip(axes, tolerances, strict=True):
+        for row in (row for row in record["rows"] if row["tolerance"] == tolerance):
+            energies = np.array(row["energies"], float)
+            picoseconds = 1e-3 * DRIFT_TIMESTEP * ATOMIC_TIME_IN_FS * np.arange(len(energies))
+            axis.plot(picoseconds, 1e6 * (energies - energies[0]), linewidth=0.6, color=colours[row["rule"]], label=row["rule"])
+        axis.set_ylabel(f"microHa, to {tolerance:.0e} Ha")
+        axis.legend(fontsize=7, loc="upper left", ncols=4)
+    axes[-1].set_xlabel("time (ps)")
+    return figure
+
+
+def decay_figure(record: Record) -> Figure:
+    """Errors of energy and forces against the number of modes."""
+    decay = record["decay"]
+    modes = [int(name) for name in decay]
+    figure, axes = panels(1, 2.4, 2, sharex=False)
+    for axis, name, unit in zip(axes, ("energy", "force"), ("Ha", "Ha/bohr"), strict=True):
+        for against, look in (("hifi", LOOKS[2]), ("grid", LOOKS[4])):
+            label = {"hifi": "against Hi-Fi", "grid": "against the same modes on the grid"}[against]
+            axis.semilogy(modes, [found[against][name] for found in decay.values()], **look, markersize=4, label=label)
+        axis.set_xlabel("modes")
+        axis.set_ylabel(f"largest {name} error ({unit})")
+    axes[0].legend(fontsize=7)
+    return figure
+
+
+DRAWINGS = {"accuracy": accuracy_figure, "ripple": ripple_figure, "hifi-drift": drift_figure, "reduced": decay_figure}
+"""What draws each record; the scaling study has a module of its own."""
