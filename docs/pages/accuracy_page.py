@@ -40,8 +40,8 @@ def section(name: str, record: Record, tables: Callable[[Record], list[str]]) ->
 ABOUT = {
     "accuracy": (
         "Error against spacing, order and density grid",
-        "Periodic water in a cube of 12 bohr, LDA, GTH, against plane waves extrapolated to infinite cutoff. The molecule lies at "
-        "several places between the points of the grid and the worst is kept; net forces are removed as by default.",
+        "Periodic water in a cube of 12 bohr, LDA, GTH, against plane waves extrapolated to infinite cutoff. The molecule lies "
+        "at several places between the points of the grid and the worst is kept; net forces are removed as by default.",
     ),
     "ripple": (
         "What the grid does as a molecule moves",
@@ -59,11 +59,14 @@ ABOUT = {
         "NVE dynamics of water from 300 K in steps of 20 atomic units, by `scf.energy_tolerance` and `scf.extrapolation`. The "
         "drift is the slope of the total energy, the fluctuation what is left about it.",
     ),
-    "reduced": ("The compiled reduced model", "Measured on the water model of `run/inputs/water.toml` unless a table says otherwise."),
+    "reduced": (
+        "The compiled reduced model",
+        "The water model of `run/inputs/water.toml`, on one core. L1, L2 and theta are its bond lengths and its angle.",
+    ),
     "peers": (
         "Beside other codes",
-        "The same molecule, cell and grid on one core: the ground state with forces from scratch, and NVE steps from it. Ratios "
-        "are to the first line. Energies compare only where the same pseudopotential is used.",
+        "The same molecule, cell and grid on one core: the ground state with forces from scratch, and NVE steps from it. "
+        "Ratios are to the first line. Energies compare only where the same pseudopotential is used.",
     ),
     "scaling": (
         "Scaling over ranks",

@@ -81,7 +81,8 @@ def estimate(part: Part) -> list[str]:
 
 def gradient(part: Part) -> list[str]:
     """The forces against differences of the energy."""
-    return [f"Forces against finite differences of the compiled energy, {part['components']} components: {part['largest']:.0e} Ha/bohr."]
+    compared = f"Forces against finite differences of the compiled energy, {part['components']} components"
+    return [f"{compared}: {part['largest']:.0e} Ha/bohr."]
 
 
 PARTS = {

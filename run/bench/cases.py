@@ -62,10 +62,18 @@ class Stopwatch:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the times must be read with: cores, load average before the run, threads of BLAS."""
+    """Return what the times must be read with: date, processor, cores, load average before the run, threads of BLAS."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     return {
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "load_average": os.getloadavg()[0],
         "threads": {name: os.environ.get(name) for name in names},
     }
+
+
+def processor(path: Path = Path("/proc/cpuinfo")) -> str | None:
+    """Return the name of the processor, if the system says it."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)

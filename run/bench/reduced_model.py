@@ -22,6 +22,7 @@ import argparse
 import json
 from pathlib import Path
 
+from cases import machine
 from reduced.accuracy import accuracy, decay, frames, gradient
 from reduced.batch import batch
 from reduced.common import Bench
@@ -29,7 +30,7 @@ from reduced.cost import cost
 from reduced.drift import drift
 from reduced.estimate import estimate
 
-from mpiqmd.pipeline.results import write_result
+from mpiqmd.pipeline.results import loaded_versions, write_result
 
 PARTS = {
     "gradient": gradient,
@@ -66,6 +67,7 @@ def main() -> None:
     bench = Bench(arguments)
     path = arguments.output / "reduced_model.json"
     record = json.loads(path.read_text()) if path.exists() else {}
+    record |= {"machine": machine(), "versions": loaded_versions()}
     for part in arguments.parts:
         record[part] = PARTS[part](bench)
         bench.log(f"{part}: {json.dumps(record[part], indent=2)}")

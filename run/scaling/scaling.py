@@ -23,6 +23,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,8 @@ def main() -> None:
     path = arguments.output / "scaling.json"
     record = read_result(path) if path.exists() else {"points": []}
     record |= {"versions": loaded_versions(), "launcher": arguments.launcher, "clock": arguments.clock}
+    if not arguments.refit:
+        record["machine"] = {"date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count()}
     known = {(point["study"], point["ranks"]) for point in record["points"]}
     for study in () if arguments.refit else arguments.studies:
         for ranks in arguments.ranks:

@@ -38,10 +38,11 @@ class Block:
 def blocks(page: Path) -> list[Block]:
     """Return the fenced blocks of a page in order."""
     text = page.read_text(encoding="utf-8")
-    return [
-        Block(page, match[1], match[2], text.count("\n", 0, match.start()) + 1, text[: match.start()].rstrip().endswith(_FRAGMENT))
-        for match in _FENCE.finditer(text)
-    ]
+    found = []
+    for match in _FENCE.finditer(text):
+        before = text[: match.start()]
+        found.append(Block(page, match[1], match[2], before.count("\n") + 1, before.rstrip().endswith(_FRAGMENT)))
+    return found
 
 
 def without_blocks(text: str) -> str:

@@ -20,7 +20,8 @@ FILES = {
 }
 RESULTS = {"scf": "h2s-scf", "relax": "h2s-relax", "train": "h2s-train", "evaluate": "h2s-evaluate", "md": "h2s-rom"}
 RESULTS |= {"compare": "h2s-compare"}
-PYTHON = [block for page in ("other-programs.md", "file-formats.md") for block in blocks(DOCS / page) if block.language == "python"]
+EXAMPLES = [block for page in ("other-programs.md", "file-formats.md") for block in blocks(DOCS / page)]
+PYTHON = [block for block in EXAMPLES if block.language == "python"]
 
 
 def test_every_command_succeeds_and_the_model_is_good(tutorial):
