@@ -10,7 +10,6 @@ from typing import Any
 from figures import drawn
 from records import Record, provenance, taking_apart
 from reduced_section import reduced_tables
-
 from tables import table
 
 TEMPLATE = Path(__file__).with_name("accuracy-and-cost.md")

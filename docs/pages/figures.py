@@ -85,7 +85,7 @@ def accuracy_figure(record: Record) -> Figure:
     for axis in axes[:2]:
         axis.set_xticks([0.15, 0.2, 0.3], ["0.15", "0.2", "0.3"])
         axis.minorticks_off()
-    axes[0].legend(fontsize=7)
+    axes[0].legend(fontsize=6, loc="lower right")
     return figure
 
 

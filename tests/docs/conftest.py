@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from generate import DOCS
-from markdown import blocks
+from page_reader import blocks
 from workplace import outside_environment
 
 

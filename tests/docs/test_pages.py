@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from generate import DOCS, pages
-from markdown import PAGES, anchors, blocks, command_lines, inline_commands, links
+from page_reader import PAGES, Block, anchors, batch_lines, blocks, command_lines, inline_commands, links
 
 from mpiqmd.cli import build_parser, parse_arguments
 from mpiqmd.commands import COMMANDS
@@ -61,6 +61,13 @@ def test_command_lines_are_understood(block):
         assert parse_arguments(words).command == words[0]
 
 
+def test_command_lines_of_batch_scripts_are_understood():
+    lines = [words for block in BLOCKS for words in batch_lines(block)]
+    assert len(lines) == 6
+    assert all(parse_arguments(words).model for words in lines if words[0] == "md")
+    assert all(str(parse_arguments(words).output) == "results/train" for words in lines if words[0] == "train")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_in_the_text_exist_with_their_options(page):
     known = build_parser()._subparsers._group_actions[0].choices
@@ -94,3 +101,14 @@ def test_cited_files_of_the_checkout_exist():
     for page in PAGES:
         for path in re.findall(r"`((?:run|tests|docker|docs|mpiqmd)/[\w./*-]+)", page.read_text(encoding="utf-8")):
             assert path == "run/identity" or list(DOCS.parent.glob(path.rstrip("./"))), f"{page.name}: {path}"
+
+
+def test_command_lines_are_found_where_they_are():
+    text = """mpirun -n 2 .venv/bin/mpiqmd md a.toml \\
+    --steps 3    # comment
+mpiqmd info b.h5 | head
+mpiqmd: error: no command
+source <(mpiqmd completion bash)
+"""
+    found = command_lines(Block(Path(), "", text, 1, False))
+    assert found == [["md", "a.toml", "--steps", "3"], ["info", "b.h5"], ["completion", "bash"]]

@@ -8,7 +8,7 @@ import re
 import h5py
 import pytest
 from generate import DOCS
-from markdown import blocks
+from page_reader import blocks
 
 pytestmark = pytest.mark.serial
 

@@ -12,6 +12,8 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"(?:^|[\s/`])mpiqmd (?P<words>[a-z].*)$")
+_BATCH = re.compile(r"run/batch/(?P<command>md|train)\.(?P<system>slurm|flux) (?P<words>.*)$", re.MULTILINE)
+_PBS = re.compile(r'ARGUMENTS="(?P<words>[^"]*)" run/batch/(?P<command>md|train)\.pbs')
 _FRAGMENT = "<!-- fragment -->"
 
 
@@ -70,6 +72,19 @@ def command_lines(block: Block) -> list[list[str]]:
         if match and not line.startswith("mpiqmd: "):
             words = shlex.split(re.split(r"\s[|>&]|\)$", match["words"])[0], comments=True)
             found.append(words)
+    return found
+
+
+def batch_lines(block: Block) -> list[list[str]]:
+    """Return the words that the jobs of every line for a batch script give to ``mpiqmd``."""
+    found = []
+    for match in (*_BATCH.finditer(block.text), *_PBS.finditer(block.text)):
+        words = shlex.split(match["words"])
+        # The first word of the scripts that train is the number of parts; under PBS it is a variable.
+        has_parts = match["command"] == "train" and match.re is _BATCH
+        found.append([match["command"], *words[has_parts:]])
+        if has_parts:
+            int(words[0])
     return found
 
 
