@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docs/records/README.md"]
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_COMMAND = re.compile(r"(?:^|[\s/`])mpiqmd (?P<words>[a-z].*)$")
+_COMMAND = re.compile(r"(?:^|[\s/`(])mpiqmd (?P<words>[a-z].*)$")
 _BATCH = re.compile(r"run/batch/(?P<command>md|train)\.(?P<system>slurm|flux) (?P<words>.*)$", re.MULTILINE)
 _PBS = re.compile(r'ARGUMENTS="(?P<words>[^"]*)" run/batch/(?P<command>md|train)\.pbs')
 _FRAGMENT = "<!-- fragment -->"
