@@ -69,8 +69,8 @@ ABOUT = {
     ),
     "scaling": (
         "Scaling over ranks",
-        "Strong: 64^3 points over all ranks. Weak: 48^3 points for every rank. Multigrid: strong, with `grid.poisson = "
-        "\"multigrid\"`. The lower right panel extrapolates a performance model fitted to these times.",
+        "Strong: one grid over all ranks. Weak: as many points for every rank, the cell growing with them. Multigrid: strong, "
+        "with `grid.poisson = \"multigrid\"`. The lower right panel extrapolates a performance model fitted to these times.",
     ),
 }
 """Heading and text of every section."""
@@ -104,7 +104,7 @@ def ripple_tables(record: Record) -> list[str]:
     first = next(iter(cases.values()))["seconds_per_iteration"]
     for name, case in cases.items():
         kinds = [kind for kind in ("x", "diagonal", "rotation") if kind in case]
-        ripples = [f"{1e3 * case[kind]['ripple']:.4f}" if kind in case else "" for kind in ("x", "diagonal", "rotation")]
+        ripples = [f"{1e3 * case[kind]['ripple']:.3g}" if kind in case else "" for kind in ("x", "diagonal", "rotation")]
         net = max(case[kind]["net_force"] for kind in kinds)
         cost = f"{case['seconds_per_iteration'] / first:.1f}" if "seconds_per_iteration" in case else ""
         rows.append([name, *ripples, f"{1e3 * net:.3f}", cost])

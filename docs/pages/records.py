@@ -76,7 +76,8 @@ def provenance(name: str, record: Record) -> str:
     if machine.get("load_average") is not None:
         where.append(f"load before {machine['load_average']:.2f}")
     if record.get("launcher"):
-        where.append(f"`{record['launcher']}`")
+        program, _, options = record["launcher"].partition(" ")
+        where.append(f"`{Path(program).name} {options}`")
     if machine.get("date") or record.get("date"):
         where.append(str(machine.get("date") or record["date"]))
     versions = record.get("versions", {})
