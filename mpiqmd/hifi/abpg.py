@@ -7,7 +7,8 @@ One iteration, on a block of orthonormal orbitals Φ:
 3. Anderson acceleration of the whole block, then Löwdin orthonormalisation.
 
 There is no inner eigensolver and no mixing of potentials: orbitals and density relax together.  The iteration stops on
-four times ``η = 2 tr(P R^T (T + σ)^-1 R)``, an estimate of the remaining energy error.  Should the energy rise by more than
+four times ``η = 2 tr(P R^T (T + σ)^-1 R)``, an estimate of the remaining energy error; the step that is known by then is
+taken, which halves the error of the forces.  Should the energy rise by more than
 that, the best iterate is taken up again with a shorter step; should nothing improve for long, another solver goes on.
 
 Source: J.-L. Fattebert, J. Comput. Phys. 229, 441 (2010).
@@ -24,7 +25,14 @@ from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.shifted import ShiftedKineticInverse
 from mpiqmd.hifi.anderson import Anderson
 from mpiqmd.hifi.filling import Filled, Smeared
-from mpiqmd.hifi.iterate import Iterate, evaluate, ground_state, orthonormalised, preconditioned_residual
+from mpiqmd.hifi.iterate import (
+    Iterate,
+    evaluate,
+    ground_state,
+    moved,
+    orthonormalised,
+    preconditioned_residual,
+)
 from mpiqmd.hifi.start import atomic_orbitals
 from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
 from mpiqmd.kohnsham.model import KohnShamModel, Problem
@@ -110,12 +118,13 @@ class AbpgSolver:
             step, error = preconditioned_residual(state, self.preconditioner, self.timers)
             error = decide(self.model.grid.comm, error + filling.error(state))
             self.log(f"  {iteration:4d}  A = {state.free_energy:18.10f} Ha   error ~ {error:9.2e} Ha")
-            if error < self.energy_tolerance:
-                return ground_state(problem, state, iteration, error, self.timers)
-            if self.fallback is not None and descent.has_stalled(error):
+            if error >= self.energy_tolerance and self.fallback is not None and descent.has_stalled(error):
                 return self._hand_over(problem, state, iteration)
             with self.timers("accelerate"):
                 orbitals = descent.next(state, step, error)
+            if error < self.energy_tolerance:
+                last = moved(problem, state, orbitals, filling.density_matrix_nn)
+                return ground_state(problem, state, iteration, error, self.timers, last)
         raise ConvergenceError(
             f"the ABPG iteration did not converge: estimated energy error {error:.1e} Ha after {self.max_iterations} "
             f"iterations, scf.energy_tolerance = {self.energy_tolerance:.1e}. Try more scf.max_iterations, "

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -98,16 +98,30 @@ def preconditioned_residual(
     return step, ERROR_FACTOR * 2.0 * float(np.sum(state.density_matrix_nn * residual.gram(step)))
 
 
+def moved(problem: Problem, state: Iterate, orbitals: Orbitals, density_matrix_nn: np.ndarray) -> Iterate:
+    """Return an iterate at orbitals one last step away, with their density, but with the energies of before.  Collective.
+
+    The step is small, so that energies change in second order only; forces, of first order in the error of the density,
+    gain most of a whole iteration, for little more than the density.
+    """
+    density = density_of(problem.model.on_density_grid(orbitals), density_matrix_nn)
+    return replace(state, orbitals=orbitals, density_matrix_nn=density_matrix_nn, density=density)
+
+
 def ground_state(
-    problem: Problem, state: Iterate, iterations: int, error: float, timers: Timers
+    problem: Problem, state: Iterate, iterations: int, error: float, timers: Timers, last: Iterate | None = None
 ) -> GroundState:
-    """Return the converged answer in the basis that diagonalises the Hamiltonian, forces included.  Collective."""
+    """Return the converged answer in the basis that diagonalises the Hamiltonian, forces included.  Collective.
+
+    ``last``, from :func:`moved`, has the orbitals to return and to take the forces from; those of ``state`` by default.
+    """
+    last = state if last is None else last
     temperature = problem.model.electronic_temperature
     eigenvalues, rotation = eigh(problem.grid.comm, state.hamiltonian_nn)
-    density_matrix = rotation.T @ state.density_matrix_nn @ rotation
+    density_matrix = rotation.T @ last.density_matrix_nn @ rotation
     disorder = entropy(np.linalg.eigvalsh(state.density_matrix_nn))
     with timers("forces"):
-        gradient_av = problem.ion_gradient(state.density, state.orbitals, state.density_matrix_nn)
+        gradient_av = problem.ion_gradient(last.density, last.orbitals, last.density_matrix_nn)
     return GroundState(
         energy=state.free_energy + temperature * disorder,
         free_energy=state.free_energy,
@@ -119,8 +133,8 @@ def ground_state(
         iterations=iterations,
         residual=error,
         gradient_av=gradient_av,
-        orbitals=state.orbitals.combine(rotation),
-        density=state.density,
+        orbitals=last.orbitals.combine(rotation),
+        density=last.density,
         timing=dict(timers.seconds),
     )
 

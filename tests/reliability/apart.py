@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,10 @@ from judging import SECONDS, Tally, fuzz
 def fuzz_apart(kind: str, folder: Path, cases: range) -> Tally:
     """Judge files without a seal case by case; ``crashed`` and ``hung`` count those that ended the process."""
     tally, first = Tally(), cases.start
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     while first < cases.stop:
         words = [sys.executable, __file__, kind, str(first), str(cases.stop), str(folder)]
-        child = subprocess.run(words, capture_output=True, text=True, check=False)
+        child = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
         started = [line.split(maxsplit=2) for line in child.stdout.splitlines()]
         for _, verdict, *reason in (line for line in started if len(line) > 1):
             tally.verdicts[verdict] += 1

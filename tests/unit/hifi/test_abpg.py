@@ -10,7 +10,7 @@ from oracles import everywhere, gth_model, local_part, random_orbitals, water
 from mpiqmd.errors import AccuracyError, ConvergenceError, GeometryError
 from mpiqmd.grid import Field, Grid, Orbitals
 from mpiqmd.hifi.abpg import AbpgSolver
-from mpiqmd.hifi.iterate import orthonormalised
+from mpiqmd.hifi.iterate import evaluate, orthonormalised
 from mpiqmd.hifi.slepc import SlepcSolver
 from mpiqmd.kohnsham.density import density_of
 from mpiqmd.kohnsham.occupations import entropy, fermi_occupations
@@ -77,7 +77,8 @@ def test_ground_state_of_water(grid, functional):
 
     potential = problem.density_terms(state.density).potential
     applied = problem.apply_hamiltonian(state.orbitals, potential)
-    assert state.orbitals.gram(applied) == pytest.approx(np.diag(state.eigenvalues_n), abs=1e-9)
+    # the orbitals are one step ahead of the eigenvalues, a step of the order of the root of the energy error
+    assert state.orbitals.gram(applied) == pytest.approx(np.diag(state.eigenvalues_n), abs=np.sqrt(1e-9))
     applied.local -= state.eigenvalues_n[:, None, None, None] * state.orbitals.local
     assert applied.norms().max() < 1e-3
     assert (np.diff(state.eigenvalues_n) > 0).all()
@@ -96,6 +97,20 @@ def test_energy_falls_and_the_estimate_tells_by_how_much_more(grid):
     assert known.sum() >= 4
     ratios = estimates[known] / errors[known]
     assert ratios.min() > 0.2 and ratios.max() < 4
+
+
+def test_the_last_step_brings_the_orbitals_nearer(isolated):
+    """Their energy lies between the one reported and the minimum; errors of forces go as its root."""
+    model = gth_model(isolated, WATER)
+    problem = model.place(POSITIONS)
+    exact = AbpgSolver(model, 1e-14).solve(problem)
+    for tolerance in (1e-4, 1e-5, 1e-6, 1e-7, 1e-8):
+        solver = AbpgSolver(model, tolerance)
+        state = solver.solve(problem)
+        again = evaluate(problem, state.orbitals, state.density_matrix_nn, solver.timers)
+        left, before = again.free_energy - exact.free_energy, state.free_energy - exact.free_energy
+        assert -1e-12 < left < 0.6 * before
+        assert np.abs(state.forces_av - exact.forces_av).max() < 4.0 * np.sqrt(left)
 
 
 def test_result_does_not_depend_on_the_start(isolated, rng):
@@ -172,7 +187,7 @@ def test_occupations_and_entropy_at_finite_temperature(small):
     assert state.components["entropy"] == pytest.approx(-HOT * disorder, rel=1e-3)
     assert state.energy - state.free_energy == pytest.approx(-state.components["entropy"], abs=1e-10)
     assert state.components["entropy"] == pytest.approx(
-        -HOT * entropy(np.linalg.eigvalsh(state.density_matrix_nn)), rel=1e-8
+        -HOT * entropy(np.linalg.eigvalsh(state.density_matrix_nn)), rel=1e-6  # P is one step ahead, as the orbitals
     )
     assert sum(state.components.values()) == pytest.approx(state.free_energy, abs=1e-9)
 
