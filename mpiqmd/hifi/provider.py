@@ -7,7 +7,8 @@ import numpy as np
 from mpiqmd.hifi.extrapolation import OrbitalExtrapolation
 from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.molecule.evaluation import DIPOLE, Evaluation, remove_net_force
+from mpiqmd.molecule.evaluation import DIPOLE, Evaluation, coarse_grid_warning, remove_net_force
+from mpiqmd.parallel.log import Log
 
 
 class HifiForceProvider:
@@ -24,6 +25,8 @@ class HifiForceProvider:
     net_force
         ``"remove"`` subtracts the grid's net force mass-weighted, ``"keep"`` returns the exact derivative of the
         discrete energy.
+    log
+        Where to say, once, that the grid is too coarse for the atoms; silent by default.
     """
 
     def __init__(
@@ -32,10 +35,12 @@ class HifiForceProvider:
         solver: ElectronicSolver,
         extrapolation: OrbitalExtrapolation | None = None,
         net_force: str = "remove",
+        log: Log | None = None,
     ) -> None:
         self.model, self.solver, self.net_force = model, solver, net_force
         self.extrapolation = extrapolation
         self.last: GroundState | None = None
+        self.log: Log | None = log
 
     def evaluate(self, positions_av: np.ndarray) -> Evaluation:
         """Return the free energy and the forces at these positions.  Collective."""
@@ -47,12 +52,20 @@ class HifiForceProvider:
         self.last = state
         forces_av = state.forces_av
         net = float(np.linalg.norm(forces_av.sum(axis=0)))
+        if self.log is not None:
+            self._warn_once(net)
         if self.net_force == "remove":
             forces_av = remove_net_force(forces_av, problem.molecule.masses_a)
         extras = {"iterations": float(state.iterations), "residual": state.residual, "net_force": net}
         if not self.model.grid.is_periodic:
             extras |= dict(zip(DIPOLE, problem.dipole(state.density).tolist(), strict=True))
         return Evaluation(state.free_energy, forces_av, extras)
+
+    def _warn_once(self, net_force: float) -> None:
+        warning = coarse_grid_warning(net_force, float(self.model.grid.spacing_v.max()))
+        if warning:
+            self.log(warning)
+            self.log = None
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the orbital history.  Collective."""

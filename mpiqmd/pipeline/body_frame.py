@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from mpiqmd.config import Settings
 from mpiqmd.md.provider import ForceProvider
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.frame import BisectorFrame, make_frame
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.molecule.symmetry import grid_mirrors, standard_orientation, symmetrised
 
 ALMOST_SYMMETRIC = 0.02
@@ -27,6 +29,13 @@ def oriented(molecule: Molecule) -> Molecule:
     candidates = [standard_orientation(molecule, tolerance) for tolerance in EQUAL_MOMENTS]
     mirrors, standard = max(((grid_mirrors(m, ALMOST_SYMMETRIC), m) for m in candidates), key=lambda pair: len(pair[0]))
     return symmetrised(standard, mirrors)
+
+
+def align(settings: Settings, molecule: Molecule) -> Alignment | None:
+    """Return the molecule in the frame where ``scf.frame`` has it solved; None in the laboratory.  Not collective."""
+    if settings.scf.frame == "lab":
+        return None
+    return make_frame(oriented(molecule)).align(molecule.positions_av)
 
 
 class BodyFrameProvider:

@@ -100,18 +100,20 @@ def build_hifi_provider(
     molecule: Molecule,
     extrapolation: str | None,
     body_frame: bool | None = None,
+    log: Log | None = None,
 ) -> ForceProvider:
     """Return the Hi-Fi surface of the input, in the laboratory or (``body_frame``) in the molecule's frame.
 
     Not collective.  ``extrapolation`` is the rule for starting orbitals, None to start from atoms.  ``body_frame`` None
     follows ``scf.frame``.  The frame's own derivative takes out the net force, so only the raw gradient goes through it.
+    ``log`` hears of a grid too coarse for the atoms.
     """
     in_body = settings.scf.frame == "body" if body_frame is None else body_frame
     net_force = "keep" if settings.md.pinned or in_body else settings.scf.net_force
     start = None
     if extrapolation not in (None, "none"):
         start = OrbitalExtrapolation(model.grid, extrapolation, settings.scf.extrapolation_steps)
-    provider = HifiForceProvider(model, build_solver(settings, model), start, net_force)
+    provider = HifiForceProvider(model, build_solver(settings, model), start, net_force, log)
     return BodyFrameProvider(provider, molecule) if in_body else provider
 
 

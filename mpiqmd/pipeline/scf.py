@@ -6,10 +6,14 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.molecule.evaluation import remove_net_force
+from mpiqmd.molecule.evaluation import coarse_grid_warning, remove_net_force
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.rigid import Alignment
+from mpiqmd.pipeline.body_frame import align
 from mpiqmd.pipeline.build import build_model, build_molecule, build_solver
 from mpiqmd.pipeline.cube import write_cube
 
@@ -29,12 +33,13 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     log(model.describe())
     for line in describe_pseudopotentials(model):
         log(line)
-    problem = model.place(molecule.positions_av)
+    alignment = align(settings, molecule)
+    problem = model.place(molecule.positions_av if alignment is None else alignment.body_positions_av)
     setup = time.perf_counter() - started
     state = build_solver(settings, model, log).solve(problem)
     total = time.perf_counter() - started
-    net_force = settings.scf.net_force
-    result = describe(state, molecule, net_force) | {"pseudopotentials": provenance(model)}
+    forces_av = laboratory_forces(state, molecule, alignment, settings.scf.net_force)
+    result = describe(state, molecule, forces_av, settings.scf.net_force) | {"pseudopotentials": provenance(model)}
     result["timing"] = {
         "setup": setup,
         "solve": total - setup - state.timing.get("forces", 0.0),
@@ -42,8 +47,11 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         "parts": state.timing,
     }
     _print_summary(result, molecule, log)
+    warning = coarse_grid_warning(float(np.linalg.norm(result["net_force"])), float(model.grid.spacing_v.max()))
+    if warning:
+        log(warning)
     if arguments.density:
-        write_cube(arguments.folder / "density.cube", molecule, model.valences_a, state.density)
+        write_cube(arguments.folder / "density.cube", molecule, model.valences_a, state.density, alignment)
         log(f"density written to {arguments.folder / 'density.cube'}")
     return result
 
@@ -73,17 +81,24 @@ def describe_pseudopotentials(model: KohnShamModel) -> list[str]:
     return lines
 
 
-def describe(state: GroundState, molecule: Molecule, net_force: str) -> dict[str, Any]:
+def laboratory_forces(
+    state: GroundState, molecule: Molecule, alignment: Alignment | None, net_force: str
+) -> np.ndarray:
+    """Return the forces on the atoms as they are placed, shape (N, 3), Ha/bohr.  Not collective."""
+    if alignment is not None:
+        return alignment.gradient_forces(state.gradient_av)
+    return remove_net_force(state.forces_av, molecule.masses_a) if net_force == "remove" else state.forces_av
+
+
+def describe(state: GroundState, molecule: Molecule, forces_av: np.ndarray, net_force: str) -> dict[str, Any]:
     """Return a ground state as plain data: energies in Ha, forces in Ha/bohr.  Not collective."""
-    raw = state.forces_av
-    forces = remove_net_force(raw, molecule.masses_a) if net_force == "remove" else raw
     return {
         "energy": state.energy,
         "free_energy": state.free_energy,
         "components": state.components,
         "positions": molecule.positions_av,
-        "forces": forces,
-        "net_force": raw.sum(axis=0),
+        "forces": forces_av,
+        "net_force": state.forces_av.sum(axis=0),
         "net_force_removed": net_force == "remove",
         "eigenvalues": state.eigenvalues_n,
         "occupations": state.occupations_n,

@@ -89,7 +89,7 @@ def _provider(arguments: argparse.Namespace, model: KohnShamModel, log: Log) -> 
     if arguments.model is None:
         settings = arguments.settings
         tolerance = {"scf.energy_tolerance": repr(settings.scf.energy_tolerance), "scf.solver": settings.scf.solver}
-        provider = build_hifi_provider(settings, model, model.molecule, settings.scf.extrapolation)
+        provider = build_hifi_provider(settings, model, model.molecule, settings.scf.extrapolation, log=log)
         return provider, {"solver": "hifi", "scf.frame": settings.scf.frame} | tolerance | physics
     provider, model_hash = build_rom_provider(arguments.settings, model, arguments.model, log)
     choice = {"rom.forces": arguments.settings.rom.forces, "rom.online": arguments.settings.rom.online}

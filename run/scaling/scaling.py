@@ -49,6 +49,12 @@ def mpirun() -> str:
     return recorded.read_text().strip() if recorded.is_file() else "mpirun"
 
 
+def without_folder(launcher: str) -> str:
+    """Return a launcher's command line without the folder of its program, as records keep it."""
+    program, _, options = launcher.partition(" ")
+    return f"{Path(program).name} {options}"
+
+
 def environment() -> dict[str, str]:
     """Return the environment of the workers; what is set already stays."""
     return ENVIRONMENT | (AS_ROOT if os.geteuid() == 0 else {}) | dict(os.environ)
@@ -143,7 +149,7 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "scaling.json"
     record = read_result(path) if path.exists() else {"points": []}
-    record |= {"versions": loaded_versions(), "launcher": arguments.launcher, "clock": arguments.clock}
+    record |= {"versions": loaded_versions(), "launcher": without_folder(arguments.launcher), "clock": arguments.clock}
     if not arguments.refit:
         record["machine"] = {"date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count()}
     known = {(point["study"], point["ranks"]) for point in record["points"]}

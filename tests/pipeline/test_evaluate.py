@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.io import write
+from ase.io.cube import read_cube
 from workplace import WATER, with_keys
 
+from mpiqmd.cli import parse_arguments
+from mpiqmd.pipeline.job import run_job
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 
 HYDROGEN = """
@@ -19,6 +24,8 @@ order = 6
 [scf]
 energy_tolerance = 1e-12
 """
+TURNED = [[0.1, -0.2, 0.15], [1.0, 0.6, -1.1], [-0.4, 0.9, 1.45]]
+"""Water far from its body frame."""
 COMPONENTS = ("kinetic", "local", "nonlocal", "hartree", "xc", "ion_ion", "entropy")
 
 
@@ -44,6 +51,31 @@ def test_scf_result(bench, trained):
     assert np.abs(np.sum(result["forces"], axis=0)).max() < 1e-12
     header = bench.once(lambda: (bench.folder / "scf" / "density.cube").read_text().splitlines()[:6])
     assert len(header) == 6
+
+
+def test_scf_in_the_body_frame_is_what_evaluate_gives_there(bench, trained, evaluate):
+    """Energy and forces; and the cube has the electrons where the molecule lies in the laboratory."""
+    dipoles = {}
+    for frame in ("lab", "body"):
+        path = bench.write(f"{frame}.toml", with_keys(WATER, system={"positions": TURNED}, scf={"frame": frame}))
+        result = bench.run("scf", path, "--density", "--output", bench.folder / frame)
+        dipoles[frame] = bench.once(electronic_dipole, bench.folder / frame / "density.cube")
+    bench.once(write, bench.folder / "here.extxyz", Atoms("OHH", np.array(TURNED) * BOHR_IN_ANGSTROM))
+    words = ("--structures", bench.folder / "here.extxyz", "--body-frame", "--output", bench.folder / "evaluated")
+    expected = bench.run("evaluate", path, *words)
+    assert result["free_energy"] == pytest.approx(expected["energies"][0], abs=1e-9)
+    assert np.array(result["forces"]) == pytest.approx(np.array(expected["forces"][0]), abs=1e-6)
+    assert dipoles["body"] == pytest.approx(dipoles["lab"], abs=0.2) and np.abs(dipoles["lab"]).max() > 1.0
+
+
+def electronic_dipole(path):
+    """Return the sum of density times position over the voxels of a cube file, atomic units."""
+    with open(path) as stream:
+        cube = read_cube(stream)
+    steps_vv, density = cube["spacing"] / BOHR_IN_ANGSTROM, cube["data"]
+    places = np.stack(np.meshgrid(*map(np.arange, density.shape), indexing="ij"), axis=-1)
+    positions = places @ steps_vv + cube["origin"] / BOHR_IN_ANGSTROM
+    return np.einsum("xyz,xyzv->v", density, positions) * abs(np.linalg.det(steps_vv))
 
 
 def test_reduced_energies_lie_above_the_full_ones_in_the_body_frame(evaluate, trained):
@@ -127,3 +159,16 @@ def test_egg_box_is_measured_and_drawn(bench):
     assert all(result[name]["energies"][0] == pytest.approx(along[0], abs=1e-8) for name in ("diagonal", "rotation"))
     assert len(result["rotation"]["energies"]) == 7 and result["diagonal"]["net_force"] > 1e-6
     assert (bench.folder / "egg-box" / "egg-box.png").is_file()
+
+
+def test_egg_box_is_seen_from_the_laboratory(bench):
+    """In the molecule's own frame nothing would change."""
+    path = bench.write("body.toml", with_keys(WATER, system={"positions": TURNED}, scf={"frame": "body"}))
+    assert bench.run("check", "egg-box", path, "--output", bench.folder / "egg-box")["rotation"]["ripple"] > 1e-4
+
+
+def test_a_coarse_grid_is_told_of(bench, capfd):
+    words = ("scf", bench.write("coarse.toml", WATER), "--output", bench.folder / "coarse")
+    assert run_job(parse_arguments(list(map(str, words))), bench.comm) == 0
+    told = bench.comm.bcast(capfd.readouterr().out, root=0)
+    assert "warning: the grid leaves a net force of" in told and "0.350 bohr between points is too coarse" in told
