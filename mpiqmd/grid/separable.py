@@ -6,7 +6,8 @@ On an orthogonal cell every translation-invariant or Laplacian-like operator her
 
 with small 1-D matrices W of shape (modes, points): eigenvectors of the 1-D stencil, a real Fourier basis, or a
 zero-padded one for convolutions in free space.  Six matrix products apply it; on several ranks the block is exchanged
-once per distributed axis each way, so that the axis being transformed is always whole (pencils).
+once per distributed axis each way, so that the axis being transformed is always whole (pencils).  Where x has modes enough
+for all ranks, both exchanges come before y and z are transformed: padding has then doubled one axis only.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ import numpy as np
 from mpi4py import MPI
 
 from mpiqmd.grid.grid import Grid
+
+MODES_EACH = 4
+"""Modes of x that every rank must get for both exchanges to split them; fewer would be shared too unevenly."""
 
 
 class SeparableOperator:
@@ -48,9 +52,16 @@ class SeparableOperator:
         self.bases = [np.ascontiguousarray(basis, dtype=dtype) for basis in bases]
         self.transposed = [np.ascontiguousarray(basis.T, dtype=dtype) for basis in bases]
         comm_z, comm_y, _ = grid.axis_comms
-        self.swap_xy = AxisTrade(comm_y, len(bases[2]), grid.counts[1], split_axis=3, join_axis=2)
-        self.swap_yz = AxisTrade(comm_z, len(bases[1]), grid.counts[0], split_axis=2, join_axis=1)
-        self.own_modes = (slice(0, len(bases[0])), self.swap_yz.own, self.swap_xy.own)
+        n_z, n_y, n_x = map(len, bases)
+        self.join_y = AxisTrade(comm_y, n_x, grid.counts[1], split_axis=3, join_axis=2)
+        own_x, self.splits_x_only = self.join_y.own, n_x >= MODES_EACH * comm_y.size * comm_z.size
+        if self.splits_x_only:
+            self.join_z = AxisTrade(comm_z, own_x.stop - own_x.start, grid.counts[0], split_axis=3, join_axis=1)
+            share = self.join_z.own
+            self.own_modes = (slice(0, n_z), slice(0, n_y), slice(own_x.start + share.start, own_x.start + share.stop))
+        else:
+            self.join_z = AxisTrade(comm_z, n_y, grid.counts[0], split_axis=2, join_axis=1)
+            self.own_modes = (slice(0, n_z), self.join_z.own, own_x)
         self.diagonal_local = np.ascontiguousarray(diagonal(*self.own_modes), dtype=dtype)
 
     def apply(self, block_local: np.ndarray) -> np.ndarray:
@@ -61,19 +72,19 @@ class SeparableOperator:
 
     def forward(self, work: np.ndarray) -> np.ndarray:
         """Return ``W f`` on this rank's part of the mode box, ``own_modes``.  Collective."""
-        work = work @ self.transposed[2]
-        work = self.swap_xy.forward(work)
-        work = np.matmul(self.bases[1], work)
-        work = self.swap_yz.forward(work)
-        return along_z(self.bases[0], work)
+        work = self.join_y.forward(work @ self.transposed[2])
+        if self.splits_x_only:
+            return along_z(self.bases[0], np.matmul(self.bases[1], self.join_z.forward(work)))
+        return along_z(self.bases[0], self.join_z.forward(np.matmul(self.bases[1], work)))
 
     def backward(self, work: np.ndarray) -> np.ndarray:
         """Return the local block of ``W^T c`` for this rank's part of the mode box.  Collective."""
         work = along_z(self.transposed[0], work)
-        work = self.swap_yz.backward(work)
-        work = np.matmul(self.transposed[1], work)
-        work = self.swap_xy.backward(work)
-        return work @ self.bases[2]
+        if self.splits_x_only:
+            work = self.join_z.backward(np.matmul(self.transposed[1], work))
+        else:
+            work = np.matmul(self.transposed[1], self.join_z.backward(work))
+        return self.join_y.backward(work) @ self.bases[2]
 
 
 def along_z(matrix: np.ndarray, block: np.ndarray) -> np.ndarray:
@@ -109,19 +120,25 @@ class AxisTrade:
         if comm.size == 1:
             return block
         pieces = np.split(block, out_offsets[1:-1], axis=out_axis)
-        send, counts_out = np.empty(block.size, block.dtype), [piece.size for piece in pieces]
-        for piece, part in zip(pieces, _parts(send, counts_out), strict=True):
-            part.reshape(piece.shape)[...] = piece
         shape = list(block.shape)
         shape[out_axis] = int(out_offsets[comm.rank + 1] - out_offsets[comm.rank])
-        across = int(np.prod(shape[:in_axis] + shape[in_axis + 1 :]))
-        counts_in = [across * int(extent) for extent in np.diff(in_offsets)]
-        receive = np.empty(sum(counts_in), block.dtype)
-        comm.Alltoallv([send, counts_out], [receive, counts_in])
         shape[in_axis] = int(in_offsets[-1])
         joined = np.empty(shape, block.dtype)
-        for target, part in zip(np.split(joined, in_offsets[1:-1], axis=in_axis), _parts(receive, counts_in), strict=True):
-            target[...] = part.reshape(target.shape)
+        targets = np.split(joined, in_offsets[1:-1], axis=in_axis)
+        # what stays on this rank goes straight to its place while the rest travels
+        stays = np.arange(comm.size) == comm.rank
+        counts_out = [0 if own else piece.size for own, piece in zip(stays, pieces, strict=True)]
+        counts_in = [0 if own else target.size for own, target in zip(stays, targets, strict=True)]
+        send, receive = np.empty(sum(counts_out), block.dtype), np.empty(sum(counts_in), block.dtype)
+        for own, piece, part in zip(stays, pieces, _parts(send, counts_out), strict=True):
+            if not own:
+                part.reshape(piece.shape)[...] = piece
+        requests = [comm.Ialltoallv([send, counts_out], [receive, counts_in])]
+        targets[comm.rank][...] = pieces[comm.rank]
+        MPI.Request.Waitall(requests)
+        for own, target, part in zip(stays, targets, _parts(receive, counts_in), strict=True):
+            if not own:
+                target[...] = part.reshape(target.shape)
         return joined
 
 

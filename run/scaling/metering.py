@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-METERED = ("allreduce", "Allreduce", "bcast", "Bcast", "allgather", "Allgatherv", "gather", "Alltoallv", "Barrier")
+METERED = (
+    *("allreduce", "Allreduce", "bcast", "Bcast", "allgather", "Allgatherv", "gather"),
+    *("Alltoallv", "Ialltoallv", "Barrier"),
+)
 
 
 class Meter:

@@ -9,7 +9,7 @@ kernel         work                           messages
 -------------  -----------------------------  --------------------------------------------------------------------------
 Laplacian      nN (3 order + 1)               halo of half the order to two neighbours per split axis
 (T + σ)^-1     4nN (n_x + n_y + n_z), single  two all-to-alls of nN numbers per split axis
-Poisson        the same with padded axes      two all-to-alls of 2N and of 4N numbers (isolated), N and N (periodic)
+Poisson        the same with padded axes      two all-to-alls of 2N numbers per split axis (isolated)
 V-cycle        4 sparse products a level      halo of each, one gather of the coarsest level
 Poisson by CG  12 products of order 12        12 V-cycles and halos, 3 sums each
 Gram, rotate   2n²N each                      a sum of n² numbers
@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
+from mpiqmd.grid.separable import MODES_EACH
 from mpiqmd.pipeline.results import read_result
 
 COMPUTE = ("stencil", "products64", "products32", "memory", "xc_points", "sparse", "calls")
@@ -145,7 +146,8 @@ def separable(point: Point, functions: int, modes: tuple[int, int, int], size: i
     counts: Counts = {"products64" if size == 8 else "products32": flops, "calls": 14.0}
     own = functions * point.local
     counts["memory"] = size * (2.0 * own + 4.0 * lines + 4.0 * planes + 5.0 * whole)
-    for numbers, ranks in ((lines, p_y), (planes, p_z)):
+    splits_x_only = m_x >= MODES_EACH * p_y * p_z
+    for numbers, ranks in ((lines, p_y), (lines if splits_x_only else planes, p_z)):
         if ranks > 1:
             counts["memory"] += 2 * 6.0 * size * numbers
             counts["messages"] = counts.get("messages", 0.0) + 2.0 * (ranks - 1)

@@ -23,7 +23,7 @@ from mpi4py import MPI
 
 from mpiqmd.config import parse_input
 from mpiqmd.errors import ConvergenceError
-from mpiqmd.grid import Field, Orbitals, differences
+from mpiqmd.grid import Field, Orbitals, differences, separable
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.start import atomic_density, atomic_orbitals
 from mpiqmd.kohnsham.model import KohnShamModel, Problem
@@ -127,7 +127,7 @@ def metered_model(arguments: argparse.Namespace, comm: MPI.Comm, meter: Meter) -
     if arguments.poisson == "direct":
         grid.comm = MeteredComm(grid.comm, meter)
         grid.axis_comms = (*(MeteredComm(axis, meter) for axis in grid.axis_comms[:2]), None)
-        differences.MPI = WatchedMPI(meter)
+        differences.MPI = separable.MPI = WatchedMPI(meter)
     functional = Functional(settings.xc.functional)
     table = settings.pseudopotentials.table
     pseudopotentials = load_pseudopotentials(molecule.symbols, table, functional.family, False, Path())

@@ -5,6 +5,7 @@ import pytest
 from oracles import everywhere, largest, local_part, on_one_rank, random_orbitals
 
 from mpiqmd.grid import Field, Grid, Orbitals
+from mpiqmd.grid import separable as separable_module
 from mpiqmd.grid.separable import AxisTrade, SeparableOperator, fourier_basis, wave_numbers
 
 
@@ -58,6 +59,12 @@ def test_exchange_with_fewer_modes_than_ranks(comm, rng):
     assert comm.allreduce(np.array_equal(back, mine)) == comm.size
 
 
+@pytest.fixture(params=[0, 10**6], ids=["x is split twice", "x and y are split"])
+def route(request, monkeypatch):
+    """How operators share their modes out, whatever the number of ranks would have them do."""
+    monkeypatch.setattr(separable_module, "MODES_EACH", request.param)
+
+
 def operator(grid, rng, modes=(9, 15, 8)):
     """Any three matrices and any diagonal, the same on every rank."""
     bases = tuple(rng.normal(size=(m, n)) for m, n in zip(modes, grid.shape, strict=True))
@@ -65,7 +72,7 @@ def operator(grid, rng, modes=(9, 15, 8)):
     return SeparableOperator(grid, bases, lambda z, y, x: diagonal[z, y, x]), bases, diagonal
 
 
-def test_applies_its_definition(grid, rng):
+def test_applies_its_definition(grid, rng, route):
     block = random_orbitals(grid, rng, 2)
     separable, bases, diagonal = operator(grid, rng)
     modes = np.einsum("az,by,cx,nzyx->nabc", *bases, everywhere(block), optimize=True) * diagonal
@@ -74,9 +81,10 @@ def test_applies_its_definition(grid, rng):
     assert largest(grid.comm, error) < 1e-12 * np.abs(expected).max()
 
 
-def test_forward_is_the_part_of_the_mode_box_that_own_modes_says(grid, rng):
+def test_forward_is_the_part_of_the_mode_box_that_own_modes_says(grid, rng, route):
     block = random_orbitals(grid, rng, 1)
     separable, bases, _ = operator(grid, rng)
+    assert separable.splits_x_only == (separable_module.MODES_EACH == 0)
     modes = np.einsum("az,by,cx,nzyx->nabc", *bases, everywhere(block), optimize=True)
     mine = modes[(slice(None), *separable.own_modes)]
     assert largest(grid.comm, separable.forward(block.local) - mine) < 1e-12 * np.abs(modes).max()

@@ -31,6 +31,10 @@ def test_sums_and_transposes_are_counted(comm, metering):
     watched.Alltoallv([np.arange(comm.size, dtype=float), ones], [received, ones])
     assert received == pytest.approx(comm.rank)
     assert meter.bytes == (8 * comm.size if comm.size > 1 else 0) and meter.wall > 0
+    received[:] = -1.0
+    watched.Ialltoallv([np.arange(comm.size, dtype=float), ones], [received, ones]).Wait()
+    assert received == pytest.approx(comm.rank)
+    assert meter.bytes == (16 * comm.size if comm.size > 1 else 0)
 
 
 def test_parts_share_the_meter_and_waiting_is_metered(comm, metering):
