@@ -51,7 +51,8 @@ MAX_ITERATIONS = 100
 MULTIGRID_SIZE = 768**3
 MULTIGRID_RANKS = 1024
 """``grid.poisson = "auto"`` means multigrid for at least so many points on at most so many ranks: where the performance
-model of ``run/scaling`` finds a ground state of 64 orbitals faster, on a network of full bisection bandwidth."""
+model of ``run/scaling`` finds a ground state of 64 orbitals faster, if transposes send four times slower than neighbours do;
+on a network of full bisection bandwidth the direct solvers are faster everywhere."""
 
 _prefixes = counter(1)
 
