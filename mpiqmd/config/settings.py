@@ -30,7 +30,6 @@ from mpiqmd.config.kinds import (
     VECTORS,
 )
 from mpiqmd.config.values import Boolean, Bounds, Choice, Integer, Number, PathName, Quantity
-from mpiqmd.units import KELVIN_IN_HARTREE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,11 +163,6 @@ class MolecularDynamics:
     checkpoint_minutes: float = key(
         Number(Bounds(above=0.0)), 10.0, "minutes after which a checkpoint is written whatever the step"
     )
-
-    @property
-    def temperature_kelvin(self) -> float:
-        """The temperature in kelvin."""
-        return self.temperature / KELVIN_IN_HARTREE
 
 
 @dataclass(frozen=True, kw_only=True)

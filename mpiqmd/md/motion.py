@@ -118,6 +118,12 @@ class Dynamics:
         self.evaluation = Evaluation(float(evaluation.energy), forces_av, dict(evaluation.extras))
         self.step = step
 
+    @property
+    def conserved_energy(self) -> float:
+        """The energy that exact dynamics would conserve, Ha: total energy and the thermostat's part."""
+        kinetic = float(kinetic_energy(self.velocities_av, self.nuclei.masses_a))
+        return self.evaluation.energy + kinetic + self.thermostat.conserved_offset
+
     def observables(self) -> dict[str, float]:
         """Return the energies (Ha), temperature (k_B T, Ha) and the provider's extras of this step."""
         kinetic = float(kinetic_energy(self.velocities_av, self.nuclei.masses_a))

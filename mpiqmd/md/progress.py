@@ -21,6 +21,28 @@ PLAIN_INTERVAL = 10.0
 REMEMBERED_STEPS = 20_000
 
 
+class RunningSlope:
+    """Least-squares slope of numbers that come one by one (the updating formulas of Welford, Technometrics 4, 419 (1962))."""
+
+    def __init__(self) -> None:
+        self.count, self.mean_t, self.mean_y = 0, 0.0, 0.0
+        self.spread, self.common = 0.0, 0.0
+
+    def add(self, t: float, y: float) -> None:
+        """Take one more point."""
+        self.count += 1
+        before = t - self.mean_t
+        self.mean_t += before / self.count
+        self.mean_y += (y - self.mean_y) / self.count
+        self.spread += before * (t - self.mean_t)
+        self.common += before * (y - self.mean_y)
+
+    @property
+    def slope(self) -> float:
+        """The slope; 0 with fewer than two points."""
+        return self.common / self.spread if self.spread else 0.0
+
+
 class Progress:
     """Times the steps of this session and prints now and then.  Rank 0 only.
 
@@ -39,7 +61,7 @@ class Progress:
         self.interval = TERMINAL_INTERVAL if log.is_terminal else PLAIN_INTERVAL
         self._last_step_at: float | None = None
         self._last_line_at = 0.0
-        self._start: tuple[float, float] | None = None
+        self._energies = RunningSlope()
 
     def update(self, dynamics: Dynamics) -> None:
         """Take note of a finished step; print if the last line is old enough or the run is over."""
@@ -47,6 +69,7 @@ class Progress:
         if self._last_step_at is not None:
             self.seconds.append(now - self._last_step_at)
         self._last_step_at = now
+        self._energies.add(dynamics.time * ATOMIC_TIME_IN_FS * 1e-3, dynamics.conserved_energy)
         last = dynamics.step >= self.steps
         if not self.log.active or not (last or now - self._last_line_at >= self.interval):
             return
@@ -59,13 +82,9 @@ class Progress:
         return float(np.median(seconds)) if seconds else None
 
     def _line(self, dynamics: Dynamics) -> str:
-        """Compose step, time, temperature, energy, drift so far, seconds per step and time left."""
+        """Compose step, time, temperature, energy, its drift in this session, seconds per step and time left."""
         observables = dynamics.observables()
-        conserved = observables["conserved_energy"]
-        if self._start is None:
-            self._start = dynamics.time, conserved
-        elapsed = (dynamics.time - self._start[0]) * ATOMIC_TIME_IN_FS * 1e-3
-        drift = (conserved - self._start[1]) / elapsed / len(dynamics.nuclei.symbols) if elapsed else 0.0
+        drift = self._energies.slope / len(dynamics.nuclei.symbols)
         line = (
             f"step {dynamics.step}/{self.steps}  {dynamics.time * ATOMIC_TIME_IN_FS:.2f} fs  "
             f"T {observables['temperature'] / KELVIN_IN_HARTREE:.1f} K  "

@@ -1,7 +1,6 @@
-"""Points in a box of parameters: independent random ones, Sobol sequences and Latin hypercubes.
+"""Points in a box of parameters: independent random ones, and Sobol sequences, which fill it more evenly.
 
-The last two fill a box more evenly than independent points.  I. M. Sobol, USSR Comput. Math. Math. Phys. 7,
-86 (1967); M. D. McKay, R. J. Beckman, W. J. Conover, Technometrics 21, 239 (1979).
+I. M. Sobol, USSR Comput. Math. Math. Phys. 7, 86 (1967).
 """
 
 from __future__ import annotations
@@ -36,14 +35,6 @@ def sobol_in_box(
     # a sequence is balanced at powers of two, and SciPy warns about other lengths: draw more and cut
     unit_sd = sequence.random_base2(int(np.ceil(np.log2(max(n + skipped, 1)))))
     return lower_d + (upper_d - lower_d) * unit_sd[skipped : n + skipped]
-
-
-def latin_hypercube_in_box(
-    n: int, lower: Sequence[float], upper: Sequence[float], seed: int = 0
-) -> np.ndarray:
-    """Return a Latin hypercube, shape (n, d): one of n points in each slab of each axis. Not collective."""
-    lower_d, upper_d = _bounds(n, lower, upper)
-    return lower_d + (upper_d - lower_d) * qmc.LatinHypercube(len(lower_d), seed=seed).random(n)
 
 
 def _bounds(n: int, lower: Sequence[float], upper: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

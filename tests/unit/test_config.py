@@ -79,7 +79,7 @@ def test_every_dimension_is_converted():
     )
     assert water.scf.electronic_temperature == pytest.approx(1000 * units.KELVIN_IN_HARTREE)
     assert water.scf.energy_tolerance == pytest.approx(1e-3 / units.HARTREE_IN_EV)
-    assert water.md.temperature_kelvin == pytest.approx(350.0)
+    assert water.md.temperature == pytest.approx(350.0 * units.KELVIN_IN_HARTREE)
     assert water.train.bond_length == pytest.approx(1.83, abs=1e-5)
     assert water.train.angle_offsets == pytest.approx((-math.pi / 36, 0.1))
 

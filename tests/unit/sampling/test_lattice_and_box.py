@@ -10,7 +10,7 @@ import pytest
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import internal_coordinates
 from mpiqmd.molecule.frame import BisectorFrame
-from mpiqmd.sampling.box import latin_hypercube_in_box, random_in_box, sobol_in_box
+from mpiqmd.sampling.box import random_in_box, sobol_in_box
 from mpiqmd.sampling.lattice import bent_samples, water_lattice
 from mpiqmd.sampling.samples import Samples
 
@@ -64,9 +64,8 @@ def test_joined_lattices_share_their_centre_once():
         lambda n: random_in_box(n, np.random.default_rng(3), LOWER, UPPER),
         lambda n: sobol_in_box(n, LOWER, UPPER),
         lambda n: sobol_in_box(n, LOWER, UPPER, seed=5),
-        lambda n: latin_hypercube_in_box(n, LOWER, UPPER, seed=5),
     ],
-    ids=["random", "sobol", "scrambled sobol", "latin hypercube"],
+    ids=["random", "sobol", "scrambled sobol"],
 )
 def test_points_are_in_the_box_different_and_repeatable(draw):
     with warnings.catch_warnings():
@@ -87,11 +86,6 @@ def test_sobol_starts_at_the_centre_continues_itself_and_fills_evenly():
     unit_sd = (points_sd - LOWER) / (np.array(UPPER) - LOWER)
     for axis in range(3):
         assert sorted(np.floor(64 * unit_sd[:, axis] + 1e-9).astype(int)) == list(range(1, 64))
-
-
-def test_latin_hypercube_has_one_point_in_each_slab():
-    unit_sd = latin_hypercube_in_box(10, [0, 0], [1, 1], seed=1)
-    assert all(sorted(np.floor(10 * unit_sd[:, axis]).astype(int)) == list(range(10)) for axis in range(2))
 
 
 @pytest.mark.parametrize(
