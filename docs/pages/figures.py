@@ -37,7 +37,7 @@ def drawn(name: str, record: Record) -> list[tuple[str, str]]:
 CAPTIONS = {
     "accuracy": "Errors of energy and forces against spacing, and of the energy against time",
     "ripple": "Range of the energy as water moves through the grid",
-    "hifi-drift": "Total energy of Hi-Fi dynamics by tolerance and starting orbitals",
+    "hifi-drift": "What tolerance and starting orbitals add to the energy of Hi-Fi dynamics",
     "reduced": "Errors of the compiled model against the number of modes",
 }
 
@@ -107,13 +107,14 @@ def ripple_figure(record: Record) -> Figure:
 
 
 def drift_figure(record: Record) -> Figure:
-    """Total energy of every run against time, by tolerance from top to bottom."""
-    tolerances = sorted({row["tolerance"] for row in record["rows"]})
+    """Total energy of every run against time minus that of the first, by tolerance from top to bottom."""
+    reference = np.array(record["rows"][0]["energies"], float)
+    tolerances = sorted({row["tolerance"] for row in record["rows"][1:]})
     colours = dict(zip(("geometry", "polynomial", "aspc", "none"), (DARK, BRIGHT, ACCENT, GREY), strict=True))
     figure, axes = panels(len(tolerances), 1.7)
     for axis, tolerance in zip(axes, tolerances, strict=True):
-        for row in (row for row in record["rows"] if row["tolerance"] == tolerance):
-            energies = np.array(row["energies"], float)
+        for row in (row for row in record["rows"][1:] if row["tolerance"] == tolerance):
+            energies = np.array(row["energies"], float) - reference
             picoseconds = 1e-3 * DRIFT_TIMESTEP * ATOMIC_TIME_IN_FS * np.arange(len(energies))
             axis.plot(picoseconds, 1e6 * (energies - energies[0]), linewidth=0.6, color=colours[row["rule"]], label=row["rule"])
         axis.set_ylabel(f"microHa, to {tolerance:.0e} Ha")
