@@ -59,9 +59,10 @@ ABOUT = {
     "hifi-drift": (
         "Energy conservation of the full solver",
         "NVE dynamics of water from 300 K in steps of 20 atomic units, by `scf.energy_tolerance` and `scf.extrapolation`. The "
-        "drift is the slope of the total energy, the fluctuation what is left about it. In a run this short the integrator's own "
-        "slow oscillation looks like a drift, too: the first line is as good as exact, and what a solver adds is counted from "
-        "it. Orbitals fitted to the geometry (the default) take the fewest iterations; `aspc`, reversible in time, drifts least.",
+        "drift is the slope of the total energy, the fluctuation what is left about it. In a run this short the integrator's "
+        "own slow oscillation looks like a drift, too: the first line is as good as exact, and what a solver adds is counted "
+        "from it. Orbitals fitted to the geometry (the default) take the fewest iterations; `aspc`, reversible in time, drifts "
+        "least.",
     ),
     "reduced": (
         "The compiled reduced model",
