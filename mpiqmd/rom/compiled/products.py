@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 GROUP = 8
-"""Geometries per product.  BLAS adds up in an order that depends on the sizes: with one size for all products every geometry
-has the same numbers in any company, bit for bit."""
+"""Geometries per product.  BLAS adds up in an order that depends on the sizes: with one size for all products a geometry at
+one place of a group has the same numbers in any company, bit for bit."""
 
 
 def shared_product(rows: np.ndarray, matrix: np.ndarray, size: int, out: np.ndarray | None = None) -> np.ndarray:

@@ -66,9 +66,9 @@ class CompiledForceProvider:
     def evaluate_batch(self, positions_bav: np.ndarray) -> list[Evaluation | MpiqmdError]:
         """Return the same at several geometries (B, N, 3), with an error in the place of the geometry it concerns.
 
-        Not collective.  Batches are filled up to a multiple of ``GROUP``, which gives every geometry the same
-        numbers in any company, bit for bit.  By :meth:`evaluate`,
-        alone, the last bits differ: a product of a matrix with a vector adds up in another order than one of two matrices.
+        Not collective.  Batches are filled up to a multiple of ``GROUP``, so that a geometry at one place of a group has the
+        same numbers in any company, bit for bit.  By :meth:`evaluate`, alone, the last bits differ: a product of a matrix
+        with a vector adds up in another order than one of two matrices.
         """
         results, latest = [], []
         for first in range(0, len(positions_bav), LARGEST_BATCH):
