@@ -242,9 +242,14 @@ class Contents:
         return value
 
 
+def plain(value: Any) -> Any:
+    """Return an HDF5 attribute as a Python number or string."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def scalar(value: Any, kind: type) -> Any:
     """Return an HDF5 attribute as a plain ``int``, ``float`` or ``str``; raises Unfit for anything else."""
-    value = value.item() if isinstance(value, np.generic) else value
+    value = plain(value)
     value = float(value) if kind is float and type(value) is int else value
     if type(value) is not kind or (kind is float and not np.isfinite(value)):
         raise Unfit(f"an attribute holds {str(value)[:40]!r}, a value of type {kind.__name__} is expected")

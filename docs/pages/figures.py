@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,15 +15,6 @@ from mpiqmd.plots.style import ACCENT, BRIGHT, DARK, GREY, legend_above, panels,
 from mpiqmd.units import ATOMIC_TIME_IN_FS
 
 ROOT = Path(__file__).parents[2]
-LOOKS = [
-    {"color": GREY, "marker": "v", "linestyle": ":"},
-    {"color": ACCENT, "marker": "s", "linestyle": "-."},
-    {"color": DARK, "marker": "o", "linestyle": "-"},
-    {"color": BRIGHT, "marker": "D", "linestyle": "-"},
-    {"color": BRIGHT, "marker": "^", "linestyle": "--"},
-]
-DRIFT_TIMESTEP = 20.0
-"""Of run/bench/hifi_drift.py, atomic units."""
 
 
 def drawn(name: str, record: Record) -> list[tuple[str, str]]:
@@ -49,7 +41,7 @@ def draw_all(records: dict[str, Record], folder: Path) -> list[Path]:
         for stem, _ in drawn(name, record):
             with taking_apart(name):
                 if name == "scaling":
-                    made = scaling_drawing().draw(record["scaling"], record["model"], folder)
+                    made = of_run("scaling/figure.py").draw(record["scaling"], record["model"], folder)
                 else:
                     with style():
                         figure = DRAWINGS[name](record)
@@ -60,33 +52,19 @@ def draw_all(records: dict[str, Record], folder: Path) -> list[Path]:
     return paths
 
 
-def scaling_drawing():
-    """Return the module that draws the scaling study, which is no part of a package."""
-    if "scaling_figure" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("scaling_figure", ROOT / "run/scaling/figure.py")
-        module = sys.modules["scaling_figure"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return sys.modules["scaling_figure"]
+def of_run(path: str) -> ModuleType:
+    """Return a module of ``run`` by its path there: what draws a record where it is made draws it here as well."""
+    name = "run_" + path.removesuffix(".py").replace("/", "_")
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, ROOT / "run" / path)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
 
 
 def accuracy_figure(record: Record) -> Figure:
     """Errors against spacing and time, on logarithmic axes."""
-    figure, axes = panels(1, 2.7, 3, sharex=False)
-    for (kind, rows), look in zip(record["kinds"].items(), LOOKS, strict=False):
-        columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-        look = look | {"markersize": 4, "label": kind}
-        axes[0].loglog(columns["spacing"], 1e3 * columns["energy_error"], **look)
-        axes[1].loglog(columns["spacing"], 1e3 * columns["force_error"], **look)
-        axes[2].loglog(columns["cpu_seconds"], 1e3 * columns["energy_error"], **look)
-    names = ("spacing (bohr)", "energy error (mHa)"), ("spacing (bohr)", "force error (mHa/bohr)")
-    for axis, (across, up) in zip(axes, (*names, ("CPU time (s)", "energy error (mHa)")), strict=True):
-        axis.set_xlabel(across)
-        axis.set_ylabel(up)
-    for axis in axes[:2]:
-        axis.set_xticks([0.15, 0.2, 0.3], ["0.15", "0.2", "0.3"])
-        axis.minorticks_off()
-    axes[0].legend(fontsize=6, loc="lower right")
-    return figure
+    return of_run("bench/drawing.py").accuracy_figure(record["kinds"])
 
 
 def ripple_figure(record: Record) -> Figure:
@@ -115,7 +93,7 @@ def drift_figure(record: Record) -> Figure:
     for axis, tolerance in zip(axes, tolerances, strict=True):
         for row in (row for row in record["rows"][1:] if row["tolerance"] == tolerance):
             energies = np.array(row["energies"], float) - reference
-            picoseconds = 1e-3 * DRIFT_TIMESTEP * ATOMIC_TIME_IN_FS * np.arange(len(energies))
+            picoseconds = 1e-3 * record["timestep"] * ATOMIC_TIME_IN_FS * np.arange(len(energies))
             axis.plot(picoseconds, 1e6 * (energies - energies[0]), linewidth=0.6, color=colours[row["rule"]], label=row["rule"])
         axis.set_ylabel(f"microHa, to {tolerance:.0e} Ha")
         axis.legend(fontsize=7, loc="upper left", ncols=4)
@@ -125,17 +103,7 @@ def drift_figure(record: Record) -> Figure:
 
 def decay_figure(record: Record) -> Figure:
     """Errors of energy and forces against the number of modes."""
-    decay = record["decay"]
-    modes = [int(name) for name in decay]
-    figure, axes = panels(1, 2.4, 2, sharex=False)
-    for axis, name, unit in zip(axes, ("energy", "force"), ("Ha", "Ha/bohr"), strict=True):
-        for against, look in (("hifi", LOOKS[2]), ("grid", LOOKS[4])):
-            label = {"hifi": "against Hi-Fi", "grid": "against the same modes on the grid"}[against]
-            axis.semilogy(modes, [found[against][name] for found in decay.values()], **look, markersize=4, label=label)
-        axis.set_xlabel("modes")
-        axis.set_ylabel(f"largest {name} error ({unit})")
-    axes[0].legend(fontsize=7)
-    return figure
+    return of_run("bench/drawing.py").decay_figure(record["decay"])
 
 
 DRAWINGS = {"accuracy": accuracy_figure, "ripple": ripple_figure, "hifi-drift": drift_figure, "reduced": decay_figure}

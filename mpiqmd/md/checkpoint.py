@@ -16,7 +16,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mpiqmd.datafiles import opened, sealed
+from mpiqmd.datafiles import opened, plain, sealed
 from mpiqmd.errors import DataFileError
 
 Attribute = str | int | float
@@ -111,11 +111,6 @@ def _read(path: Path) -> Checkpoint:
     """Read one file, whose checksum is verified before HDF5 sees it."""
     remedy = "A checkpoint written by `mpiqmd md` of this version is needed"
     with opened(path, "checkpoint", remedy, must_be_sealed=True) as contents:
-        attributes = {key: _plain(value) for key, value in contents.file.attrs.items()}
+        attributes = {key: plain(value) for key, value in contents.file.attrs.items()}
         groups = {name: contents.arrays(name) for name in contents.file}
     return Checkpoint(attributes, groups, path)
-
-
-def _plain(value: object) -> Attribute:
-    """Turn an HDF5 scalar into a Python one."""
-    return value.item() if isinstance(value, np.generic) else value

@@ -69,9 +69,11 @@ class Progress:
         if self._last_step_at is not None:
             self.seconds.append(now - self._last_step_at)
         self._last_step_at = now
+        if not (self.log.active and self.log.shows_progress):
+            return
         self._energies.add(dynamics.time * ATOMIC_TIME_IN_FS * 1e-3, dynamics.conserved_energy)
         last = dynamics.step >= self.steps
-        if not self.log.active or not (last or now - self._last_line_at >= self.interval):
+        if not (last or now - self._last_line_at >= self.interval):
             return
         self._last_line_at = now
         self.log.progress(self._line(dynamics), last=last)

@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mpiqmd.datafiles import Contents, Shapes, Unfit, opened, scalar
+from mpiqmd.datafiles import Contents, Shapes, Unfit, opened, plain, scalar
 from mpiqmd.md.h5md_units import unit_of
 from mpiqmd.molecule.elements import require_element
 from mpiqmd.units import ATOMIC_TIME_IN_FS, BOHR_IN_ANGSTROM, HARTREE_IN_EV
@@ -180,16 +180,11 @@ def _box(contents: Contents) -> tuple[np.ndarray | None, str]:
 
 def _attributes(contents: Contents) -> dict[str, str | int | float]:
     """Return the provenance; what is too long for an attribute is a dataset of ``parameters``."""
-    attributes = {key: _plain(value) for key, value in contents.file.attrs.items()}
+    attributes = {key: plain(value) for key, value in contents.file.attrs.items()}
     for key in contents.file.get("parameters", {}):
         attributes[key] = contents.dataset(f"parameters/{key}").asstr()[()]
     attributes["timestep"] = scalar(attributes["timestep"], float)
     return attributes
-
-
-def _plain(value: object) -> str | int | float:
-    """Turn an HDF5 attribute into a Python scalar or string."""
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def write_extxyz(trajectory: Trajectory, path: Path | str) -> None:

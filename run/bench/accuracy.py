@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from cases import Stopwatch, machine
+from drawing import accuracy_figure
 from mpi4py import MPI
 
 from mpiqmd.config import parse_input
@@ -26,7 +27,7 @@ from mpiqmd.molecule.evaluation import remove_net_force
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.build import build_model, build_molecule
 from mpiqmd.pipeline.results import loaded_versions, write_result
-from mpiqmd.plots.style import ACCENT, BRIGHT, DARK, GREY, panels, save_figure, style
+from mpiqmd.plots.style import save_figure, style
 
 EDGE = 12.0
 KINDS: dict[str, dict[str, Any]] = {
@@ -35,13 +36,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "order 12": {"order": 12},
     "order 12, finer density": {"order": 12, "density": "finer"},
     "order 12, doubled density": {"order": 12, "density": "doubled"},
-}
-LOOKS = {
-    "order 4": {"color": GREY, "marker": "v", "linestyle": ":"},
-    "order 8": {"color": ACCENT, "marker": "s", "linestyle": "-."},
-    "order 12": {"color": DARK, "marker": "o", "linestyle": "-"},
-    "order 12, finer density": {"color": BRIGHT, "marker": "D", "linestyle": "-"},
-    "order 12, doubled density": {"color": BRIGHT, "marker": "^", "linestyle": "--"},
 }
 PLACES = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.31, 0.17, 0.43]])
 """Shifts in units of the spacing."""
@@ -83,27 +77,6 @@ def measure(kind: str, points: int) -> dict[str, float]:
     }
 
 
-def figure(found: dict[str, list[dict[str, float]]], folder: Path) -> None:
-    """Draw errors of energy and forces against the spacing, and of the energy against CPU time."""
-    with style():
-        drawn, axes = panels(1, 2.7, 3, sharex=False)
-        for kind, rows in found.items():
-            columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-            look = LOOKS[kind] | {"markersize": 4, "label": kind}
-            axes[0].loglog(columns["spacing"], 1e3 * columns["energy_error"], **look)
-            axes[1].loglog(columns["spacing"], 1e3 * columns["force_error"], **look)
-            axes[2].loglog(columns["cpu_seconds"], 1e3 * columns["energy_error"], **look)
-        labels = ("spacing (bohr)", "energy error (mHa)"), ("spacing (bohr)", "force error (mHa/bohr)")
-        for axis, (across, up) in zip(axes, (*labels, ("CPU time (s)", "energy error (mHa)")), strict=True):
-            axis.set_xlabel(across)
-            axis.set_ylabel(up)
-        for axis in axes[:2]:
-            axis.set_xticks([0.15, 0.2, 0.3], ["0.15", "0.2", "0.3"])
-            axis.minorticks_off()
-        axes[0].legend(fontsize=7)
-    save_figure(drawn, folder / "accuracy")
-
-
 def main() -> None:
     """Measure the kinds asked for at all spacings, print the table, write the record and the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -125,7 +98,8 @@ def main() -> None:
             )
         record = {"machine": machine(), "versions": loaded_versions(), "kinds": found}
         write_result(arguments.output / "accuracy.json", record)
-    figure(found, arguments.output)
+    with style():
+        save_figure(accuracy_figure(found), arguments.output / "accuracy")
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ from hifi import trajectory
 from mpi4py import MPI
 
 from mpiqmd.config import parse_input
+from mpiqmd.md.observables import linear_drift
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.build import build_model, build_molecule
 from mpiqmd.pipeline.results import loaded_versions, write_result
-from mpiqmd.units import ATOMIC_TIME_IN_FS
 
 COMM = MPI.COMM_SELF
 TIMESTEP = 20.0
@@ -62,8 +62,7 @@ def run(tolerance: float, rule: str, points: int, steps: int) -> dict[str, Any]:
 def added_drift(row: dict[str, Any], reference: dict[str, Any]) -> float:
     """Return the slope per atom of a row's energies minus those of another of the same dynamics, Ha/atom/ps."""
     added = np.subtract(row["energies"], reference["energies"])
-    picoseconds = 1e-3 * TIMESTEP * ATOMIC_TIME_IN_FS * np.arange(len(added))
-    return float(np.polyfit(picoseconds, added, 1)[0]) / len(WATER["symbols"])
+    return linear_drift(TIMESTEP * np.arange(len(added)), added, len(WATER["symbols"]))
 
 
 def main() -> None:
@@ -76,16 +75,18 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     log, rows = Log(COMM), []
-    record = {"machine": machine(), "versions": loaded_versions(), "points": arguments.points, "rows": rows}
+    record = {"machine": machine(), "versions": loaded_versions(), "points": arguments.points}
+    record |= {"timestep": TIMESTEP, "rows": rows}
     for tolerance, rule in (RUNS[index] for index in arguments.runs):
         found = run(tolerance, rule, arguments.points, arguments.steps)
         mean = float(np.mean(found["iterations_per_step"]))
         drift, fluctuation = found["drift_per_atom_ps"], found["fluctuation"]
         rows.append({"tolerance": tolerance, "rule": rule, "steps": arguments.steps, "iterations_per_step": mean})
         rows[-1] |= {"drift_per_atom_ps": drift, "fluctuation": fluctuation, "energies": found["totals"]}
+        rows[-1]["added_drift_per_atom_ps"] = added_drift(rows[-1], rows[0])
         log(
             f"{tolerance:7.0e} {rule:11s} {mean:5.2f} iterations a step, drift {1e6 * drift:9.3f} microHa/atom/ps, "
-            f"of which {1e6 * added_drift(rows[-1], rows[0]):9.3f} beyond the first row's, "
+            f"of which {1e6 * rows[-1]['added_drift_per_atom_ps']:9.3f} beyond the first row's, "
             f"fluctuation {1e6 * fluctuation:7.2f} microHa, {found['cpu_seconds_per_step']:.3f} s a step"
         )
         write_result(arguments.output, record)

@@ -40,6 +40,7 @@ RECORDS = {
     "hifi-drift": MACHINE
     | {
         "points": 48,
+        "timestep": 20.0,
         "rows": [
             {
                 "tolerance": 1e-9,
@@ -47,6 +48,7 @@ RECORDS = {
                 "steps": 3,
                 "iterations_per_step": 6.5,
                 "drift_per_atom_ps": 1e-8,
+                "added_drift_per_atom_ps": 2e-9,
                 "fluctuation": 1e-6,
                 "energies": [-17.0, -17.1, -17.0],
             }

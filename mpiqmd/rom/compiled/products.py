@@ -27,13 +27,6 @@ def shared_product(rows: np.ndarray, matrix: np.ndarray, size: int, out: np.ndar
         return np.matmul(rows, matrix, out=out)
     out = np.empty((len(rows), matrix.shape[1])) if out is None else out
     groups = size // GROUP
-    np.matmul(_grouped(rows, groups), matrix, out=_grouped(out, groups))
+    # splitting the rows never copies, not even where the columns are part of a larger array
+    np.matmul(rows.reshape(groups, -1, rows.shape[1]), matrix, out=out.reshape(groups, -1, out.shape[1]))
     return out
-
-
-def _grouped(rows: np.ndarray, groups: int) -> np.ndarray:
-    """Return a view of shape (groups, rows of a group, columns)."""
-    n_rows, n_columns = rows.shape
-    step, along = rows.strides
-    height = n_rows // groups
-    return np.lib.stride_tricks.as_strided(rows, (groups, height, n_columns), (height * step, step, along))

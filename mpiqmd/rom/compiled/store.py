@@ -94,9 +94,11 @@ class _Assembly:
         self.shapes.lengths["p"] = len(self.pairs)
 
     def take(self, name: str, axes: str, integer: bool = False) -> np.ndarray:
+        """Return a stored array with these axes, contiguous."""
         return np.ascontiguousarray(self.shapes.numbers(name, self.named[name], axes, integer))
 
     def whole(self) -> CompiledArrays:
+        """Return the compiled model."""
         boxes = self.boxes()
         moving = [a for a in range(len(boxes)) if f"atoms/{a}/local" in self.named]
         return CompiledArrays(
@@ -114,6 +116,7 @@ class _Assembly:
         )
 
     def boxes(self) -> list[ChebyshevBox]:
+        """Return where each atom may be, with nodes for which the kernels have room."""
         count = sum(name.startswith("boxes/") for name in self.named)
         corners = [self.take(f"boxes/{a}", "3 3") for a in range(count)]
         for lower_v, upper_v, nodes in corners:
@@ -122,6 +125,7 @@ class _Assembly:
         return [ChebyshevBox(lower_v, upper_v, int(nodes[0])) for lower_v, upper_v, nodes in corners]
 
     def block(self, c: int) -> FittedBlock:
+        """Return the fitted interaction of a class of pairs."""
         part = self.pairs.classes[c]
         shapes = Shapes(pairs=part.stop - part.start)
         vectors_qp, signs_q = (self.named[f"interaction/{c}/{name}"] for name in ("vectors", "signs"))
@@ -129,6 +133,7 @@ class _Assembly:
         return FittedBlock(vectors_qp, shapes.numbers("signs", signs_q, "samples"))
 
     def atom(self, a: int, box: ChebyshevBox) -> MovingAtom:
+        """Return the tables of an atom that moves in the body frame."""
         nodes, name = f"{box.n_nodes} " * len(box.axes), f"atoms/{a}"
         self.shapes.lengths.pop("b", None)
         image = self.image(a) if f"{name}/image" in self.named else None
@@ -142,6 +147,7 @@ class _Assembly:
         )
 
     def image(self, a: int) -> MirrorImage:
+        """Return of which atom, that has a table, this one is the mirror image."""
         self.shapes.lengths["image"] = 4 + len(self.pairs.classes)
         packed = self.take(f"atoms/{a}/image", "image")
         source = int(packed[0])
@@ -150,6 +156,7 @@ class _Assembly:
         return MirrorImage(source, packed[1:4], packed[4:])
 
     def quadrature(self) -> XcQuadrature | None:
+        """Return the points of the xc remainder; None without any."""
         if "quadrature/weights_q" not in self.named:
             return None
         arrays = {name: self.take(f"quadrature/{name}", axes) for name, axes in _QUADRATURE.items()}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from drawing import decay_figure
 
 from mpiqmd.pipeline.reduced import ReducedSurface
 from mpiqmd.pipeline.validation import internal_force_error
-from mpiqmd.plots.style import BRIGHT, DARK, panels, save_figure, style
+from mpiqmd.plots.style import save_figure, style
 from mpiqmd.rom.compiled.provider import CompiledForceProvider
 from mpiqmd.units import ATOMIC_TIME_IN_FS
 from reduced.common import Bench, nve
@@ -64,22 +65,9 @@ def decay(bench: Bench) -> dict[str, dict[str, dict[str, float]]]:
             "hifi": against_hifi(surface, positions_sav, states),
         }
         bench.log(f"{rank} modes: {record[str(rank)]}")
-    _draw_decay(record, bench.arguments.output)
-    return record
-
-
-def _draw_decay(record: dict, folder) -> None:
-    ranks = [int(rank) for rank in record]
     with style():
-        figure, axes = panels(2, 2.2)
-        for axis, name, unit in zip(axes, ("energy", "force"), ("Ha", "Ha/bohr"), strict=True):
-            for against, colour in (("hifi", DARK), ("grid", BRIGHT)):
-                label = {"hifi": "against Hi-Fi", "grid": "against the same modes on the grid"}[against]
-                axis.semilogy(ranks, [row[against][name] for row in record.values()], "o-", color=colour, label=label)
-            axis.set_ylabel(f"largest {name} error ({unit})")
-        axes[0].legend(fontsize=8)
-        axes[1].set_xlabel("modes")
-    save_figure(figure, folder / "error-decay")
+        save_figure(decay_figure(record), bench.arguments.output / "error-decay")
+    return record
 
 
 def frames(bench: Bench) -> dict[str, float]:

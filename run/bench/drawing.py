@@ -1,0 +1,55 @@
+"""Figures of benchmark records, for the benchmarks that make the records and the documentation that keeps them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mpiqmd.plots.style import ACCENT, BRIGHT, DARK, GREY, panels
+
+Rows = list[dict[str, float]]
+
+LOOKS = {
+    "order 4": {"color": GREY, "marker": "v", "linestyle": ":"},
+    "order 8": {"color": ACCENT, "marker": "s", "linestyle": "-."},
+    "order 12": {"color": DARK, "marker": "o", "linestyle": "-"},
+    "order 12, finer density": {"color": BRIGHT, "marker": "D", "linestyle": "-"},
+    "order 12, doubled density": {"color": BRIGHT, "marker": "^", "linestyle": "--"},
+}
+"""Of the kinds of ``accuracy.py``."""
+
+
+def accuracy_figure(kinds: dict[str, Rows]) -> Figure:
+    """Return errors of energy and forces against the spacing, and of the energy against CPU time.  Not collective."""
+    figure, axes = panels(1, 2.7, 3, sharex=False)
+    for kind, rows in kinds.items():
+        columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        look = LOOKS[kind] | {"markersize": 4, "label": kind}
+        axes[0].loglog(columns["spacing"], 1e3 * columns["energy_error"], **look)
+        axes[1].loglog(columns["spacing"], 1e3 * columns["force_error"], **look)
+        axes[2].loglog(columns["cpu_seconds"], 1e3 * columns["energy_error"], **look)
+    names = ("spacing (bohr)", "energy error (mHa)"), ("spacing (bohr)", "force error (mHa/bohr)")
+    for axis, (across, up) in zip(axes, (*names, ("CPU time (s)", "energy error (mHa)")), strict=True):
+        axis.set_xlabel(across)
+        axis.set_ylabel(up)
+    for axis in axes[:2]:
+        axis.set_xticks([0.15, 0.2, 0.3], ["0.15", "0.2", "0.3"])
+        axis.minorticks_off()
+    axes[2].legend(fontsize=6, loc="upper right")
+    return figure
+
+
+def decay_figure(decay: dict[str, dict[str, dict[str, Any]]]) -> Figure:
+    """Return errors of energy and forces of a compiled model against its number of modes.  Not collective."""
+    modes = [int(name) for name in decay]
+    figure, axes = panels(1, 2.4, 2, sharex=False)
+    for axis, name, unit in zip(axes, ("energy", "force"), ("Ha", "Ha/bohr"), strict=True):
+        for against, look in (("hifi", LOOKS["order 12"]), ("grid", LOOKS["order 12, doubled density"])):
+            label = {"hifi": "against Hi-Fi", "grid": "against the same modes on the grid"}[against]
+            axis.semilogy(modes, [found[against][name] for found in decay.values()], **look, markersize=4, label=label)
+        axis.set_xlabel("modes")
+        axis.set_ylabel(f"largest {name} error ({unit})")
+    axes[0].legend(fontsize=7)
+    return figure
