@@ -37,7 +37,8 @@ def accuracy_figure(kinds: dict[str, Rows]) -> Figure:
     for axis in axes[:2]:
         axis.set_xticks([0.15, 0.2, 0.3], ["0.15", "0.2", "0.3"])
         axis.minorticks_off()
-    axes[2].legend(fontsize=6, loc="upper right")
+    axes[1].set_ylim(top=50.0 * axes[1].get_ylim()[1])  # room for the legend
+    axes[1].legend(fontsize=6, loc="upper left")
     return figure
 
 
