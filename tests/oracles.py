@@ -9,8 +9,9 @@ from mpi4py import MPI
 from scipy.special import erf
 
 from mpiqmd.grid import Field, Grid, Orbitals
+from mpiqmd.kohnsham.electrons import Electrons, OrbitalSpace
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.kohnsham.xc import Functional
+from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.molecule.gth import load_gth
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.pseudopotential import Channel, Pseudopotential
@@ -143,6 +144,11 @@ def water(length_1: float = 1.83, length_2: float = 1.83, angle: float = 104.5) 
     half = np.radians(angle) / 2
     c, s = np.cos(half), np.sin(half)
     return np.array([[0, 0, 0], [length_1 * c, length_1 * s, 0], [length_2 * c, -length_2 * s, 0]])
+
+
+def density_of(orbitals: Orbitals, density_matrix_nn: np.ndarray) -> Field:
+    """``2 Σ_ij P_ij φ_i φ_j`` on the orbitals' own grid."""
+    return Electrons(OrbitalSpace(orbitals), density_matrix_nn).density
 
 
 # ---- derivatives and orders ------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ One iteration, on a block of orthonormal orbitals Φ:
 3. Anderson acceleration of the whole block, then Löwdin orthonormalisation.
 
 There is no inner eigensolver and no mixing of potentials: orbitals and density relax together.  The iteration stops on
-four times ``η = 2 tr(P R^T (T + σ)^-1 R)``, an estimate of the remaining energy error; the step that is known by then is
-taken, which halves the error of the forces.  Should the energy rise by more than
-that, the best iterate is taken up again with a shorter step; should nothing improve for long, another solver goes on.
+four times ``η = w tr(P R^T (T + σ)^-1 R)``, an estimate of the remaining energy error; the step that is known by then is
+taken, which halves the error of the forces.  Should the energy rise by more than the estimate, the best iterate is taken up
+again with a shorter step; should nothing improve for long, another solver goes on.
 
 Source: J.-L. Fattebert, J. Comput. Phys. 229, 441 (2010).
 """
@@ -29,11 +29,11 @@ from mpiqmd.hifi.iterate import (
     Iterate,
     evaluate,
     ground_state,
-    moved,
     orthonormalised,
     preconditioned_residual,
 )
 from mpiqmd.hifi.start import atomic_orbitals
+from mpiqmd.kohnsham.electrons import SPIN_WEIGHT, Electrons
 from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
 from mpiqmd.kohnsham.model import KohnShamModel, Problem
 from mpiqmd.parallel.comm import decide
@@ -114,7 +114,8 @@ class AbpgSolver:
             filling = Filled(self.n_orbitals) if self._is_filled else Smeared(problem, orbitals)
         descent = _Descent(self, filling)
         for iteration in range(1, self.max_iterations + 1):
-            state = evaluate(problem, orbitals, filling.density_matrix_nn, self.timers)
+            electrons = Electrons(problem.model.space(orbitals), filling.density_matrix_nn)
+            state = evaluate(problem, electrons, self.timers)
             step, error = preconditioned_residual(state, self.preconditioner, self.timers)
             error = decide(self.model.grid.comm, error + filling.error(state))
             self.log(f"  {iteration:4d}  A = {state.free_energy:18.10f} Ha   error ~ {error:9.2e} Ha")
@@ -123,7 +124,7 @@ class AbpgSolver:
             with self.timers("accelerate"):
                 orbitals = descent.next(state, step, error)
             if error < self.energy_tolerance:
-                last = moved(problem, state, orbitals, filling.density_matrix_nn)
+                last = Electrons(problem.model.space(orbitals), filling.density_matrix_nn)
                 return ground_state(problem, state, iteration, error, self.timers, last)
         raise ConvergenceError(
             f"the ABPG iteration did not converge: estimated energy error {error:.1e} Ha after {self.max_iterations} "
@@ -136,13 +137,13 @@ class AbpgSolver:
         """Let the fallback go on from here.  Collective."""
         self.log(f"  no progress in {PATIENCE} iterations; {type(self.fallback).__name__} goes on from here")
         _, rotation = eigh(self.model.grid.comm, state.hamiltonian_nn)
-        found = self.fallback.solve(problem, state.orbitals.combine(rotation))
+        found = self.fallback.solve(problem, state.electrons.orbitals.combine(rotation))
         return replace(found, iterations=iterations + found.iterations)
 
     @property
     def _is_filled(self) -> bool:
         """Whether every orbital is doubly occupied, so that P is the identity."""
-        return abs(2 * self.n_orbitals - self.model.n_electrons) < 1e-9
+        return abs(SPIN_WEIGHT * self.n_orbitals - self.model.n_electrons) < 1e-9
 
 
 class _Descent:
@@ -169,7 +170,7 @@ class _Descent:
         if rise > self.allowance + self.best_error:
             self._shorten()
             self.filling.retreat(self.memory)
-            return self.best.orbitals
+            return self.best.electrons.orbitals
         if rise > self.allowance + 1e-3 * error:
             self._shorten()
         else:
@@ -178,7 +179,7 @@ class _Descent:
             self.best, self.best_error, self.memory = state, error, self.filling.memory
         block, *rest = self.anderson.next(*self.filling.parts(state, step, self.damping))
         self.filling.accept(rest)
-        return orthonormalised(Orbitals(state.orbitals.grid, block))
+        return orthonormalised(Orbitals(state.electrons.orbitals.grid, block))
 
     def _shorten(self) -> None:
         self.anderson.forget()

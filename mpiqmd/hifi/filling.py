@@ -27,10 +27,10 @@ from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.kernels import inner_products
 from mpiqmd.hifi.anderson import Parts
 from mpiqmd.hifi.iterate import Iterate
-from mpiqmd.kohnsham.density import density_of
-from mpiqmd.kohnsham.density_matrix import minimise_mvp
+from mpiqmd.kohnsham.ensemble_minimiser import minimise_mvp
+from mpiqmd.kohnsham.electrons import Electrons
 from mpiqmd.kohnsham.model import Problem
-from mpiqmd.kohnsham.occupations import fermi_occupations
+from mpiqmd.kohnsham.occupations import fermi_occupations, lowest_filled
 from mpiqmd.parallel.comm import sum_over_ranks
 from mpiqmd.parallel.dense import eigh
 
@@ -68,7 +68,7 @@ class Filled:
     def parts(self, state: Iterate, step: Orbitals, damping: float) -> tuple[Parts, Parts]:
         """Return iterate and step of what is accelerated: the orbitals."""
         step.local *= damping
-        return [state.orbitals.local], [step.local]
+        return [state.electrons.orbitals.local], [step.local]
 
     def accept(self, parts: Parts) -> None:
         """Take the filling's own parts of the next iterate."""
@@ -109,18 +109,18 @@ class Smeared:
         if not self.memory:
             return np.inf
         change = state.hamiltonian_nn - self.memory[0]
-        return abs(float(np.sum((self._occupied(state.hamiltonian_nn) - state.density_matrix_nn) * change)))
+        return abs(float(np.sum((self._occupied(state.hamiltonian_nn) - state.electrons.density_matrix_nn) * change)))
 
     def parts(self, state: Iterate, step: Orbitals, damping: float) -> tuple[Parts, Parts]:
         """Return iterate and step of what is accelerated: the orbitals and H~.  Collective.
 
         The part of the step inside the span of the orbitals only turns them against H~, and is left out.
         """
-        step.local -= state.orbitals.combine(state.orbitals.gram(step)).local
+        step.local -= state.electrons.orbitals.combine(state.electrons.orbitals.gram(step)).local
         step.local *= damping
         auxiliary = self.memory[0] if self.memory else state.hamiltonian_nn
         change = damping * self._damped(auxiliary, state.hamiltonian_nn - auxiliary)
-        return [state.orbitals.local, auxiliary], [step.local, change]
+        return [state.electrons.orbitals.local, auxiliary], [step.local, change]
 
     def accept(self, parts: Parts) -> None:
         """Take the next H~ and fill its levels.  Collective."""
@@ -160,14 +160,15 @@ class Smeared:
 
 def _starting_density_matrix(problem: Problem, orbitals: Orbitals, temperature: float) -> np.ndarray:
     """Return a density matrix near the best one inside the span of the orbitals.  Collective."""
-    dense = problem.model.on_density_grid(orbitals)
-    linear_nn = problem.linear_matrix(orbitals, dense)
+    space = problem.model.space(orbitals)
+    linear_nn = problem.linear.matrix(space)
 
-    def energy_at(trial: np.ndarray) -> tuple[float, np.ndarray]:
-        terms = problem.density_terms(density_of(dense, trial))
-        energy = 2.0 * float(np.sum(trial * linear_nn)) + terms.hartree + terms.xc + problem.ion_ion
-        return energy, linear_nn + dense.matrix_elements(terms.potential)
+    def energy_at(trial_nn: np.ndarray) -> tuple[float, np.ndarray]:
+        electrons = Electrons(space, trial_nn)
+        energies, potential = problem.density_terms(electrons.density)
+        energy = electrons.expectation(linear_nn) + sum(energies.values()) + problem.linear.constant
+        return energy, linear_nn + space.dense.matrix_elements(potential)
 
-    lowest = np.diag(np.clip(0.5 * problem.n_electrons - np.arange(len(orbitals)), 0.0, 1.0))
+    lowest = lowest_filled(len(orbitals), problem.n_electrons)
     limits = {"max_iterations": STARTING_SEARCHES, "must_converge": False}
     return minimise_mvp(problem.grid.comm, energy_at, lowest, problem.n_electrons, temperature, **limits).density_matrix_mm

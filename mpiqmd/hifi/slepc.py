@@ -30,9 +30,11 @@ from mpiqmd.hifi.iterate import (
     preconditioned_residual,
 )
 from mpiqmd.hifi.start import atomic_orbitals
+from mpiqmd.kohnsham.electrons import Electrons
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel, Problem
-from mpiqmd.kohnsham.occupations import fermi_occupations
+from mpiqmd.kohnsham.occupations import fermi_occupations, lowest_filled
+from mpiqmd.kohnsham.terms.hartree import Hartree
 from mpiqmd.parallel.comm import decide, sum_over_ranks
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.parallel.timing import Timers
@@ -110,7 +112,8 @@ class SlepcSolver:
         """
         with self.timers("start"):
             orbitals = atomic_orbitals(problem, self.n_orbitals) if guess is None else guess
-            state = self._evaluate(problem, orthonormalised(orbitals), self._filled_lowest())
+            lowest = lowest_filled(self.n_orbitals, self.model.n_electrons)
+            state = self._evaluate(problem, orthonormalised(orbitals), lowest)
             _, error = preconditioned_residual(state, self.preconditioner, self.timers)
         with LowestEigenpairs(self.model.grid, self.n_orbitals) as eigensolver:
             return self._iterate(problem, eigensolver, state, decide(self.model.grid.comm, error))
@@ -119,16 +122,17 @@ class SlepcSolver:
         self, problem: Problem, eigensolver: LowestEigenpairs, state: Iterate, error: float
     ) -> GroundState:
         """Return the ground state, starting from an iterate and its estimated error.  Collective."""
-        hartree = self.model.hartree
-        comm, orbitals = self.model.grid.comm, state.orbitals
+        coulomb = self.model.term(Hartree).potential
+        comm, orbitals = self.model.grid.comm, state.electrons.orbitals
         anderson = Anderson(comm, DEPTH, (-np.inf, np.inf), SMALLEST_DETERMINANT, self._coulomb_products)
-        mixed = [state.density.local, hartree.potential(state.density).local]
+        density = state.electrons.density
+        mixed = [density.local, coulomb(density).local]
         for iteration in range(1, self.max_iterations + 1):
             orbitals, occupations = self._eigenpairs(problem, eigensolver, mixed, orbitals, error)
             with self.timers("density terms"):
-                change = problem.density(orbitals, np.diag(occupations))
+                change = Electrons(self.model.space(orbitals), np.diag(occupations)).density
                 change.local -= mixed[0]
-                response = hartree.potential(change)
+                response = coulomb(change)
                 error = _checked(decide(comm, 0.5 * change.inner(response)))
             self.log(f"  {iteration:4d}  density error ~ {error:9.2e} Ha")
             if error < DENSITY_SHARE * self.energy_tolerance:
@@ -158,12 +162,12 @@ class SlepcSolver:
         """Return the lowest orbitals in the potential of the input density, and their occupations.  Collective."""
         model = self.model
         with self.timers("density terms"):
-            _, potential = problem.exchange_correlation(Field(model.density_grid, mixed[0]))
-            potential.local += mixed[1]
+            _, potential = problem.density_terms(Field(model.density_grid, mixed[0]))
+            hamiltonian = problem.linear.plus(potential)
 
         def apply(block: Orbitals) -> Orbitals:
             self.applications += len(block)
-            return problem.apply_hamiltonian(block, potential)
+            return hamiltonian.apply(model.space(block))
 
         reachable = EIGENPAIR_SHARE * max(error, DENSITY_SHARE * self.energy_tolerance)
         tolerance = float(np.sqrt(reachable / problem.n_electrons))
@@ -176,18 +180,13 @@ class SlepcSolver:
 
     def _evaluate(self, problem: Problem, orbitals: Orbitals, density_matrix_nn: np.ndarray) -> Iterate:
         self.applications += len(orbitals)
-        return evaluate(problem, orbitals, density_matrix_nn, self.timers)
+        return evaluate(problem, Electrons(self.model.space(orbitals), density_matrix_nn), self.timers)
 
     def _coulomb_products(self, steps: list[Parts]) -> np.ndarray:
         """Return ``∫∫ ρ_i ρ_j / |r - r'|`` (but for the volume element) of steps ``(ρ, v)``.  Collective."""
         densities, potentials = (np.stack([step[part].ravel() for step in steps]) for part in (0, 1))
         products = sum_over_ranks(self.model.grid.comm, densities @ potentials.T)
         return 0.5 * (products + products.T)
-
-    def _filled_lowest(self) -> np.ndarray:
-        """Return the density matrix that fills the first orbitals."""
-        pairs = 0.5 * self.model.n_electrons
-        return np.diag(np.clip(pairs - np.arange(self.n_orbitals), 0.0, 1.0))
 
 
 def _checked(error: float) -> float:

@@ -31,9 +31,9 @@ def atomic_orbitals(problem: Problem, count: int) -> Orbitals:
     trial = _gaussians(problem, EXPONENTS, with_empty)
     if len(trial) < 2 * count:
         trial = _gaussians(problem, (*EXPONENTS, 0.6, 2.2, 0.12), with_empty)
-    potential = problem.density_terms(atomic_density(problem)).potential
+    _, potential = problem.density_terms(atomic_density(problem))
     overlap = trial.gram()
-    applied = problem.apply_hamiltonian(trial, potential)
+    applied = problem.linear.plus(potential).apply(problem.model.space(trial))
     hamiltonian = trial.gram(applied)
     values, vectors = eigh(problem.grid.comm, overlap)
     keep = values > DEPENDENT * values[-1]

@@ -13,7 +13,7 @@ import numpy as np
 from mpiqmd.grid.arrays import Field
 from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.radial import RadialFunction, band_limited
-from mpiqmd.kohnsham.placed import add_placed, placed_gradient_local
+from mpiqmd.kohnsham.atom_functions import add_placed, placed_gradient_local
 from mpiqmd.molecule.pseudopotential import Pseudopotential
 from mpiqmd.parallel.comm import sum_over_ranks
 

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from mpiqmd.errors import DataFileError
+from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.parallel.dense import eigh
 
 if TYPE_CHECKING:
@@ -33,14 +34,13 @@ def aspc_coefficients(terms: int) -> np.ndarray:
 
 
 def purify(comm: MPI.Comm, matrix_mm: np.ndarray, n_electrons: float, integer: bool = True) -> np.ndarray:
-    """Return the density matrix nearest to a symmetric matrix, eigenvalues in [0, 1], trace ``n_electrons /
-    2``.
+    """Return the density matrix nearest to a symmetric matrix, eigenvalues in [0, 1], trace ``n_electrons / w``.
 
-    Collective.  ``integer`` keeps the ``n_electrons / 2`` most occupied natural orbitals, as at zero
-    temperature; otherwise the natural occupations are shifted and cut.
+    Collective.  ``integer`` keeps the ``n_electrons / w`` most occupied natural orbitals, as at zero temperature; otherwise
+    the natural occupations are shifted and cut.
     """
     occupations, orbitals = eigh(comm, matrix_mm)
-    pairs = 0.5 * n_electrons
+    pairs = n_electrons / SPIN_WEIGHT
     if integer and abs(pairs - round(pairs)) < 1e-9:
         kept = orbitals[:, len(orbitals) - round(pairs) :]
         return kept @ kept.T

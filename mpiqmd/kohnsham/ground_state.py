@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from mpiqmd.grid.arrays import Field, Orbitals
+from mpiqmd.kohnsham.electrons import Electrons
 from mpiqmd.kohnsham.model import Problem
 
 
@@ -26,13 +27,15 @@ class GroundState:
     eigenvalues_n, occupations_n
         Kohn-Sham levels (Ha) and their occupations in [0, 1].
     density_matrix_nn
-        P in the basis of ``orbitals`` (or of the modes, for a reduced solver).
+        P in the solver's own basis: its orbitals, or the modes of a reduced solver.
     converged, iterations, residual
         How the solver ended; ``residual`` is the norm of the gradient it watched.
+    electrons
+        Orbitals and density on the grid; None where the solver has none.
     gradient_av
         ``dA/dR`` in the frame of the solve, Ha/bohr, shape (N, 3); None until asked for.
-    orbitals, density
-        Distributed; None where the solver has none.
+    timing
+        Seconds by stage.
     """
 
     energy: float
@@ -44,10 +47,19 @@ class GroundState:
     converged: bool
     iterations: int
     residual: float
+    electrons: Electrons | None = None
     gradient_av: np.ndarray | None = None
-    orbitals: Orbitals | None = None
-    density: Field | None = None
     timing: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def orbitals(self) -> Orbitals | None:
+        """The orbitals, distributed; None where the solver has none."""
+        return None if self.electrons is None else self.electrons.orbitals
+
+    @property
+    def density(self) -> Field | None:
+        """The density, distributed; None where the solver has none."""
+        return None if self.electrons is None else self.electrons.density
 
     @property
     def forces_av(self) -> np.ndarray | None:

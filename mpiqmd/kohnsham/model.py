@@ -2,112 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
-from mpiqmd.errors import ConfigError, GeometryError
-from mpiqmd.grid.arrays import Field, Orbitals
-from mpiqmd.grid.differences import Laplacian
-from mpiqmd.grid.grid import Grid
-from mpiqmd.grid.poisson import Poisson
-from mpiqmd.grid.refinement import Refinement
-from mpiqmd.kohnsham.core import CoreDensity
-from mpiqmd.kohnsham.density import density_of
-from mpiqmd.kohnsham.hartree import Hartree
-from mpiqmd.kohnsham.ion_ion import ion_ion_energy
-from mpiqmd.kohnsham.local import LocalPotential
-from mpiqmd.kohnsham.projectors import Projectors, SpeciesProjectors
-from mpiqmd.kohnsham.xc import ExchangeCorrelation, Functional
-from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.pseudopotential import Pseudopotential
+from mpiqmd.errors import GeometryError
+from mpiqmd.grid.arrays import Field
+from mpiqmd.kohnsham.electrons import Electrons
+from mpiqmd.kohnsham.hamiltonian import Hamiltonian
+from mpiqmd.kohnsham.system import System
+from mpiqmd.kohnsham.terms import make_terms
+from mpiqmd.kohnsham.terms.term import DensityTerm, LinearTerm, PlacedTerm, Term
 from mpiqmd.parallel.comm import sum_over_ranks
 
-
-@dataclass(frozen=True)
-class DensityTerms:
-    """The terms that depend on the density alone: energies (Ha) and their common potential."""
-
-    hartree: float
-    xc: float
-    potential: Field
+SomeTerm = TypeVar("SomeTerm")
 
 
-class KohnShamModel:
-    """What does not depend on the geometry: grids, species, functional, electrostatics.
-
-    Orbitals, the kinetic energy and Poisson's equation live on ``grid``.  Density, potentials and projectors live on
-    ``density_grid``: the same, or a finer one, on which products of orbitals have fewer aliases, or none.  Methods that take
-    orbitals take them on either.
+class KohnShamModel(System):
+    """A system with its energy terms.  Parameters and errors are those of :class:`~mpiqmd.kohnsham.system.System`.
 
     Construction is collective.
 
-    Parameters
+    Attributes
     ----------
-    grid
-        The distributed grid of the orbitals.
-    molecule
-        Species, charge and masses; its positions are not used.
-    pseudopotentials
-        One per species.
-    functional
-        Exchange-correlation functional.
-    electronic_temperature
-        T_e in hartree; 0 for integer occupations.
-    density_refinement
-        How many times as many intervals the grid of the density has, at least: 1 for the same grid, 1.5, 2.
-
-    Raises
-    ------
-    ConfigError
-        If the electron count is impossible.
+    terms
+        What the energy is the sum of, for any geometry.
     """
 
-    def __init__(
-        self,
-        grid: Grid,
-        molecule: Molecule,
-        pseudopotentials: dict[str, Pseudopotential],
-        functional: Functional,
-        electronic_temperature: float = 0.0,
-        density_refinement: float = 1.0,
-    ) -> None:
-        self.grid = grid
-        self.refinement = None
-        if density_refinement > 1.0:
-            self.refinement = grid.attached(("refinement", density_refinement), lambda: Refinement(grid, density_refinement))
-        self.density_grid = self.refinement.fine if self.refinement else grid
-        self.molecule = molecule
-        self.pseudopotentials = pseudopotentials
-        self.functional = functional
-        self.electronic_temperature = electronic_temperature
-        self.valences_a = np.array([pseudopotentials[symbol].valence for symbol in molecule.symbols])
-        self.n_electrons = float(self.valences_a.sum() - molecule.charge)
-        self._check()
-        self.laplacian = Laplacian(grid)
-        self.hartree = Hartree(grid, self.refinement)
-        dense = self.density_grid
-        poisson = Poisson(dense) if self.refinement else self.hartree.poisson
-        self.xc = ExchangeCorrelation(dense, functional)
-        self.local = LocalPotential(dense, pseudopotentials, molecule.symbols, poisson)
-        self.core = CoreDensity(dense, pseudopotentials, molecule.symbols)
-        spacing = float(dense.spacing_v.max())
-        self.species = {symbol: SpeciesProjectors(p, spacing) for symbol, p in pseudopotentials.items()}
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.terms: tuple[Term, ...] = make_terms(self)
 
-    def _check(self) -> None:
-        pairs = self.n_electrons / 2
-        is_open = abs(pairs - round(pairs)) > 1e-9 and self.electronic_temperature <= 0
-        if self.n_electrons <= 0 or is_open:
-            raise ConfigError(
-                f"system.charge = {self.molecule.charge} leaves {self.n_electrons:g} valence electrons: mpiqmd "
-                "treats closed shells, an even number above zero. Change the charge, or set "
-                "scf.electronic_temperature for fractional occupations."
-            )
-
-    @property
-    def n_occupied(self) -> int:
-        """Number of doubly occupied orbitals needed to hold the electrons."""
-        return int(np.ceil(self.n_electrons / 2 - 1e-9))
+    def term(self, kind: type[SomeTerm]) -> SomeTerm:
+        """Return the term of one kind, for code that is about that term alone.  Not collective."""
+        return next(term for term in self.terms if isinstance(term, kind))
 
     def signature(self) -> dict[str, object]:
         """Return what must agree for results to describe the same physics, as plain data.  Not collective."""
@@ -120,26 +48,27 @@ class KohnShamModel:
             "pseudopotentials": {symbol: p.sha256 for symbol, p in sorted(self.pseudopotentials.items())},
         }
 
-    def on_density_grid(self, orbitals: Orbitals) -> Orbitals:
-        """Return orbitals on the grid of the density; themselves if they are there already.  Collective."""
-        if self.refinement is None or orbitals.grid is self.density_grid:
-            return orbitals
-        return self.refinement.refine(orbitals)
-
     def describe(self) -> str:
         """Return one line for the log on the grids."""
         points = " x ".join(map(str, self.density_grid.points_v))
         return self.grid.describe() + (f", density on {points} points" if self.refinement else "")
 
     def place(self, positions_av: np.ndarray) -> Problem:
-        """Return the Kohn-Sham problem with the nuclei at these positions.  Collective."""
+        """Return the Kohn-Sham problem with the nuclei at these positions, shape (N, 3), bohr.  Collective."""
         return Problem(self, positions_av)
 
 
 class Problem:
-    """The Kohn-Sham problem of one geometry.  Construction is collective.
+    """The Kohn-Sham problem of one geometry: its terms, and the sums over them.  Construction is collective.
 
     Raises GeometryError for nuclei outside an isolated cell, on top of each other, or not finite.
+
+    Attributes
+    ----------
+    terms
+        Each term at this geometry, by name.
+    linear
+        The Hamiltonian of the linear terms, which no electrons change.
     """
 
     def __init__(self, model: KohnShamModel, positions_av: np.ndarray) -> None:
@@ -150,11 +79,11 @@ class Problem:
         self.molecule.check()
         self._check_inside()
         self.n_electrons, self.n_occupied = model.n_electrons, model.n_occupied
-        self.local_potential = model.local.evaluate(self.positions_av)
-        self.core_density = None if model.core.is_empty else model.core.evaluate(self.positions_av)
-        self.projectors = Projectors(model.density_grid, model.species, model.molecule.symbols, self.positions_av)
-        cell = self.grid.cell_v if self.grid.is_periodic else None
-        self.ion_ion, self._ion_gradient_av = ion_ion_energy(self.positions_av, model.valences_a, cell)
+        self.terms: dict[str, PlacedTerm] = {term.name: term.at(self.positions_av) for term in model.terms}
+        self.linear = Hamiltonian(model.laplacian)
+        for term in self.terms.values():
+            if isinstance(term, LinearTerm):
+                term.add_to(self.linear)
 
     def _check_inside(self) -> None:
         if self.grid.is_periodic:
@@ -168,52 +97,53 @@ class Problem:
                 "Centre the molecule on the origin or enlarge grid.cell."
             )
 
-    @property
-    def projector_coupling(self) -> np.ndarray:
-        """D of ``V_nl = Σ |β_p> D_pq <β_q|``, Ha."""
-        return self.projectors.coupling_pp
+    def density_terms(self, density: Field) -> tuple[dict[str, float], Field]:
+        """Return the energies (Ha) of the terms of the density, by name, and the sum of their potentials (Ha).  Collective."""
+        energies: dict[str, float] = {}
+        total: Field | None = None
+        for name, term in self.terms.items():
+            if isinstance(term, DensityTerm):
+                energies[name], potential = term.evaluate(density)
+                if total is None:
+                    total = potential
+                else:
+                    total.local += potential.local
+        return energies, Field(density.grid) if total is None else total
 
-    def kinetic_matrix(self, orbitals: Orbitals) -> np.ndarray:
-        """Return ``<φ_i|-∇²/2|φ_j>`` of orbitals on their own grid, Ha.  Collective."""
-        applied = Orbitals(self.grid, self.model.laplacian.apply(orbitals, scale=-0.5))
-        matrix = orbitals.gram(applied)
-        return 0.5 * (matrix + matrix.T)
+    def linear_energies(self, electrons: Electrons) -> dict[str, float]:
+        """Return the energies (Ha) of all linear terms but the first, the kinetic energy, by name.  Collective.
 
-    def local_matrix(self, orbitals: Orbitals) -> np.ndarray:
-        """Return ``<φ_i|V_loc|φ_j>``, Ha.  Collective."""
-        return self.potential_matrix(orbitals, self.local_potential)
+        The kinetic energy is what they leave of the total, which saves an application.
+        """
+        linear = [(name, term) for name, term in self.terms.items() if isinstance(term, LinearTerm)]
+        return {name: term.energy(electrons) for name, term in linear[1:]}
 
-    def potential_matrix(self, orbitals: Orbitals, potential: Field) -> np.ndarray:
-        """Return ``<φ_i|v|φ_j>`` of a potential on the density's grid, Ha.  Collective."""
-        return self.model.on_density_grid(orbitals).matrix_elements(potential)
+    def components(self, electrons: Electrons, density_energies: dict[str, float], energy: float) -> dict[str, float]:
+        """Return the energy term by term, Ha, in the order of the terms; they sum to ``energy``.  Collective.
 
-    def projector_overlaps(self, orbitals: Orbitals) -> np.ndarray:
-        """Return ``<φ_i|β_p>``, shape (n, projectors).  Collective."""
-        return self.projectors.overlaps(self.model.on_density_grid(orbitals))
+        Parameters
+        ----------
+        electrons
+            Those whose energy it is.
+        density_energies
+            What :meth:`density_terms` found for their density.
+        energy
+            Their energy without entropy, Ha.
+        """
+        known = self.linear_energies(electrons) | density_energies
+        first, *others = self.terms
+        return {first: energy - sum(known.values())} | {name: known[name] for name in others}
 
-    def linear_matrix(self, orbitals: Orbitals, dense: Orbitals) -> np.ndarray:
-        """Return ``<φ_i|T + V_loc + V_nl|φ_j>`` (Ha) of orbitals given on both grids.  Collective."""
-        overlaps = self.projector_overlaps(dense)
-        nonlocal_nn = overlaps @ self.projector_coupling @ overlaps.T
-        return self.kinetic_matrix(orbitals) + self.local_matrix(dense) + 0.5 * (nonlocal_nn + nonlocal_nn.T)
+    def gradient(self, electrons: Electrons) -> np.ndarray:
+        """Return ``∂A/∂R_a`` at fixed electrons (Hellmann-Feynman), shape (N, 3), Ha/bohr.  Collective.
 
-    def density(self, orbitals: Orbitals, density_matrix_nn: np.ndarray) -> Field:
-        """Return ``ρ = 2 Σ_ij P_ij φ_i φ_j`` on the density's grid.  Collective."""
-        return density_of(self.model.on_density_grid(orbitals), density_matrix_nn)
-
-    def density_terms(self, density: Field) -> DensityTerms:
-        """Return the Hartree and xc energies and ``v_H + v_xc``.  Collective."""
-        hartree_potential = self.model.hartree.potential(density)
-        hartree = 0.5 * density.inner(hartree_potential)
-        xc, potential = self.exchange_correlation(density)
-        potential.local += hartree_potential.local
-        return DensityTerms(hartree, xc, potential)
-
-    def exchange_correlation(self, density: Field) -> tuple[float, Field]:
-        """Return E_xc (Ha) and v_xc (Ha) of a valence density, with the model cores added to it.  Collective."""
-        if self.core_density is not None:
-            density = Field(density.grid, density.local + self.core_density.local)
-        return self.model.xc.evaluate(density)
+        At a minimum over orbitals and density matrices this is the derivative of the discrete energy: the grid does
+        not move, and the sampled functions are differentiated exactly.
+        """
+        gradient_av = np.zeros_like(self.positions_av)
+        for term in self.terms.values():
+            gradient_av += term.gradient(electrons)
+        return gradient_av
 
     def dipole(self, density: Field) -> np.ndarray:
         """Return the dipole moment ``Σ Z_a R_a - ∫ r ρ dr`` about the centre of the cell, shape (3,), e bohr.  Collective."""
@@ -221,39 +151,3 @@ class Problem:
         local_v = np.array([float(np.sum(density.local * axis)) for axis in (x, y, z)])
         electrons_v = density.grid.volume_element * sum_over_ranks(self.grid.comm, local_v)
         return self.model.valences_a @ self.positions_av - electrons_v
-
-    def apply_hamiltonian(self, orbitals: Orbitals, potential: Field, dense: Orbitals | None = None) -> Orbitals:
-        """Return ``(T + V_loc + v + V_nl) φ_i``, ``v = v_H + v_xc``.  Collective.
-
-        ``dense`` are the same orbitals on the density's grid, where the caller has them already.
-        """
-        total = self.local_potential.local + potential.local
-        refinement, laplacian = self.model.refinement, self.model.laplacian
-        if refinement is None:
-            result = Orbitals(self.grid, laplacian.apply(orbitals, scale=-0.5, potential=total))
-            self.projectors.add_applied(self.projectors.overlaps(orbitals), result.local)
-            return result
-        dense = refinement.refine(orbitals) if dense is None else dense
-        potentials = Orbitals(dense.grid, dense.local * total)
-        self.projectors.add_applied(self.projectors.overlaps(dense), potentials.local)
-        result = refinement.restrict(potentials)
-        result.local += laplacian.apply(orbitals, scale=-0.5)
-        return result
-
-    def ion_gradient(self, density: Field, orbitals: Orbitals, density_matrix_nn: np.ndarray) -> np.ndarray:
-        """Return ``∂A/∂R_a`` at fixed electrons (Hellmann-Feynman), shape (N, 3), Ha/bohr.  Collective.
-
-        At a minimum over orbitals and density matrices this is the derivative of the discrete energy: the grid does
-        not move, and the sampled functions are differentiated exactly.
-        """
-        dense = self.model.on_density_grid(orbitals)
-        overlaps = self.projectors.overlaps(dense)
-        gradient_av = (
-            self._ion_gradient_av
-            + self.model.local.gradient(self.positions_av, density)
-            + self.projectors.gradient(dense, density_matrix_nn, overlaps)
-        )
-        if self.core_density is not None:
-            _, potential = self.exchange_correlation(density)
-            gradient_av += self.model.core.gradient(self.positions_av, potential)
-        return gradient_av

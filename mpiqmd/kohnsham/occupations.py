@@ -1,6 +1,6 @@
 """Fermi-Dirac occupations and their entropy.
 
-    f_n = 1 / (1 + exp((ε_n - μ) / T_e)),   2 Σ f_n = N_e,   S = -2 Σ [f ln f + (1 - f) ln(1 - f)]
+    f_n = 1 / (1 + exp((ε_n - μ) / T_e)),   w Σ f_n = N_e,   S = -w Σ [f ln f + (1 - f) ln(1 - f)]
 
 with T_e in hartree; at T_e = 0 the lowest levels are filled, a degenerate highest level fractionally.
 """
@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from mpiqmd.errors import ConfigError
+from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 
 DEGENERATE = 1e-7
 """Levels closer than this (Ha) to the highest occupied one share its electrons at zero temperature."""
@@ -29,7 +30,7 @@ def fermi_occupations(
         If the levels cannot hold the electrons.
     """
     eigenvalues = np.asarray(eigenvalues_n, float)
-    pairs = 0.5 * n_electrons
+    pairs = n_electrons / SPIN_WEIGHT
     if pairs > len(eigenvalues) + 1e-12:
         raise ConfigError(
             f"{n_electrons} electrons do not fit into {len(eigenvalues)} orbitals: add scf.empty_orbitals."
@@ -39,11 +40,16 @@ def fermi_occupations(
     return _fermi_dirac(eigenvalues, pairs, electronic_temperature)
 
 
+def lowest_filled(count: int, n_electrons: float) -> np.ndarray:
+    """Return the density matrix that fills the first of ``count`` orbitals, shape (count, count).  Not collective."""
+    return np.diag(np.clip(n_electrons / SPIN_WEIGHT - np.arange(count), 0.0, 1.0))
+
+
 def entropy(occupations_n: np.ndarray) -> float:
-    """Return ``S = -2 Σ [f ln f + (1 - f) ln(1 - f)]`` (both spins).  Not collective."""
+    """Return ``S = -w Σ [f ln f + (1 - f) ln(1 - f)]`` (both spins).  Not collective."""
     f = np.clip(occupations_n, 0.0, 1.0)
     inside = f[(f > 1e-300) & (f < 1.0)]
-    return float(-2.0 * np.sum(inside * np.log(inside) + (1.0 - inside) * np.log1p(-inside)))
+    return float(-SPIN_WEIGHT * np.sum(inside * np.log(inside) + (1.0 - inside) * np.log1p(-inside)))
 
 
 def _fermi_dirac(eigenvalues: np.ndarray, pairs: float, temperature: float) -> tuple[np.ndarray, float, float]:

@@ -100,16 +100,20 @@ class Projectors:
                 target = result_local[(slice(None), *box.slices)]
                 target += (weights[:, columns] @ values).reshape(target.shape)
 
-    def gradient(self, orbitals: Orbitals, density_matrix_nn: np.ndarray, overlaps_np: np.ndarray) -> np.ndarray:
-        """Return ``∂/∂R_a 2 tr(P V_nl)`` at fixed orbitals, shape (N, 3), Ha/bohr.  Collective."""
-        weights = density_matrix_nn @ overlaps_np @ self.coupling_pp
+    def matrix(self, overlaps_np: np.ndarray) -> np.ndarray:
+        """Return ``<φ_i|V_nl|φ_j>``, symmetric, shape (n, n), Ha, given ``<φ_i|β_p>``.  Not collective."""
+        matrix = overlaps_np @ self.coupling_pp @ overlaps_np.T
+        return 0.5 * (matrix + matrix.T)
+
+    def gradient(self, orbitals: Orbitals, weights_np: np.ndarray) -> np.ndarray:
+        """Return ``Σ_ip W_ip ∂<φ_i|β_p>/∂R_a`` at fixed orbitals, shape (N, 3).  Collective."""
         gradient_av = np.zeros((len(self._atoms), 3))
         for a, (columns, kind, placed) in enumerate(self._atoms):
             for box, _ in placed:
                 inside = _inside(orbitals, box)
                 for v, derivative in enumerate(kind.gradients(box)):
                     slopes = -(inside @ derivative.T) * self.grid.volume_element
-                    gradient_av[a, v] += 4.0 * float(np.sum(slopes * weights[:, columns]))
+                    gradient_av[a, v] += float(np.sum(slopes * weights_np[:, columns]))
         return sum_over_ranks(self.grid.comm, gradient_av)
 
 

@@ -233,7 +233,7 @@ class GuardedProvider:
         density_matrix = self.density_matrix_mm
         if density_matrix is None:
             return None
-        orbitals = self.estimator.natural_orbitals(density_matrix)
+        orbitals = self.estimator.electrons(density_matrix).orbitals
         return orbitals if len(orbitals) == getattr(self.hifi_solver, "n_orbitals", len(orbitals)) else None
 
     def _dipole(self, alignment: Alignment, problem: Problem, state: GroundState) -> dict[str, float]:

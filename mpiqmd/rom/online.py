@@ -12,7 +12,7 @@ import numpy as np
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid.arrays import Orbitals
-from mpiqmd.kohnsham.density_matrix import Minimum, minimise_diis, minimise_mvp
+from mpiqmd.kohnsham.ensemble_minimiser import Minimum, minimise_diis, minimise_mvp
 from mpiqmd.kohnsham.extrapolation import AspcExtrapolation, purify
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
@@ -66,7 +66,7 @@ class RomSolver:
             raise ConfigError(
                 f"rom.minimiser = {minimiser!r}: allowed are {', '.join(map(repr, MINIMISERS))}. Use 'diis'."
             )
-        if 2 * len(modes) < model.n_electrons:
+        if len(modes) < model.n_occupied:
             raise ConfigError(
                 f"{len(modes)} modes cannot hold {model.n_electrons:g} electrons: at least "
                 f"{model.n_occupied} are needed. Raise rom.rank or rom.energy_fraction."
@@ -123,7 +123,6 @@ class RomSolver:
         return state
 
     def _ground_state(self, placed: PlacedGridModel, minimum: Minimum, forces: bool) -> GroundState:
-        electrons = placed.electrons(minimum.density_matrix_mm)
         components = placed.components(minimum.density_matrix_mm)
         components["entropy"] = minimum.free_energy - minimum.energy
         return GroundState(
@@ -136,9 +135,8 @@ class RomSolver:
             converged=minimum.converged,
             iterations=minimum.evaluations,
             residual=minimum.residual,
+            electrons=placed.fill(minimum.density_matrix_mm).electrons,
             gradient_av=placed.gradient(minimum.density_matrix_mm) if forces else None,
-            orbitals=electrons.orbitals,
-            density=electrons.density,
         )
 
     def _start(self, placed: PlacedGridModel, body_positions_av: np.ndarray) -> np.ndarray:

@@ -27,7 +27,9 @@ from mpiqmd.grid import Field, Orbitals, differences, separable
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.start import atomic_density, atomic_orbitals
 from mpiqmd.kohnsham.model import KohnShamModel, Problem
-from mpiqmd.kohnsham.xc import Functional
+from mpiqmd.kohnsham.functional import Functional
+from mpiqmd.kohnsham.terms.hartree import Hartree
+from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.molecule.library import load_pseudopotentials
 from mpiqmd.parallel.timing import Timers
 from mpiqmd.pipeline.build import build_grid, build_molecule
@@ -81,14 +83,15 @@ class Taken:
 def kernels(problem: Problem, solver: AbpgSolver, orbitals: Orbitals) -> dict[str, Callable[[], Any]]:
     """Return the parts of an iteration, ready to be timed alone."""
     model, grid = problem.model, problem.grid
+    hartree, xc = model.term(Hartree), model.term(ExchangeCorrelation)
     density = atomic_density(problem)
     other = orbitals.copy()
     square = np.eye(len(orbitals))
     return {
         "laplacian": lambda: model.laplacian.apply(orbitals),
         "precondition": lambda: solver.preconditioner.apply(orbitals.local),
-        "poisson": lambda: model.hartree.potential(density),
-        "xc": lambda: model.xc.evaluate(Field(grid, density.local)),
+        "poisson": lambda: hartree.potential(density),
+        "xc": lambda: xc.evaluate(Field(grid, density.local)),
         "gram": lambda: orbitals.gram(other),
         "combine": lambda: orbitals.combine(square),
     }

@@ -5,10 +5,14 @@ For real orbitals and a symmetric P, ``dE = 4 Σ_ij P_ij <δφ_i|H|φ_j>``.
 
 import numpy as np
 import pytest
-from oracles import central_difference, gth_model, random_field, random_orbitals, smooth_orbitals, water
+from oracles import central_difference, gth_model, largest, random_field, random_orbitals, smooth_orbitals, water
 
 from mpiqmd.grid import Field, Grid, Orbitals
-from mpiqmd.kohnsham.xc import ExchangeCorrelation, Functional
+from mpiqmd.kohnsham.electrons import Electrons
+from mpiqmd.kohnsham.functional import Functional
+from mpiqmd.kohnsham.hamiltonian import Hamiltonian
+from mpiqmd.kohnsham.terms.term import DensityTerm
+from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 
 DENSITY_MATRIX = np.array([[0.9, 0.1, -0.05], [0.1, 0.7, 0.2], [-0.05, 0.2, 0.4]])
 TERMS = ["kinetic", "local", "nonlocal", "hartree", "xc", "total"]
@@ -28,44 +32,30 @@ def problem(request, grid):
     return model.place(water() + [0.11, -0.23, 0.05])
 
 
-def energy_of(problem, term, orbitals):
+def energy_of(problem, name, orbitals):
     """The energy of one term, as a functional of orbitals that need not be orthonormal."""
-    if term == "kinetic":
-        return 2 * np.sum(DENSITY_MATRIX * problem.kinetic_matrix(orbitals))
-    if term == "local":
-        return 2 * np.sum(DENSITY_MATRIX * problem.local_matrix(orbitals))
-    if term == "nonlocal":
-        overlaps = problem.projector_overlaps(orbitals)
-        return 2 * np.sum(DENSITY_MATRIX * (overlaps @ problem.projector_coupling @ overlaps.T))
-    if term == "total":
-        return sum(energy_of(problem, part, orbitals) for part in TERMS[:-1])
-    return getattr(problem.density_terms(problem.density(orbitals, DENSITY_MATRIX)), term)
+    if name == "total":
+        return sum(energy_of(problem, part, orbitals) for part in problem.terms)
+    term, electrons = problem.terms[name], Electrons(problem.model.space(orbitals), DENSITY_MATRIX)
+    return term.evaluate(electrons.density)[0] if isinstance(term, DensityTerm) else term.energy(electrons)
 
 
-def from_density_grid(model, block_local):
-    """The part of functions on the density's grid that acts on orbitals."""
-    if model.refinement is None:
-        return block_local
-    return model.refinement.restrict(Orbitals(model.density_grid, block_local)).local
+def hamiltonian_of(problem, name, orbitals):
+    """The Hamiltonian of one term alone."""
+    density = Electrons(problem.model.space(orbitals), DENSITY_MATRIX).density
+    if name == "total":
+        return problem.linear.plus(problem.density_terms(density)[1])
+    term, alone = problem.terms[name], Hamiltonian(problem.model.laplacian)
+    if isinstance(term, DensityTerm):
+        alone.add_potential(term.evaluate(density)[1])
+    else:
+        term.add_to(alone)
+    return alone
 
 
-def operator_of(problem, term, orbitals):
+def operator_of(problem, name, orbitals):
     """``H φ`` of one term as a local block."""
-    density, model = problem.density(orbitals, DENSITY_MATRIX), problem.model
-    dense = model.on_density_grid(orbitals)
-    if term == "kinetic":
-        return model.laplacian.apply(orbitals, scale=-0.5)
-    if term == "local":
-        return from_density_grid(model, problem.local_potential.local * dense.local)
-    if term == "nonlocal":
-        result = np.zeros_like(dense.local)
-        problem.projectors.add_applied(problem.projectors.overlaps(dense), result)
-        return from_density_grid(model, result)
-    if term == "hartree":
-        return from_density_grid(model, model.hartree.potential(density).local * dense.local)
-    if term == "xc":
-        return from_density_grid(model, model.xc.evaluate(density)[1].local * dense.local)
-    return problem.apply_hamiltonian(orbitals, problem.density_terms(density).potential).local
+    return hamiltonian_of(problem, name, orbitals).apply(problem.model.space(orbitals)).local
 
 
 @pytest.mark.parametrize("term", TERMS)
@@ -105,17 +95,40 @@ def test_operator_is_symmetric(problem, rng, term):
     assert matrix == pytest.approx(matrix.T, abs=1e-11)
 
 
-def test_matrices_are_those_of_the_operators(problem, rng):
+@pytest.mark.parametrize("term", TERMS)
+def test_matrices_are_those_of_the_operators(problem, rng, term):
     orbitals = smooth_orbitals(problem.grid, rng, 3)
-    overlaps = problem.projector_overlaps(orbitals)
-    found = {
-        "kinetic": problem.kinetic_matrix(orbitals),
-        "local": problem.local_matrix(orbitals),
-        "nonlocal": overlaps @ problem.projector_coupling @ overlaps.T,
-    }
-    for term, matrix in found.items():
-        applied = Orbitals(problem.grid, operator_of(problem, term, orbitals))
-        assert matrix == pytest.approx(orbitals.gram(applied), abs=1e-11)
+    matrix = hamiltonian_of(problem, term, orbitals).matrix(problem.model.space(orbitals))
+    applied = Orbitals(problem.grid, operator_of(problem, term, orbitals))
+    assert matrix == pytest.approx(orbitals.gram(applied), abs=1e-11)
+
+
+def test_these_are_all_terms_that_act_on_electrons(problem):
+    assert [*problem.terms, "total"] == [*TERMS[:-1], "ion_ion", "total"]
+
+
+def test_combined_orbitals_know_what_the_orbitals_knew(problem, rng):
+    """Kinetic energies, overlaps and values on the density's grid are carried over, not made again."""
+    space, mixing = problem.model.space(smooth_orbitals(problem.grid, rng, 3)), rng.normal(size=(3, 2))
+    problem.linear.matrix(space)
+    carried = space.combine(mixing)
+    afresh = problem.model.space(carried.orbitals)
+    assert problem.linear.matrix(carried) == pytest.approx(problem.linear.matrix(afresh), abs=1e-11)
+    for term in problem.terms.values():
+        if hasattr(term, "projectors"):
+            assert carried.overlaps(term.projectors) == pytest.approx(afresh.overlaps(term.projectors), abs=1e-12)
+    assert largest(problem.grid.comm, carried.dense.local - afresh.dense.local) < 1e-12
+
+
+def test_rotated_electrons_are_the_same_electrons(problem, rng):
+    orbitals, rotation = smooth_orbitals(problem.grid, rng, 3), np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    electrons = Electrons(problem.model.space(orbitals), DENSITY_MATRIX)
+    rotated = electrons.rotated(rotation)
+    afresh = Electrons(problem.model.space(rotated.orbitals), rotated.density_matrix_nn).density
+    assert largest(problem.grid.comm, afresh.local - electrons.density.local) < 1e-12
+    natural = Electrons.natural(electrons.space, DENSITY_MATRIX)
+    assert (np.diff(natural.occupations_n) < 0).all()
+    assert largest(problem.grid.comm, natural.density.local - electrons.density.local) < 1e-12
 
 
 def test_the_hamiltonian_is_the_sum_of_its_terms(problem, rng):
@@ -131,12 +144,13 @@ def test_energies_depend_on_the_density_matrix_through_the_operator(problem, rng
     orbitals = smooth_orbitals(problem.grid, rng, 3)
     change = np.array([[0.3, -0.2, 0.1], [-0.2, 0.1, 0.05], [0.1, 0.05, -0.2]])
 
-    def energy(t):
-        terms = problem.density_terms(problem.density(orbitals, DENSITY_MATRIX + t * change))
-        return terms.hartree + terms.xc
+    space = problem.model.space(orbitals)
 
-    potential = problem.density_terms(problem.density(orbitals, DENSITY_MATRIX)).potential
-    analytic = 2 * np.sum(change * problem.potential_matrix(orbitals, potential))
+    def energy(t):
+        return sum(problem.density_terms(Electrons(space, DENSITY_MATRIX + t * change).density)[0].values())
+
+    _, potential = problem.density_terms(Electrons(space, DENSITY_MATRIX).density)
+    analytic = Electrons(space, change).expectation(space.dense.matrix_elements(potential))
     assert abs(analytic) > 1e-3
     assert analytic == pytest.approx(central_difference(energy, 1e-3), rel=1e-7)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from workplace import WATER, with_keys
 
-from mpiqmd.kohnsham.xc import ExchangeCorrelation
+from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.md.dynamics import _Session
 from mpiqmd.rom.compiled.inner import InnerLoop
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from mpiqmd.grid.arrays import Field, Orbitals
-from mpiqmd.kohnsham.local import LocalPotential
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.kohnsham.projectors import Projectors
+from mpiqmd.kohnsham.terms.hartree import Hartree
+from mpiqmd.kohnsham.terms.local_potential import LocalPotential
+from mpiqmd.kohnsham.terms.nonlocal_potential import NonlocalPotential
+from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.data import CompiledArrays, MirrorImage, MovingAtom
@@ -78,14 +80,13 @@ class Compiler:
         )
 
     def _kinetic(self) -> np.ndarray:
-        applied = Orbitals(self.model.grid, self.model.laplacian.apply(self.modes, scale=-0.5))
-        matrix = self.modes.gram(applied)
-        return 0.5 * (matrix + matrix.T)
+        return self.model.space(self.modes).kinetic_matrix(self.model.laplacian)
 
     def _expansion(self) -> tuple[float, np.ndarray]:
         """Return the constant and the linear part of E_xc expanded to second order about the reference density."""
-        energy, potential = self.model.xc.evaluate(self.reference)
-        self.kernel = self.model.xc.kernel(self.reference)
+        xc = self.model.term(ExchangeCorrelation)
+        energy, potential = xc.evaluate(self.reference)
+        self.kernel = xc.kernel(self.reference)
         response = self.kernel.apply(self.reference)
         constant = energy - self.reference.inner(potential) + 0.5 * self.reference.inner(response)
         potential.local -= response.local
@@ -97,7 +98,7 @@ class Compiler:
         for start in range(0, count, BLOCK):
             densities = [density_of_pairs(self.dense_modes, self.pairs, d) for d in coefficients_sp[start : start + BLOCK]]
             block = Orbitals(grid, np.stack([density.local for density in densities]))
-            fields = [Field(grid, potential) for potential in self.model.hartree.direct_potentials(block).local]
+            fields = [Field(grid, potential) for potential in self.model.term(Hartree).direct_potentials(block).local]
             for field, density in zip(fields, densities, strict=True):
                 field.local += self.kernel.apply(density).local
             rows.append(self.integrals.elements(fields, self.integrals.kept_axes))
@@ -114,7 +115,7 @@ class Compiler:
         positions = np.array([self.boxes[a].lower_v for a in pinned])
         chosen = tuple(symbols[a] for a in pinned)
         potential = self._local(chosen).evaluate(positions)
-        projectors = Projectors(self.model.density_grid, self.model.species, chosen, positions)
+        projectors = self.model.term(NonlocalPotential).projectors(chosen, positions)
         packed = self.integrals.elements([potential], self._kept_by(*(self.boxes[a] for a in pinned)))[0]
         return packed, projectors.overlaps(self.dense_modes), projectors.coupling_pp
 
@@ -157,7 +158,7 @@ class Compiler:
         symbol = (self.model.molecule.symbols[index],)
         overlaps = []
         for node in box.nodes():
-            projectors = Projectors(self.model.density_grid, self.model.species, symbol, node[None])
+            projectors = self.model.term(NonlocalPotential).projectors(symbol, node[None])
             overlaps.append(projectors.overlaps(self.dense_modes))
         return box.coefficients(np.array(overlaps)), projectors.coupling_pp
 
@@ -167,7 +168,7 @@ class Compiler:
         return tuple(v for v in self.integrals.kept_axes if v in still)
 
     def _local(self, symbols: tuple[str, ...]) -> LocalPotential:
-        return self.model.local.restricted(symbols)
+        return self.model.term(LocalPotential).restricted(symbols)
 
     def _dipole(self) -> np.ndarray:
         grid = self.model.density_grid

@@ -10,6 +10,7 @@ import numpy as np
 from mpiqmd.errors import ConfigError, ConvergenceError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.molecule.frame import BodyFrame
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.log import Log, silent
@@ -23,6 +24,8 @@ from mpiqmd.rom.compiled.pairs import PairProducts
 from mpiqmd.rom.compiled.quadrature import QuadratureBuilder
 from mpiqmd.rom.compiled.solver import CompiledSolver
 
+COMPILED_TERMS = ("kinetic", "local", "nonlocal", "hartree", "xc", "ion_ion")
+"""Energy terms that become tables."""
 MOVES = 1e-7
 """A coordinate that varies less than this over the training set (bohr) is fixed."""
 SMALL, SMALL_NODES = 0.1, 8
@@ -104,7 +107,7 @@ def compile_model(
     pairs = PairProducts(_sectors(characters_mg, mirrors, training.positions_sav), characters_mg)
     reference_p = _reference(pairs, characters_mg, training)
     boxes = _boxes(training.positions_sav, settings)
-    dense_modes = model.on_density_grid(modes)
+    dense_modes = model.space(modes).dense
     compiler = Compiler(model, modes, dense_modes, pairs, reference_p, boxes, log, mirrors)
     samples = InteractionSamples(pairs.classes)
     matrices = _distinct(training.density_matrices_smm, characters_mg)
@@ -138,12 +141,18 @@ def _refitted(
 
 def require_compilable(model: KohnShamModel) -> None:
     """Raise ConfigError if the compiled online stage cannot describe this physics.  Not collective."""
+    unknown = [term.name for term in model.terms if term.name not in COMPILED_TERMS]
+    if unknown:
+        raise ConfigError(
+            f"rom.online = 'compiled' with the energy terms {', '.join(unknown)}: the compiled model has tables for "
+            f"{', '.join(COMPILED_TERMS)}. Use rom.online = 'grid'."
+        )
     if model.electronic_temperature > 0:
         raise ConfigError(
             f"rom.online = 'compiled' with scf.electronic_temperature = {model.electronic_temperature:g} Ha: the compiled "
             "model has integer occupations. Use rom.online = 'grid', or temperature 0."
         )
-    if not model.core.is_empty:
+    if model.term(ExchangeCorrelation).core is not None:
         cores = [symbol for symbol, p in model.pseudopotentials.items() if p.core_density_r is not None]
         raise ConfigError(
             f"rom.online = 'compiled' with a nonlinear core correction on {', '.join(cores)}: the compiled model expects "

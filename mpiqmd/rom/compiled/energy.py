@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from mpiqmd.kohnsham.xc import Functional
+from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.rom.compiled.data import CompiledArrays
 from mpiqmd.rom.compiled.ions import IonTables
 from mpiqmd.rom.compiled.products import shared_product

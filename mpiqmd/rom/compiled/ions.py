@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mpiqmd.kohnsham.ion_ion import ion_ion_energy
+from mpiqmd.kohnsham.terms.ion_ion import ion_ion_energy
 from mpiqmd.rom.compiled import kernels
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 

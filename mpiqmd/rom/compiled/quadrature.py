@@ -20,6 +20,7 @@ import numpy as np
 
 from mpiqmd.grid.arrays import Field, Orbitals
 from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.parallel.comm import on_rank_zero, sum_over_ranks
 from mpiqmd.rom.compiled.data import XcQuadrature
 from mpiqmd.rom.compiled.elements import ON_PLANE, PairIntegrals, density_of_pairs
@@ -64,7 +65,7 @@ class QuadratureBuilder:
         self.model, self.modes, self.pairs = model, modes, pairs
         self.candidates, self.seed = candidates, seed
         self.comm = model.grid.comm
-        self.gradient = model.xc.gradient
+        self.gradient = model.term(ExchangeCorrelation).gradient
         reference = density_of_pairs(modes, pairs, reference_p)
         self.rho0 = reference.local.ravel()
         self.slope0 = None if self.gradient is None else self.gradient.apply(reference).reshape(3, -1)

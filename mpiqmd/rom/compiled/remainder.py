@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mpiqmd.kohnsham.xc import Functional
+from mpiqmd.kohnsham.functional import Functional
 
 
 class Remainder:

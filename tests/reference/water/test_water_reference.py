@@ -12,10 +12,10 @@ from oracles import gth_model, water
 from mpiqmd.grid import Grid
 from mpiqmd.grid.radial import RadialFunction
 from mpiqmd.hifi.abpg import AbpgSolver
-from mpiqmd.kohnsham import local as local_module
+from mpiqmd.kohnsham.terms import local_potential as local_module
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.kohnsham.xc import Functional
+from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.molecule.evaluation import remove_net_force
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.psp8 import read_psp8
@@ -42,8 +42,8 @@ def solve(grid, model, geometry):
     problem = model.place(GEOMETRIES[geometry])
     state = AbpgSolver(model, 1e-9).solve(problem)
     forces_av = remove_net_force(state.forces_av, problem.molecule.masses_a)
-    mean = problem.local_potential.integrate() / grid.volume
-    state.orbitals = state.density = None
+    mean = problem.linear.potential.integrate() / grid.volume
+    state.electrons = None
     return Result(state, forces_av, state.forces_av.sum(axis=0), mean)
 
 

@@ -5,15 +5,15 @@ import re
 
 import numpy as np
 import pytest
-from oracles import everywhere, gth_model, local_part, random_orbitals, water
+from oracles import density_of, everywhere, gth_model, local_part, random_orbitals, water
 
 from mpiqmd.errors import AccuracyError, ConvergenceError, GeometryError
 from mpiqmd.grid import Field, Grid, Orbitals
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.iterate import evaluate, orthonormalised
 from mpiqmd.hifi.slepc import SlepcSolver
-from mpiqmd.kohnsham.density import density_of
 from mpiqmd.kohnsham.occupations import entropy, fermi_occupations
+from mpiqmd.kohnsham.terms.hartree import Hartree
 
 WATER = ("O", "H", "H")
 POSITIONS = water() + [-0.6, 0.07, 0.11]
@@ -75,8 +75,8 @@ def test_ground_state_of_water(grid, functional):
     same = density_of(state.orbitals, state.density_matrix_nn)
     assert Field(grid, same.local - state.density.local).norm() < 1e-10
 
-    potential = problem.density_terms(state.density).potential
-    applied = problem.apply_hamiltonian(state.orbitals, potential)
+    _, potential = problem.density_terms(state.density)
+    applied = problem.linear.plus(potential).apply(state.electrons.space)
     # the orbitals are one step ahead of the eigenvalues, a step of the order of the root of the energy error
     assert state.orbitals.gram(applied) == pytest.approx(np.diag(state.eigenvalues_n), abs=np.sqrt(1e-9))
     applied.local -= state.eigenvalues_n[:, None, None, None] * state.orbitals.local
@@ -107,7 +107,7 @@ def test_the_last_step_brings_the_orbitals_nearer(isolated):
     for tolerance in (1e-4, 1e-5, 1e-6, 1e-7, 1e-8):
         solver = AbpgSolver(model, tolerance)
         state = solver.solve(problem)
-        again = evaluate(problem, state.orbitals, state.density_matrix_nn, solver.timers)
+        again = evaluate(problem, state.electrons, solver.timers)
         left, before = again.free_energy - exact.free_energy, state.free_energy - exact.free_energy
         assert -1e-12 < left < 0.6 * before
         assert np.abs(state.forces_av - exact.forces_av).max() < 4.0 * np.sqrt(left)
@@ -304,7 +304,7 @@ def test_charged_molecules_converge(isolated, symbols, charge, positions_av):
     assert state.density.integrate() == pytest.approx(8.0, abs=1e-9)
     assert np.isfinite(state.forces_av).all()
     problem = model.place(positions_av)
-    total = Field(isolated, problem.local_potential.local + model.hartree.potential(state.density).local)
+    total = Field(isolated, problem.linear.potential.local + model.term(Hartree).potential(state.density).local)
     corner = everywhere(total)[0, 0, 0]
     distance = np.linalg.norm([line[0] for line in (isolated.coordinates(axis) for axis in range(3))])
     assert -corner * distance == pytest.approx(charge, abs=0.25)

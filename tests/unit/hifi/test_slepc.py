@@ -13,7 +13,7 @@ from mpiqmd.grid.shifted import ShiftedKineticInverse
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.slepc import SlepcSolver
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.kohnsham.xc import Functional
+from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.molecule.gth import load_gth
 from mpiqmd.molecule.molecule import Molecule
 

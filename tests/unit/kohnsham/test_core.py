@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from oracles import central_difference, distances, everywhere, largest, on_one_rank, smooth_orbitals
+from oracles import central_difference, density_of, distances, everywhere, largest, on_one_rank, smooth_orbitals
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Field, Grid
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.slepc import SlepcSolver
 from mpiqmd.kohnsham.core import CoreDensity
-from mpiqmd.kohnsham.density import density_of
+from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.kohnsham.xc import ExchangeCorrelation, Functional
+from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.molecule.gth import load_gth
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.rom.compiled.compile import require_compilable
@@ -65,20 +65,24 @@ def test_core_wraps_around_a_periodic_cell(comm):
     grid.destroy()
 
 
+def core_of(model):
+    return model.term(ExchangeCorrelation).core
+
+
 def test_core_enters_exchange_and_correlation_only(grid, rng):
     model = core_model(grid)
     bare = KohnShamModel(grid, model.molecule, {s: load_gth(s, "LDA") for s in SYMBOLS}, Functional("LDA"))
     problem, without = model.place(POSITIONS), bare.place(POSITIONS)
     density = density_of(smooth_orbitals(grid, rng, 2), np.eye(2))
-    total = Field(grid, density.local + model.core.evaluate(POSITIONS).local)
-    terms, plain = problem.density_terms(density), without.density_terms(density)
-    energy, potential = ExchangeCorrelation(grid, Functional("LDA")).evaluate(total)
-    assert terms.xc == pytest.approx(energy, rel=1e-14)
-    assert terms.hartree == plain.hartree and problem.ion_ion == without.ion_ion
-    assert largest(grid.comm, problem.local_potential.local - without.local_potential.local) == 0.0
-    assert abs(terms.xc - plain.xc) > 0.1
-    _, plain_xc = without.exchange_correlation(density)
-    difference = terms.potential.local - plain.potential.local - (potential.local - plain_xc.local)
+    total = Field(grid, density.local + core_of(model).evaluate(POSITIONS).local)
+    (terms, potential), (plain, plain_potential) = problem.density_terms(density), without.density_terms(density)
+    energy, xc_potential = ExchangeCorrelation(grid, Functional("LDA")).evaluate(total)
+    assert terms["xc"] == pytest.approx(energy, rel=1e-14)
+    assert terms["hartree"] == plain["hartree"] and problem.linear.constant == without.linear.constant
+    assert largest(grid.comm, problem.linear.potential.local - without.linear.potential.local) == 0.0
+    assert abs(terms["xc"] - plain["xc"]) > 0.1
+    _, plain_xc = without.terms["xc"].evaluate(density)
+    difference = potential.local - plain_potential.local - (xc_potential.local - plain_xc.local)
     assert largest(grid.comm, difference) < 1e-13
 
 
@@ -86,14 +90,14 @@ def test_core_enters_exchange_and_correlation_only(grid, rng):
 def test_core_gradient_is_the_derivative_of_the_xc_energy(grid, rng, functional):
     model = core_model(grid, functional=functional)
     density = density_of(smooth_orbitals(grid, rng, 3), np.eye(3))
-    _, potential = model.place(POSITIONS).exchange_correlation(density)
-    gradient_av = model.core.gradient(POSITIONS, potential)
+    _, potential = model.place(POSITIONS).terms["xc"].evaluate(density)
+    gradient_av = core_of(model).gradient(POSITIONS, potential)
     assert gradient_av[1] == pytest.approx(np.zeros(3), abs=0.0)
     for _ in range(2):
         direction_av = rng.normal(size=POSITIONS.shape)
 
         def energy(t, direction_av=direction_av):
-            return model.place(POSITIONS + t * direction_av).exchange_correlation(density)[0]
+            return model.place(POSITIONS + t * direction_av).terms["xc"].evaluate(density)[0]
 
         along = np.sum(gradient_av * direction_av)
         assert abs(along) > 1e-3
@@ -114,8 +118,8 @@ def test_forces_of_a_ground_state(grid, rng, functional):
         return solver.solve(model.place(positions_av + t * direction_av), state.orbitals).free_energy
 
     along = np.sum(state.forces_av * direction_av)
-    _, potential = model.place(positions_av).exchange_correlation(state.density)
-    assert np.abs(model.core.gradient(positions_av, potential)).max() > 1e-2
+    _, potential = model.place(positions_av).terms["xc"].evaluate(state.density)
+    assert np.abs(core_of(model).gradient(positions_av, potential)).max() > 1e-2
     assert along == pytest.approx(-central_difference(energy, 0.005), abs=2e-6)
 
 
@@ -135,9 +139,9 @@ def test_equals_the_serial_result(comm, serial_comm):
     whole = Grid(comm, CELL, POINTS, order=6, boundary="periodic")
     for grid in (whole, on_one_rank(whole, serial_comm)):
         model = core_model(grid)
-        density = Field(grid, 0.1 + 0.0 * model.core.evaluate(POSITIONS).local)
-        energy, potential = model.place(POSITIONS).exchange_correlation(density)
-        results.append(np.append(model.core.gradient(POSITIONS, potential).ravel(), energy))
+        density = Field(grid, 0.1 + 0.0 * core_of(model).evaluate(POSITIONS).local)
+        energy, potential = model.place(POSITIONS).terms["xc"].evaluate(density)
+        results.append(np.append(core_of(model).gradient(POSITIONS, potential).ravel(), energy))
         grid.destroy()
     assert results[0] == pytest.approx(results[1], abs=1e-12)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from oracles import MADELUNG, position_gradient
 
-from mpiqmd.kohnsham.ion_ion import _long_range, _short_range, ion_ion_energy
+from mpiqmd.kohnsham.terms.ion_ion import _long_range, _short_range, ion_ion_energy
 
 pytestmark = pytest.mark.serial
 

@@ -16,8 +16,8 @@ from oracles import (
 
 from mpiqmd.grid import Field, Grid
 from mpiqmd.grid.poisson import Poisson
-from mpiqmd.kohnsham import local as local_module
-from mpiqmd.kohnsham.local import LocalPotential
+from mpiqmd.kohnsham.terms import local_potential as local_module
+from mpiqmd.kohnsham.terms.local_potential import LocalPotential
 from mpiqmd.molecule.gth import load_gth
 
 WIDTH = 1.1
@@ -111,7 +111,7 @@ def test_split_between_smeared_core_and_rest_is_arbitrary(grid, monkeypatch):
     here = narrow.evaluate(POSITIONS)
     monkeypatch.setattr(local_module, "WIDTH_IN_SPACINGS", 4.2)
     wide = local_potential(grid)
-    assert wide.width > 1.2 * narrow.width
+    assert wide.cores.width > 1.2 * narrow.cores.width
     assert largest(grid.comm, wide.evaluate(POSITIONS).local - here.local) < 1e-6
 
 

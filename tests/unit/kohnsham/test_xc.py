@@ -6,8 +6,9 @@ from oracles import everywhere, largest, local_part, on_one_rank, smooth_orbital
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Field, Grid
+from mpiqmd.kohnsham.functional import SMALLEST_DENSITY, Functional
 from mpiqmd.kohnsham.libxc import version
-from mpiqmd.kohnsham.xc import SMALLEST_DENSITY, ExchangeCorrelation, Functional
+from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 
 RHO = np.array([1e-4, 3e-3, 0.02, 0.3, 1.7, 12.0])
 SIGMA = np.array([1e-7, 2e-4, 3e-3, 0.4, 2.0, 90.0])

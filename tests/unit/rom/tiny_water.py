@@ -9,7 +9,8 @@ from mpiqmd.grid.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.kohnsham.xc import Functional
+from mpiqmd.kohnsham.electrons import Electrons
+from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.molecule.bent import water_positions
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.gth import load_gth
@@ -99,8 +100,14 @@ def train(comm, symmetrize=True, **physics):
     if key not in _SOLVED:
         _SOLVED[key] = _solve(model, solver, symmetrize)
     states, basis = _SOLVED[key]
-    states = [replace(state, orbitals=Orbitals(model.grid, state.orbitals.local)) for state in states]
+    states = [_on(model, state) for state in states]
     return Trained(model, solver, states, replace(basis, modes=Orbitals(model.grid, basis.modes.local)))
+
+
+def _on(model, state):
+    """The same state on another grid of the same distribution."""
+    orbitals = Orbitals(model.grid, state.orbitals.local)
+    return replace(state, electrons=Electrons(model.space(orbitals), state.density_matrix_nn))
 
 
 def _solve(model, solver, symmetrize):

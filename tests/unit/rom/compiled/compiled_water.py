@@ -41,7 +41,7 @@ class CompiledWater:
     @cached_property
     def dense_modes(self):
         """The modes on the grid of the density."""
-        return self.model.on_density_grid(self.modes)
+        return self.model.space(self.modes).dense
 
     @property
     def cell_v(self):

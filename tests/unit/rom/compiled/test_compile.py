@@ -11,6 +11,9 @@ from mpiqmd.errors import ConfigError
 from mpiqmd.grid.arrays import Field
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.rom.compiled.build import Compiler
+from mpiqmd.kohnsham.terms.hartree import Hartree
+from mpiqmd.kohnsham.terms.local_potential import LocalPotential
+from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.rom.compiled.compile import _reference, compile_model
 from mpiqmd.rom.compiled.elements import PairIntegrals, density_of_pairs
 from mpiqmd.rom.compiled.quadrature import QuadratureBuilder, early_stopped_nnls
@@ -34,7 +37,7 @@ def reference_density(water):
 def exact_remainder(water, density_matrix):
     """The remainder's integral over the whole grid and its derivative in 2P."""
     model, pairs = water.model, water.arrays.pairs
-    gradient, shape = model.xc.gradient, model.density_grid.local_shape
+    gradient, shape = model.term(ExchangeCorrelation).gradient, model.density_grid.local_shape
     coefficients_p = pairs.coefficients(density_matrix)
     reference, density = reference_density(water), density_of_pairs(water.dense_modes, pairs, coefficients_p)
     slopes = [None if gradient is None else gradient.apply(f).reshape(3, -1) for f in (reference, density)]
@@ -108,8 +111,8 @@ def test_interaction_misses_the_square_of_what_was_not_sampled(functional, rng):
 def exact_interaction(water, coefficients_p):
     """Hartree potential plus xc kernel of a density on the pairs, from the grid."""
     density = density_of_pairs(water.dense_modes, water.arrays.pairs, coefficients_p)
-    response = water.model.hartree.potential(density)
-    response.local += water.model.xc.kernel(reference_density(water)).apply(density).local
+    response = water.model.term(Hartree).potential(density)
+    response.local += water.model.term(ExchangeCorrelation).kernel(reference_density(water)).apply(density).local
     return water.arrays.pairs.packed(water.dense_modes.matrix_elements(response))
 
 
@@ -122,11 +125,11 @@ def test_kernel_is_the_derivative_of_the_potential(functional, rng):
     change = density_of_pairs(water.dense_modes, pairs, 1e-2 * pairs.coefficients(random_density_matrix(rng, pairs)))
 
     def potential(t):
-        return model.xc.evaluate(Field(model.grid, density.local + t * change.local))[1].local
+        return model.term(ExchangeCorrelation).evaluate(Field(model.grid, density.local + t * change.local))[1].local
 
     h = 2e-3
     numeric = (8 * (potential(h) - potential(-h)) - (potential(2 * h) - potential(-2 * h))) / (12 * h)
-    exact = model.xc.kernel(density).apply(change).local
+    exact = model.term(ExchangeCorrelation).kernel(density).apply(change).local
     weight = density.local  # what a potential does is weighted by the density
     assert np.abs(exact * weight).max() > 1e-4
     np.testing.assert_allclose(exact * weight, numeric * weight, atol=1e-8)
@@ -139,11 +142,11 @@ def test_folding_changes_no_integral(boundary):
     pairs, model = water.arrays.pairs, water.model
     integrals = PairIntegrals(water.dense_modes, pairs, np.array([signs for signs, _ in water.trained.mirrors]))
     assert integrals.all_axes == (1, 2) and integrals.kept_axes == (2,)
-    potential = model.local.restricted(("H",)).evaluate(np.array([[1.1, 1.3, 0.0]]))
+    potential = model.term(LocalPotential).restricted(("H",)).evaluate(np.array([[1.1, 1.3, 0.0]]))
     whole = integrals.elements([potential])
     np.testing.assert_allclose(integrals.elements([potential], (2,)), whole, atol=1e-12)
     np.testing.assert_allclose(whole[0], pairs.packed(water.dense_modes.matrix_elements(potential)), atol=1e-12)
-    symmetric = model.local.restricted(("O",)).evaluate(np.zeros((1, 3)))
+    symmetric = model.term(LocalPotential).restricted(("O",)).evaluate(np.zeros((1, 3)))
     part = pairs.classes[0]
     np.testing.assert_allclose(
         integrals.elements([symmetric], (1, 2), part), integrals.elements([symmetric])[:, part], atol=1e-12

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mpiqmd.kohnsham.ion_ion import ion_ion_energy
+from mpiqmd.kohnsham.terms.ion_ion import ion_ion_energy
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.ions import IonTables
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mpiqmd.kohnsham.xc import Functional
+from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.rom.compiled.remainder import Remainder
 
 pytestmark = pytest.mark.serial

@@ -8,7 +8,7 @@ import pytest
 from mpi4py import MPI
 
 from mpiqmd.errors import ConvergenceError
-from mpiqmd.kohnsham.density_matrix import minimise_diis
+from mpiqmd.kohnsham.ensemble_minimiser import minimise_diis
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.rom.compiled.chart import GrassmannChart
 from mpiqmd.rom.compiled.inner import InverseHessians

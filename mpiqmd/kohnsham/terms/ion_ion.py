@@ -15,6 +15,44 @@ from itertools import product
 import numpy as np
 from scipy.special import erfc
 
+from mpiqmd.kohnsham.electrons import Electrons
+from mpiqmd.kohnsham.hamiltonian import Hamiltonian
+from mpiqmd.kohnsham.system import System
+from mpiqmd.kohnsham.terms.term import LinearTerm
+
+
+class IonIon:
+    """The repulsion of the bare ions for any positions.  Not collective."""
+
+    name = "ion_ion"
+
+    def __init__(self, system: System) -> None:
+        self.valences_a = system.valences_a
+        self.cell_v = system.grid.cell_v if system.grid.is_periodic else None
+
+    def at(self, positions_av: np.ndarray) -> PlacedIonIon:
+        """Return the term with the ions at these positions, shape (N, 3), bohr."""
+        return PlacedIonIon(*ion_ion_energy(positions_av, self.valences_a, self.cell_v))
+
+
+class PlacedIonIon(LinearTerm):
+    """The repulsion at one geometry: an energy (Ha) and its gradient (N, 3), Ha/bohr, that know no electrons."""
+
+    def __init__(self, energy: float, gradient_av: np.ndarray) -> None:
+        self.repulsion, self.gradient_av = energy, gradient_av
+
+    def add_to(self, hamiltonian: Hamiltonian) -> None:
+        """Add the constant E_ii."""
+        hamiltonian.add_constant(self.repulsion)
+
+    def energy(self, electrons: Electrons) -> float:
+        """Return E_ii, Ha."""
+        return self.repulsion
+
+    def gradient(self, electrons: Electrons) -> np.ndarray:
+        """Return ``dE_ii/dR_a``, shape (N, 3), Ha/bohr."""
+        return self.gradient_av
+
 
 def ion_ion_energy(
     positions_av: np.ndarray, valences_a: np.ndarray, cell_v: np.ndarray | None

@@ -1,18 +1,9 @@
-"""Exchange and correlation on the grid.
-
-    E_xc = h³ Σ_r e(ρ(r), |∇ρ(r)|²),    v_xc = ∂e/∂ρ - ∇·(2 ∂e/∂σ ∇ρ)
-
-with the grid's own gradient and its exact adjoint, so that v_xc is the derivative of the discrete energy (White and
-Bird, Phys. Rev. B 50, 4954 (1994)).
-"""
+"""Density functionals: one or several of libxc, by short name or libxc's own, at points of density and its gradient."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mpiqmd.grid.arrays import Field
-from mpiqmd.grid.differences import Gradient
-from mpiqmd.grid.grid import Grid
 from mpiqmd.kohnsham.libxc import GGA, LibxcTerm
 
 SHORT_NAMES = {
@@ -84,58 +75,3 @@ def _total(arrays: tuple[np.ndarray | None, ...]) -> np.ndarray | None:
     for more in present[1:]:
         present[0] += more
     return present[0] if present else None
-
-
-class ExchangeCorrelation:
-    """The functional on one grid."""
-
-    def __init__(self, grid: Grid, functional: Functional) -> None:
-        self.grid = grid
-        self.functional = functional
-        self.gradient = Gradient(grid) if functional.uses_gradient else None
-
-    def evaluate(self, density: Field) -> tuple[float, Field]:
-        """Return E_xc (Ha) and v_xc (Ha) of a density.  Collective."""
-        if self.gradient is None:
-            energy, potential, _ = self.functional.evaluate(density.local, None)
-        else:
-            slope = self.gradient.apply(density)
-            energy, potential, v_sigma = self.functional.evaluate(density.local, (slope**2).sum(axis=0))
-            slope *= 2.0 * v_sigma
-            potential -= self.gradient.divergence(slope)
-        return Field(self.grid, energy).integrate(), Field(self.grid, potential)
-
-    def kernel(self, density: Field) -> Kernel:
-        """Return the second derivative of E_xc at a density, as an operator on changes of density.  Collective."""
-        return Kernel(self, density)
-
-
-class Kernel:
-    """``f_xc[ρ0]``: the change of the xc potential linear in a change of density.
-
-        δv = e_ρρ δρ + e_ρσ δσ - ∇·(2 (e_ρσ δρ + e_σσ δσ) ∇ρ0 + 2 e_σ ∇δρ),   δσ = 2 ∇ρ0·∇δρ
-
-    exactly the derivative of the discrete potential.
-    """
-
-    def __init__(self, xc: ExchangeCorrelation, density: Field) -> None:
-        self.xc = xc
-        if xc.gradient is None:
-            self.second = xc.functional.second_derivatives(density.local, None)
-            return
-        self.slope = xc.gradient.apply(density)
-        squares = (self.slope**2).sum(axis=0)
-        _, _, self.v_sigma = xc.functional.evaluate(density.local, squares)
-        self.second = xc.functional.second_derivatives(density.local, squares)
-
-    def apply(self, change: Field) -> Field:
-        """Return δv for a change of density.  Collective."""
-        result = self.second["rr"] * change.local
-        gradient = self.xc.gradient
-        if gradient is not None:
-            slope = gradient.apply(change)
-            d_sigma = 2.0 * (self.slope * slope).sum(axis=0)
-            result += self.second["rs"] * d_sigma
-            along = self.second["rs"] * change.local + self.second["ss"] * d_sigma
-            result -= gradient.divergence(2.0 * (along * self.slope + self.v_sigma * slope))
-        return Field(self.xc.grid, result)

@@ -9,25 +9,29 @@ beyond the Nyquist wave number over its square, moves with the molecule, and v_H
 
 from __future__ import annotations
 
+import numpy as np
+
 from mpiqmd.grid.arrays import Field, Orbitals
-from mpiqmd.grid.grid import Grid
-from mpiqmd.grid.poisson import Poisson
-from mpiqmd.grid.refinement import Refinement
+from mpiqmd.kohnsham.system import System
+from mpiqmd.kohnsham.terms.term import DensityTerm
 
 
-class Hartree:
-    """Coulomb potentials of densities.  Construction is collective.
+class Hartree(DensityTerm):
+    """The Coulomb energy of the density, the same at every geometry.  Construction is collective."""
 
-    Parameters
-    ----------
-    grid
-        The grid Poisson's equation is solved on.
-    refinement
-        From it to the grid of the densities; None if that is the same.
-    """
+    name = "hartree"
 
-    def __init__(self, grid: Grid, refinement: Refinement | None = None) -> None:
-        self.poisson, self.refinement = Poisson(grid), refinement
+    def __init__(self, system: System) -> None:
+        self.poisson, self.refinement = system.poisson, system.refinement
+
+    def at(self, positions_av: np.ndarray) -> Hartree:
+        """Return the term itself."""
+        return self
+
+    def evaluate(self, density: Field) -> tuple[float, Field]:
+        """Return E_H (Ha) and v_H (Ha) of a density on its grid.  Collective."""
+        potential = self.potential(density)
+        return 0.5 * density.inner(potential), potential
 
     def potential(self, density: Field) -> Field:
         """Return v_H (Ha) of a density (bohr⁻³), both on the density's grid.  Collective."""

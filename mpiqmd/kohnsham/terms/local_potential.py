@@ -21,7 +21,11 @@ from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.kernels import add_smeared_coulomb, smeared_coulomb_pull
 from mpiqmd.grid.poisson import Poisson, periodic_waves
 from mpiqmd.grid.radial import RadialFunction, band_limited
-from mpiqmd.kohnsham.placed import add_placed, placed_gradient_local
+from mpiqmd.kohnsham.atom_functions import add_placed, placed_gradient_local
+from mpiqmd.kohnsham.electrons import Electrons
+from mpiqmd.kohnsham.hamiltonian import Hamiltonian
+from mpiqmd.kohnsham.system import System
+from mpiqmd.kohnsham.terms.term import LinearTerm
 from mpiqmd.molecule.pseudopotential import Pseudopotential
 from mpiqmd.parallel.comm import sum_over_ranks
 
@@ -34,8 +38,10 @@ SMALLEST_WIDTH = 0.5
 class LocalPotential:
     """``V(r) = Σ_a V_loc,a(r - R_a)`` for any positions of the ions.
 
-    Construction is not collective.
+    Construction is collective.
     """
+
+    name = "local"
 
     def __init__(
         self,
@@ -45,36 +51,61 @@ class LocalPotential:
         poisson: Poisson,
         short: dict[str, RadialFunction] | None = None,
     ) -> None:
-        self.grid = grid
-        self.species = species
-        self.symbols = symbols
-        self.width = max(SMALLEST_WIDTH, WIDTH_IN_SPACINGS * float(grid.spacing_v.max()))
-        self.valences_a = np.array([species[symbol].valence for symbol in symbols])
+        self.grid, self.species, self.poisson = grid, species, poisson
         spacing = float(grid.spacing_v.max())
+        width = max(SMALLEST_WIDTH, WIDTH_IN_SPACINGS * spacing)
         self.short = short or {
-            symbol: band_limited(*pseudo.short_range_local(self.width), 0, spacing)
-            for symbol, pseudo in species.items()
+            symbol: band_limited(*pseudo.short_range_local(width), 0, spacing) for symbol, pseudo in species.items()
         }
-        self.poisson = poisson
+        self.functions = [self.short[symbol] for symbol in symbols]
+        valences_a = np.array([species[symbol].valence for symbol in symbols])
         smeared = _PeriodicCores if grid.is_periodic else _FreeCores
-        self.cores = smeared(grid, self.valences_a, self.width, poisson)
+        self.cores = smeared(grid, valences_a, width, poisson)
+
+    @classmethod
+    def of(cls, system: System) -> LocalPotential:
+        """Return the term of a system.  Collective."""
+        return cls(system.density_grid, system.pseudopotentials, system.molecule.symbols, system.density_poisson)
 
     def restricted(self, symbols: tuple[str, ...]) -> LocalPotential:
         """Return the potential of some of the ions alone, sharing the radial functions.  Not collective."""
-        species = {symbol: self.species[symbol] for symbol in symbols}
-        return LocalPotential(self.grid, species, symbols, self.poisson, self.short)
+        return LocalPotential(self.grid, self.species, symbols, self.poisson, self.short)
+
+    def at(self, positions_av: np.ndarray) -> PlacedLocalPotential:
+        """Return the term with the ions at these positions, shape (N, 3), bohr.  Collective."""
+        return PlacedLocalPotential(self, positions_av)
 
     def evaluate(self, positions_av: np.ndarray) -> Field:
         """Return the potential (Ha) of all ions.  Collective."""
         local = self.cores.potential_local(positions_av)
-        add_placed([self.short[symbol] for symbol in self.symbols], self.grid, positions_av, local)
+        add_placed(self.functions, self.grid, positions_av, local)
         return Field(self.grid, local)
 
     def gradient(self, positions_av: np.ndarray, density: Field) -> np.ndarray:
         """Return ``∂/∂R_a ∫ ρ V dr`` at fixed density, shape (N, 3), Ha/bohr.  Collective."""
         gradient_av = self.cores.gradient_local(positions_av, density)
-        gradient_av += placed_gradient_local([self.short[symbol] for symbol in self.symbols], positions_av, density)
+        gradient_av += placed_gradient_local(self.functions, positions_av, density)
         return sum_over_ranks(self.grid.comm, gradient_av)
+
+
+class PlacedLocalPotential(LinearTerm):
+    """``E = ∫ ρ V_loc dr`` at one geometry.  Construction is collective."""
+
+    def __init__(self, local: LocalPotential, positions_av: np.ndarray) -> None:
+        self.local, self.positions_av = local, positions_av
+        self.potential = local.evaluate(positions_av)
+
+    def add_to(self, hamiltonian: Hamiltonian) -> None:
+        """Add V_loc."""
+        hamiltonian.add_potential(self.potential)
+
+    def energy(self, electrons: Electrons) -> float:
+        """Return ``∫ ρ V_loc dr``, Ha.  Collective."""
+        return electrons.density.inner(self.potential)
+
+    def gradient(self, electrons: Electrons) -> np.ndarray:
+        """Return ``∂/∂R_a ∫ ρ V_loc dr`` at a fixed density, shape (N, 3), Ha/bohr.  Collective."""
+        return self.local.gradient(self.positions_av, electrons.density)
 
 
 class _FreeCores:

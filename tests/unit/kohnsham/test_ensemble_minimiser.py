@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize, minimize_scalar
 
 from mpiqmd.errors import AccuracyError, ConvergenceError
-from mpiqmd.kohnsham.density_matrix import minimise_diis, minimise_mvp
+from mpiqmd.kohnsham.ensemble_minimiser import minimise_diis, minimise_mvp
 from mpiqmd.kohnsham.occupations import entropy, fermi_occupations
 
 MINIMISERS = pytest.mark.parametrize("minimise", [minimise_mvp, minimise_diis])

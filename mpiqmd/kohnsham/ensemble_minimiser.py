@@ -1,6 +1,6 @@
 """The ground state over density matrices in a fixed orthonormal basis (ensemble density-functional theory).
 
-    A[P] = E[P] - T_e S[P],   2 tr P = N_e,   eigenvalues of P in [0, 1],   dE = 2 tr(H dP)
+    A[P] = E[P] - T_e S[P],   w tr P = N_e,   eigenvalues of P in [0, 1],   dE = w tr(H dP)
 
 E is any functional of a density matrix of m functions, a callable ``evaluate(P) -> (E, H)``.  At the minimum
 P is the *target* of its own Hamiltonian, ``P~ = f(H[P])`` with Fermi-Dirac f; the residual watched is
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpiqmd.errors import AccuracyError, ConvergenceError
+from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.kohnsham.occupations import entropy, fermi_occupations
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.dense import eigh
@@ -42,7 +43,7 @@ class Minimum:
     Attributes
     ----------
     density_matrix_mm
-        P, trace ``N_e / 2``.
+        P, trace ``N_e / w``.
     eigenvalues_m, coefficients_mm
         Levels (Ha, ascending) and eigenvectors (columns) of H[P].
     occupations_m
@@ -147,13 +148,13 @@ class _Search:
         The logarithm of the entropy's derivative is cut at the size of the occupations that the step itself
         makes: below it the exact slope holds in a vanishing part of the line only.
         """
-        slope = 2.0 * float(np.sum(point.hamiltonian * step))
+        slope = SPIN_WEIGHT * float(np.sum(point.hamiltonian * step))
         if self.temperature > 0:
             values, vectors = eigh(self.comm, point.density_matrix)
             floor = min(0.25, max(1e-15, float(np.sum(step**2)) / len(values)))
             f = np.clip(values, floor, 1.0 - floor)
             along = np.einsum("ik,ij,jk->k", vectors, step, vectors)
-            slope += 2.0 * self.temperature * float(np.sum(along * np.log(f / (1.0 - f))))
+            slope += SPIN_WEIGHT * self.temperature * float(np.sum(along * np.log(f / (1.0 - f))))
         return decide(self.comm, slope)
 
     def minimum(self, point: _Point, converged: bool) -> Minimum:
@@ -173,7 +174,7 @@ class _Search:
         )
 
     def start(self, guess: np.ndarray) -> _Point:
-        electrons = 2.0 * float(np.trace(guess))
+        electrons = SPIN_WEIGHT * float(np.trace(guess))
         if not abs(electrons - self.n_electrons) < 1e-6 * max(1.0, self.n_electrons):
             raise AccuracyError(
                 f"the start density matrix holds {electrons:.8g} electrons, the system has "
@@ -207,7 +208,7 @@ def minimise_mvp(
     evaluate
         The functional, ``P -> (E, H)``.
     guess_mm
-        Start density matrix, eigenvalues in [0, 1], trace ``n_electrons / 2``.
+        Start density matrix, eigenvalues in [0, 1], trace ``n_electrons / w``.
     n_electrons, electronic_temperature
         Both spins; hartree.
     tolerance

@@ -1,0 +1,76 @@
+"""What an energy term is, before and after it is placed at a geometry.
+
+    A = Σ_t E_t - T_e S,     H = Σ_t dE_t/d(wP),     dA/dR = Σ_t ∂E_t/∂R  at fixed electrons
+
+A *linear* term has an operator that does not depend on the electrons, ``E = w tr(P h) + c``.  A *density* term is any other
+functional of the density alone, with its potential ``v = δE/δρ``.  Models, solvers and checks sum over terms; they name none.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from mpiqmd.grid.arrays import Field
+from mpiqmd.kohnsham.electrons import Electrons
+from mpiqmd.kohnsham.hamiltonian import Hamiltonian
+
+if TYPE_CHECKING:
+    from mpiqmd.kohnsham.system import System
+
+
+class LinearTerm(ABC):
+    """A term ``w tr(P h) + c`` at one geometry."""
+
+    @abstractmethod
+    def add_to(self, hamiltonian: Hamiltonian) -> None:
+        """Add h and c.  Not collective."""
+
+    @abstractmethod
+    def energy(self, electrons: Electrons) -> float:
+        """Return the energy, Ha.  Collective."""
+
+    @abstractmethod
+    def gradient(self, electrons: Electrons) -> np.ndarray | float:
+        """Return ``∂E/∂R_a`` at fixed electrons, shape (N, 3), Ha/bohr; 0.0 where it vanishes.  Collective."""
+
+
+class DensityTerm(ABC):
+    """A functional of the density alone at one geometry."""
+
+    @abstractmethod
+    def evaluate(self, density: Field) -> tuple[float, Field]:
+        """Return E (Ha) and ``v = δE/δρ`` (Ha), a new field, on the density's grid.  Collective."""
+
+    def gradient(self, electrons: Electrons) -> np.ndarray | float:
+        """Return ``∂E/∂R_a`` at a fixed density, shape (N, 3), Ha/bohr; 0.0 where it vanishes.  Collective."""
+        return 0.0
+
+
+PlacedTerm = LinearTerm | DensityTerm
+
+
+class Term(Protocol):
+    """A term for any geometry.
+
+    Attributes
+    ----------
+    name
+        The key of its energy in results.
+    """
+
+    name: str
+
+    def at(self, positions_av: np.ndarray) -> PlacedTerm:
+        """Return the term with the nuclei at these positions, shape (N, 3), bohr.  Collective."""
+        ...
+
+
+class TermMaker(Protocol):
+    """Makes a term for a system; None where the system has no such term."""
+
+    def __call__(self, system: System) -> Term | None:
+        """Return the term.  Collective."""
+        ...
