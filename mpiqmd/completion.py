@@ -114,15 +114,15 @@ complete -o filenames -F _mpiqmd {program}
 
 def _bash_command(command: Completed) -> str:
     """Return the branch of one command: values of options, options, then the places, counted without either."""
-    valued = [option for option in command.options if option.value is not None]
-    after = [f"                {'|'.join(o.names)}) {_bash_values(o.value)}; return ;;" for o in valued]
-    names = " ".join(name for option in command.options for name in option.names)
+    valued = [(option.names, option.value) for option in command.options if option.value is not None]
+    after = [f"                {'|'.join(names)}) {_bash_values(value)}; return ;;" for names, value in valued]
+    all_names = " ".join(name for option in command.options for name in option.names)
     places = [f"                {index}) {_bash_values(value)} ;;" for index, value in enumerate(command.places)]
     lines = [
         f"        {command.name})",
         *(['            case "$previous" in', *after, "            esac"] if after else []),
-        f'            if [[ $word == -* ]]; then _mpiqmd_words "{names}"; return; fi',
-        f'            valued=" {" ".join(name for option in valued for name in option.names)} "',
+        f'            if [[ $word == -* ]]; then _mpiqmd_words "{all_names}"; return; fi',
+        f'            valued=" {" ".join(name for names, _ in valued for name in names)} "',
         "            for ((i++; i <= COMP_CWORD; i++)); do",
         '                [[ ${COMP_WORDS[i]} == -* || $valued == *" ${COMP_WORDS[i-1]} "* ]] || ((place++))',
         "            done",

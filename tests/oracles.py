@@ -10,8 +10,8 @@ from scipy.special import erf
 
 from mpiqmd.grid import Field, Grid, Orbitals
 from mpiqmd.kohnsham.electrons import Electrons, OrbitalSpace
-from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.functional import Functional
+from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.gth import load_gth
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.pseudopotential import Channel, Pseudopotential

@@ -48,9 +48,9 @@ class AxisOperator:
         self.grid, self.axis = grid, axis
         scale = float(grid.spacing_v[2 - axis]) ** -power
         n, n_local, start = grid.shape[axis], grid.local_shape[axis], grid.start[axis]
-        self.comm = grid.axis_comms[axis]
-        self.is_split = self.comm is not None and self.comm.size > 1
-        if not self.is_split:
+        comm = grid.axis_comms[axis]
+        self.is_split = comm is not None and comm.size > 1
+        if comm is None or not self.is_split:
             self.own = stencils.matrix(weights, scale, n, grid.is_periodic)
             return
         width, self.width = len(weights) // 2, len(weights) // 2
@@ -60,7 +60,7 @@ class AxisOperator:
         self.own = np.ascontiguousarray(extended[:, width:-width])
         self.before = np.ascontiguousarray(extended[:width, :width])
         self.after = np.ascontiguousarray(extended[-width:, -width:])
-        rank, size, wrap = self.comm.rank, self.comm.size, grid.is_periodic
+        self.comm, rank, size, wrap = comm, comm.rank, comm.size, grid.is_periodic
         self.previous = (rank - 1) % size if wrap or start > 0 else MPI.PROC_NULL
         self.next = (rank + 1) % size if wrap or start + n_local < n else MPI.PROC_NULL
 

@@ -185,11 +185,16 @@ class _Callbacks:
 
     def mult(self, _matrix: PETSc.Mat, x: PETSc.Vec, y: PETSc.Vec) -> None:
         """Set ``y = A x``."""
-        y.getArray()[:] = self.apply_operator(self._function(x)).local.ravel()
+        y.getArray()[:] = self._known(self.apply_operator)(self._function(x)).local.ravel()
 
     def apply(self, _preconditioner: PETSc.PC, x: PETSc.Vec, y: PETSc.Vec) -> None:
         """Set ``y = K x``."""
-        y.getArray()[:] = self.apply_preconditioner(self._function(x)).local.ravel()
+        y.getArray()[:] = self._known(self.apply_preconditioner)(self._function(x)).local.ravel()
+
+    @staticmethod
+    def _known(operator: Operator | None) -> Operator:
+        assert operator is not None, "SLEPc called back outside a solve"
+        return operator
 
     def _function(self, vector: PETSc.Vec) -> Orbitals:
         return Orbitals(self.grid, vector.getArray(readonly=True).reshape(1, *self.grid.local_shape))

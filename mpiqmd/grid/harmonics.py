@@ -42,9 +42,8 @@ def _differentiate(terms: Terms, axis: int) -> Terms:
     result: Terms = {}
     for powers, coefficient in terms.items():
         if powers[axis]:
-            lowered = list(powers)
-            lowered[axis] -= 1
-            result[tuple(lowered)] = coefficient * powers[axis]
+            x, y, z = (power - (position == axis) for position, power in enumerate(powers))
+            result[x, y, z] = coefficient * powers[axis]
     return result
 
 

@@ -77,21 +77,22 @@ def write_orbitals(group: h5py.Group | None, name: str, orbitals: Orbitals) -> N
     ``group`` belongs to a file from :func:`open_shared`: None where that gave None.
     """
     grid = orbitals.grid
-    shape = (len(orbitals), *grid.shape)
-    dataset = None
-    if group is not None:
-        dataset = group[name] if name in group else create_block(group, name, shape)
-        if dataset.shape != shape:
-            raise DataFileError(
-                f"{name}: the file has room for {dataset.shape}, the block is {shape}. Start a new file."
-            )
-    if grid.comm.size == 1:
+    dataset = None if group is None else _room(group, name, (len(orbitals), *grid.shape))
+    if dataset is None or not (grid.comm.size == 1 or is_parallel(grid.comm)):
+        _gather_planes(dataset, orbitals)
+    elif grid.comm.size == 1:
         dataset[...] = orbitals.local
-    elif is_parallel(grid.comm):
+    else:
         with dataset.collective:
             dataset[(slice(None), *grid.local_slices)] = orbitals.local
-    else:
-        _gather_planes(dataset, orbitals)
+
+
+def _room(group: h5py.Group, name: str, shape: tuple[int, ...]) -> h5py.Dataset:
+    """Return the dataset of a block of this shape, new or to be overwritten."""
+    dataset = group[name] if name in group else create_block(group, name, shape)
+    if dataset.shape != shape:
+        raise DataFileError(f"{name}: the file has room for {dataset.shape}, the block is {shape}. Start a new file.")
+    return dataset
 
 
 def read_orbitals(grid: Grid, path: str | Path, name: str, selection: slice = slice(None)) -> Orbitals:
@@ -130,14 +131,14 @@ def _read(grid: Grid, path: str | Path, name: str, selection: slice, file: h5py.
 def _read_local(grid: Grid, name: str, selection: slice, file: h5py.File | None, local: np.ndarray) -> str | None:
     """Fill this rank's part of a block, and return what is wrong with it.  Collective."""
     try:
-        if grid.comm.size == 1:
-            local[...] = file[name][selection]
-        elif is_parallel(grid.comm):
-            dataset = file[name]
+        dataset = None if file is None else file[name]
+        if dataset is None or not (grid.comm.size == 1 or is_parallel(grid.comm)):
+            _scatter_planes(dataset, selection, grid, local)
+        elif grid.comm.size == 1:
+            local[...] = dataset[selection]
+        else:
             with dataset.collective:
                 local[...] = dataset[(selection, *grid.local_slices)]
-        else:
-            _scatter_planes(file[name] if file is not None else None, selection, grid, local)
     except (OSError, RuntimeError, ValueError) as error:
         return " ".join(str(error).split())
     return None if np.isfinite(local).all() else "it cannot be read, or holds NaN or infinity"
@@ -161,7 +162,7 @@ def _gather_planes(dataset: h5py.Dataset | None, orbitals: Orbitals) -> None:
             inside = start <= z < start + n_local
             piece = orbitals.local[index, z - start] if inside else None
             pieces = grid.comm.gather((grid.local_slices[1:], piece), root=0)
-            if pieces is None:
+            if pieces is None or dataset is None:
                 continue
             plane = np.empty(grid.shape[1:])
             for slices, part in pieces:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -10,7 +11,7 @@ from numba import njit, uintp
 
 
 @lru_cache(maxsize=6)
-def star_stencil(width: int):
+def star_stencil(width: int) -> Callable[..., None]:
     """Return the compiled star stencil with this many neighbours on each side of every axis.
 
     ``stencil(padded, centre, wx, wy, wz, potential, out)`` sets
@@ -22,7 +23,15 @@ def star_stencil(width: int):
     """
 
     @njit(cache=True, fastmath=True, error_model="numpy")
-    def stencil(padded, centre, wx, wy, wz, potential, out):
+    def stencil(
+        padded: np.ndarray,
+        centre: float,
+        wx: np.ndarray,
+        wy: np.ndarray,
+        wz: np.ndarray,
+        potential: np.ndarray,
+        out: np.ndarray,
+    ) -> None:
         """Apply the star stencil of this width (equation above)."""
         one, w = uintp(1), uintp(width)
         n_z, n_y, n_x = uintp(out.shape[0]), uintp(out.shape[1]), uintp(out.shape[2])
@@ -52,7 +61,9 @@ NEAREST = 1e-4
 
 
 @njit(cache=True, error_model="numpy")
-def add_smeared_coulomb(charge, width, z, y, x, out):
+def add_smeared_coulomb(
+    charge: float, width: float, z: np.ndarray, y: np.ndarray, x: np.ndarray, out: np.ndarray
+) -> None:
     """Add ``q erf(d / w) / d`` to ``out`` (z, y, x) for distances d along axes z, y, x from a point."""
     inverse = 1.0 / width
     for i in range(len(z)):
@@ -65,7 +76,9 @@ def add_smeared_coulomb(charge, width, z, y, x, out):
 
 
 @njit(cache=True, error_model="numpy")
-def smeared_coulomb_pull(width, z, y, x, density):
+def smeared_coulomb_pull(
+    width: float, z: np.ndarray, y: np.ndarray, x: np.ndarray, density: np.ndarray
+) -> np.ndarray:
     """Return ``Σ_r ρ(r) s'(d) r_v / d``, shape (3,) for x, y, z, with ``s(d) = erf(d / w) / d`` and r from a point."""
     total_x, total_y, total_z = 0.0, 0.0, 0.0
     inverse, slope_at_zero = 1.0 / width, 2.0 / (math.sqrt(math.pi) * width)
@@ -88,7 +101,7 @@ def smeared_coulomb_pull(width, z, y, x, density):
 
 
 @njit(cache=True, fastmath=True, error_model="numpy")
-def combine(coefficients, blocks, out):
+def combine(coefficients: np.ndarray, blocks: tuple[np.ndarray, ...], out: np.ndarray) -> None:
     """Set ``out = Σ_j c_j f_j`` for a tuple of flat arrays, reading each once."""
     size, length = uintp(out.size), uintp(4096)
     for start in range(uintp(0), size, length):
@@ -109,7 +122,7 @@ def linear_combination(coefficients: list[float], blocks: list[np.ndarray]) -> n
 
 
 @njit(cache=True)
-def _products(blocks, out):
+def _products(blocks: tuple[np.ndarray, ...], out: np.ndarray) -> None:
     length = 4096
     for start in range(0, blocks[0].size, length):
         for i in range(len(blocks)):

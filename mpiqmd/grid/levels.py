@@ -28,17 +28,18 @@ class Level:
     ``weight`` is the volume element over that of the finest level: what the transpose of the interpolation sums.
     """
 
-    intervals: tuple[int, int, int]
-    spacings: tuple[float, float, float]
+    intervals: tuple[int, ...]
+    spacings: tuple[float, ...]
     is_periodic: bool
-    bounds: tuple[np.ndarray, np.ndarray, np.ndarray]
+    bounds: tuple[np.ndarray, ...]
     place: tuple[int, int]
     weight: float
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Number of points along z, y and x."""
-        return tuple(n if self.is_periodic else n - 1 for n in self.intervals)
+        n_z, n_y, n_x = (n if self.is_periodic else n - 1 for n in self.intervals)
+        return n_z, n_y, n_x
 
     @property
     def size(self) -> int:
@@ -49,7 +50,8 @@ class Level:
     def local_slices(self) -> tuple[slice, slice, slice]:
         """This rank's part of each axis."""
         block = (*self.place, 0)
-        return tuple(slice(int(b[i]), int(b[i + 1])) for b, i in zip(self.bounds, block, strict=True))
+        z, y, x = (slice(int(b[i]), int(b[i + 1])) for b, i in zip(self.bounds, block, strict=True))
+        return z, y, x
 
     @property
     def local_size(self) -> int:

@@ -212,7 +212,7 @@ class MultigridPoisson:
         if self.multipoles is None:
             right -= 2.0 * np.pi / self.grid.volume * density.integrate()
         else:
-            self._add_beyond_walls(right, self.multipoles.moments(density))
+            self._add_beyond_walls(self.multipoles, right, self.multipoles.moments(density))
         potential = np.zeros(self.grid.local_shape)
         source, target = _wrap(self.grid, right), _wrap(self.grid, potential)
         self._solver.solve(source, target)
@@ -230,7 +230,7 @@ class MultigridPoisson:
                 f"a relative residual of {TOLERANCE:.0e} is needed. Set grid.poisson = 'direct'."
             )
 
-    def _add_beyond_walls(self, right_local: np.ndarray, moments_cba: np.ndarray) -> None:
+    def _add_beyond_walls(self, multipoles: Multipoles, right_local: np.ndarray, moments_cba: np.ndarray) -> None:
         """Move what the stencils see on the walls and beyond them to the right-hand side.  Not collective."""
         grid = self.grid
         weights = np.array(self.weights[len(self.weights) // 2 + 1 :])
@@ -244,7 +244,7 @@ class MultigridPoisson:
             spacing, half = grid.spacing_v[2 - axis], 0.5 * grid.cell_v[2 - axis]
             coordinates = [grid.coordinates(other)[part] for other, part in enumerate(grid.local_slices)]
             coordinates[axis] = side * (half + layers * spacing)
-            outside = self.multipoles.potential(moments_cba, *coordinates)
+            outside = multipoles.potential(moments_cba, *coordinates)
             reach = depths[near][:, None] + layers
             coupling = np.where(reach < len(weights), weights[np.minimum(reach, len(weights) - 1)], 0.0) / spacing**2
             seen = np.moveaxis(np.tensordot(coupling, outside, axes=(1, axis)), 0, axis)

@@ -32,7 +32,7 @@ def second_derivative(order: int) -> list[Fraction]:
     width = order // 2
     first = first_derivative(order)[width + 1 :]
     positive = [2 * weight / k for k, weight in enumerate(first, start=1)]
-    centre = -2 * sum(positive)
+    centre = -2 * sum(positive, Fraction(0))
     return list(reversed(positive)) + [centre] + positive
 
 

@@ -120,7 +120,7 @@ class AbpgSolver:
             error = decide(self.model.grid.comm, error + filling.error(state))
             self.log(f"  {iteration:4d}  A = {state.free_energy:18.10f} Ha   error ~ {error:9.2e} Ha")
             if error >= self.energy_tolerance and self.fallback is not None and descent.has_stalled(error):
-                return self._hand_over(problem, state, iteration)
+                return self._hand_over(self.fallback, problem, state, iteration)
             with self.timers("accelerate"):
                 orbitals = descent.next(state, step, error)
             if error < self.energy_tolerance:
@@ -133,11 +133,13 @@ class AbpgSolver:
             "or check that the geometry is sensible."
         )
 
-    def _hand_over(self, problem: Problem, state: Iterate, iterations: int) -> GroundState:
+    def _hand_over(
+        self, fallback: ElectronicSolver, problem: Problem, state: Iterate, iterations: int
+    ) -> GroundState:
         """Let the fallback go on from here.  Collective."""
-        self.log(f"  no progress in {PATIENCE} iterations; {type(self.fallback).__name__} goes on from here")
+        self.log(f"  no progress in {PATIENCE} iterations; {type(fallback).__name__} goes on from here")
         _, rotation = eigh(self.model.grid.comm, state.hamiltonian_nn)
-        found = self.fallback.solve(problem, state.electrons.orbitals.combine(rotation))
+        found = fallback.solve(problem, state.electrons.orbitals.combine(rotation))
         return replace(found, iterations=iterations + found.iterations)
 
     @property
@@ -154,7 +156,8 @@ class _Descent:
         self.allowance = 10.0 * solver.energy_tolerance
         self.anderson = Anderson(self.comm, solver.history, products=filling.products)
         self.damping = 1.0
-        self.best, self.best_error, self.memory = None, np.inf, filling.memory
+        self.best: Iterate | None = None
+        self.best_error, self.memory = np.inf, filling.memory
         self.milestone, self.waited = np.inf, 0
 
     def has_stalled(self, error: float) -> bool:
@@ -167,7 +170,7 @@ class _Descent:
     def next(self, state: Iterate, step: Orbitals, error: float) -> Orbitals:
         """Return the next orbitals after an iterate with its step and estimated error; the filling follows.  Collective."""
         rise = -np.inf if self.best is None else decide(self.comm, state.free_energy - self.best.free_energy)
-        if rise > self.allowance + self.best_error:
+        if self.best is not None and rise > self.allowance + self.best_error:
             self._shorten()
             self.filling.retreat(self.memory)
             return self.best.electrons.orbitals

@@ -27,8 +27,8 @@ from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.kernels import inner_products
 from mpiqmd.hifi.anderson import Parts
 from mpiqmd.hifi.iterate import Iterate
-from mpiqmd.kohnsham.ensemble_minimiser import minimise_mvp
 from mpiqmd.kohnsham.electrons import Electrons
+from mpiqmd.kohnsham.ensemble_minimiser import minimise_mvp
 from mpiqmd.kohnsham.model import Problem
 from mpiqmd.kohnsham.occupations import fermi_occupations, lowest_filled
 from mpiqmd.parallel.comm import sum_over_ranks
@@ -170,5 +170,13 @@ def _starting_density_matrix(problem: Problem, orbitals: Orbitals, temperature: 
         return energy, linear_nn + space.dense.matrix_elements(potential)
 
     lowest = lowest_filled(len(orbitals), problem.n_electrons)
-    limits = {"max_iterations": STARTING_SEARCHES, "must_converge": False}
-    return minimise_mvp(problem.grid.comm, energy_at, lowest, problem.n_electrons, temperature, **limits).density_matrix_mm
+    found = minimise_mvp(
+        problem.grid.comm,
+        energy_at,
+        lowest,
+        problem.n_electrons,
+        temperature,
+        max_iterations=STARTING_SEARCHES,
+        must_converge=False,
+    )
+    return found.density_matrix_mm

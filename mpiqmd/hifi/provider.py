@@ -52,8 +52,7 @@ class HifiForceProvider:
         self.last = state
         forces_av = state.forces_av
         net = float(np.linalg.norm(forces_av.sum(axis=0)))
-        if self.log is not None:
-            self._warn_once(net)
+        self._warn_once(net)
         if self.net_force == "remove":
             forces_av = remove_net_force(forces_av, problem.molecule.masses_a)
         extras = {"iterations": float(state.iterations), "residual": state.residual, "net_force": net}
@@ -63,7 +62,7 @@ class HifiForceProvider:
 
     def _warn_once(self, net_force: float) -> None:
         warning = coarse_grid_warning(net_force, float(self.model.grid.spacing_v.max()))
-        if warning:
+        if self.log is not None and warning:
             self.log(warning)
             self.log = None
 

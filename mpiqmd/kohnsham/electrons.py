@@ -59,6 +59,7 @@ class OrbitalSpace:
     def dense(self) -> Orbitals:
         """The orbitals on the density's grid.  Collective the first time."""
         if self._dense is None:
+            assert self.refinement is not None
             self._dense = self.refinement.refine(self.orbitals)
         return self._dense
 
@@ -78,8 +79,8 @@ class OrbitalSpace:
 
     def combine(self, coefficients_nm: np.ndarray) -> OrbitalSpace:
         """Return the m combinations ``χ_j = Σ_i φ_i C_ij``, with all that is known of the φ carried over.  Not collective."""
-        shared = self.refinement is None or self._dense is None
-        dense = None if shared else self._dense.combine(coefficients_nm)
+        is_apart = self.refinement is not None and self._dense is not None
+        dense = self.dense.combine(coefficients_nm) if is_apart else None
         other = OrbitalSpace(self.orbitals.combine(coefficients_nm), self.refinement, dense)
         for laplacian, matrix_nn in self._kinetic.items():
             other._kinetic[laplacian] = coefficients_nm.T @ matrix_nn @ coefficients_nm

@@ -320,7 +320,8 @@ def _extrapolate(
     ``allowance`` (Ha) is the rise of the free energy that counts as none, ``patience`` the number of
     evaluations in which the residual has to halve.
     """
-    best, points, residuals, misses = point, [], [point.residual], 0
+    points: list[_Point] = []
+    best, residuals, misses = point, [point.residual], 0
     for _ in range(max_iterations):
         if point.residual <= search.tolerance:
             break

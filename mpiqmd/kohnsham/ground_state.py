@@ -31,7 +31,7 @@ class GroundState:
     converged, iterations, residual
         How the solver ended; ``residual`` is the norm of the gradient it watched.
     electrons
-        Orbitals and density on the grid; None where the solver has none.
+        Orbitals and density on the grid.
     gradient_av
         ``dA/dR`` in the frame of the solve, Ha/bohr, shape (N, 3); None until asked for.
     timing
@@ -47,24 +47,25 @@ class GroundState:
     converged: bool
     iterations: int
     residual: float
-    electrons: Electrons | None = None
+    electrons: Electrons
     gradient_av: np.ndarray | None = None
     timing: dict[str, float] = field(default_factory=dict)
 
     @property
-    def orbitals(self) -> Orbitals | None:
-        """The orbitals, distributed; None where the solver has none."""
-        return None if self.electrons is None else self.electrons.orbitals
+    def orbitals(self) -> Orbitals:
+        """The orbitals, distributed."""
+        return self.electrons.orbitals
 
     @property
-    def density(self) -> Field | None:
-        """The density, distributed; None where the solver has none."""
-        return None if self.electrons is None else self.electrons.density
+    def density(self) -> Field:
+        """The density, distributed."""
+        return self.electrons.density
 
     @property
-    def forces_av(self) -> np.ndarray | None:
-        """Forces ``-dA/dR``, Ha/bohr, shape (N, 3)."""
-        return None if self.gradient_av is None else -self.gradient_av
+    def forces_av(self) -> np.ndarray:
+        """Forces ``-dA/dR``, Ha/bohr, shape (N, 3), of a solve that was asked for them."""
+        assert self.gradient_av is not None, "solved without forces"
+        return -self.gradient_av
 
 
 class ElectronicSolver(Protocol):

@@ -112,7 +112,7 @@ class FixedPoints:
             self._parts.append(out)
             count = ctypes.c_size_t(n_points)
             if term.family == LDA:
-                arguments = (term._function, count, _c(self.rho), _c(out[0]), _c(out[1]))
+                arguments: tuple[object, ...] = (term._function, count, _c(self.rho), _c(out[0]), _c(out[1]))
                 self._calls.append((library().xc_lda_exc_vxc, arguments))
             else:
                 arguments = (term._function, count, _c(self.rho), _c(self.sigma), *map(_c, out))

@@ -7,16 +7,22 @@ signs and rotations of degenerate vectors would otherwise differ.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
 import numpy as np
 from mpi4py import MPI
 
+Value = TypeVar("Value")
+Parameters = ParamSpec("Parameters")
 
-def decide(comm: MPI.Comm, value):
+
+def decide(comm: MPI.Comm, value: Value) -> Value:
     """Return rank 0's ``value`` on every rank.  Collective."""
     return comm.bcast(value, root=0) if comm.size > 1 else value
 
 
-def sum_over_ranks(comm: MPI.Comm, local):
+def sum_over_ranks(comm: MPI.Comm, local: Any) -> Any:
     """Return the sum of a number or an array over all ranks, the same on each.  Collective."""
     if comm.size == 1:
         return local
@@ -34,15 +40,17 @@ def replicate(comm: MPI.Comm, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def on_rank_zero(comm: MPI.Comm, function, *args):
-    """Run ``function(*args)`` on rank 0 and return its result everywhere; its exception is raised everywhere.
+def on_rank_zero(
+    comm: MPI.Comm, function: Callable[Parameters, Value], *args: Parameters.args, **kwargs: Parameters.kwargs
+) -> Value:
+    """Run ``function(*args, **kwargs)`` on rank 0 and return its result everywhere; its exception is raised everywhere.
 
     Collective.  The result is pickled between ranks of one job (never to disk), so keep it small.
     """
     result, error = None, None
     if comm.rank == 0:
         try:
-            result = function(*args)
+            result = function(*args, **kwargs)
         except Exception as exception:
             error = exception
     error = comm.bcast(error, root=0)

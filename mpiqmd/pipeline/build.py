@@ -14,9 +14,9 @@ from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.extrapolation import OrbitalExtrapolation
 from mpiqmd.hifi.provider import HifiForceProvider
 from mpiqmd.hifi.slepc import SlepcSolver
+from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.kohnsham.ground_state import ElectronicSolver
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.md.provider import ForceProvider
 from mpiqmd.molecule.library import load_pseudopotentials
 from mpiqmd.molecule.molecule import Molecule

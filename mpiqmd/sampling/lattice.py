@@ -58,4 +58,4 @@ def bent_samples(points_sd: np.ndarray, name: str, vertex: int = 0) -> Samples:
     labels = [
         {"L1": float(first), "L2": float(second), "theta": float(angle)} for first, second, angle in points_sd
     ]
-    return Samples(np.array([water_positions(*point, vertex=vertex) for point in points_sd]), labels, name)
+    return Samples(np.array([water_positions(first, second, angle, vertex) for first, second, angle in points_sd]), labels, name)

@@ -26,8 +26,8 @@ from mpiqmd.errors import ConvergenceError
 from mpiqmd.grid import Field, Orbitals, differences, separable
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.start import atomic_density, atomic_orbitals
-from mpiqmd.kohnsham.model import KohnShamModel, Problem
 from mpiqmd.kohnsham.functional import Functional
+from mpiqmd.kohnsham.model import KohnShamModel, Problem
 from mpiqmd.kohnsham.terms.hartree import Hartree
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.molecule.library import load_pseudopotentials

@@ -12,8 +12,8 @@ from oracles import central_difference, gth_model, position_gradient, smooth_orb
 
 from mpiqmd.grid import Grid
 from mpiqmd.kohnsham.electrons import Electrons
-from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.functional import Functional
+from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.terms.term import DensityTerm
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.psp8 import read_psp8

@@ -5,7 +5,15 @@ For real orbitals and a symmetric P, ``dE = 4 Σ_ij P_ij <δφ_i|H|φ_j>``.
 
 import numpy as np
 import pytest
-from oracles import central_difference, gth_model, largest, random_field, random_orbitals, smooth_orbitals, water
+from oracles import (
+    central_difference,
+    gth_model,
+    largest,
+    random_field,
+    random_orbitals,
+    smooth_orbitals,
+    water,
+)
 
 from mpiqmd.grid import Field, Grid, Orbitals
 from mpiqmd.kohnsham.electrons import Electrons

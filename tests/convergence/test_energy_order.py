@@ -11,8 +11,8 @@ from oracles import observed_orders, order_table, soft_ion
 
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
-from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.functional import Functional
+from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.molecule import Molecule
 
 POSITIONS = np.array([[-0.6, 0.1, 0.2], [0.7, -0.2, 0.05]])

@@ -91,7 +91,9 @@ def _lattice(reach: np.ndarray) -> np.ndarray:
     return np.array(list(product(*(range(-n, n + 1) for n in reach))), float)
 
 
-def _short_range(positions_av, valences_a, cell_v, width) -> tuple[float, np.ndarray]:
+def _short_range(
+    positions_av: np.ndarray, valences_a: np.ndarray, cell_v: np.ndarray, width: float
+) -> tuple[float, np.ndarray]:
     reach = np.ceil(6.5 * width / cell_v).astype(int) + 1
     translations = _lattice(reach) * cell_v
     separations = positions_av[:, None, None] - positions_av[None, :, None] + translations[None, None]
@@ -107,7 +109,9 @@ def _short_range(positions_av, valences_a, cell_v, width) -> tuple[float, np.nda
     return 0.5 * float(values.sum()), gradient_av
 
 
-def _long_range(positions_av, valences_a, cell_v, width) -> tuple[float, np.ndarray]:
+def _long_range(
+    positions_av: np.ndarray, valences_a: np.ndarray, cell_v: np.ndarray, width: float
+) -> tuple[float, np.ndarray]:
     reach = np.ceil(13.0 / width * cell_v / (2 * np.pi)).astype(int)
     waves = _lattice(reach) * (2 * np.pi / cell_v)
     squares = (waves**2).sum(-1)

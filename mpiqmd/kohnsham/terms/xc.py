@@ -56,6 +56,7 @@ class ExchangeCorrelation:
         else:
             slope = self.gradient.apply(density)
             energy, potential, v_sigma = self.functional.evaluate(density.local, (slope**2).sum(axis=0))
+            assert v_sigma is not None
             slope *= 2.0 * v_sigma
             potential -= self.gradient.divergence(slope)
         return Field(self.grid, energy).integrate(), Field(self.grid, potential)
@@ -69,7 +70,7 @@ class PlacedExchangeCorrelation(DensityTerm):
     """``E_xc[ρ + ρ_c]`` at one geometry; without model cores ``ρ_c = 0``.  Construction is not collective."""
 
     def __init__(self, xc: ExchangeCorrelation, positions_av: np.ndarray) -> None:
-        self.xc, self.positions_av = xc, positions_av
+        self.xc, self.core, self.positions_av = xc, xc.core, positions_av
         self.core_density = None if xc.core is None else xc.core.evaluate(positions_av)
 
     def evaluate(self, density: Field) -> tuple[float, Field]:
@@ -80,10 +81,10 @@ class PlacedExchangeCorrelation(DensityTerm):
 
     def gradient(self, electrons: Electrons) -> np.ndarray | float:
         """Return ``∂E_xc/∂R_a`` at a fixed valence density, shape (N, 3), Ha/bohr; 0 without model cores.  Collective."""
-        if self.core_density is None:
+        if self.core is None:
             return 0.0
         _, potential = self.evaluate(electrons.density)
-        return self.xc.core.gradient(self.positions_av, potential)
+        return self.core.gradient(self.positions_av, potential)
 
 
 class Kernel:

@@ -12,10 +12,10 @@ from oracles import gth_model, water
 from mpiqmd.grid import Grid
 from mpiqmd.grid.radial import RadialFunction
 from mpiqmd.hifi.abpg import AbpgSolver
-from mpiqmd.kohnsham.terms import local_potential as local_module
+from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.kohnsham.functional import Functional
+from mpiqmd.kohnsham.terms import local_potential as local_module
 from mpiqmd.molecule.evaluation import remove_net_force
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.psp8 import read_psp8

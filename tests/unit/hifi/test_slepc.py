@@ -12,8 +12,8 @@ from mpiqmd.grid.eigensolver import LowestEigenpairs
 from mpiqmd.grid.shifted import ShiftedKineticInverse
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.slepc import SlepcSolver
-from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.functional import Functional
+from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.gth import load_gth
 from mpiqmd.molecule.molecule import Molecule
 

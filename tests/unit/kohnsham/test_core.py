@@ -4,7 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from oracles import central_difference, density_of, distances, everywhere, largest, on_one_rank, smooth_orbitals
+from oracles import (
+    central_difference,
+    density_of,
+    distances,
+    everywhere,
+    largest,
+    on_one_rank,
+    smooth_orbitals,
+)
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Field, Grid

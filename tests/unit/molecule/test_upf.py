@@ -10,8 +10,8 @@ from scipy.special import erf
 from mpiqmd.errors import DataFileError
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
-from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.functional import Functional
+from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.gth import load_gth
 from mpiqmd.molecule.library import load_pseudopotentials
 from mpiqmd.molecule.molecule import Molecule

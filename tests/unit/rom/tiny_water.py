@@ -7,10 +7,10 @@ import numpy as np
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
-from mpiqmd.kohnsham.ground_state import GroundState
-from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.electrons import Electrons
 from mpiqmd.kohnsham.functional import Functional
+from mpiqmd.kohnsham.ground_state import GroundState
+from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.bent import water_positions
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.gth import load_gth

@@ -9,11 +9,11 @@ import pytest
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid.arrays import Field
-from mpiqmd.molecule.frame import make_frame
-from mpiqmd.rom.compiled.build import Compiler
 from mpiqmd.kohnsham.terms.hartree import Hartree
 from mpiqmd.kohnsham.terms.local_potential import LocalPotential
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
+from mpiqmd.molecule.frame import make_frame
+from mpiqmd.rom.compiled.build import Compiler
 from mpiqmd.rom.compiled.compile import _reference, compile_model
 from mpiqmd.rom.compiled.elements import PairIntegrals, density_of_pairs
 from mpiqmd.rom.compiled.quadrature import QuadratureBuilder, early_stopped_nnls
