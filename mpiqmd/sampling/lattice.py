@@ -58,4 +58,5 @@ def bent_samples(points_sd: np.ndarray, name: str, vertex: int = 0) -> Samples:
     labels = [
         {"L1": float(first), "L2": float(second), "theta": float(angle)} for first, second, angle in points_sd
     ]
-    return Samples(np.array([water_positions(first, second, angle, vertex) for first, second, angle in points_sd]), labels, name)
+    positions_sav = np.array([water_positions(first, second, angle, vertex) for first, second, angle in points_sd])
+    return Samples(positions_sav, labels, name)
