@@ -94,8 +94,9 @@ class _Assembly:
         self.shapes.lengths["p"] = len(self.pairs)
 
     def take(self, name: str, axes: str, integer: bool = False) -> np.ndarray:
-        """Return a stored array with these axes, contiguous."""
-        return np.ascontiguousarray(self.shapes.numbers(name, self.named[name], axes, integer))
+        """Return a stored array with these axes, contiguous; without any, a scalar."""
+        # ascontiguousarray would give a scalar one axis
+        return np.asarray(self.shapes.numbers(name, self.named[name], axes, integer), order="C")
 
     def whole(self) -> CompiledArrays:
         """Return the compiled model."""
