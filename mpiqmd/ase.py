@@ -158,7 +158,7 @@ class MPIQMD(Calculator):
         from mpiqmd.pipeline.surface import build_surface
 
         message = singletons_message(MPI.COMM_WORLD.size)
-        if message:
+        if message and MPI.Comm.Compare(self.comm, MPI.COMM_SELF) != MPI.IDENT:
             raise ConfigError(message)
         parameters = self.parameters
         model = None if parameters["model"] is None else Path(parameters["model"])

@@ -258,10 +258,11 @@ def _let_rank_zero_speak(status: int) -> None:
         time.sleep(1.0)
 
 
-def _fail(message: str) -> int:
-    if launcher_rank() == 0:
-        print(f"mpiqmd: error: {message}", file=sys.stderr, flush=True)
+def _fail(message: str, everyone: bool = False) -> int:
+    """Print an error from one process, or from those that are still there when the first has spoken; return status 1."""
     _let_rank_zero_speak(1)
+    if everyone or launcher_rank() == 0:
+        print(f"mpiqmd: error: {message}", file=sys.stderr, flush=True)
     return 1
 
 
@@ -282,7 +283,8 @@ def main(words: Sequence[str] | None = None) -> int:
             f"a library is missing or cannot be loaded: {problem}. Run run/setup and use .venv/bin/mpiqmd."
         )
     message = singletons_message(MPI.COMM_WORLD.size)
-    return _fail(message) if message else run_job(arguments, MPI.COMM_WORLD)
+    # a launcher that does not know them as one job may write what each says to a file of its own
+    return _fail(message, everyone=True) if message else run_job(arguments, MPI.COMM_WORLD)
 
 
 def _print_once(text: str, stream: Any = None) -> int:

@@ -6,8 +6,26 @@ import os
 from collections.abc import Sequence
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-LAUNCHER_SIZE = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS")
-LAUNCHER_RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")
+LAUNCHERS = (
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+    ("MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"),
+    ("PMI_SIZE", "PMI_RANK"),
+    ("MPI_LOCALNRANKS", "MPI_LOCALRANKID"),
+    ("JSM_NAMESPACE_SIZE", "JSM_NAMESPACE_RANK"),
+    ("PALS_SIZE", "PALS_RANKID"),
+    ("", "PMIX_RANK"),
+    ("FLUX_JOB_SIZE", "FLUX_TASK_RANK"),
+    ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
+)
+"""Variables that say how many processes a launcher started and which of them this is, the nearest launcher first.
+
+MPI launchers come before schedulers: ``mpirun`` starts its daemons by ``srun``, and what they start inherits the variables of
+that step.  A Slurm job has ``SLURM_NTASKS`` whether or not anything was started in it, so only the number of its step counts.
+"""
+LONGEST_NUMBER = 9
+"""Digits of a number of processes; what is longer is none."""
+AT_A_TERMINAL = "SLURM_PTY_PORT"
+"""Set by ``srun --pty``, of whose tasks only the first is at work: a shell, from which programs are started one by one."""
 
 
 def prepare_environment() -> None:
@@ -20,28 +38,41 @@ def prepare_environment() -> None:
 
 def launcher_rank() -> int:
     """Return the rank that the launcher gave this process; 0 without a launcher.  Not collective."""
-    return _first_integer(LAUNCHER_RANK, 0)
+    return _first_integer([rank for _, rank in LAUNCHERS], 0)
+
+
+def launched_processes() -> int:
+    """Return how many processes the nearest launcher started, at least; 1 without a launcher.  Not collective."""
+    for size_name, rank_name in LAUNCHERS:
+        size, rank = _first_integer([size_name], 0), _first_integer([rank_name], 0)
+        if size_name.startswith("SLURM") and (not size or AT_A_TERMINAL in os.environ):
+            continue
+        if size or rank:
+            return max(size, rank + 1)
+    return 1
 
 
 def singletons_message(world_size: int) -> str | None:
     """Return what to say if a launcher started several processes that MPI does not see as one job, else None.
 
-    Not collective.  It happens when ``mpirun`` belongs to another MPI library than mpi4py: every process is then
-    rank 0 of its own world, and all of them would write the same files.
+    Not collective.  It happens when ``mpirun`` belongs to another MPI library than mpi4py, and under ``srun`` without an
+    interface to that library: every process is then rank 0 of its own world, and all of them would write the same files.
     """
-    launched = _first_integer(LAUNCHER_SIZE, 1)
+    launched = launched_processes()
     if launched <= 1 or world_size > 1:
         return None
     return (
-        f"{launched} processes were started, but each of them is alone (MPI world of size 1). mpirun and mpi4py "
-        "must belong to the same MPI library. Use the mpirun of the library that `mpiqmd doctor` names "
-        "(on Debian and Ubuntu /usr/bin/mpirun)."
+        f"{launched} processes were started, but each of them is alone (MPI world of size 1). mpirun, or srun, and mpi4py must "
+        "belong together. Use the mpirun of the library that `mpiqmd doctor` names (on Debian and Ubuntu /usr/bin/mpirun), "
+        "under Slurm too, or `srun --mpi=pmix` if `srun --mpi=list` has it. Runs that are meant to be separate: start each "
+        "as a step of one process (`srun --ntasks=1`)."
     )
 
 
 def _first_integer(names: Sequence[str], default: int) -> int:
     """Return the first of these environment variables that holds an integer."""
     for name in names:
-        if os.environ.get(name, "").isdigit():
-            return int(os.environ[name])
+        value = os.environ.get(name, "")
+        if value.isdecimal() and len(value) <= LONGEST_NUMBER:
+            return int(value)
     return default

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-from numba import njit, uintp
+from numba import uintp
+
+from mpiqmd.compiling import compiled
 
 
 @lru_cache(maxsize=6)
@@ -22,7 +24,7 @@ def star_stencil(width: int) -> Callable[..., None]:
     are unsigned, without which it would not be vectorised.
     """
 
-    @njit(cache=True, fastmath=True, error_model="numpy")
+    @compiled(fastmath=True, error_model="numpy")
     def stencil(
         padded: np.ndarray,
         centre: float,
@@ -60,7 +62,7 @@ NEAREST = 1e-4
 """Distance, bohr, below which a grid point counts as this far from a nucleus."""
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def add_smeared_coulomb(
     charge: float, width: float, z: np.ndarray, y: np.ndarray, x: np.ndarray, out: np.ndarray
 ) -> None:
@@ -75,7 +77,7 @@ def add_smeared_coulomb(
                 out[i, j, k] += charge / d if scaled > FAR else charge * math.erf(scaled) / d
 
 
-@njit(cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def smeared_coulomb_pull(
     width: float, z: np.ndarray, y: np.ndarray, x: np.ndarray, density: np.ndarray
 ) -> np.ndarray:
@@ -100,7 +102,7 @@ def smeared_coulomb_pull(
     return np.array([total_x, total_y, total_z])
 
 
-@njit(cache=True, fastmath=True, error_model="numpy")
+@compiled(fastmath=True, error_model="numpy")
 def combine(coefficients: np.ndarray, blocks: tuple[np.ndarray, ...], out: np.ndarray) -> None:
     """Set ``out = Σ_j c_j f_j`` for a tuple of flat arrays, reading each once."""
     size, length = uintp(out.size), uintp(4096)
@@ -121,7 +123,7 @@ def linear_combination(coefficients: list[float], blocks: list[np.ndarray]) -> n
     return out
 
 
-@njit(cache=True)
+@compiled()
 def _products(blocks: tuple[np.ndarray, ...], out: np.ndarray) -> None:
     length = 4096
     for start in range(0, blocks[0].size, length):

@@ -162,6 +162,23 @@ def check_libxc(comm: MPI.Comm) -> Finding:
         return Finding("libxc", f"cannot be loaded: {problem}", "install libxc again")
 
 
+def check_kernels(comm: MPI.Comm) -> Finding:
+    """Run a loop that numba compiles and find where its machine code is kept.  Not collective."""
+    name = "compiled loops"
+    try:
+        numpy = importlib.import_module("numpy")
+        kernels = importlib.import_module("mpiqmd.grid.kernels")
+        total = kernels.linear_combination([2.0, 1.0], [numpy.arange(3.0), numpy.ones(3)])
+        folder = importlib.import_module("mpiqmd.compiling").cache_folder(kernels.combine)
+    except Exception as problem:
+        return Finding(name, f"cannot be compiled: {problem}", SETUP)
+    found = f"numba {importlib.import_module('numba').__version__}, kept in {folder or 'memory only'}"
+    if total.tolist() != [1.0, 3.0, 5.0]:
+        return Finding(name, f"{found}; a sum is {total.tolist()} instead of [1, 3, 5]", "install numba and llvmlite again")
+    advice = "" if folder else "every run compiles them anew; set NUMBA_CACHE_DIR to a folder that only you can write to"
+    return Finding(name, found, advice, required=False)
+
+
 def check_hdf5(comm: MPI.Comm) -> Finding:
     """Write one HDF5 file from all ranks together and read it back.  Collective."""
     try:
@@ -223,6 +240,7 @@ CHECKS = (
     check_numpy,
     check_scipy,
     check_petsc,
+    check_kernels,
     check_hdf5,
     check_libxc,
     check_matplotlib,

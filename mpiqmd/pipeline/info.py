@@ -13,10 +13,9 @@ import numpy as np
 
 from mpiqmd.datafiles import Contents, opened, stored_digest
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.model_summary import describe_model
-from mpiqmd.pipeline.plot import find_singular_values
+from mpiqmd.pipeline.model_summary import describe_model, find_singular_values
 from mpiqmd.pipeline.results import read_result
-from mpiqmd.rom.snapshots import KIND
+from mpiqmd.rom.kinds import SNAPSHOTS
 from mpiqmd.units import ATOMIC_TIME_IN_FS
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def _summary(kind: str, contents: Contents) -> list[str]:
         return lines + [f"{key}: {_short(value)}" for key, value in identity.items()]
     if kind == "model":
         return describe_model(file)
-    if kind == KIND:
+    if kind == SNAPSHOTS:
         return _snapshots(file)
     if kind != "trajectory":
         return []

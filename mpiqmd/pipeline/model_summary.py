@@ -1,13 +1,17 @@
-"""What people want to know of a reduced model first, in a few lines."""
+"""What people want to know of a reduced model first, in a few lines.
+
+What solves or evaluates is not imported here: ``mpiqmd info`` shall work where it does not.
+"""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import h5py
 import numpy as np
 
-from mpiqmd.pipeline.validation import error_table
+from mpiqmd.datafiles import Contents
 
 SHORT_HASH = 12
 """Characters shown of a hash."""
@@ -21,6 +25,31 @@ def describe_model(file: h5py.File) -> list[str]:
             lines += part(file)
         except KeyError:
             continue
+    return lines
+
+
+def find_singular_values(contents: Contents) -> h5py.Dataset | None:
+    """Return the dataset ``singular_values`` at the root of a model or below ``basis``, or None."""
+    for name in ("singular_values", "basis/singular_values"):
+        if name in contents.file:
+            return contents.dataset(name)
+    return None
+
+
+def error_table(errors: dict[str, Any]) -> list[str]:
+    """Return the lines of a table of the numbers that ``validation.summary`` returns.  Not collective."""
+    trained, unseen = errors["reproduction"], errors["validation"]
+    title = f"largest error against Hi-Fi ({unseen['count']} unseen geometries)"
+    rows = [
+        ("training geometries", trained["energy"], trained["force"]),
+        ("unseen geometries", unseen["energy"], unseen["force"]),
+        ("unseen, compiled", unseen["compiled_energy"], unseen["compiled_force"]),
+        ("unseen, error estimate", unseen["error_estimate"], None),
+    ]
+    lines = [f"{title:54s} {'energy (Ha)':>12s} {'force (Ha/bohr)':>16s}"]
+    for name, energy, force in rows:
+        if energy is not None:
+            lines.append(f"  {name:52s} {energy:12.1e}" + ("" if force is None else f" {force:16.1e}"))
     return lines
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from mpiqmd.datafiles import Contents, Shapes, opened, scalar
+from mpiqmd.datafiles import Shapes, opened, scalar
 from mpiqmd.errors import DataFileError
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.pipeline.model_summary import find_singular_values
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.spectrum import figure_spectrum
@@ -82,14 +83,6 @@ def _draw_hdf5(path: Path) -> tuple[str, dict[str, Figure | None]]:
     if values is None:
         raise _nothing_to_draw(path, f"an HDF5 file with {held} in it")
     return "model", {"singular-values": figure}
-
-
-def find_singular_values(contents: Contents) -> h5py.Dataset | None:
-    """Return the dataset ``singular_values`` at the root of a model or below ``basis``, or None."""
-    for name in ("singular_values", "basis/singular_values"):
-        if name in contents.file:
-            return contents.dataset(name)
-    return None
 
 
 def _rank(file: h5py.File, values: h5py.Dataset) -> int | None:

@@ -12,6 +12,7 @@ from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.bent import internal_coordinates, water_positions
 from mpiqmd.molecule.frame import BisectorFrame, BodyFrame
 from mpiqmd.pipeline.build import build_solver
+from mpiqmd.pipeline.model_summary import error_table
 from mpiqmd.pipeline.reduced import ReducedSurface
 from mpiqmd.rom.snapshots import SnapshotStore
 
@@ -109,23 +110,6 @@ def print_errors(errors: Errors, log: Log) -> None:
     """Print a short table of the errors.  Not collective."""
     for line in error_table(summary(errors)):
         log(line)
-
-
-def error_table(errors: Errors) -> list[str]:
-    """Return the lines of a table of :func:`summary`'s numbers.  Not collective."""
-    trained, unseen = errors["reproduction"], errors["validation"]
-    title = f"largest error against Hi-Fi ({unseen['count']} unseen geometries)"
-    rows = [
-        ("training geometries", trained["energy"], trained["force"]),
-        ("unseen geometries", unseen["energy"], unseen["force"]),
-        ("unseen, compiled", unseen["compiled_energy"], unseen["compiled_force"]),
-        ("unseen, error estimate", unseen["error_estimate"], None),
-    ]
-    lines = [f"{title:54s} {'energy (Ha)':>12s} {'force (Ha/bohr)':>16s}"]
-    for name, energy, force in rows:
-        if energy is not None:
-            lines.append(f"  {name:52s} {energy:12.1e}" + ("" if force is None else f" {force:16.1e}"))
-    return lines
 
 
 def internal_force_error(

@@ -21,12 +21,12 @@ from mpiqmd.grid.hdf5 import open_shared, read_orbitals, write_orbitals
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.rom.basis import ReducedBasis
 from mpiqmd.rom.domain import SampledBox
+from mpiqmd.rom.kinds import MODEL
 from mpiqmd.rom.signature import differences, plain
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-KIND = "reduced model"
 FORMAT = 2
 """Version of the layout: 1 had no checksum."""
 ROOM_FOR_THE_REST = 2**20
@@ -149,7 +149,7 @@ class ReducedModel:
             require_room(path, modes + sum(array.nbytes for array in arrays) + ROOM_FOR_THE_REST)
         with writing(path), h5py.File(path, "w") as file:
             file.attrs.update(
-                {"kind": KIND, "format": FORMAT, "code_version": self.code_version, "rank": basis.rank}
+                {"kind": MODEL, "format": FORMAT, "code_version": self.code_version, "rank": basis.rank}
             )
             file.attrs.update({"frame": self.frame, "signature": json.dumps(plain(self.signature))})
             file.attrs["notes"] = json.dumps(plain(self.notes))
@@ -191,11 +191,11 @@ def _read_replicated(path: Path) -> dict:
     remedy = (
         "A model.h5 written by `mpiqmd train` of this version is needed. Train it again: snapshots that are solved are kept."
     )
-    with opened(path, KIND, remedy, must_be_sealed=True) as contents:
+    with opened(path, MODEL, remedy, must_be_sealed=True) as contents:
         attributes = contents.file.attrs
-        if attributes.get("kind") != KIND or attributes.get("format") != FORMAT:
+        if attributes.get("kind") != MODEL or attributes.get("format") != FORMAT:
             raise Unfit(
-                f"kind {attributes.get('kind')!r}, format {attributes.get('format')!r}, where {KIND!r}, {FORMAT} are expected"
+                f"kind {attributes.get('kind')!r}, format {attributes.get('format')!r}, where {MODEL!r}, {FORMAT} are expected"
             )
         return _parts(contents)
 

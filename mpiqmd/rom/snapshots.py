@@ -25,12 +25,12 @@ from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.hdf5 import create_block, open_shared, read_orbitals, write_orbitals
 from mpiqmd.grid.svd import orthonormalised
 from mpiqmd.parallel.comm import decide, on_rank_zero
+from mpiqmd.rom.kinds import SNAPSHOTS
 from mpiqmd.rom.signature import differences, plain
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-KIND = "snapshots"
 ORTHONORMAL = 1e-10
 """Largest overlap error of stored orbitals, which are orthonormal to round-off when they are written."""
 ROOM_FOR_NUMBERS = 2**14
@@ -183,9 +183,9 @@ class SnapshotStore:
 
     def _check(self, contents: Contents) -> None:
         attributes = contents.file.attrs
-        if attributes.get("kind") != KIND:
+        if attributes.get("kind") != SNAPSHOTS:
             raise DataFileError(
-                f"{self.path}: kind {attributes.get('kind')!r}, {KIND!r} is needed. Choose another file or --output folder."
+                f"{self.path}: kind {attributes.get('kind')!r}, {SNAPSHOTS!r} is needed. Choose another file or --output folder."
             )
         differing = differences(contents.mapping(attributes, "signature"), self.signature)
         if differing:
@@ -213,7 +213,7 @@ class SnapshotStore:
         # A new file appears under its name only when it is whole.
         beside = self.path.with_name(self.path.name + ".part")
         with writing(self.path), h5py.File(beside, "w") as file:
-            file.attrs["kind"] = KIND
+            file.attrs["kind"] = SNAPSHOTS
             file.attrs["signature"] = json.dumps(self.signature)
             _add_geometries(file, 0, shape, positions_sav, labels, n_orbitals)
         with writing(self.path):

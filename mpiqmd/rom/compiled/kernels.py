@@ -8,13 +8,14 @@ geometries of a batch; each is treated by itself, so that its numbers are the sa
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from mpiqmd.compiling import compiled
 
 MOST_NODES = 64
 """Chebyshev nodes per direction for which the kernels have room."""
 
 
-@njit(cache=True)
+@compiled()
 def chebyshev_table(coefficients, lower, upper, position, values, gradient):
     """Add a tabulated function at a position to ``values`` (K,) and set its ``gradient`` (3, K).
 
@@ -60,7 +61,7 @@ def chebyshev_table(coefficients, lower, upper, position, values, gradient):
                         gradient[2, p] += w_z * c
 
 
-@njit(cache=True)
+@compiled()
 def chebyshev_weights(positions, atoms, lower, upper, starts, degrees, n_degrees, weights, slopes, excess):
     """Set the polynomial products of all tables (B, K), their derivatives, and how far outside its box an atom is (B,)."""
     t = np.zeros((3, n_degrees))
@@ -90,7 +91,7 @@ def chebyshev_weights(positions, atoms, lower, upper, starts, degrees, n_degrees
                 slopes[b, k, 2] = t_x * t_y * dt[2, z_degree]
 
 
-@njit(cache=True)
+@compiled()
 def fold(weights, targets, factors, size):
     """Return the polynomials added up on the tables they share, with the signs of each class, shape (classes, B, size)."""
     result = np.zeros((len(factors), len(weights), size))
@@ -101,7 +102,7 @@ def fold(weights, targets, factors, size):
     return result
 
 
-@njit(cache=True)
+@compiled()
 def add_pull(pull, targets, factors, slopes, starts, atoms, gradient):
     """Add ``Σ_k slope_k Σ_c factor_ck pull_c`` of every atom to ``gradient`` (B, N, 3)."""
     for b in range(len(gradient)):
@@ -114,7 +115,7 @@ def add_pull(pull, targets, factors, slopes, starts, atoms, gradient):
                     gradient[b, atoms[table], v] += total * slopes[b, k, v]
 
 
-@njit(cache=True)
+@compiled()
 def polynomial_terms(positions, axes, offset, parents, factors, n_low):
     """Return the terms (B, M) of polynomials of ``axes · x - offset`` and the first of them in single precision (B, n_low).
 
@@ -137,7 +138,7 @@ def polynomial_terms(positions, axes, offset, parents, factors, n_low):
     return result, low
 
 
-@njit(cache=True)
+@compiled()
 def gradient_forces(body, gradient, conditions, weights, rotation, permutation, forces):
     """Set the forces (N, 3) in the laboratory from the gradient in the body frame: ``Alignment.gradient_forces``."""
     torque, matrix = np.zeros(3), np.zeros((3, 3))
@@ -163,7 +164,7 @@ def gradient_forces(body, gradient, conditions, weights, rotation, permutation, 
             forces[permutation[a], v] = -total
 
 
-@njit(cache=True)
+@compiled()
 def coulomb_pairs(positions, charges, energies, gradient):
     """Set the energies (B,) ``Σ Z_a Z_b / |R_ab|`` of positions (B, N, 3) and add their gradients to ``gradient``."""
     for g in range(len(positions)):

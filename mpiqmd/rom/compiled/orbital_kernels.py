@@ -9,10 +9,11 @@ its numbers are the same in any company.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from mpiqmd.compiling import compiled
 
 
-@njit(cache=True)
+@compiled()
 def coordinates(kappa, chart_rows, chart_columns, matrix):
     """Set the matrices κ^T (B, occupied, empty) from the free numbers (B, κ); the other elements stay."""
     for b in range(len(kappa)):
@@ -20,7 +21,7 @@ def coordinates(kappa, chart_rows, chart_columns, matrix):
             matrix[b, chart_columns[k], chart_rows[k]] = kappa[b, k]
 
 
-@njit(cache=True)
+@compiled()
 def occupied_spaces(matrix, moved, occupied, places, multiplicities, spanning, inverse, u, w, d):
     """Set U and W (B, modes, n), U^T, S^-1 and the pair coefficients d (B, pairs) of P = W U^T from κ^T and κ^T C_v^T.
 
@@ -40,7 +41,7 @@ def occupied_spaces(matrix, moved, occupied, places, multiplicities, spanning, i
             d[b, p] = multiplicities[p] * density[places[p]]
 
 
-@njit(cache=True)
+@compiled()
 def densities(left, inverse, right, rho):
     """Set the dual orbitals S^-1 U^T (B, n, Q) and the density (B, Q) from the orbitals at the quadrature points."""
     for b in range(len(rho)):
@@ -52,7 +53,7 @@ def densities(left, inverse, right, rho):
             rho[b, q] = 2.0 * total
 
 
-@njit(cache=True)
+@compiled()
 def density_slopes(orbital_slopes, right, slope, sigma):
     """Set the density's gradient (B, 3, Q) and its square (B, Q) from the orbitals' gradients (B, n, 3, Q)."""
     for b in range(len(sigma)):
@@ -66,7 +67,7 @@ def density_slopes(orbital_slopes, right, slope, sigma):
                 sigma[b, q] += slope[b, v, q] ** 2
 
 
-@njit(cache=True)
+@compiled()
 def lda_rest(weights, e, v_rho, rho, rho0, e0, v0, rr, left, weighted, energies):
     """Add the quadrature's energies (B,) and set its potential times the orbitals (B, n, Q), for a local functional.
 
@@ -83,7 +84,7 @@ def lda_rest(weights, e, v_rho, rho, rho0, e0, v0, rr, left, weighted, energies)
         energies[b] += energy
 
 
-@njit(cache=True)
+@compiled()
 def gga_rest(
     weights, e, v_rho, v_sigma, rho, slope, first, second, slope0, left, orbital_slopes, weighted, along, energies
 ):
@@ -119,7 +120,7 @@ def gga_rest(
         energies[b] += energy
 
 
-@njit(cache=True)
+@compiled()
 def residuals(linear, potential, d, upper, lower, u, w, rest, matrix, residual, energies):
     """Add ``d·h + ½ d·K d`` to the energies (B,) and set ``[(1 - U W^T) H U W^T W]^T`` (B, n, modes).
 
@@ -141,7 +142,7 @@ def residuals(linear, potential, d, upper, lower, u, w, rest, matrix, residual, 
         residual[b] = np.dot(applied, np.dot(w[b].T, w[b])).T
 
 
-@njit(cache=True)
+@compiled()
 def gradients(full, chart_rows, chart_columns, gradient, single):
     """Set dA/dκ (B, κ), also in single precision, from dA/dκ^T / 4 (B, occupied, empty)."""
     for b in range(len(full)):
@@ -150,7 +151,7 @@ def gradients(full, chart_rows, chart_columns, gradient, single):
             single[b, k] = gradient[b, k]
 
 
-@njit(cache=True)
+@compiled()
 def measure(single, gradient, step, sizes, slopes):
     """Set the steps (B, κ) from those in single precision, their largest elements and products with the gradient (B,)."""
     for b in range(len(step)):
@@ -162,7 +163,7 @@ def measure(single, gradient, step, sizes, slopes):
         sizes[b], slopes[b] = size if np.isfinite(slope) else np.inf, slope
 
 
-@njit(cache=True)
+@compiled()
 def accept(base, sizes, slopes, step, rate, tolerance, energies, kappa, errors):
     """Take the steps (B, κ), set the errors they leave and return how many of these are below the tolerance.
 
@@ -181,7 +182,7 @@ def accept(base, sizes, slopes, step, rate, tolerance, energies, kappa, errors):
     return count
 
 
-@njit(cache=True)
+@compiled()
 def anderson(iterates, steps, count):
     """Return Anderson's next iterate from ``count`` stored rows, the latest last."""
     last = count - 1
