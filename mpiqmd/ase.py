@@ -4,7 +4,12 @@ This is the one door where energies are in eV and lengths in angstrom.  Under ``
 script and the calculator is collective: all ranks ask for the same geometries in the same order.
 """
 
+# ruff: noqa: E402  (the environment comes before NumPy and MPI)
 from __future__ import annotations
+
+from mpiqmd.launcher import prepare_environment, singletons_message
+
+prepare_environment()
 
 import argparse
 import os
@@ -22,7 +27,6 @@ from ase.calculators.calculator import Calculator, all_changes, all_properties
 from mpi4py import MPI
 
 from mpiqmd.errors import AccuracyError, ConfigError
-from mpiqmd.launcher import prepare_environment, singletons_message
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.units import BOHR_IN_ANGSTROM, DALTON_IN_ELECTRON_MASS, HARTREE_IN_EV
@@ -151,8 +155,6 @@ class MPIQMD(Calculator):
 
     def _open(self) -> Surface:
         """Return the surface that the parameters name.  Collective."""
-        # h5py, which comes with the pipeline, looks at the environment when it is imported
-        prepare_environment()
         from mpiqmd.config import load_input
         from mpiqmd.parallel.log import Log
         from mpiqmd.pipeline.surface import build_surface

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+REMOTE_SHELLS = ("ssh", "rsh")
 LAUNCHERS = (
     ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
     ("MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK"),
@@ -29,11 +31,22 @@ AT_A_TERMINAL = "SLURM_PTY_PORT"
 
 
 def prepare_environment() -> None:
-    """Set one BLAS thread per rank unless the user chose otherwise; must come before NumPy is imported."""
+    """Set one BLAS thread per rank unless the user chose otherwise, and what MPI libraries cannot do without.
+
+    Must come before NumPy, h5py and MPI are imported.
+    """
     for name in ONE_THREAD:
         os.environ.setdefault(name, "1")
     # Debian's h5py otherwise picks its serial library whenever it is not started by mpirun.
     os.environ.setdefault("H5PY_ALWAYS_USE_MPI", "1")
+    os.environ.setdefault("PATH", os.defpath)
+    if not os.environ.get("HOME"):
+        # Open MPI 5 ends a process without one; a home that is not there is enough.
+        home = os.path.expanduser("~")
+        os.environ["HOME"] = home if os.path.isabs(home) else os.sep
+    if launched_processes() == 1 and not any(map(shutil.which, REMOTE_SHELLS)):
+        # Open MPI 4 ends a process that it could not help to start others on other hosts.
+        os.environ.setdefault("OMPI_MCA_plm", "isolated")
 
 
 def launcher_rank() -> int:

@@ -22,7 +22,7 @@ def reflect(orbitals: Orbitals, signs_v: Sequence[int]) -> Orbitals:
     """
     signs = [int(sign) for sign in signs_v]
     if len(signs) != 3 or any(sign not in (-1, 1) for sign in signs):
-        raise ValueError(f"mirror signs {list(signs_v)}: three numbers are needed, each +1 or -1.")
+        raise ValueError(f"mirror signs {signs}: three numbers are needed, each +1 or -1.")
     block = orbitals.local
     for axis in range(3):
         if signs[2 - axis] < 0:

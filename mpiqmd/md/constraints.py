@@ -147,7 +147,7 @@ def check_pairs(pairs: Sequence[Sequence[int]], n_atoms: int) -> None:
         inside = all(0 <= index < n_atoms for index in pair)
         if len(pair) != 2 or len(atoms) != 2 or not inside or atoms in seen:
             raise ConfigError(
-                f"md.constraints holds {list(pair)}; allowed: pairs of different atoms, numbered 0 to {n_atoms - 1}, each "
-                "pair once. Correct the list."
+                f"md.constraints holds {np.asarray(pair).tolist()}; allowed: pairs of different atoms, numbered 0 to "
+                f"{n_atoms - 1}, each pair once. Correct the list."
             )
         seen.add(atoms)

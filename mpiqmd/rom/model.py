@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from mpiqmd import __version__
+from mpiqmd import __version__, datafiles
 from mpiqmd.datafiles import Contents, Unfit, opened, require_room, scalar, seal, writing
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid.arrays import Orbitals
@@ -194,9 +194,8 @@ def _read_replicated(path: Path) -> dict:
     with opened(path, MODEL, remedy, must_be_sealed=True) as contents:
         attributes = contents.file.attrs
         if attributes.get("kind") != MODEL or attributes.get("format") != FORMAT:
-            raise Unfit(
-                f"kind {attributes.get('kind')!r}, format {attributes.get('format')!r}, where {MODEL!r}, {FORMAT} are expected"
-            )
+            kind, version = (datafiles.plain(attributes.get(name)) for name in ("kind", "format"))
+            raise Unfit(f"kind {kind!r}, format {version!r}, where {MODEL!r}, {FORMAT} are expected")
         return _parts(contents)
 
 

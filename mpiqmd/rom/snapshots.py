@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
+from mpiqmd import datafiles
 from mpiqmd.datafiles import Contents, keep_room, opened, require_room, scalar, seal, unseal, writing
 from mpiqmd.errors import DataFileError
 from mpiqmd.grid.arrays import Orbitals
@@ -184,8 +185,9 @@ class SnapshotStore:
     def _check(self, contents: Contents) -> None:
         attributes = contents.file.attrs
         if attributes.get("kind") != SNAPSHOTS:
+            kind = datafiles.plain(attributes.get("kind"))
             raise DataFileError(
-                f"{self.path}: kind {attributes.get('kind')!r}, {SNAPSHOTS!r} is needed. Choose another file or --output folder."
+                f"{self.path}: kind {kind!r}, {SNAPSHOTS!r} is needed. Choose another file or --output folder."
             )
         differing = differences(contents.mapping(attributes, "signature"), self.signature)
         if differing:

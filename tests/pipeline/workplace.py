@@ -54,7 +54,7 @@ def with_keys(text: str, **sections: dict[str, object]) -> str:
 
 def outside_environment() -> dict[str, str]:
     """The environment without what a launcher has put there for this job."""
-    launched = ("OMPI_", "PMI", "PRTE")
+    launched = ("OMPI_", "PMI", "PRTE", "PALS_", "FLUX_", "SLURM_")
     return {name: value for name, value in os.environ.items() if not name.startswith(launched)}
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from workplace import outside_environment
 
-from mpiqmd import launcher
 from mpiqmd.cli import build_parser, parse_arguments
 from mpiqmd.commands import COMMANDS
 from mpiqmd.errors import ConfigError, ConvergenceError, DataFileError
@@ -287,26 +286,6 @@ def test_wrong_command_lines_end_with_status_2_and_a_usage_line(words, capsys):
         parse_arguments(words)
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith("usage: mpiqmd")
-
-
-@pytest.mark.serial
-def test_processes_that_do_not_see_each_other_are_told_so():
-    process = mpiqmd("doctor", PMI_SIZE="2", PMI_RANK="0")
-    assert process.returncode == 1
-    assert "mpiqmd: error: 2 processes were started, but each of them is alone" in process.stderr
-    other = mpiqmd("doctor", PMI_SIZE="2", PMI_RANK="1")
-    assert other.returncode == 1 and "mpiqmd" not in other.stderr
-
-
-@pytest.mark.serial
-def test_one_thread_per_rank_unless_the_user_says_otherwise(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    monkeypatch.setenv("MKL_NUM_THREADS", "1")
-    monkeypatch.setenv("H5PY_ALWAYS_USE_MPI", "1")
-    launcher.prepare_environment()
-    assert os.environ["OMP_NUM_THREADS"] == "3" and os.environ["OPENBLAS_NUM_THREADS"] == "1"
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
 
 
 @pytest.mark.serial
