@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import h5py
 
+from mpiqmd.datafiles import plain
 from mpiqmd.errors import DataFileError
 from mpiqmd.units import ATOMIC_TIME_IN_FS, BOHR_IN_ANGSTROM, HARTREE_IN_KJ_PER_MOL
 
@@ -47,7 +48,7 @@ def unit_of(dataset: h5py.Dataset) -> float:
     DataFileError
         The dataset has a unit that mpiqmd never writes.
     """
-    unit = dataset.attrs.get("unit")
+    unit = plain(dataset.attrs.get("unit"))
     unit = unit.decode() if isinstance(unit, bytes) else unit
     if unit not in ONE_ATOMIC_UNIT:
         raise DataFileError(
