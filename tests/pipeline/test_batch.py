@@ -15,7 +15,7 @@ WORDS = ["water.toml", "--model", "m.h5", "--output", "out"]
 
 STAND_INS = {
     "mpiqmd": 'echo "mpiqmd $*" >> "$LOG"; exit "$STATUS"',
-    "srun": 'shift; "$@"',
+    "srun": 'echo "$SLURM_MPI_TYPE" > mpi-type; shift; "$@"',
     "mpirun": '"$@"',
     "scontrol": 'echo "scontrol $*" >> "$LOG"',
     "qsub": 'echo "qsub $*" >> "$LOG"; echo 7.server',
@@ -71,6 +71,15 @@ def test_the_wall_time_is_what_is_left_of_the_job(submit):
     assert line.endswith("--walltime 7200")
     _, (line,) = submit("md.pbs", 0, ARGUMENTS="a.toml", WALLTIME="00:10:00")
     assert line == "mpiqmd md a.toml --walltime 00:10:00"
+
+
+@pytest.mark.parametrize(("script", "words"), [("md.slurm", WORDS), ("train.slurm", ["3", *WORDS[:1]])])
+def test_srun_is_told_how_to_speak_with_mpi(submit, tmp_path, script, words, monkeypatch):
+    monkeypatch.delenv("SLURM_MPI_TYPE", raising=False)
+    submit(script, 1, *words, SLURM_JOB_ID="42")
+    assert (tmp_path / "mpi-type").read_text() == "pmix\n"
+    submit(script, 1, *words, SLURM_JOB_ID="42", SLURM_MPI_TYPE="pmi2")
+    assert (tmp_path / "mpi-type").read_text() == "pmi2\n"
 
 
 def test_resubmission_under_pbs_keeps_what_was_asked_for(submit):

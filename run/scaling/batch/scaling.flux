@@ -10,7 +10,7 @@
 #flux: --output=mpiqmd-scaling-{{id}}.out
 set -euo pipefail
 
-per_node="${RANKS_PER_NODE:-$(nproc)}"
+per_node="${RANKS_PER_NODE:-$(env -u OMP_NUM_THREADS nproc)}"
 all_nodes="$(flux resource list --states all --no-header --format '{nnodes}' | head -n 1)"
 ranks=()
 for ((nodes = 1; nodes <= all_nodes; nodes *= 2)); do ranks+=($((nodes * per_node))); done
