@@ -26,8 +26,8 @@ that step.  A Slurm job has ``SLURM_NTASKS`` whether or not anything was started
 """
 LONGEST_NUMBER = 9
 """Digits of a number of processes; what is longer is none."""
-AT_A_TERMINAL = "SLURM_PTY_PORT"
-"""Set by ``srun --pty``, of whose tasks only the first is at work: a shell, from which programs are started one by one."""
+AT_A_TERMINAL = "SLURM_PTY_"
+"""How the names begin that ``srun --pty`` sets, of whose tasks only the first is at work: a shell, from which programs are started one by one."""
 
 
 def prepare_environment() -> None:
@@ -40,13 +40,22 @@ def prepare_environment() -> None:
     # Debian's h5py otherwise picks its serial library whenever it is not started by mpirun.
     os.environ.setdefault("H5PY_ALWAYS_USE_MPI", "1")
     os.environ.setdefault("PATH", os.defpath)
-    if not os.environ.get("HOME"):
-        # Open MPI 5 ends a process without one; a home that is not there is enough.
+    # Open MPI 5 ends a process without a home; one that is not there is enough.
+    if not _is_whole_path("HOME"):
+        os.environ.pop("HOME", None)
         home = os.path.expanduser("~")
         os.environ["HOME"] = home if os.path.isabs(home) else os.sep
+    # A relative or empty one is to be ignored, but numba would look for machine code in the current folder.
+    if not _is_whole_path("XDG_CACHE_HOME"):
+        os.environ.pop("XDG_CACHE_HOME", None)
+    # Open MPI 4 ends a process that it could not help to start others on other hosts.
     if launched_processes() == 1 and not any(map(shutil.which, REMOTE_SHELLS)):
-        # Open MPI 4 ends a process that it could not help to start others on other hosts.
         os.environ.setdefault("OMPI_MCA_plm", "isolated")
+
+
+def _is_whole_path(name: str) -> bool:
+    """Whether an environment variable holds a path that does not depend on the current folder."""
+    return os.path.isabs(os.environ.get(name, ""))
 
 
 def launcher_rank() -> int:
@@ -56,9 +65,10 @@ def launcher_rank() -> int:
 
 def launched_processes() -> int:
     """Return how many processes the nearest launcher started, at least; 1 without a launcher.  Not collective."""
+    at_a_terminal = any(name.startswith(AT_A_TERMINAL) for name in os.environ)
     for size_name, rank_name in LAUNCHERS:
         size, rank = _first_integer([size_name], 0), _first_integer([rank_name], 0)
-        if size_name.startswith("SLURM") and (not size or AT_A_TERMINAL in os.environ):
+        if size_name.startswith("SLURM") and (at_a_terminal or not size):
             continue
         if size or rank:
             return max(size, rank + 1)

@@ -106,20 +106,21 @@ def test_one_thread_per_rank_unless_the_user_says_otherwise(environment):
     assert os.environ["OMP_NUM_THREADS"] == "3" and os.environ["OPENBLAS_NUM_THREADS"] == "1"
 
 
-@pytest.mark.parametrize("variables", [{}, {"HOME": ""}])
-def test_a_process_without_home_gets_one(environment, variables):
+@pytest.mark.parametrize("variables", [{}, {"HOME": ""}, {"HOME": "here", "XDG_CACHE_HOME": ""}, {"XDG_CACHE_HOME": "here"}])
+def test_no_place_of_the_user_depends_on_the_current_folder(environment, variables):
     environment(**variables)
     launcher.prepare_environment()
     assert os.path.isabs(os.environ["HOME"]) and os.environ["PATH"] == os.defpath
+    assert "XDG_CACHE_HOME" not in os.environ
 
 
 def test_what_is_set_stays(environment, tmp_path):
     (tmp_path / "ssh").write_text("#!/bin/sh\n")
     (tmp_path / "ssh").chmod(0o755)
-    environment(HOME="/nonexistent", PATH=str(tmp_path), H5PY_ALWAYS_USE_MPI="0")
+    chosen = {"HOME": "/nonexistent", "XDG_CACHE_HOME": "/cache", "PATH": str(tmp_path), "H5PY_ALWAYS_USE_MPI": "0"}
+    environment(**chosen)
     launcher.prepare_environment()
-    assert (os.environ["HOME"], os.environ["PATH"], os.environ["H5PY_ALWAYS_USE_MPI"]) == ("/nonexistent", str(tmp_path), "0")
-    assert "OMPI_MCA_plm" not in os.environ
+    assert {name: os.environ[name] for name in chosen} == chosen and "OMPI_MCA_plm" not in os.environ
 
 
 @pytest.mark.parametrize("variables", [{}, {"PATH": "/nonexistent", "HOME": ""}], ids=["nothing", "no ssh"])
