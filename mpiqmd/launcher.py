@@ -27,7 +27,7 @@ that step.  A Slurm job has ``SLURM_NTASKS`` whether or not anything was started
 LONGEST_NUMBER = 9
 """Digits of a number of processes; what is longer is none."""
 AT_A_TERMINAL = "SLURM_PTY_"
-"""How the names begin that ``srun --pty`` sets, of whose tasks only the first is at work: a shell, from which programs are started one by one."""
+"""How the names begin that ``srun --pty`` sets: its first task is a shell, from which programs are started one by one."""
 
 
 def prepare_environment() -> None:
