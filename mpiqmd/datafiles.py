@@ -28,6 +28,10 @@ SEAL_MARK = b"mpiqmd\0S"
 SEAL_SIZE = len(SEAL_MARK) + hashlib.sha256().digest_size
 
 
+UNFINISHED = ".part"
+"""What a file is called besides its name until it is whole."""
+
+
 class Unfit(ValueError):
     """What is wrong with a file, in a few words; :func:`reading` makes a whole message of it."""
 
@@ -73,9 +77,12 @@ def check_seal(path: Path, required: bool = False) -> bool:
             raise Unfit(f"damaged, cut short or of another kind: its {size} bytes do not end with a checksum")
         return False
     with open(path, "rb") as stream:
-        if _digest(stream, size - SEAL_SIZE).hex() != stored:
-            raise Unfit(f"damaged: the checksum of its {size} bytes does not match")
-    return True
+        if _digest(stream, size - SEAL_SIZE).hex() == stored:
+            return True
+    if not required and stored_digest(path) != stored:
+        # A run has just taken the file up again.
+        return False
+    raise Unfit(f"damaged: the checksum of its {size} bytes does not match")
 
 
 def _digest(stream: BinaryIO, size: int) -> bytes:
@@ -135,6 +142,26 @@ def writing(path: Path) -> Iterator[None]:
         ) from problem
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a name beside a file; what is written there takes its place when the body of a ``with`` block is done.
+
+    A failure leaves nothing beside it: on a full disk what is unfinished would keep it full.
+    """
+    beside = path.with_name(path.name + UNFINISHED)
+    try:
+        yield beside
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def open_hdf5(path: Path, mode: str, **options: Any) -> h5py.File:
+    """Open an HDF5 file without HDF5's own lock: the folder is claimed, and readers shall not stop the one who writes."""
+    return h5py.File(path, mode, locking=False, **options)
+
+
 def require_room(path: Path, size: float) -> None:
     """Raise OSError unless the disk has room for so many bytes beside this file.
 
@@ -156,7 +183,7 @@ def opened(path: Path, kind: str, remedy: str, must_be_sealed: bool = False) -> 
     """Check the seal of a file, which may be required, and open it to be taken apart, with the errors of :func:`reading`."""
     with reading(path, kind, remedy):
         check_seal(path, must_be_sealed)
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path, "r") as file:
             yield Contents(file, os.path.getsize(path))
 
 

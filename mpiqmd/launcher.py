@@ -31,12 +31,14 @@ AT_A_TERMINAL = "SLURM_PTY_"
 
 
 def prepare_environment() -> None:
-    """Set one BLAS thread per rank unless the user chose otherwise, and what MPI libraries cannot do without.
+    """Set one BLAS thread per rank unless the user chose otherwise, no locks of HDF5, and what MPI libraries cannot do without.
 
     Must come before NumPy, h5py and MPI are imported.
     """
     for name in ONE_THREAD:
         os.environ.setdefault(name, "1")
+    # Readers in other programs shall not stop a run, nor it them; it claims its folder instead.
+    os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
     # Debian's h5py otherwise picks its serial library whenever it is not started by mpirun.
     os.environ.setdefault("H5PY_ALWAYS_USE_MPI", "1")
     os.environ.setdefault("PATH", os.defpath)

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from mpi4py import MPI
 
-from mpiqmd.datafiles import writing
+from mpiqmd.datafiles import open_hdf5, writing
 from mpiqmd.errors import DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
@@ -38,7 +38,7 @@ def open_shared(path: str | Path, mode: str, comm: MPI.Comm) -> Iterator[h5py.Fi
         if is_parallel(comm):
             file = h5py.File(path, mode, driver="mpio", comm=comm)
         elif comm.rank == 0:
-            file = h5py.File(path, mode)
+            file = open_hdf5(Path(path), mode)
     except (OSError, ValueError) as error:
         problem = str(error)
     problems = [text for text in comm.allgather(problem) if text]

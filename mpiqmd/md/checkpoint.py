@@ -16,7 +16,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mpiqmd.datafiles import opened, plain, sealed
+from mpiqmd.datafiles import opened, plain, replacing, sealed
 from mpiqmd.errors import DataFileError
 
 Attribute = str | int | float
@@ -57,14 +57,13 @@ def save_checkpoint(path: Path, attributes: Mapping[str, Attribute], groups: Map
             group = file.create_group(name)
             for key, array in arrays.items():
                 group.create_dataset(key, data=array)
-    beside = path.with_name(path.name + ".part")
-    with open(beside, "wb") as file:
-        file.write(sealed(content.getvalue()))
-        file.flush()
-        os.fsync(file.fileno())
-    if path.exists():
-        os.replace(path, previous_path(path))
-    os.replace(beside, path)
+    with replacing(path) as beside:
+        with open(beside, "wb") as file:
+            file.write(sealed(content.getvalue()))
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            os.replace(path, previous_path(path))
     _sync_folder(path.parent)
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpiqmd.datafiles import reading
-from mpiqmd.errors import AccuracyError, MpiqmdError
+from mpiqmd.errors import AccuracyError, DataFileError, MpiqmdError
 from mpiqmd.md.leader import CHECKPOINT, FAILED, FINISHED, Leader
 from mpiqmd.md.motion import Dynamics
 from mpiqmd.md.observables import linear_drift
@@ -252,6 +252,7 @@ class _Session:
         """Close the files and return the numbers for ``result.json``, from the whole trajectory.  Rank 0."""
         self.leader.close()
         trajectory = Trajectory.open(self.leader.record.trajectory, with_coordinates=False)
+        require_frames(trajectory, self.leader.writer.n_frames)
         observables = trajectory.observables
         conserved_t = observables["conserved_energy"]
         counts_t = observables.get("iterations", observables.get("evaluations", np.array([])))
@@ -271,3 +272,12 @@ class _Session:
             "energy_fluctuation": float(conserved_t.std()),
             "temperature_mean": float(observables["temperature"].mean() / KELVIN_IN_HARTREE),
         }
+
+
+def require_frames(trajectory: Trajectory, count: int) -> None:
+    """Raise DataFileError unless a finished trajectory has the frames that its writer has given it.  Not collective."""
+    if len(trajectory) != count:
+        raise DataFileError(
+            f"{trajectory.path} has {len(trajectory)} frames, {count} were written: another program has changed it. Only one "
+            "run may write into a folder. Start afresh with --overwrite, or with another --output."
+        )

@@ -192,6 +192,7 @@ class Leader:
 
     def save(self, provider_state: Mapping[str, np.ndarray]) -> None:
         """Write a checkpoint, the trajectory first: a checkpoint never knows of frames that are lost."""
+        self.record.verify()
         self.writer.flush(sync=True)
         identity = np.frombuffer(json.dumps(self.identity).encode(), dtype=np.uint8)
         groups = {

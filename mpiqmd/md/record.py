@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,8 @@ class Record:
         ``"none"`` or ``"periodic"``.
     overwrite
         Start afresh even if there is a checkpoint.
+    verify
+        Called before a checkpoint is written; raises DataFileError if the folder belongs to another run by now.
     """
 
     trajectory: Path
@@ -37,3 +39,4 @@ class Record:
     box_v: np.ndarray | None = None
     boundary: str = "none"
     overwrite: bool = False
+    verify: Callable[[], None] = lambda: None

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from mpiqmd.datafiles import Unfit, reading, require_room, seal, unseal, writing
+from mpiqmd.datafiles import Unfit, open_hdf5, reading, replacing, require_room, seal, unseal, writing
 from mpiqmd.errors import DataFileError
 from mpiqmd.md.h5md_layout import (
     CHUNK_FRAMES,
@@ -92,15 +93,15 @@ class TrajectoryWriter:
         DataFileError
             There is no room for it, or no permission.
         """
-        with writing(path):
+        with writing(path), replacing(path) as beside:
             require_room(path, ROOM_FOR_THE_REST + 8 * CHUNK_FRAMES * (9 * len(symbols) + len(OBSERVABLES) + 5))
-        # Later versions of the format mark a file that a kill left open, and refuse to open it again.
-        file = h5py.File(path, "w", libver="earliest")
-        write_particles(file, symbols, masses_a, boundary)
-        create_series(file, len(symbols), box_v)
-        write_attributes(file, attributes)
-        file.flush()
-        return cls(path, file, 0)
+            # Later versions of the format mark a file that a kill left open, and refuse to open it again.
+            with open_hdf5(beside, "w", libver="earliest") as file:
+                write_particles(file, symbols, masses_a, boundary)
+                create_series(file, len(symbols), box_v)
+                write_attributes(file, attributes)
+        with writing(path):
+            return cls(path, open_hdf5(path, "r+"), 0)
 
     @classmethod
     def resume(cls, path: Path, step: int, output_every: int, symbols: tuple[str, ...]) -> TrajectoryWriter:
@@ -126,11 +127,13 @@ class TrajectoryWriter:
                 f"(atoms {'-'.join(before.symbols)} there, {'-'.join(symbols)} here): the two files are not of one run. "
                 "Restore the right pair, or start afresh with --overwrite."
             )
-        unseal(path)
-        writer = cls(path, h5py.File(path, "r+"), kept)
+        with writing(path):
+            unseal(path)
+            writer = cls(path, open_hdf5(path, "r+"), kept)
         with reading(path, "trajectory", "One written by `mpiqmd md` is needed. Start afresh with --overwrite."):
             writer._require_room_to_grow()
-        writer._steps[kept:] = -1
+        with writing(path):
+            writer._steps[kept:] = -1
         return writer
 
     def _require_room_to_grow(self) -> None:
@@ -153,16 +156,28 @@ class TrajectoryWriter:
         ------
         OSError
             They cannot be written.
+        DataFileError
+            The file of this name is not the one that is written to: another program has replaced or removed it.
         """
-        try:
+        self._require_own()
+        with _words_of_hdf5():
             if self.pending:
                 self._write_pending()
             self.file.flush()
-        except RuntimeError as error:
-            # What HDF5 says of a full disk; only its first part is worth reading.
-            raise OSError(" ".join(str(error).split()).split(", buf")[0]) from error
         if sync:
             os.fsync(self.file.id.get_vfd_handle())
+
+    def _require_own(self) -> None:
+        """Raise DataFileError unless the name of the file still leads to what this writer has open."""
+        try:
+            is_own = os.path.samestat(os.stat(self.path), os.fstat(self.file.id.get_vfd_handle()))
+        except FileNotFoundError:
+            is_own = False
+        if not is_own:
+            raise DataFileError(
+                f"{self.path} is not the file any more that this run writes: another program has removed or replaced it. Only "
+                "one run may write into a folder. Restore it, or start afresh with another --output."
+            )
 
     def set_attribute(self, key: str, value: str | int | float) -> None:
         """Set a provenance attribute of the file, which is written when the file is closed."""
@@ -195,26 +210,22 @@ class TrajectoryWriter:
         """Let ``change`` act on a copy of the file, which takes its place when it is whole and on the disk."""
         self._forget()
         self.file.close()
-        beside = self.path.with_name(self.path.name + ".part")
-        try:
+        with replacing(self.path) as beside:
             require_room(self.path, GROWTH * os.path.getsize(self.path))
             shutil.copyfile(self.path, beside)
-            with h5py.File(beside, "r+") as self.file:
+            with _words_of_hdf5(), open_hdf5(beside, "r+") as self.file:
                 change()
-                self.flush(sync=True)
+                self.file.flush()
+                os.fsync(self.file.id.get_vfd_handle())
                 self._forget()
-            os.replace(beside, self.path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
-        self.file = h5py.File(self.path, "r+")
+        self.file = open_hdf5(self.path, "r+")
 
     @property
     def _steps(self) -> h5py.Dataset:
         return self._dataset(f"{FIRST}/step")
 
     def _write_pending(self) -> None:
-        """Write all pending frames, one slice per dataset; steps last, since they make frames valid."""
+        """Write all pending frames, one slice per dataset; steps after the others are there, since they make frames valid."""
         frames, self.pending = self.pending, []
         begin, end = self.n_frames, self.n_frames + len(frames)
         self._make_room(end, list(dict.fromkeys(name for frame in frames for name in frame.observables)))
@@ -226,6 +237,8 @@ class TrajectoryWriter:
             self._dataset(f"observables/{name}/value")[begin:end] = np.array(values, dtype=float)
         times = np.array([frame.time for frame in frames])
         self._dataset(f"{FIRST}/time")[begin:end] = times * written_unit("time")
+        # Who reads meanwhile must not find a step without its numbers.
+        self.file.flush()
         self._steps[begin:end] = np.array([frame.step for frame in frames], dtype=np.int64)
         self.n_frames = end
 
@@ -256,3 +269,12 @@ class TrajectoryWriter:
                 resize(self.file, max(2 * length, end))
 
         self._change_layout(change)
+
+
+@contextmanager
+def _words_of_hdf5() -> Iterator[None]:
+    """Turn what HDF5 says of a full disk into an OSError, with its first part, which alone is worth reading."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(" ".join(str(error).split()).split(", buf")[0]) from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
+from mpiqmd.claims import holder_of
 from mpiqmd.datafiles import Contents, opened, stored_digest
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.model_summary import describe_model, find_singular_values
@@ -123,7 +124,12 @@ def _integrity(path: Path) -> str:
     """Return what the seal of an open file says: one that does not fit has been refused before."""
     digest = stored_digest(path)
     if digest is None:
-        return "no checksum: whoever writes it is still at work, or was killed"
+        # A replica's folder is claimed with the one above it.
+        holders = [holder_of(folder) for folder in path.resolve().parents[:2]]
+        at_work = [holder.describe() for holder in holders if holder is not None]
+        if at_work:
+            return f"no checksum yet: {at_work[0]} is still at work"
+        return "no checksum: its writer was killed, or wrote without mpiqmd's checksum"
     return f"checksum is right (SHA-256 {digest[:12]}...)"
 
 

@@ -12,9 +12,12 @@ import importlib
 import sys
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mpiqmd.claims import Claim
 from mpiqmd.config import load_input
 from mpiqmd.errors import ConfigError, MpiqmdError
 from mpiqmd.parallel.comm import on_rank_zero
@@ -57,15 +60,32 @@ def _run(arguments: argparse.Namespace, comm: MPI.Comm) -> int:
     on_rank_zero(comm, _require_files, [getattr(arguments, name, None) for name in arguments.files])
     if hasattr(arguments, "input"):
         arguments.settings = on_rank_zero(comm, load_input, arguments.input)
-    if arguments.output is not None:
-        folder = (arguments.output, arguments.overwrite, arguments.patterns)
-        arguments.folder = on_rank_zero(comm, prepare_folder, *folder)
-    result = importlib.import_module(f"mpiqmd.pipeline.{arguments.module}").run(arguments, comm, log)
-    if arguments.output is not None:
-        whole = _header(arguments, comm, time.perf_counter() - started) | result
-        name = whole.pop("result_file", RESULT_FILE)
-        on_rank_zero(comm, write_result, arguments.folder / name, whole)
+    with _claimed(arguments, comm):
+        result = importlib.import_module(f"mpiqmd.pipeline.{arguments.module}").run(arguments, comm, log)
+        if arguments.output is not None:
+            whole = _header(arguments, comm, time.perf_counter() - started) | result
+            name = whole.pop("result_file", RESULT_FILE)
+            on_rank_zero(comm, arguments.claim.verify)
+            on_rank_zero(comm, write_result, arguments.folder / name, whole)
     return int(result.get("exit_status", 0))
+
+
+@contextmanager
+def _claimed(arguments: argparse.Namespace, comm: MPI.Comm) -> Iterator[None]:
+    """Keep other runs out of the output folder while a command works there, if it has one.  Collective."""
+    if arguments.output is None:
+        yield
+        return
+    part = getattr(arguments, "part", None)
+    arguments.claim = Claim(arguments.output, arguments.words, part)
+    on_rank_zero(comm, arguments.claim.take)
+    try:
+        # A part removes nothing: the unfinished files are perhaps those of the others.
+        folder = (arguments.output, arguments.overwrite, arguments.patterns if part is None else ())
+        arguments.folder = on_rank_zero(comm, prepare_folder, *folder)
+        yield
+    finally:
+        arguments.claim.release()
 
 
 def _header(arguments: argparse.Namespace, comm: MPI.Comm, seconds: float) -> dict[str, Any]:

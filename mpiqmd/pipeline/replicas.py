@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
+from mpiqmd.datafiles import open_hdf5, replacing, seal, writing
 from mpiqmd.errors import ConfigError, MpiqmdError
 from mpiqmd.md.dynamics import DynamicsSettings, dynamics_steps, run_dynamics, run_together
 from mpiqmd.md.interruption import Interruption, exit_status
@@ -60,13 +61,13 @@ def run_replicas(
     surface = build_surface(arguments, alone, log if comm.rank == 0 else silent(alone))
     formula = "".join(surface.molecule.symbols)
     log(f"{arguments.replicas} replicas of {formula} on the {surface.solver} surface, {comm.size} rank(s)")
+    on_rank_zero(comm, write_index, arguments.folder, range(arguments.replicas))
     started = time.perf_counter()
     own = list(range(comm.rank, arguments.replicas, comm.size))
     runner = _Runner(arguments, settings, surface, alone, log if log.active else silent(alone), interruption)
     summaries = runner.run(own)
     gathered = comm.allgather((summaries, time.perf_counter() - started))
     replicas = sorted((summary for part, _ in gathered for summary in part), key=lambda summary: summary["replica"])
-    on_rank_zero(comm, write_index, arguments.folder, [summary["replica"] for summary in replicas])
     result = summarise(replicas, max(seconds for _, seconds in gathered)) | {"solver": surface.solver}
     _print_summary(result, arguments.folder, log)
     return result
@@ -88,12 +89,18 @@ def replica_folder(folder: Path, index: int) -> Path:
 
 
 def write_index(folder: Path, indices: Sequence[int]) -> None:
-    """Write a file in which every replica's trajectory appears as a group, by external links.  Not collective."""
-    with h5py.File(folder / INDEX_FILE, "w") as file:
-        file.attrs["kind"] = "replicas"
-        for index in indices:
-            name = replica_folder(folder, index).name
-            file[name] = h5py.ExternalLink(f"{name}/trajectory.h5", "/")
+    """Write a file in which every replica's trajectory appears as a group, by external links.  Not collective.
+
+    It is whole when it appears.  The trajectories need not be there yet: those of a run that goes on are read through it too.
+    """
+    path = folder / INDEX_FILE
+    with writing(path), replacing(path) as beside:
+        with open_hdf5(beside, "w") as file:
+            file.attrs["kind"] = "replicas"
+            for index in indices:
+                name = replica_folder(folder, index).name
+                file[name] = h5py.ExternalLink(f"{name}/trajectory.h5", "/")
+        seal(beside)
 
 
 def summarise(replicas: list[dict[str, Any]], seconds: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import mpiqmd
-from mpiqmd.datafiles import writing
+from mpiqmd.datafiles import UNFINISHED, writing
 from mpiqmd.errors import ConfigError, DataFileError
 
 RESULT_FILE = "result.json"
@@ -22,7 +22,7 @@ def prepare_folder(folder: Path, overwrite: bool, patterns: tuple[str, ...]) -> 
     """Create an output folder, without its earlier files if ``overwrite``, and return its absolute path.
 
     Not collective: rank 0 calls it.  Only files that match ``patterns`` (the names a command writes) are
-    removed, never anything else a user may keep there.
+    removed, never anything else a user may keep there; what a killed run left unfinished goes in any case.
 
     Raises
     ------
@@ -35,6 +35,9 @@ def prepare_folder(folder: Path, overwrite: bool, patterns: tuple[str, ...]) -> 
             for pattern in (RESULT_FILE, *patterns):
                 for path in folder.glob(pattern):
                     path.unlink()
+        for pattern in patterns:
+            for path in folder.glob(pattern + UNFINISHED):
+                path.unlink()
     except OSError as problem:
         reason = problem.strerror or str(problem)
         raise ConfigError(

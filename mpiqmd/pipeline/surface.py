@@ -71,6 +71,7 @@ class Surface:
             box_v=self.grid.cell_v,
             boundary="periodic" if self.grid.is_periodic else "none",
             overwrite=arguments.overwrite,
+            verify=arguments.claim.verify,
         )
 
 

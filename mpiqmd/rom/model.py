@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from mpiqmd import __version__, datafiles
-from mpiqmd.datafiles import Contents, Unfit, opened, require_room, scalar, seal, writing
+from mpiqmd.datafiles import UNFINISHED, Contents, Unfit, open_hdf5, opened, require_room, scalar, seal, writing
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
@@ -95,11 +95,17 @@ class ReducedModel:
     def save(self, path: str | Path) -> None:
         """Write the model to one file, which appears under its name only when it is complete.  Collective."""
         path, comm = Path(path), self.basis.modes.grid.comm
-        beside = path.with_name(path.name + ".part")
-        on_rank_zero(comm, self._write_replicated, beside)
-        with open_shared(beside, "r+", comm) as file:
-            write_orbitals(file, "modes", self.basis.modes)
-        on_rank_zero(comm, _finish, beside, path)
+        beside = path.with_name(path.name + UNFINISHED)
+        try:
+            on_rank_zero(comm, self._write_replicated, beside)
+            with open_shared(beside, "r+", comm) as file:
+                write_orbitals(file, "modes", self.basis.modes)
+            on_rank_zero(comm, _finish, beside, path)
+        except BaseException:
+            # On a full disk what is unfinished would keep it full.
+            if comm.rank == 0:
+                beside.unlink(missing_ok=True)
+            raise
 
     @classmethod
     def load(
@@ -147,7 +153,7 @@ class ReducedModel:
         modes = 8 * basis.rank * basis.modes.grid.size
         with writing(path):
             require_room(path, modes + sum(array.nbytes for array in arrays) + ROOM_FOR_THE_REST)
-        with writing(path), h5py.File(path, "w") as file:
+        with writing(path), open_hdf5(path, "w") as file:
             file.attrs.update(
                 {"kind": MODEL, "format": FORMAT, "code_version": self.code_version, "rank": basis.rank}
             )

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from mpiqmd import datafiles
-from mpiqmd.datafiles import Contents, keep_room, opened, require_room, scalar, seal, unseal, writing
+from mpiqmd.datafiles import Contents, keep_room, open_hdf5, opened, replacing, require_room, scalar, seal, unseal, writing
 from mpiqmd.errors import DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
@@ -208,24 +208,22 @@ class SnapshotStore:
             if added > 0:
                 with writing(self.path):
                     unseal(self.path)
-                    with h5py.File(self.path, "r+") as file:
+                    with open_hdf5(self.path, "r+") as file:
                         _add_geometries(file, len(self), shape, positions_sav, labels, n_orbitals)
                     keep_room(self.path)
             return
         # A new file appears under its name only when it is whole.
-        beside = self.path.with_name(self.path.name + ".part")
-        with writing(self.path), h5py.File(beside, "w") as file:
-            file.attrs["kind"] = SNAPSHOTS
-            file.attrs["signature"] = json.dumps(self.signature)
-            _add_geometries(file, 0, shape, positions_sav, labels, n_orbitals)
-        with writing(self.path):
+        with writing(self.path), replacing(self.path) as beside:
+            with open_hdf5(beside, "w") as file:
+                file.attrs["kind"] = SNAPSHOTS
+                file.attrs["signature"] = json.dumps(self.signature)
+                _add_geometries(file, 0, shape, positions_sav, labels, n_orbitals)
             keep_room(beside)
-            os.replace(beside, self.path)
 
     def _check_same(self, positions_sav: np.ndarray, n_orbitals: int, shape: tuple[int, ...]) -> None:
         common = min(len(self), len(positions_sav))
         if common:
-            with h5py.File(self.path, "r") as file:
+            with open_hdf5(self.path, "r") as file:
                 stored = file[_name(0)]["orbitals"].shape
         if common and (
             self.positions_sav.shape[1:] != positions_sav.shape[1:]
@@ -241,7 +239,7 @@ class SnapshotStore:
     def _write_numbers(
         self, index: int, energy: float, forces_av: np.ndarray, eigenvalues_n: np.ndarray
     ) -> None:
-        with writing(self.path), h5py.File(self.path, "r+") as file:
+        with writing(self.path), open_hdf5(self.path, "r+") as file:
             group = file[_name(index)]
             group["energy"][...] = energy
             group["forces"][...] = forces_av
@@ -250,7 +248,7 @@ class SnapshotStore:
 
     def _mark(self, index: int) -> None:
         with writing(self.path):
-            with h5py.File(self.path, "r+") as file:
+            with open_hdf5(self.path, "r+") as file:
                 file[_name(index)]["finished"][...] = 1.0
             if set(self.pending) <= {index}:
                 seal(self.path)
