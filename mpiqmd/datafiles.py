@@ -144,17 +144,34 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a name beside a file; what is written there takes its place when the body of a ``with`` block is done.
+    """Yield the name of a file to write beside ``path``; when the ``with`` block has ended well, it takes its place.
 
-    A failure leaves nothing beside it: on a full disk what is unfinished would keep it full.
+    A kill leaves the old file or the new one, and nothing else is left where there is no room.  Raises as :func:`writing`.
     """
+    with writing(path), swapping(path) as beside:
+        yield beside
+
+
+@contextmanager
+def swapping(path: Path) -> Iterator[Path]:
+    """Do as :func:`replacing` does, with the errors as they come."""
     beside = path.with_name(path.name + UNFINISHED)
     try:
         yield beside
+        to_disk(beside)
         os.replace(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def to_disk(path: Path) -> None:
+    """Wait until all of a file is on the disk.  Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_hdf5(path: Path, mode: str, **options: Any) -> h5py.File:

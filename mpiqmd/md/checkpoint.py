@@ -16,7 +16,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mpiqmd.datafiles import opened, plain, replacing, sealed
+from mpiqmd.datafiles import opened, plain, sealed, swapping, to_disk
 from mpiqmd.errors import DataFileError
 
 Attribute = str | int | float
@@ -57,11 +57,9 @@ def save_checkpoint(path: Path, attributes: Mapping[str, Attribute], groups: Map
             group = file.create_group(name)
             for key, array in arrays.items():
                 group.create_dataset(key, data=array)
-    with replacing(path) as beside:
-        with open(beside, "wb") as file:
-            file.write(sealed(content.getvalue()))
-            file.flush()
-            os.fsync(file.fileno())
+    with swapping(path) as beside:
+        beside.write_bytes(sealed(content.getvalue()))
+        to_disk(beside)
         if path.exists():
             os.replace(path, previous_path(path))
     _sync_folder(path.parent)

@@ -18,6 +18,7 @@ from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.progress import Progress
 from mpiqmd.md.provider import Evaluation
 from mpiqmd.md.record import Record
+from mpiqmd.md.same_run import changes
 from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.md.thermostats import make_thermostat
 from mpiqmd.md.trajectory import Trajectory
@@ -135,12 +136,14 @@ class Leader:
             self.record.trajectory, step, self.settings.output_every, self.dynamics.nuclei.symbols
         )
         self.saved_step = step
-        done = step >= self.settings.steps
-        self.log(
-            f"step {step} of {self.settings.steps} is done already"
-            if done
-            else f"continuing from step {step}"
-        )
+        self.log(self._where_it_stands(step))
+
+    def _where_it_stands(self, step: int) -> str:
+        """Return a sentence about a run that is taken up at a step."""
+        asked = self.settings.steps
+        if step > asked:
+            return f"{step} steps are done already, {asked} were asked for: nothing is computed, and all {step} are kept"
+        return f"step {step} of {asked} is done already" if step == asked else f"continuing from step {step}"
 
     def command(self) -> int:
         """Return what all ranks do next."""
@@ -241,16 +244,12 @@ class Leader:
 
 def require_same_run(before: Mapping[str, str], now: Mapping[str, str], path: Path) -> None:
     """Raise ConfigError naming everything in which a saved run differs from the one asked for."""
-    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    differing = changes(before, now)
     if differing:
-        changes = "; ".join(
-            f"{key} was {before.get(key, 'absent')[:60]}, is {now.get(key, 'absent')[:60]}"
-            for key in differing
-        )
         raise ConfigError(
-            f"{path} was written by a different run: {changes}. Only md.steps and the intervals of checkpoints "
-            "may change when a run is continued. Restore the input, choose another --output, or start afresh "
-            "with --overwrite."
+            f"{path} was written by a different run: {'; '.join(differing)}. Only md.steps, the intervals of checkpoints and "
+            "what is done about errors of a reduced model may change when a run is continued. Restore the input, choose "
+            "another --output, or start afresh with --overwrite."
         )
 
 

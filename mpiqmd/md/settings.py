@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from mpiqmd.errors import ConfigError
+
+MAY_CHANGE = ("steps", "checkpoint_every", "checkpoint_seconds", "checkpoint_minutes", "flush_seconds")
+"""Settings on which no number of a run depends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,25 +97,14 @@ class DynamicsSettings:
 
     def identity(self) -> dict[str, str]:
         """Return what must not change when a run is continued, as text by name."""
-        velocities = self.initial_velocities
-        if not isinstance(velocities, str):
-            velocities = repr(np.asarray(velocities, dtype=float).tolist())
-        identity = {
-            "md.timestep": repr(float(self.timestep)),
-            "md.thermostat": self.thermostat,
-            "md.temperature": repr(float(self.temperature)),
-            "md.relaxation_time": repr(float(self.relaxation_time)),
-            "md.seed": repr(int(self.seed)),
-            "md.output_every": repr(int(self.output_every)),
-            "md.pinned": repr(sorted({int(index) for index in self.pinned})),
-            "md.remove_translation": repr(bool(self.remove_translation)),
-            "md.remove_rotation": repr(bool(self.remove_rotation)),
-            "md.initial_velocities": velocities,
-        }
-        # Absent where they have no effect: runs begun before these keys existed can be continued.
-        if self.thermostat == "nose-hoover":
-            identity["md.chain_length"] = repr(int(self.chain_length))
-        if self.constraints:
-            identity["md.constraints"] = repr([[int(index) for index in pair] for pair in self.constraints])
-            identity["md.constraint_tolerance"] = repr(float(self.constraint_tolerance))
-        return identity
+        deciding = [item for item in fields(self) if item.name not in MAY_CHANGE]
+        return {f"md.{item.name}": _text(getattr(self, item.name), item.type) for item in deciding}
+
+
+def _text(value: object, kind: object) -> str:
+    """Return a setting as text, the same for numbers that are the same."""
+    if isinstance(value, np.ndarray):
+        return repr(np.asarray(value, dtype=float).tolist())
+    if isinstance(value, tuple):
+        return repr([list(item) if isinstance(item, tuple) else int(item) for item in value])
+    return value if isinstance(value, str) else repr(float(value) if kind == "float" else value)

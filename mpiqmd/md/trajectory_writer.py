@@ -18,7 +18,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mpiqmd.datafiles import Unfit, open_hdf5, reading, replacing, require_room, seal, unseal, writing
+from mpiqmd.datafiles import Unfit, open_hdf5, reading, replacing, require_room, seal, swapping, unseal, writing
 from mpiqmd.errors import DataFileError
 from mpiqmd.md.h5md_layout import (
     CHUNK_FRAMES,
@@ -93,7 +93,7 @@ class TrajectoryWriter:
         DataFileError
             There is no room for it, or no permission.
         """
-        with writing(path), replacing(path) as beside:
+        with replacing(path) as beside:
             require_room(path, ROOM_FOR_THE_REST + 8 * CHUNK_FRAMES * (9 * len(symbols) + len(OBSERVABLES) + 5))
             # Later versions of the format mark a file that a kill left open, and refuse to open it again.
             with open_hdf5(beside, "w", libver="earliest") as file:
@@ -210,13 +210,11 @@ class TrajectoryWriter:
         """Let ``change`` act on a copy of the file, which takes its place when it is whole and on the disk."""
         self._forget()
         self.file.close()
-        with replacing(self.path) as beside:
+        with swapping(self.path) as beside:
             require_room(self.path, GROWTH * os.path.getsize(self.path))
             shutil.copyfile(self.path, beside)
             with _words_of_hdf5(), open_hdf5(beside, "r+") as self.file:
                 change()
-                self.file.flush()
-                os.fsync(self.file.id.get_vfd_handle())
                 self._forget()
         self.file = open_hdf5(self.path, "r+")
 

@@ -48,6 +48,8 @@ def run_trajectory(
     if arguments.extxyz:
         on_rank_zero(comm, export_extxyz, folder)
         files.insert(1, "trajectory.extxyz")
+    if result["steps"] > settings.steps:
+        log(f"the numbers of all {result['steps']} steps, of an earlier run:")
     _print_summary(result, surface.solver, log)
     log(f"{', '.join(files)} are in {folder}")
     return result | {"solver": surface.solver, "exit_status": exit_status(result["stopped"])}

@@ -22,6 +22,7 @@ from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.pipeline.body_frame import oriented
 from mpiqmd.pipeline.build import build_hifi_provider
 from mpiqmd.pipeline.frequencies import differences
+from mpiqmd.pipeline.identity import deciding, surface_identity, without
 from mpiqmd.pipeline.recorded import RecordedSurface
 from mpiqmd.pipeline.relax import relax
 from mpiqmd.pipeline.results import write_result
@@ -109,13 +110,12 @@ class _Watched:
 
 def _identity(settings: Settings, model: KohnShamModel, molecule: Molecule) -> dict[str, str]:
     """Return what the modes depend on, as text by name."""
-    return {f"physics.{name}": json.dumps(value) for name, value in model.signature().items()} | {
-        "positions": json.dumps(molecule.positions_av.tolist()),
-        "masses": json.dumps(molecule.masses_a.tolist()),
-        "train.relax": str(settings.train.relax),
-        "relax.force_tolerance": repr(settings.relax.force_tolerance),
-        "frequencies.displacement": repr(settings.frequencies.displacement),
-    }
+    chosen = {"positions": molecule.positions_av.tolist(), "train.relax": settings.train.relax}
+    return (
+        without(surface_identity(settings, model), "laboratory")
+        | {name: json.dumps(value) for name, value in chosen.items()}
+        | {name: str(value) for name, value in deciding(settings, ["geometries"]).items()}
+    )
 
 
 def _load(path: Path, identity: dict[str, str]) -> dict[str, Any] | None:

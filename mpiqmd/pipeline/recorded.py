@@ -16,6 +16,7 @@ import numpy as np
 from mpiqmd.datafiles import replacing, writing
 from mpiqmd.errors import AccuracyError, DataFileError
 from mpiqmd.md.provider import Evaluation, ForceProvider
+from mpiqmd.md.same_run import changes
 from mpiqmd.parallel.comm import decide, on_rank_zero
 
 if TYPE_CHECKING:
@@ -143,22 +144,18 @@ def _require_same(path: Path, stored: Any, identity: dict[str, str]) -> None:
             f"{path} does not start with the identity of a surface; a file of this command is expected. Use --overwrite, "
             "or another --output."
         )
-    different = sorted(name for name in {*stored, *identity} if stored.get(name) != identity.get(name))
-    if different:
-        name = different[0]
+    differing = changes(stored, identity)
+    if differing:
         raise DataFileError(
-            f"{path} belongs to another surface: {name} is {stored.get(name)!r} there and {identity.get(name)!r} here "
-            f"({len(different)} difference(s)); a run continues on its own surface only. Use --overwrite, or another "
-            "--output."
+            f"{path} belongs to another surface: {'; '.join(differing)}; a run continues on its own surface only. Use "
+            "--overwrite, or another --output."
         )
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     """Replace the file by these lines, whole or not at all."""
-    with writing(path), replacing(path) as beside, open(beside, "w", encoding="utf-8") as stream:
+    with replacing(path) as beside, open(beside, "w", encoding="utf-8") as stream:
         stream.writelines(json.dumps(row) + "\n" for row in rows)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _append(path: Path, row: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ two ways differ by round-off.
 from __future__ import annotations
 
 import argparse
+import io
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from mpiqmd.datafiles import open_hdf5, replacing, seal, writing
+from mpiqmd.datafiles import replacing, sealed
 from mpiqmd.errors import ConfigError, MpiqmdError
 from mpiqmd.md.dynamics import DynamicsSettings, dynamics_steps, run_dynamics, run_together
 from mpiqmd.md.interruption import Interruption, exit_status
@@ -93,14 +94,14 @@ def write_index(folder: Path, indices: Sequence[int]) -> None:
 
     It is whole when it appears.  The trajectories need not be there yet: those of a run that goes on are read through it too.
     """
-    path = folder / INDEX_FILE
-    with writing(path), replacing(path) as beside:
-        with open_hdf5(beside, "w") as file:
-            file.attrs["kind"] = "replicas"
-            for index in indices:
-                name = replica_folder(folder, index).name
-                file[name] = h5py.ExternalLink(f"{name}/trajectory.h5", "/")
-        seal(beside)
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        file.attrs["kind"] = "replicas"
+        for index in indices:
+            name = replica_folder(folder, index).name
+            file[name] = h5py.ExternalLink(f"{name}/trajectory.h5", "/")
+    with replacing(folder / INDEX_FILE) as beside:
+        beside.write_bytes(sealed(content.getvalue()))
 
 
 def summarise(replicas: list[dict[str, Any]], seconds: float) -> dict[str, Any]:

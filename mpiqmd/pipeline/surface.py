@@ -19,6 +19,7 @@ from mpiqmd.md.provider import ForceProvider
 from mpiqmd.md.trajectory import Trajectory, write_extxyz
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule
+from mpiqmd.pipeline.identity import surface_identity, without
 from mpiqmd.pipeline.reduced import build_rom_provider
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Surface:
         return Record(
             folder / "trajectory.h5",
             folder / "checkpoint.h5",
-            identity=self.identity,
+            identity=without(self.identity, "watch"),
             provenance=known | provenance,
             box_v=self.grid.cell_v,
             boundary="periodic" if self.grid.is_periodic else "none",
@@ -86,15 +87,12 @@ def build_surface(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> Su
 
 def _provider(arguments: argparse.Namespace, model: KohnShamModel, log: Log) -> tuple[ForceProvider, dict[str, str]]:
     """Return the force provider and the identity of the physics that a resumed run must share.  Collective."""
-    physics = {f"physics.{name}": json.dumps(value) for name, value in model.signature().items()}
+    settings = arguments.settings
     if arguments.model is None:
-        settings = arguments.settings
-        tolerance = {"scf.energy_tolerance": repr(settings.scf.energy_tolerance), "scf.solver": settings.scf.solver}
         provider = build_hifi_provider(settings, model, model.molecule, settings.scf.extrapolation, log=log)
-        return provider, {"solver": "hifi", "scf.frame": settings.scf.frame} | tolerance | physics
-    provider, model_hash = build_rom_provider(arguments.settings, model, arguments.model, log)
-    choice = {"rom.forces": arguments.settings.rom.forces, "rom.online": arguments.settings.rom.online}
-    return provider, {"solver": "rom", "model_hash": model_hash} | choice | physics
+        return provider, surface_identity(settings, model)
+    provider, model_hash = build_rom_provider(settings, model, arguments.model, log)
+    return provider, surface_identity(settings, model, model_hash)
 
 
 def dynamics_settings(settings: Settings, steps: int | None) -> DynamicsSettings:

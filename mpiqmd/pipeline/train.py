@@ -21,6 +21,7 @@ from mpiqmd.molecule.symmetry import Mirror
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.pipeline.build import build_model, build_molecule
 from mpiqmd.pipeline.greedy import solve_greedily
+from mpiqmd.pipeline.identity import recipe, snapshot_signature
 from mpiqmd.pipeline.modes import SamplingInterruptedError
 from mpiqmd.pipeline.reduced import ReducedSurface, build_reduced_model
 from mpiqmd.pipeline.results import RESULT_FILE, plain
@@ -95,7 +96,7 @@ def solve_part(arguments: argparse.Namespace, samples: Samples, solver: Training
         return {"part": [part, parts], "geometries": [], "result_file": part_path(Path(RESULT_FILE), f"part-{part}").name}
     name = f"{own[0]:04d}-{own[-1]:04d}"
     log(f"part {part} of {parts}: geometries {own[0] + 1} to {own[-1] + 1} of {len(samples)} ({samples.name})")
-    signature, comm = solver.model.signature(), solver.model.grid.comm
+    signature, comm = snapshot_signature(solver.settings, solver.model), solver.model.grid.comm
     whole = SnapshotStore(arguments.folder / SNAPSHOT_FILE, signature, comm)
     store = SnapshotStore(part_path(whole.path, name), signature, comm)
     solver.open(store, samples.chosen(own))
@@ -112,7 +113,7 @@ def solve_part(arguments: argparse.Namespace, samples: Samples, solver: Training
 def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
     """Solve what is missing, compress, compile and check; return what ``result.json`` holds.  Collective."""
     settings, model, log = solver.settings, solver.model, solver.log
-    store = SnapshotStore(folder / SNAPSHOT_FILE, model.signature(), model.grid.comm)
+    store = SnapshotStore(folder / SNAPSHOT_FILE, snapshot_signature(settings, model), model.grid.comm)
     log(model.describe())
     solved = solve_geometries(folder, plan, solver, store)
     if solved.stopped is not None:
@@ -170,14 +171,6 @@ def _announce(solved: Solved, store: SnapshotStore, log: Log) -> None:
     """Say how many geometries a file holds and, if solving ended early, that the same command continues."""
     done = f"{int(store.finished_s.sum())} of {len(store)} geometries are in {store.path}"
     log(done if solved.stopped is None else f"stopped ({solved.stopped}); {done}; the same command continues")
-
-
-def recipe(settings: Settings) -> dict[str, Any]:
-    """Return the part of the input, besides the physics, on which a model depends, as plain data.  Not collective."""
-    sections = settings.as_dict()
-    train = {name: value for name, value in sections["train"].items() if name not in ("validation", "seed")}
-    rom = ("energy_fraction", "criterion", "rank", "max_rank", "online")
-    return {"train": train} | {name: sections["rom"][name] for name in rom}
 
 
 def finished_model(path: Path, settings: Settings, model: KohnShamModel, store: SnapshotStore) -> ReducedModel | None:

@@ -113,7 +113,7 @@ def test_thermal_motion_trains_a_model_that_moves(bench, thermal, moved):
 def test_a_compiled_model_has_no_more_modes_than_asked_for(bench, thermal):
     path, folder, result = thermal
     solver, plan = work_of(bench, path, folder)
-    store = SnapshotStore(folder / "snapshots.h5", solver.model.signature(), bench.comm)
+    store = SnapshotStore(folder / "snapshots.h5", snapshot_signature(solver.settings, solver.model), bench.comm)
 
     def rank(**changes):
         settings = replace(solver.settings, rom=replace(solver.settings.rom, **changes))
@@ -132,7 +132,7 @@ def test_more_geometries_and_parts_go_on_from_the_same_modes(bench, thermal):
     part = bench.once(read_result, folder / "result-0008-0009.json")
     assert part["geometries"] == [8, 9] and part["finished"] == 2
     solver, plan = work_of(bench, more, folder)
-    store = SnapshotStore(folder / "snapshots.h5", solver.model.signature(), bench.comm)
+    store = SnapshotStore(folder / "snapshots.h5", snapshot_signature(solver.settings, solver.model), bench.comm)
     solver.open(store, plan.samples)
     assert len(store) == 10 and store.pending == []
     assert store.energies_s.tolist() == result["energies"] + part["energies"]
@@ -217,7 +217,7 @@ def test_greedy_choice_solves_the_worst_until_the_target(bench, chosen):
     def solve(**changes):
         greedy = {"sampling": "greedy", "candidates": 7, "target": 1e-12} | changes
         solver, plan = work_of(bench, path, folder, **greedy)
-        store = SnapshotStore(bench.folder / "snapshots.h5", solver.model.signature(), bench.comm)
+        store = SnapshotStore(bench.folder / "snapshots.h5", snapshot_signature(solver.settings, solver.model), bench.comm)
         solved = solve_greedily(solver, store, plan)
         assert store.pending == []
         return solved, store.positions_sav
@@ -247,7 +247,7 @@ def test_stale_estimates_lead_to_the_worst_candidate(bench, thermal):
     solver, plan = work_of(bench, path, folder)
     positions_sav = plan.samples.positions_sav
     estimators = [CandidateEstimator(solver.model, plan.mirrors) for _ in range(2)]
-    store = SnapshotStore(bench.folder / "snapshots.h5", solver.model.signature(), bench.comm)
+    store = SnapshotStore(bench.folder / "snapshots.h5", snapshot_signature(solver.settings, solver.model), bench.comm)
 
     def solve(count):
         solver.open(store, plan.samples.chosen(range(count)))
