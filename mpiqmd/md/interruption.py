@@ -5,22 +5,26 @@ Rank 0 asks after every step and broadcasts its decision with the next command, 
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from mpiqmd.launcher import launcher_rank
 from mpiqmd.parallel.log import Log
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-"""What batch systems send before they kill."""
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
+"""What batch systems send before they kill, Ctrl-C, and what a terminal sends that closes."""
 
 STOP_FILE = "STOP"
 RESUBMIT_STATUS = 75
 """Exit status of a run that had to end early and wants to be started again (EX_TEMPFAIL of sysexits.h)."""
+CTRL_C_STATUS = 130
+"""What shells expect of a program that Ctrl-C has ended."""
 
 SECONDS_BETWEEN_LOOKS = 0.5
 """The folder may be on a slow file system: it is not asked after every step."""
@@ -55,7 +59,7 @@ class Interruption:
         self._asked = False
 
     def reason(self) -> str | None:
-        """Return ``"SIGTERM"``, ``"SIGUSR1"``, ``"walltime"``, ``"STOP"``, or None to go on; once a reason, always that one.
+        """Return the name of a signal, ``"walltime"``, ``"STOP"``, or None to go on; once a reason, always that one.
 
         The longest time between two questions (a step, perhaps with a checkpoint) is taken for what one more may need: the
         wall time counts as over when less than twice as much, and the margin for the end, is left.
@@ -81,11 +85,13 @@ class Interruption:
     def listening(self) -> Iterator[Interruption]:
         """Note signals instead of dying of them while the body of a ``with`` block runs.
 
-        Every rank of a job listens: batch systems and mpirun send signals to all of them.
+        Every rank of a job listens: batch systems and mpirun send signals to all of them.  Signals that are ignored, as
+        ``nohup`` has SIGHUP ignored, stay so.  A second Ctrl-C ends the process at once, wherever it is.
         """
         before = {}
         if threading.current_thread() is threading.main_thread():
-            before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            before = {number: signal.signal(number, self._note) for number in heard}
         try:
             yield self
         finally:
@@ -102,13 +108,21 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number).name
+        if number == signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
+            if launcher_rank() == 0:
+                # Not printed: the handler may have come in the middle of that.
+                with suppress(OSError):
+                    os.write(2, b"\nmpiqmd: ends as soon as what it has is saved; Ctrl-C again ends it at once\n")
 
 
 def exit_status(stopped: str | None) -> int:
     """Return the status of a run that ended for ``stopped``: 75 where somebody else wanted its resources back.
 
-    A file called STOP is the user's own decision and gives 0, so that no batch script starts the run again.
+    A file called STOP and Ctrl-C are the user's own decision and give 0 and 130, so that no batch script starts the run again.
     """
+    if stopped == "SIGINT":
+        return CTRL_C_STATUS
     return RESUBMIT_STATUS if stopped not in (None, STOP_FILE) else 0
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mpiqmd.md.interruption import Interruption
 from mpiqmd.md.provider import Evaluation, ForceProvider
 from mpiqmd.molecule.evaluation import DIPOLE
 from mpiqmd.molecule.molecule import Molecule
@@ -18,6 +19,7 @@ from mpiqmd.molecule.vibrations import Vibrations, vibrations
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.recorded import RecordedSurface
 from mpiqmd.pipeline.surface import build_surface
+from mpiqmd.pipeline.watched import WatchedSurface
 from mpiqmd.units import HARTREE_IN_INVERSE_CM, INFRARED_INTENSITY_IN_KM_PER_MOL
 
 if TYPE_CHECKING:
@@ -31,15 +33,18 @@ LARGE_FORCE = 1e-3
 
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
-    """Compute the vibrations at the input's geometry and return what ``result.json`` holds.  Collective."""
+    """Compute the vibrations at the input's geometry and return what ``result.json`` holds.  Collective.  Raises EndedEarly."""
     surface = build_surface(arguments, comm, log)
     molecule, step = surface.molecule, arguments.settings.frequencies.displacement
     log(f"vibrations of {''.join(molecule.symbols)} on the {surface.solver} surface, displacements of {step:g} bohr")
     log(surface.model.describe())
-    provider = RecordedSurface(surface.provider, arguments.folder / RECORD_FILE, surface.identity, comm)
+    interruption = Interruption()
+    watched = WatchedSurface(surface.provider, interruption, comm)
+    provider = RecordedSurface(watched, arguments.folder / RECORD_FILE, surface.identity, comm)
     if provider.known:
         log(f"{provider.known} evaluations are at hand from an earlier run")
-    derivatives = differences(molecule, provider, step, log)
+    with interruption.listening():
+        derivatives = differences(molecule, provider, step, log)
     found = on_rank_zero(comm, vibrations, molecule, derivatives.hessian_cc)
     intensities = infrared_intensities(found, derivatives.dipole_gradient_cv)
     print_table(found, intensities, derivatives.largest_force, log)

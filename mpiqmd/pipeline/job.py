@@ -23,6 +23,7 @@ from mpiqmd.errors import ConfigError, MpiqmdError
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.results import RESULT_FILE, loaded_versions, prepare_folder, write_result
+from mpiqmd.pipeline.watched import EndedEarly
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -61,7 +62,11 @@ def _run(arguments: argparse.Namespace, comm: MPI.Comm) -> int:
     if hasattr(arguments, "input"):
         arguments.settings = on_rank_zero(comm, load_input, arguments.input)
     with _claimed(arguments, comm):
-        result = importlib.import_module(f"mpiqmd.pipeline.{arguments.module}").run(arguments, comm, log)
+        try:
+            result = importlib.import_module(f"mpiqmd.pipeline.{arguments.module}").run(arguments, comm, log)
+        except EndedEarly as early:
+            log(str(early))
+            result = early.result()
         if arguments.output is not None:
             whole = _header(arguments, comm, time.perf_counter() - started) | result
             name = whole.pop("result_file", RESULT_FILE)

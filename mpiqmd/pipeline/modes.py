@@ -14,11 +14,9 @@ import numpy as np
 from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError, ConvergenceError, DataFileError
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.md.interruption import Interruption
-from mpiqmd.md.provider import Evaluation, ForceProvider
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import grid_mirrors, symmetrised_hessian
-from mpiqmd.parallel.comm import decide, on_rank_zero
+from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.body_frame import oriented
 from mpiqmd.pipeline.build import build_hifi_provider
 from mpiqmd.pipeline.frequencies import differences
@@ -27,6 +25,7 @@ from mpiqmd.pipeline.recorded import RecordedSurface
 from mpiqmd.pipeline.relax import relax
 from mpiqmd.pipeline.results import write_result
 from mpiqmd.pipeline.solving import TrainingSolver
+from mpiqmd.pipeline.watched import WatchedSurface
 from mpiqmd.sampling.normal_modes import NormalModes, normal_modes
 from mpiqmd.units import HARTREE_IN_INVERSE_CM
 
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
 
 MODES_FILE = "modes.json"
 RELAX_RECORD, HESSIAN_RECORD = "modes-relax.jsonl", "modes-hessian.jsonl"
-
-class SamplingInterruptedError(Exception):
-    """The time is over before the geometries are chosen; the evaluations made are kept."""
 
 
 def find_modes(solver: TrainingSolver, molecule: Molecule, folder: Path, may_compute: bool) -> NormalModes:
@@ -51,7 +47,7 @@ def find_modes(solver: TrainingSolver, molecule: Molecule, folder: Path, may_com
         The file belongs to another input.
     GeometryError
         The geometry is no minimum.
-    SamplingInterruptedError
+    EndedEarly
         There is a reason to end.
     """
     settings, comm = solver.settings, solver.model.grid.comm
@@ -79,7 +75,7 @@ def _compute(solver: TrainingSolver, molecule: Molecule, folder: Path, identity:
 
     def surface(about: Molecule, record: str) -> RecordedSurface:
         hifi = build_hifi_provider(settings, model, about, settings.scf.extrapolation, body_frame=True, log=log)
-        return RecordedSurface(_Watched(hifi, solver.interruption, comm), folder / record, identity, comm)
+        return RecordedSurface(WatchedSurface(hifi, solver.interruption, comm), folder / record, identity, comm)
 
     if settings.train.relax:
         path = relax(start, surface(start, RELAX_RECORD), settings.relax, comm, log)
@@ -93,19 +89,6 @@ def _compute(solver: TrainingSolver, molecule: Molecule, folder: Path, identity:
     step = settings.frequencies.displacement
     derivatives = differences(start, surface(start, HESSIAN_RECORD), step, log)
     return {"positions": start.positions_av.tolist(), "hessian": derivatives.hessian_cc.tolist()}
-
-
-class _Watched:
-    """A surface that ends the command instead of answering when there is a reason to."""
-
-    def __init__(self, provider: ForceProvider, interruption: Interruption, comm: MPI.Comm) -> None:
-        self.provider, self.interruption, self.comm = provider, interruption, comm
-
-    def evaluate(self, positions_av: np.ndarray) -> Evaluation:
-        reason = decide(self.comm, self.interruption.reason())
-        if reason is not None:
-            raise SamplingInterruptedError(reason)
-        return self.provider.evaluate(positions_av)
 
 
 def _identity(settings: Settings, model: KohnShamModel, molecule: Molecule) -> dict[str, str]:

@@ -14,12 +14,14 @@ import numpy as np
 
 from mpiqmd.errors import ConvergenceError
 from mpiqmd.md.connectivity import internal_coordinates
+from mpiqmd.md.interruption import Interruption
 from mpiqmd.md.provider import Evaluation, ForceProvider
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.pipeline.recorded import RecordedSurface
 from mpiqmd.pipeline.structures import write_structures
 from mpiqmd.pipeline.surface import build_surface
+from mpiqmd.pipeline.watched import WatchedSurface
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 
 if TYPE_CHECKING:
@@ -34,17 +36,20 @@ RECORD_FILE, RELAXED_FILE, STEPS_FILE = "relax.jsonl", "relaxed.xyz", "relax.ext
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
     """Relax the molecule of the input and return what ``result.json`` holds.  Collective.
 
-    Raises ConvergenceError, after the steps made have been written, if ``relax.max_steps`` were not enough.
+    Raises ConvergenceError, after the steps made have been written, if ``relax.max_steps`` were not enough, and EndedEarly.
     """
     settings, folder = arguments.settings.relax, arguments.folder
     surface = build_surface(arguments, comm, log)
     molecule = surface.molecule
     log(f"relaxation of {''.join(molecule.symbols)} on the {surface.solver} surface, {settings.optimiser}")
     log(surface.model.describe())
-    provider = RecordedSurface(surface.provider, folder / RECORD_FILE, surface.identity, comm)
+    interruption = Interruption()
+    watched = WatchedSurface(surface.provider, interruption, comm)
+    provider = RecordedSurface(watched, folder / RECORD_FILE, surface.identity, comm)
     if provider.known:
         log(f"{provider.known} evaluations are at hand from an earlier run")
-    path = relax(molecule, provider, settings, comm, log)
+    with interruption.listening():
+        path = relax(molecule, provider, settings, comm, log)
     steps = [path.positions_sav, path.energies_s, path.forces_sav]
     on_rank_zero(comm, write_structures, folder / STEPS_FILE, molecule.symbols, *steps)
     if not path.converged:

@@ -22,7 +22,6 @@ from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.pipeline.build import build_model, build_molecule
 from mpiqmd.pipeline.greedy import solve_greedily
 from mpiqmd.pipeline.identity import recipe, snapshot_signature
-from mpiqmd.pipeline.modes import SamplingInterruptedError
 from mpiqmd.pipeline.reduced import ReducedSurface, build_reduced_model
 from mpiqmd.pipeline.results import RESULT_FILE, plain
 from mpiqmd.pipeline.sampling import Plan, make_plan
@@ -59,11 +58,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         require_compilable(model)
     interruption = Interruption(walltime=arguments.walltime, started=arguments.started)
     solver = TrainingSolver(settings, model, log, arguments.groups, interruption)
-    try:
-        plan = make_plan(solver, molecule, folder, may_compute=arguments.part is None)
-    except SamplingInterruptedError as early:
-        log(f"stopped ({early}) before the geometries are chosen; the same command continues")
-        return {"stopped": str(early), "exit_status": exit_status(str(early))}
+    plan = make_plan(solver, molecule, folder, may_compute=arguments.part is None)
     if arguments.samples_only:
         return write_samples(folder, plan, comm, log)
     if arguments.part is not None:

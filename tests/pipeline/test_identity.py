@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 from pathlib import Path
 
@@ -156,12 +157,6 @@ def test_commands_do_not_go_on_under_other_settings(bench, capfd, command, chang
     assert bench.status(command, now, "--output", folder) == 1
     printed = capfd.readouterr().err
     if bench.comm.rank == 0:
-        assert_matches(message, printed)
+        assert re.search(message, printed), printed
     again = bench.run(command, before, "--output", folder)
     assert again.get("energy") == first.get("energy") and again.get("frequencies") == first.get("frequencies")
-
-
-def assert_matches(message, printed):
-    import re
-
-    assert re.search(message, printed), printed

@@ -20,6 +20,7 @@ from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline.body_frame import oriented
 from mpiqmd.pipeline.build import build_model, build_molecule
 from mpiqmd.pipeline.greedy import CandidateEstimator, solve_greedily
+from mpiqmd.pipeline.identity import snapshot_signature
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.pipeline.sampling import make_plan
