@@ -9,8 +9,13 @@ import numpy as np
 import pytest
 from workplace import WATER, with_keys
 
+from mpiqmd.claims import Claim
+from mpiqmd.cli import parse_arguments
+from mpiqmd.datafiles import unseal
 from mpiqmd.md.noise import replica_seed
 from mpiqmd.md.trajectory import Trajectory
+from mpiqmd.pipeline.info import describe
+from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 
@@ -167,6 +172,39 @@ def test_replicas_are_runs_of_their_own_seeds_whatever_the_ranks(bench, trained,
     assert len(set(temperatures)) == 3 and result["temperature_mean"] == pytest.approx(np.mean(temperatures))
     linked = bench.once(lambda: Trajectory.open(folder / "replica-0001" / "trajectory.h5").positions_tav)
     assert np.array_equal(bench.once(index_positions, folder / "replicas.h5", "replica-0001"), linked)
+    assert "checksum is right" in bench.once(describe, folder / "replicas.h5")[1][1]
+
+
+def test_fewer_steps_than_are_done_change_nothing_and_say_so(bench, trained, capfd):
+    words = ("md", trained.input, "--model", trained.model, "--output", bench.folder / "run")
+    first = bench.run(*words)
+    before = bench.once((bench.folder / "run" / "trajectory.h5").read_bytes)
+    capfd.readouterr()
+    assert run_job(parse_arguments([*map(str, words), "--steps", "4"]), bench.comm) == 0
+    printed = bench.comm.bcast(capfd.readouterr().out, root=0)
+    assert f"{STEPS} steps are done already, 4 were asked for: nothing is computed, and all {STEPS} are kept" in printed
+    assert f"the numbers of all {STEPS} steps, of an earlier run:" in printed
+    result = bench.once(read_result, bench.folder / "run" / "result.json")
+    assert (result["steps"], result["resumed_from"]) == (first["steps"], STEPS)
+    assert bench.once((bench.folder / "run" / "trajectory.h5").read_bytes) == before
+
+
+def test_info_says_who_is_at_work(bench, trained):
+    """A trajectory without a checksum beside a claim, and without one."""
+    folder = bench.folder / "run"
+    bench.run("md", trained.input, "--model", trained.model, "--output", folder)
+
+    def lines():
+        unseal(folder / "trajectory.h5")
+        claim = Claim(folder, ["md", "water.toml"])
+        claim.take()
+        during = describe(folder / "trajectory.h5")[1][1]
+        claim.release()
+        return during, describe(folder / "trajectory.h5")[1][1]
+
+    during, after = bench.once(lines)
+    assert "no checksum yet: `mpiqmd md water.toml`, process " in during and during.endswith("is still at work")
+    assert "its writer was killed" in after
 
 
 def index_positions(path, name):

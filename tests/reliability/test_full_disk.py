@@ -14,6 +14,7 @@ from tiny_water import train
 
 from mpiqmd.errors import DataFileError
 from mpiqmd.grid.grid import Grid
+from mpiqmd.md.checkpoint import save_checkpoint
 from mpiqmd.pipeline.results import read_result, write_result
 from mpiqmd.rom.model import ReducedModel
 
@@ -37,7 +38,7 @@ def test_a_model(serial_comm, tmp_path):
     for size in (500, 20_000, 300_000):
         with files_of_at_most(size), pytest.raises(DataFileError, match=r"cannot write .*model\.h5.*free some space"):
             model.save(path)
-        assert not path.exists()
+        assert not list(tmp_path.iterdir()), "what is unfinished would keep the disk full"
     model.save(path)
     with files_of_at_most(300_000), pytest.raises(DataFileError):
         model.save(path)
@@ -48,7 +49,7 @@ def test_a_store_of_snapshots(serial_comm, tmp_path):
     grid, path = Grid(serial_comm, 5.0, (10, 11, 12), order=4), tmp_path / "s.h5"
     with files_of_at_most(20_000), pytest.raises(DataFileError, match=r"cannot write .*s\.h5"):
         test_snapshots.filled(grid, path, done=())
-    assert not path.exists()
+    assert not list(tmp_path.iterdir())
     store = test_snapshots.filled(grid, path, done=(0,))
     more = np.arange(300.0).reshape(50, 2, 3)
     with files_of_at_most(path.stat().st_size + 5000), pytest.raises(DataFileError, match=r"cannot write .*s\.h5"):
@@ -61,6 +62,10 @@ def test_a_run(serial_comm, tmp_path):
     provider, many = PairProvider(water()), {"steps": 3000, "output_every": 1, "checkpoint_every": 100}
     with files_of_at_most(500_000), pytest.raises(DataFileError, match=r"MD step \d+: .*cannot be written to.*checkpoint is"):
         test_dynamics.run(serial_comm, tmp_path, provider, **many)
+    assert not list(tmp_path.glob("*.part"))
+    with files_of_at_most((tmp_path / "checkpoint.h5").stat().st_size - 1), pytest.raises(OSError):
+        save_checkpoint(tmp_path / "checkpoint.h5", {"step": 0}, {"a": {"b": np.zeros(10_000)}})
+    assert not list(tmp_path.glob("*.part"))
     result = test_dynamics.run(serial_comm, tmp_path, provider, **many)
     assert result["resumed_from"] > 0 and result["frames"] == 3001
 

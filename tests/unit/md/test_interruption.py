@@ -14,7 +14,7 @@ import test_dynamics
 from md_surfaces import ForgetfulProvider, PairProvider, water
 
 from mpiqmd.md.checkpoint import load_checkpoint
-from mpiqmd.md.interruption import Interruption, announce, exit_status
+from mpiqmd.md.interruption import SIGNALS, Interruption, announce, exit_status
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.log import Log
 
@@ -70,9 +70,9 @@ def test_checkpoints_come_by_minutes_whatever_the_step(comm, shared_tmp_path):
 @pytest.mark.serial
 def test_signals_are_noted_while_listening_and_handled_as_before_afterwards():
     heard = []
-    previous = {number: signal.signal(number, lambda *args: heard.append(args[0])) for number in (15, 10)}
+    previous = {number: signal.signal(number, lambda *args: heard.append(args[0])) for number in SIGNALS}
     try:
-        for number, name in ((signal.SIGTERM, "SIGTERM"), (signal.SIGUSR1, "SIGUSR1")):
+        for number, name in ((number, signal.Signals(number).name) for number in SIGNALS):
             interruption = Interruption()
             assert interruption.reason() is None
             with interruption.listening():
@@ -81,6 +81,24 @@ def test_signals_are_noted_while_listening_and_handled_as_before_afterwards():
             assert interruption.reason() == name and not heard
             os.kill(os.getpid(), number)
             assert heard.pop() == number
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.serial
+def test_what_is_ignored_stays_ignored_and_a_second_ctrl_c_is_not_caught():
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGHUP, signal.SIGINT)}
+    try:
+        interruption = Interruption()
+        with interruption.listening():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert interruption.reason() is None and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        with interruption.listening():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert interruption.reason() == "SIGINT" and signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -143,7 +161,8 @@ def test_the_file_stop_ends_one_run(tmp_path, monkeypatch):
 
 @pytest.mark.serial
 def test_only_what_others_wanted_asks_to_be_started_again(serial_comm):
-    assert [exit_status(reason) for reason in (None, "STOP", "walltime", "SIGTERM", "SIGUSR1")] == [0, 0, 75, 75, 75]
+    reasons = (None, "STOP", "walltime", "SIGTERM", "SIGUSR1", "SIGHUP", "SIGINT")
+    assert [exit_status(reason) for reason in reasons] == [0, 0, 75, 75, 75, 75, 130]
     stream = io.StringIO()
     announce(None, 3, Log(serial_comm, stream))
     announce("walltime", 3, Log(serial_comm, stream))

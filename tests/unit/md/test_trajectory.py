@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import h5py
 import numpy as np
 import pytest
 
+from mpiqmd import datafiles
 from mpiqmd.errors import DataFileError
 from mpiqmd.md.h5md_units import ONE_ATOMIC_UNIT, WRITTEN
 from mpiqmd.md.trajectory import Trajectory, write_extxyz
@@ -244,3 +249,73 @@ def test_a_kill_while_the_layout_changes_leaves_a_whole_file(tmp_path, rng, monk
     assert [path.name for path in tmp_path.iterdir()] == ["t.h5"]
     TrajectoryWriter.resume(tmp_path / "t.h5", 200, 1, SYMBOLS).close()
     assert len(Trajectory.open(tmp_path / "t.h5")) == 201
+
+
+@pytest.mark.parametrize("what", ["removed", "replaced"])
+def test_a_writer_notices_that_its_file_is_another_by_now(tmp_path, rng, what):
+    path = tmp_path / "t.h5"
+    writer = write(path, frames(rng, range(5)))
+    if what == "replaced":
+        other = write(tmp_path / "other.h5", frames(rng, range(3)))
+        other.close()
+        os.replace(tmp_path / "other.h5", path)
+        before = path.read_bytes()
+    else:
+        path.unlink()
+    writer.append(next(frames(rng, [5])))
+    with pytest.raises(DataFileError, match="not the file any more that this run writes"):
+        writer.flush()
+    with pytest.raises(DataFileError, match="removed or replaced"):
+        writer.close()
+    assert what == "removed" or path.read_bytes() == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == ([path.name] if what == "replaced" else [])
+
+
+def test_a_growing_file_is_read_by_others_at_any_time(tmp_path, rng):
+    """Ours and a plain h5py, with the locks that HDF5 takes by itself; and the writer goes on and is continued beside both."""
+    path = tmp_path / "t.h5"
+    writer = write(path, [])
+    held = []
+    for step in range(3 * CHUNK_FRAMES):
+        writer.append(next(frames(rng, [step])))
+        writer.flush()
+        if step % 40 == 0:
+            assert np.array_equal(Trajectory.open(path).steps_t, np.arange(step + 1))
+            held.append(subprocess.Popen([sys.executable, "-c", HOLD, str(path)], text=True, **PIPES))
+            assert held[-1].stdout.readline() == f"{step + 1}\n"
+    writer.close()
+    TrajectoryWriter.resume(path, 3 * CHUNK_FRAMES - 1, 1, SYMBOLS).close()
+    assert len(Trajectory.open(path)) == 3 * CHUNK_FRAMES
+    for process in held:
+        process.communicate("\n")
+        assert process.returncode == 0
+
+
+HOLD = """
+import h5py, sys
+file = h5py.File(sys.argv[1], "r")
+print(int((file["particles/molecule/position/step"][:] >= 0).sum()), flush=True)
+sys.stdin.readline()
+"""
+PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+
+
+def test_what_cannot_be_opened_for_writing_is_named(tmp_path, rng):
+    (tmp_path / "t.h5").mkdir()
+    with pytest.raises(DataFileError, match=r"cannot write .*t\.h5"):
+        write(tmp_path / "t.h5", [])
+    assert [path.name for path in tmp_path.iterdir()] == ["t.h5"]
+
+
+def test_a_file_that_is_taken_up_while_its_seal_is_checked_is_not_damaged(tmp_path, rng, monkeypatch):
+    path = tmp_path / "t.h5"
+    write(path, frames(rng, range(5))).close()
+    digest = datafiles._digest
+
+    def taken_up_meanwhile(stream, size):
+        datafiles.unseal(path)
+        monkeypatch.setattr(datafiles, "_digest", digest)
+        return b"another"
+
+    monkeypatch.setattr(datafiles, "_digest", taken_up_meanwhile)
+    assert len(Trajectory.open(path)) == 5
