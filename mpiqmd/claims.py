@@ -1,80 +1,21 @@
 """A folder belongs to one run: a file in it says who is at work, and a second run is refused before it touches anything.
 
-The claim is a file with command, host, process and start.  It appears whole or not at all (a hard link, which exactly one of
-many can make), so it needs no file locks, which centres switch off.  While it is held, a thread touches it now and then.
-
-Whether the holder of a claim is alive
-    1. In the same table of processes (same boot, same container): its process decides, by number and start.
-    2. Elsewhere: a lock that is held on the claim says yes, where file systems know locks.
-    3. Otherwise the clock of the file system decides: the claim is dead when it has not been touched for ``SILENCE``
-       seconds.  Whoever asks waits until it is touched (and is refused) or until the time is over (and takes it).
-
-A claim is removed by whoever holds the claim on its removal, a file of the same kind named after it, its owner included.  So
-of two that find a dead claim one removes it, and never one that has been made since.
-
-Not collective: one rank of a job claims.
+The claim is a file with command, host, process and start; :mod:`mpiqmd.claimfiles` has the rules.  While it is held, a thread
+touches it now and then.  Not collective: one rank of a job claims.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import shlex
-import tempfile
 import threading
-import time
-import uuid
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mpiqmd import processes
+from mpiqmd import claimfiles
+from mpiqmd.claimfiles import Holder, Taken
 from mpiqmd.errors import ConfigError, DataFileError
 
 CLAIM = ".mpiqmd-claim"
-HEARTBEAT = 15.0
-"""Seconds between two signs of life."""
-SILENCE = 300.0
-"""Seconds without a sign of life after which a run on another host is dead: long calculations may hold the thread up."""
-MOMENT = 0.01
-"""Seconds between two looks at a claim whose state is about to change."""
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Who holds a claim: a process, what it runs, and a token that no other claim has."""
-
-    command: str
-    host: str
-    table: str
-    pid: int
-    start: str
-    since: str
-    token: str
-
-    @classmethod
-    def this_process(cls, words: list[str]) -> Holder:
-        """Return the holder that this process is, running ``mpiqmd WORDS``."""
-        pid, now = os.getpid(), time.strftime("%Y-%m-%d %H:%M:%S")
-        where = processes.host(), processes.process_table()
-        return cls(shlex.join(["mpiqmd", *words]), *where, pid, processes.started(pid), now, uuid.uuid4().hex)
-
-    def describe(self) -> str:
-        """Return who that is, in words."""
-        if not self.host:
-            return "a run that has not said yet who it is"
-        command = self.command if len(self.command) <= 120 else self.command[:117] + "..."
-        text = f"`{command}`, process {self.pid} on {self.host}, since {self.since}"
-        return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-
-
-class Taken(Exception):
-    """Somebody else holds the claim."""
-
-    def __init__(self, holder: Holder) -> None:
-        super().__init__(holder.describe())
-        self.holder = holder
 
 
 class Claim:
@@ -108,19 +49,19 @@ class Claim:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._file = _acquire(self.path, self.holder)
+            self._file = claimfiles.acquire(self.path, self.holder)
             self._thread = threading.Thread(target=self._live, daemon=True)
             self._thread.start()
             for other in self._rivals():
-                _remove_if_dead(other, self.holder)
+                claimfiles.remove_if_dead(other, self.holder)
         except Taken as taken:
             self.release()
             raise self._refusal(taken.holder) from None
         except OSError as problem:
             self.release()
             raise ConfigError(
-                f"--output {self.folder}: {problem.strerror or problem}. A folder that can be created and written to is needed. "
-                "Choose another with --output."
+                f"--output {self.folder}: {problem.strerror or problem}. A folder that can be created and written to is "
+                "needed. Choose another with --output."
             ) from None
 
     def verify(self) -> None:
@@ -131,15 +72,15 @@ class Claim:
         if self._file is None:
             return
         try:
-            if _read(self.path) is None:
-                os.close(self._file)
-                self._file = _acquire(self.path, self.holder)
-            _remove_if_dead(self.path, self.holder)
-        except Taken as taken:
+            if claimfiles.read(self.path) is None:
+                before, self._file = self._file, claimfiles.acquire(self.path, self.holder)
+                os.close(before)
+            claimfiles.remove_if_dead(self.path, self.holder)
+        except (Taken, OSError) as problem:
             raise DataFileError(
-                f"{self.folder} does not belong to this run any more: it is held by {taken}. Only one run writes into a folder; "
-                f"one that gives no sign of life for {SILENCE:.0f} s is taken for dead. Start the same command again when the "
-                "other has ended."
+                f"{self.folder} does not belong to this run any more ({problem}). One run at a time may write into a "
+                f"folder, and one without a sign of life for {claimfiles.SILENCE:.0f} s is taken for dead. Start the same "
+                "command again when nobody else is at work there."
             ) from None
 
     def release(self) -> None:
@@ -150,14 +91,14 @@ class Claim:
         if self._thread is not None:
             self._thread.join()
         with suppress(OSError, Taken):
-            _remove(self.path, self.holder.token, self.holder)
+            claimfiles.remove(self.path, self.holder.token, self.holder)
         os.close(self._file)
         self._file = None
         _sweep(self.folder)
 
     def _live(self) -> None:
         """Touch the claim now and then."""
-        while not self._ended.wait(HEARTBEAT):
+        while not self._ended.wait(claimfiles.HEARTBEAT):
             # By its number, so that another run's claim of the same name is not kept alive.
             with suppress(OSError):
                 os.utime(self._file)
@@ -172,164 +113,24 @@ class Claim:
 
     def _refusal(self, holder: Holder) -> ConfigError:
         return ConfigError(
-            f"{self.folder}: another run is writing here ({holder.describe()}). One run at a time may write into a folder. Wait "
-            "until it has ended, end it (kill it, or for md: touch STOP in the folder), or choose another folder with --output."
+            f"{self.folder}: another run is writing here ({holder.describe()}). One run at a time may write into a folder. "
+            "Wait until it has ended, end it (kill it, or for md: touch STOP in the folder), or choose another folder with "
+            "--output."
         )
 
 
 def holder_of(folder: Path) -> Holder | None:
     """Return who is at work in a folder now, as far as that can be told without waiting; None if nobody is."""
     for path in (folder / CLAIM, *sorted(folder.glob(f"{CLAIM}-part-*-of-*"))):
-        holder = _read(path)
-        if holder is not None and path.suffix == "" and _is_alive(path, holder, waits=False) is not False:
+        holder = claimfiles.read(path)
+        if holder is not None and path.suffix == "" and claimfiles.is_alive(path, holder, waits=False) is not False:
             return holder
     return None
-
-
-def _acquire(path: Path, holder: Holder) -> int:
-    """Make a claim at ``path`` and return it open and locked; raises Taken if somebody who is alive has it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.new-")
-    temporary = Path(name)
-    try:
-        os.write(handle, json.dumps(asdict(holder)).encode())
-        os.fchmod(handle, 0o644)
-        os.fsync(handle)
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        while not _link(temporary, path, holder):
-            _remove_if_dead(path, holder)
-    except BaseException:
-        os.close(handle)
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-    return handle
-
-
-def _link(temporary: Path, path: Path, holder: Holder) -> bool:
-    """Give the file its name unless another has it; return whether it has."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        pass
-    except OSError:
-        # File systems without hard links: the file is moved to a name that was made for it, by one alone.
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-        except FileExistsError:
-            return False
-        os.replace(temporary, path)
-    # NFS may lose the answer to a link that was made.
-    found = _read(path)
-    return found is not None and found.token == holder.token
-
-
-def _remove_if_dead(path: Path, holder: Holder) -> None:
-    """Remove the claim at ``path``, if there is one; raises Taken if its holder is alive."""
-    found = _read(path)
-    if found is None or found.token == holder.token:
-        return
-    while (alive := _is_alive(path, found)) is None:
-        time.sleep(min(1.0, SILENCE / 10))
-    if alive:
-        raise Taken(found)
-    try:
-        _remove(path, found.token, holder)
-    except Taken:
-        # Somebody else is just removing it.
-        time.sleep(MOMENT)
-
-
-def _remove(path: Path, token: str, holder: Holder) -> None:
-    """Remove the claim with this token and no other; raises Taken if somebody else is at it."""
-    grave = path.with_name(f"{path.name}.{token}")
-    handle = _acquire(grave, holder)
-    try:
-        found = _read(path)
-        if found is not None and found.token == token:
-            path.unlink(missing_ok=True)
-    finally:
-        grave.unlink(missing_ok=True)
-        os.close(handle)
 
 
 def _sweep(folder: Path) -> None:
     """Remove what kills in the middle of claiming left behind, once it is old enough to be of no run."""
     for path in folder.glob(f"{CLAIM}*.*"):
         with suppress(OSError):
-            if _now(folder) - path.stat().st_mtime > SILENCE:
+            if claimfiles.now(folder) - path.stat().st_mtime > claimfiles.SILENCE:
                 path.unlink()
-
-
-def _read(path: Path) -> Holder | None:
-    """Return who holds a claim; None if there is none.  One that cannot be understood has a holder without a host."""
-    try:
-        with open(path, encoding="utf-8", errors="replace", opener=_without_waiting) as stream:
-            state, text = os.fstat(stream.fileno()), stream.read(1 << 16)
-    except FileNotFoundError:
-        return None
-    except OSError:
-        state, text = os.stat(path), ""
-    try:
-        found = Holder(**json.loads(text))
-        if all(isinstance(value, str) for name, value in vars(found).items() if name != "pid") and isinstance(found.pid, int):
-            return found
-    except (TypeError, ValueError, RecursionError):
-        pass
-    return Holder("", "", "", 0, "", "", f"unreadable-{state.st_ino}")
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a file, also where somebody put a pipe in its place, which would wait for a writer."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _is_alive(path: Path, holder: Holder, waits: bool = True) -> bool | None:
-    """Return whether a holder is alive; None where that will only show (a sign of life, or none) a little later."""
-    if holder.table and holder.table == processes.process_table():
-        return processes.is_running(holder.pid, holder.start)
-    if _is_locked(path):
-        return True
-    try:
-        age = _now(path.parent) - _touched(path)
-    except OSError:
-        return False
-    if age >= SILENCE:
-        return False
-    return _has_moved(path, min(2 * HEARTBEAT, SILENCE - age)) if waits else None
-
-
-def _has_moved(path: Path, patience: float) -> bool | None:
-    """Wait for a sign of life and return True if there was one, None if there was not."""
-    before, deadline = _touched(path), time.monotonic() + patience
-    while time.monotonic() < deadline:
-        time.sleep(min(1.0, patience / 10))
-        if _touched(path) != before:
-            return True
-    return None
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        with open(path, "r+b", opener=_without_waiting) as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _touched(path: Path) -> float:
-    """Return when a file was touched last; opening it makes a network file system ask its server."""
-    with open(path, "rb", opener=_without_waiting) as stream:
-        return os.fstat(stream.fileno()).st_mtime
-
-
-def _now(folder: Path) -> float:
-    """Return the time by the clock of a file system, which need not be that of this host."""
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=f"{CLAIM}.now-") as stream:
-        stream.write(b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-        return os.fstat(stream.fileno()).st_mtime

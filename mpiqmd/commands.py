@@ -72,8 +72,8 @@ COMMANDS = {
         "Geometries are independent: --groups G solves G at once in one job, and the jobs of an array, started with "
         "--part 1/N to --part N/N after one with --samples-only, each leave a file snapshots-*.h5 in the same folder, which "
         "the command without --part gathers before it solves what is missing. run/batch/train.* submit such jobs.\n"
-        "With --walltime, or on SIGTERM, SIGUSR1, SIGHUP or Ctrl-C, it ends between two geometries (exit status 75, after Ctrl-C "
-        "130: start the same command again).",
+        "With --walltime, or on SIGTERM, SIGUSR1, SIGHUP or Ctrl-C, it ends between two geometries (exit status 75, after "
+        "Ctrl-C 130: start the same command again).",
         (
             "mpirun -n 2 mpiqmd train water.toml",
             "mpirun -n 8 mpiqmd train water.toml --groups 4",
@@ -113,7 +113,8 @@ COMMANDS = {
         "Connect to an i-PI server and give it energies and forces of the Hi-Fi solver, or of a reduced model; one process "
         "serves all beads. A compiled model needs one rank, the Hi-Fi solver gains from several.\n"
         "Every answer carries extras as JSON: error_estimate (Ha), error_age, outside (half-widths beyond the sampled region), "
-        "hifi and dipole (atomic units). Ends when the server says EXIT or goes, or on SIGTERM, SIGUSR1, SIGHUP (status 75) or Ctrl-C (130).\n"
+        "hifi and dipole (atomic units). Ends when the server says EXIT or goes, or on SIGTERM, "
+        "SIGUSR1, SIGHUP (status 75) or Ctrl-C (130).\n"
         "Writes result.json (evaluations, how many outside the sampled region, time).",
         (
             "mpiqmd ipi water.toml --model water-train/model.h5 --unix water --connections 32",

@@ -37,8 +37,8 @@ ROLES = {
     # which geometries are evaluated: records compare the geometries themselves
     "geometries": "relax.optimiser relax.force_tolerance frequencies.displacement",
     # compared as what they make: the model's signature, masses and positions of the molecule
-    "physics": "system.symbols system.positions system.structure system.charge system.masses grid.cell grid.points grid.spacing "
-    "grid.order grid.boundary grid.density xc.functional pseudopotentials.table scf.electronic_temperature",
+    "physics": "system.symbols system.positions system.structure system.charge system.masses grid.cell grid.points "
+    "grid.spacing grid.order grid.boundary grid.density xc.functional pseudopotentials.table scf.electronic_temperature",
     # how long to go on, how often to save, what to check: no number depends on it
     "free": "pseudopotentials.allow_mismatch scf.max_iterations md.steps md.checkpoint_every md.checkpoint_minutes "
     "relax.max_steps train.validation train.seed",
@@ -67,7 +67,10 @@ def deciding(settings: Settings, roles: Iterable[str]) -> dict[str, Any]:
 
 
 def surface_identity(settings: Settings, model: KohnShamModel, model_hash: str | None = None) -> dict[str, str]:
-    """Return what evaluations on a surface, Hi-Fi or of a model with this hash, must share, as text by name.  Not collective."""
+    """Return what evaluations on a surface, Hi-Fi or of a model with this hash, must share, as text by name.
+
+    Not collective.
+    """
     roles = ["solve", "surface", "laboratory"]
     known = {"solver": "hifi"}
     if model_hash is not None:

@@ -18,7 +18,19 @@ import h5py
 import numpy as np
 
 from mpiqmd import datafiles
-from mpiqmd.datafiles import Contents, keep_room, open_hdf5, opened, replacing, require_room, scalar, seal, to_disk, unseal, writing
+from mpiqmd.datafiles import (
+    Contents,
+    keep_room,
+    open_hdf5,
+    opened,
+    replacing,
+    require_room,
+    scalar,
+    seal,
+    to_disk,
+    unseal,
+    writing,
+)
 from mpiqmd.errors import DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid

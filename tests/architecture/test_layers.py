@@ -19,7 +19,7 @@ from source import FILES, PACKAGE, SourceFile
 pytestmark = pytest.mark.serial
 
 FLOORS = [
-    {"__init__", "errors", "units", "launcher", "completion", "words", "datafiles", "processes", "claims", "compiling"},
+    {"__init__", "errors", "units", "launcher", "completion", "words", "datafiles", "processes", "claimfiles", "claims", "compiling"},
     {"config"},
     {"parallel"},
     {"grid", "molecule"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from mpiqmd import claims, processes
-from mpiqmd.claims import CLAIM, Claim, Holder, holder_of
+from mpiqmd import claimfiles, processes
+from mpiqmd.claimfiles import Holder
+from mpiqmd.claims import CLAIM, Claim, holder_of
 from mpiqmd.errors import ConfigError, DataFileError
 
 pytestmark = pytest.mark.serial
@@ -59,8 +61,8 @@ def elsewhere(path):
 @pytest.fixture
 def quick(monkeypatch):
     """Signs of life in hundredths of a second, and file systems without locks."""
-    monkeypatch.setattr(claims, "HEARTBEAT", 0.05)
-    monkeypatch.setattr(claims, "SILENCE", 0.6)
+    monkeypatch.setattr(claimfiles, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(claimfiles, "SILENCE", 0.6)
 
     def no_locks(*_):
         raise OSError(38, "Function not implemented")
@@ -174,7 +176,7 @@ def test_a_run_elsewhere_that_is_silent_loses_the_folder_and_learns_of_it(tmp_pa
 
 
 def test_a_lock_speaks_for_a_run_elsewhere_that_is_silent(tmp_path, monkeypatch):
-    monkeypatch.setattr(claims, "SILENCE", 0.0)
+    monkeypatch.setattr(claimfiles, "SILENCE", 0.0)
     first = Claim(tmp_path, ["md"])
     first.take()
     elsewhere(tmp_path / CLAIM)
@@ -189,6 +191,15 @@ def test_a_claim_removed_by_hand_is_made_again(tmp_path):
     (tmp_path / CLAIM).unlink()
     claim.verify()
     assert holder_of(tmp_path).token == claim.holder.token
+    claim.release()
+
+
+def test_a_folder_that_is_gone_is_lost(tmp_path):
+    claim = Claim(tmp_path / "run", ["md"])
+    claim.take()
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(DataFileError, match="does not belong to this run any more .*No such file"):
+        claim.verify()
     claim.release()
 
 
