@@ -14,10 +14,10 @@ from mpiqmd.config.settings import SECTIONS, Settings
 from mpiqmd.kohnsham.model import KohnShamModel
 
 ROLES = {
-    # how one geometry is solved in full
-    "solve": "grid.poisson scf.solver scf.empty_orbitals scf.preconditioner_shift scf.anderson_history",
+    # how one geometry is solved in full; snapshots count their orbitals themselves
+    "solve": "grid.poisson scf.solver scf.preconditioner_shift scf.anderson_history",
     # what else decides Hi-Fi energies and forces
-    "surface": "scf.energy_tolerance scf.extrapolation scf.extrapolation_steps",
+    "surface": "scf.energy_tolerance scf.empty_orbitals scf.extrapolation scf.extrapolation_steps",
     # what forces Hi-Fi makes of a gradient
     "laboratory": "scf.net_force scf.frame md.pinned",
     # how a reduced model is evaluated

@@ -72,7 +72,7 @@ def test_other_geometries_replace_the_rest_of_the_record(comm, path, first):
 
 
 def test_another_surface_is_refused(comm, path, first):
-    with pytest.raises(DataFileError, match=r"physics.order is '8' there and '6' here .*--overwrite"):
+    with pytest.raises(DataFileError, match=r"physics.order was 8, is 6.*--overwrite"):
         RecordedSurface(Springs(), path, IDENTITY | {"physics.order": "6"}, comm)
 
 

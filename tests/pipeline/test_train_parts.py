@@ -122,10 +122,10 @@ def killed_take(store, *which):
     count += 1
     if moment == "gathering":
         kill()
-def killed_unlink(path, *options):
-    if moment == "removing":
+def killed_unlink(path, **options):
+    if moment == "removing" and path.name.startswith("snapshots-"):
         kill()
-    unlink(path, *options)
+    unlink(path, **options)
 SnapshotStore._mark, SnapshotStore.take, parts.Path.unlink = killed_mark, killed_take, killed_unlink
 main(sys.argv[2:])
 """
