@@ -316,6 +316,14 @@ def test_an_output_folder_that_cannot_be_made(tmp_path):
 
 
 @pytest.mark.serial
+def test_what_a_killed_run_left_unfinished_goes(tmp_path):
+    for name in ("model.h5.part", "other.part", "model.h5"):
+        (tmp_path / name).write_text("x")
+    prepare_folder(tmp_path, False, ("model.h5",))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.h5", "other.part"]
+
+
+@pytest.mark.serial
 def test_results_are_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "result.json"
     write_result(path, {"energy": 1.0})
