@@ -23,6 +23,7 @@ import h5py
 import numpy as np
 
 from mpiqmd.errors import DataFileError, MpiqmdError
+from mpiqmd.regular import in_words, require_regular
 
 SEAL_MARK = b"mpiqmd\0S"
 SEAL_SIZE = len(SEAL_MARK) + hashlib.sha256().digest_size
@@ -58,7 +59,7 @@ def unseal(path: Path) -> None:
 
 def stored_digest(path: Path) -> str | None:
     """Return the SHA-256 that a file carries, as 64 hexadecimal digits; None without a seal."""
-    size = os.path.getsize(path)
+    size = require_regular(path)
     with open(path, "rb") as stream:
         stream.seek(max(0, size - SEAL_SIZE))
         tail = stream.read(SEAL_SIZE)
@@ -112,6 +113,10 @@ def reading(path: Path, kind: str, remedy: str) -> Iterator[None]:
     DataFileError
         For any exception but an MpiqmdError, which passes as it is; numbers that overflow are one.
     """
+    try:
+        require_regular(path)
+    except OSError as problem:
+        raise DataFileError(f"cannot read the {kind} {path}: {in_words(problem)}. {remedy}") from None
     try:
         with np.errstate(over="raise", invalid="raise", divide="raise"):
             yield

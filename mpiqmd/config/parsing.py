@@ -15,7 +15,10 @@ from mpiqmd.config.kinds import PSEUDOPOTENTIAL, SPACING, element_symbol
 from mpiqmd.config.settings import SECTIONS, MolecularDynamics, Settings, Training
 from mpiqmd.config.values import Unacceptable, as_written, nearest
 from mpiqmd.errors import ConfigError
+from mpiqmd.regular import in_words, read_text
 
+LARGEST_INPUT = 16_000_000
+"""Bytes: more than a hundred thousand atoms take."""
 HELP = "run `mpiqmd help-input` for the list of keys"
 
 
@@ -30,12 +33,9 @@ def load_input(path: str | Path) -> Settings:
     """
     path = Path(path)
     try:
-        tables = tomllib.loads(path.read_bytes().decode("utf-8"))
+        tables = tomllib.loads(read_text(path, LARGEST_INPUT))
     except OSError as problem:
-        reason = problem.strerror or str(problem)
-        raise ConfigError(
-            f"cannot read the input file {path}: {reason}. Give the path of a TOML file."
-        ) from None
+        raise ConfigError(f"{path} is no input file: {in_words(problem)}. Give the path of a TOML file.") from None
     except (ValueError, RecursionError) as problem:
         raise ConfigError(f"{path} is not a TOML file: {problem}. Correct that line; {HELP}.") from None
     try:

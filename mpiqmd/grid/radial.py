@@ -81,7 +81,7 @@ def band_limited(mesh_r: np.ndarray, values_r: np.ndarray, angular_momentum: int
     fine_r = np.arange(0.0, reach, MESH_STEP)
     reduced = _reduced_bessel(angular_momentum, np.outer(fine_r, waves)) @ weights
     size = np.abs(reduced * fine_r**angular_momentum)
-    last = int(np.nonzero(size > NEGLIGIBLE * size.max())[0][-1])
+    last = int(np.nonzero(size >= NEGLIGIBLE * size.max())[0][-1])
     return RadialFunction(angular_momentum, fine_r[: last + 2], _taper(reduced[: last + 2]))
 
 

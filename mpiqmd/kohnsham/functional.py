@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mpiqmd.kohnsham.libxc import GGA, LibxcTerm
+from mpiqmd.errors import ConfigError
+from mpiqmd.kohnsham.libxc import BOTH, CORRELATION, EXCHANGE, GGA, LibxcTerm
 
 SHORT_NAMES = {
     "LDA": "lda_xc_teter93",
@@ -21,19 +22,42 @@ FAMILIES = {
     "lda_x+lda_c_pw": "LDA",
     "gga_x_pbe+gga_c_pbe": "PBE",
     "gga_x_pbe_r+gga_c_pbe": "REVPBE",
+    "gga_x_rpbe+gga_c_pbe": "RPBE",
+    "gga_x_pbe_sol+gga_c_pbe_sol": "PBESOL",
     "gga_x_b88+gga_c_lyp": "BLYP",
 }
+
+_KINDS = {EXCHANGE: "exchange", CORRELATION: "correlation", BOTH: "exchange and correlation"}
+_SENSIBLE_KINDS = ([EXCHANGE], [CORRELATION], [EXCHANGE, CORRELATION], [BOTH])
 
 SMALLEST_DENSITY = 1e-13
 """Densities below this (bohr⁻³) carry no exchange-correlation energy."""
 
 
 class Functional:
-    """A density functional by short name (``"PBE"``) or libxc names joined by ``+``.  Not collective."""
+    """A density functional by short name (``"PBE"``) or libxc names joined by ``+``, in any order.  Not collective.
+
+    Attributes
+    ----------
+    name, terms
+        Its libxc names, exchange first, and what evaluates them.
+
+    Raises
+    ------
+    ConfigError
+        A name cannot be evaluated, or the parts are not one exchange, one correlation, one of each, or one of both.
+    """
 
     def __init__(self, name: str) -> None:
-        self.name = SHORT_NAMES.get(name.upper(), name.lower())
-        self.terms = [LibxcTerm(part.strip()) for part in self.name.split("+")]
+        parts = SHORT_NAMES.get(name.strip().upper(), name).split("+")
+        self.terms = sorted(map(LibxcTerm, parts), key=lambda term: term.kind)
+        self.name = "+".join(term.name for term in self.terms)
+        if [term.kind for term in self.terms] not in _SENSIBLE_KINDS:
+            kinds = ", ".join(f"{term.name} is {_KINDS[term.kind]}" for term in self.terms)
+            raise ConfigError(
+                f"xc.functional = {name!r}: {kinds}; one exchange, one correlation, one of each or one of both together is "
+                "allowed. Remove what is counted twice."
+            )
         self.uses_gradient = any(term.family == GGA for term in self.terms)
 
     @property
@@ -42,6 +66,14 @@ class Functional:
         if self.name in FAMILIES:
             return FAMILIES[self.name]
         return self.name if self.uses_gradient else "LDA"
+
+    @property
+    def remark(self) -> str:
+        """Return what is missing for a whole functional, in words, or nothing."""
+        kinds = {term.kind for term in self.terms}
+        if kinds == {EXCHANGE}:
+            return "exchange alone, without correlation"
+        return "correlation alone, without exchange" if kinds == {CORRELATION} else ""
 
     def evaluate(self, rho: np.ndarray, sigma: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Return e(r) per volume, ∂e/∂ρ and ∂e/∂σ (None for an LDA) at points of density ρ and σ = |∇ρ|²."""

@@ -18,6 +18,11 @@ import numpy as np
 from mpiqmd.errors import ConfigError, DataFileError
 
 LDA, GGA = 1, 2
+"""Families, as libxc numbers them."""
+EXCHANGE, CORRELATION, BOTH, KINETIC = 0, 1, 2, 3
+"""Kinds, as libxc numbers them."""
+_HAVE_ENERGY, _HAVE_POTENTIAL, _HAVE_SECOND = 1 << 0, 1 << 1, 1 << 2
+_THREE_DIMENSIONS, _NONLOCAL, _UNFINISHED = 1 << 7, 1 << 10, 1 << 14
 
 
 @lru_cache(maxsize=1)
@@ -34,7 +39,10 @@ def library() -> ctypes.CDLL:
         loaded.xc_func_alloc.restype = ctypes.c_void_p
         loaded.xc_version_string.restype = ctypes.c_char_p
         loaded.xc_func_get_info.restype = ctypes.c_void_p
+        for field in ("kind", "family", "flags"):
+            getattr(loaded, f"xc_func_info_get_{field}").argtypes = [ctypes.c_void_p]
         loaded.xc_functional_get_number.argtypes = [ctypes.c_char_p]
+        loaded.xc_functional_get_name.restype = ctypes.c_void_p
         return loaded
     raise DataFileError(
         f"libxc was not found (tried {candidates or 'the loader path'}): install it (Debian: libxc9, conda: libxc) "
@@ -47,12 +55,33 @@ def version() -> str:
     return library().xc_version_string().decode()
 
 
+def available_names() -> list[str]:
+    """Return the names of all functionals of this library, whether they can be evaluated here or not."""
+    c = library()
+    numbers = (ctypes.c_int * c.xc_number_of_functionals())()
+    c.xc_available_functional_numbers(numbers)
+    # the library allots each name and leaves it to its caller, who has a few kilobytes to spare
+    return [ctypes.string_at(c.xc_functional_get_name(number)).decode() for number in numbers]
+
+
 class LibxcTerm:
-    """One exchange or correlation functional by its libxc name, such as ``gga_x_pbe``."""
+    """One exchange or correlation functional by its libxc name, such as ``gga_x_pbe``.
+
+    Attributes
+    ----------
+    family, kind
+        ``LDA`` or ``GGA``; ``EXCHANGE``, ``CORRELATION`` or ``BOTH``.
+
+    Raises
+    ------
+    ConfigError
+        There is no such functional, or it is none that a density and its gradient on a grid determine.  Where libxc is
+        asked for what it does not have, it ends the process.
+    """
 
     def __init__(self, name: str) -> None:
         c = library()
-        self.name = name.lower()
+        self.name = name.strip().lower()
         number = c.xc_functional_get_number(self.name.encode())
         self._function = ctypes.c_void_p(c.xc_func_alloc())
         if number <= 0 or c.xc_func_init(self._function, ctypes.c_int(number), ctypes.c_int(1)) != 0:
@@ -60,10 +89,33 @@ class LibxcTerm:
                 f"xc.functional: libxc {version()} has no functional {name!r}. Use a short name (LDA, PW92, PBE, revPBE, "
                 "BLYP) or libxc names joined by '+', such as gga_x_pbe+gga_c_pbe."
             )
-        c.xc_func_info_get_family.argtypes = [ctypes.c_void_p]
-        self.family = int(c.xc_func_info_get_family(ctypes.c_void_p(c.xc_func_get_info(self._function))))
+        info = ctypes.c_void_p(c.xc_func_get_info(self._function))
+        self.family, self.kind = int(c.xc_func_info_get_family(info)), int(c.xc_func_info_get_kind(info))
+        self._flags = int(c.xc_func_info_get_flags(info))
+        obstacle = self._obstacle()
+        if obstacle:
+            raise ConfigError(
+                f"xc.functional: {self.name!r} of libxc {version()} {obstacle}; an LDA or GGA in three dimensions with an "
+                "energy is needed. Choose another, such as PBE or LDA."
+            )
+
+    def _obstacle(self) -> str | None:
+        """Return why this functional cannot be evaluated, in words, or None."""
+        if self.name.startswith("hyb_"):
+            return "is a hybrid: it needs exact exchange"
         if self.family not in (LDA, GGA):
-            raise ConfigError(f"xc.functional: {name!r} is neither an LDA nor a GGA; those are what mpiqmd evaluates.")
+            return "is neither an LDA nor a GGA"
+        if self.kind not in (EXCHANGE, CORRELATION, BOTH):
+            return "is a kinetic-energy functional"
+        if not self._flags & _THREE_DIMENSIONS:
+            return "is for one or two dimensions"
+        if not self._flags & _HAVE_ENERGY or not self._flags & _HAVE_POTENTIAL:
+            return "is a potential without an energy"
+        if self._flags & _NONLOCAL:
+            return "has a non-local correlation, which is not there"
+        if self._flags & _UNFINISHED:
+            return "is under development"
+        return None
 
     def evaluate(self, rho: np.ndarray, sigma: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Return e/ρ, ∂e/∂ρ and ∂e/∂σ (None for an LDA) at the given points."""
@@ -77,7 +129,15 @@ class LibxcTerm:
         return energy, v_rho, v_sigma
 
     def add_second(self, rho: np.ndarray, sigma: np.ndarray | None, second: dict[str, np.ndarray]) -> None:
-        """Add ∂²e/∂ρ², ∂²e/∂ρ∂σ and ∂²e/∂σ² at the given points to ``second["rr"]``, ``["rs"]`` and ``["ss"]``."""
+        """Add ∂²e/∂ρ², ∂²e/∂ρ∂σ and ∂²e/∂σ² at the given points to ``second["rr"]``, ``["rs"]`` and ``["ss"]``.
+
+        Raises ConfigError if this libxc has no second derivatives of the functional.
+        """
+        if not self._flags & _HAVE_SECOND:
+            raise ConfigError(
+                f"xc.functional: libxc {version()} has no second derivatives of {self.name!r}; reduced models need them. "
+                'Choose another functional, or rom.online = "grid".'
+            )
         n = ctypes.c_size_t(rho.size)
         rr = np.empty_like(rho)
         if self.family == LDA:

@@ -49,9 +49,16 @@ class KohnShamModel(System):
         }
 
     def describe(self) -> str:
-        """Return one line for the log on the grids."""
+        """Return lines for the log: the grids, then what a user should know about functional and pseudopotentials."""
         points = " x ".join(map(str, self.density_grid.points_v))
-        return self.grid.describe() + (f", density on {points} points" if self.refinement else "")
+        grids = self.grid.describe() + (f", density on {points} points" if self.refinement else "")
+        return "\n".join([grids, *self.remarks()])
+
+    def remarks(self) -> list[str]:
+        """Return a line on each thing that the functional lacks or a pseudopotential file has for nothing.  Not collective."""
+        functional = self.functional
+        lines = [f"warning: {functional.name} is {functional.remark}"] if functional.remark else []
+        return lines + [f"remark: {p.source}: {text}" for p in self.pseudopotentials.values() for text in p.remarks]
 
     def place(self, positions_av: np.ndarray) -> Problem:
         """Return the Kohn-Sham problem with the nuclei at these positions, shape (N, 3), bohr.  Collective."""

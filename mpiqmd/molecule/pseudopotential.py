@@ -17,10 +17,13 @@ import numpy as np
 from scipy.special import erf, erfc
 
 from mpiqmd.errors import DataFileError
+from mpiqmd.regular import in_words, read_bounded
 
 HIGHEST_ANGULAR_MOMENTUM = 3
 LARGEST_FILE = 16_000_000
 """Bytes; no norm-conserving potential comes near it."""
+IDLE = 1e-20
+"""Ha bohr^-3: a projector whose couplings, times the largest values of what they couple, stay below adds nothing."""
 VANISHED_IN_WIDTHS = 6.0
 """``erfc`` of this is 2e-17."""
 
@@ -61,6 +64,16 @@ class Channel:
         object.__setattr__(self, "projectors_pr", projectors_pr)
         object.__setattr__(self, "coupling_pp", coupling_pp)
 
+    def active(self) -> Channel:
+        """Return the channel without the projectors that add nothing, itself if there are none. Not collective."""
+        largest_p = np.abs(self.projectors_pr).max(axis=1, initial=0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            strength_pp = np.abs(self.coupling_pp) * largest_p[:, None] * largest_p
+        is_active_p = (strength_pp > IDLE).any(axis=1)
+        if is_active_p.all():
+            return self
+        return Channel(self.l, self.projectors_pr[is_active_p], self.coupling_pp[np.ix_(is_active_p, is_active_p)])
+
 
 @dataclass(frozen=True, eq=False)
 class Pseudopotential:
@@ -83,11 +96,14 @@ class Pseudopotential:
     local_r
         Local potential, shape (n_mesh,), Ha; finite at 0 and equal to -Z/r at the end of the mesh.
     channels
-        Non-local part; empty for a purely local potential.
+        Non-local part; empty for a purely local potential.  Projectors that add nothing, since they or their couplings
+        vanish, are left out.
     core_density_r
         Model core density of a non-linear core correction, shape (n_mesh,), electrons per bohr^3, or None.
     valence_density_r
         Density of the neutral atom's valence electrons, shape (n_mesh,), electrons per bohr^3, or None.
+    remarks
+        What a user should know about the file, a few words each.
     """
 
     symbol: str
@@ -100,6 +116,7 @@ class Pseudopotential:
     channels: tuple[Channel, ...]
     core_density_r: np.ndarray | None = None
     valence_density_r: np.ndarray | None = None
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("mesh_r", "local_r", "core_density_r", "valence_density_r"):
@@ -109,6 +126,7 @@ class Pseudopotential:
         object.__setattr__(self, "channels", tuple(self.channels))
         self._check_shapes()
         self._check_finite()
+        self._leave_out_what_adds_nothing()
 
     @property
     def mesh_spacing(self) -> float:
@@ -158,6 +176,20 @@ class Pseudopotential:
                 "must be uniform and start at 0. Convert the file to a uniform mesh."
             )
 
+    def _leave_out_what_adds_nothing(self) -> None:
+        active = [channel.active() for channel in self.channels]
+        for whole, rest in zip(self.channels, active, strict=True):
+            idle = len(whole.coupling_pp) - len(rest.coupling_pp)
+            if idle:
+                self._remark(f"{idle} of {idle + len(rest.coupling_pp)} projector(s) of l = {whole.l} are zero and add nothing")
+        object.__setattr__(self, "channels", tuple(channel for channel in active if len(channel.coupling_pp)))
+        if self.core_density_r is not None and not self.core_density_r.any():
+            object.__setattr__(self, "core_density_r", None)
+            self._remark("the model core density is zero and adds nothing")
+
+    def _remark(self, text: str) -> None:
+        object.__setattr__(self, "remarks", (*self.remarks, text))
+
     def _check_finite(self) -> None:
         functions = [self.local_r, *(channel.projectors_pr for channel in self.channels)]
         functions += [
@@ -184,16 +216,9 @@ def read_file(path: Path, kind: str) -> bytes:
     Raises DataFileError if it cannot be read or is larger than any such file; ``kind`` says what was expected.
     """
     try:
-        with open(path, "rb") as stream:
-            content = stream.read(LARGEST_FILE + 1)
+        return read_bounded(path, LARGEST_FILE)
     except OSError as error:
         raise DataFileError(
-            f"cannot read the pseudopotential file {path}: {error.strerror}; a readable {kind} file is needed. "
+            f"cannot read the pseudopotential file {path}: {in_words(error)}; a readable {kind} file is needed. "
             "Check the path, which is taken relative to the input file."
         ) from error
-    if len(content) > LARGEST_FILE:
-        raise DataFileError(
-            f"pseudopotential file {path} has more than {LARGEST_FILE} bytes; at most that is allowed. Get the file again, "
-            "or use another one."
-        )
-    return content

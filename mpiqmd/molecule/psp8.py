@@ -31,6 +31,8 @@ from mpiqmd.molecule.elements import SYMBOLS
 from mpiqmd.molecule.pseudopotential import HIGHEST_ANGULAR_MOMENTUM, Channel, Pseudopotential, read_file
 
 _LONGEST_MESH = 100_000
+_CORE_COLUMNS = 5
+"""The model core density and four derivatives; tables of the valence density are narrower."""
 
 _FUNCTIONALS_BY_LIBXC = {
     frozenset({101, 130}): "PBE",
@@ -61,7 +63,7 @@ def read_psp8(path: str | Path) -> Pseudopotential:
     """
     path = Path(path)
     content = read_file(path, "psp8")
-    lines = _Lines(path, content.decode("utf-8", errors="replace").splitlines())
+    lines = _Lines(path, content.decode("utf-8-sig", errors="replace").splitlines())
     with reading(path, "psp8 file", "Get the file again, or use another one."):
         return _assemble(lines, hashlib.sha256(content).hexdigest())
 
@@ -72,10 +74,12 @@ def _assemble(lines: _Lines, sha256: str) -> Pseudopotential:
     _skip_spin_orbit(lines, header)
     core_density_r = valence_density_r = None
     if header.core_charge > 0:
-        core_density_r = lines.block(header.n_mesh, 1, "model core density")[1][:, 0] / (4.0 * np.pi)
+        core_density_r = lines.block(header.n_mesh, _CORE_COLUMNS, "model core density")[1][:, 0] / (4.0 * np.pi)
+        _check_core(lines, core_density_r)
     if header.extension in (1, 3):
         valence_density_r = lines.block(header.n_mesh, 1, "valence density")[1][:, 0] / (4.0 * np.pi)
         _check_valence(lines, header, mesh_r, valence_density_r)
+    _require_end(lines)
     _check_tail(lines, header, mesh_r, local_r)
     return Pseudopotential(
         symbol=header.symbol,
@@ -88,6 +92,7 @@ def _assemble(lines: _Lines, sha256: str) -> Pseudopotential:
         channels=channels,
         core_density_r=core_density_r,
         valence_density_r=valence_density_r,
+        remarks=("its spin-orbit coupling is not used",) if any(header.n_spin_orbit) else (),
     )
 
 
@@ -159,13 +164,15 @@ class _Lines:
             raise self.error(f"{name} reads {values}; whole numbers are expected.")
         return whole
 
-    def block(self, n_rows: int, n_columns: int, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Radii (n_rows,) and the first functions (n_rows, n_columns) of a table of rows ``i r f ...``."""
+    def block(self, n_rows: int, n_columns: int, name: str, whole: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Radii (n_rows,) and the first functions (n_rows, n_columns) of a table of rows ``i r f ...``, all if ``whole``."""
         rows = np.empty((n_rows, 1 + n_columns))
         for row in range(n_rows):
             values = self.numbers(2 + n_columns, f"row {row + 1} of {n_rows} of the {name}")
             if values[0] != row + 1:
                 raise self.error(f"the {name} has row number {values[0]:g}; {row + 1} is expected.")
+            if whole and len(values) != 2 + n_columns:
+                raise self.error(f"the {name} has {len(values) - 2} functions; {n_columns} are expected.")
             rows[row] = values[1 : 2 + n_columns]
         return rows[:, 0], rows[:, 1:]
 
@@ -198,7 +205,11 @@ def _read_header(lines: _Lines) -> _Header:
     if not 0 <= local <= 4 or not 4 <= n_mesh <= _LONGEST_MESH:
         raise lines.error(f"lloc is {local} and mmax {n_mesh}; 0 to 4 and 4 to {_LONGEST_MESH} are allowed.")
     core_charge = lines.numbers(2, "rchrg and fchrg")[1]
+    if core_charge < 0:
+        raise lines.error(f"fchrg is {core_charge:g}; 0 or more is expected.")
     n_projectors = _projector_numbers(lines, highest + 1, "nproj")
+    if local <= highest and n_projectors[local]:
+        raise lines.error(f"nproj of l = {local} is {n_projectors[local]}, but that l is local, lloc; 0 is expected.")
     extension = lines.integers(1, "extension_switch")[0]
     if extension not in (0, 1, 2, 3):
         raise lines.error(f"extension_switch is {extension}; 0 to 3 is allowed.")
@@ -219,7 +230,10 @@ def _read_header(lines: _Lines) -> _Header:
 
 
 def _projector_numbers(lines: _Lines, n_channels: int, name: str) -> tuple[int, ...]:
-    numbers = lines.integers(n_channels, name)[:n_channels]
+    written = lines.integers(n_channels, name)
+    numbers, beyond = written[:n_channels], written[n_channels:]
+    if any(beyond):
+        raise lines.error(f"{name} reads {written}, more projectors than lmax lets in; zeros are expected after {n_channels}.")
     if any(not 0 <= number <= 10 for number in numbers):
         raise lines.error(f"{name} reads {numbers}; 0 to 10 projectors per channel are allowed.")
     return tuple(numbers)
@@ -235,7 +249,7 @@ def _read_potentials(lines: _Lines, header: _Header) -> tuple[tuple[Channel, ...
             continue
         energies = _channel_header(lines, l, n_projectors)
         n_columns = 1 if l == header.local else n_projectors
-        radii_r, columns_rp = lines.block(header.n_mesh, n_columns, f"block l = {l}")
+        radii_r, columns_rp = lines.block(header.n_mesh, n_columns, f"block l = {l}", whole=True)
         mesh_r = _check_mesh(lines, radii_r, mesh_r)
         if l == header.local:
             local_r = columns_rp[:, 0]
@@ -251,6 +265,8 @@ def _channel_header(lines: _Lines, l: int, n_projectors: int) -> list[float]:  #
     values = lines.numbers(1 + n_projectors, f"the line opening the block l = {l}")
     if values[0] != l:
         raise lines.error(f"a block for l = {values[0]:g} starts here; l = {l} is expected.")
+    if n_projectors and len(values) != 1 + n_projectors:
+        raise lines.error(f"the block of l = {l} has {len(values) - 1} energies; nproj = {n_projectors} is expected.")
     return values[1 : 1 + n_projectors]
 
 
@@ -280,6 +296,21 @@ def _check_mesh(lines: _Lines, radii_r: np.ndarray, mesh_r: np.ndarray | None) -
             "unevenly or unlike those of the first block; one uniform mesh from 0 is expected."
         )
     return expected_r
+
+
+def _check_core(lines: _Lines, density_r: np.ndarray) -> None:
+    if density_r.min() < -1e-6 * np.abs(density_r).max():
+        raise lines.error(f"the model core density before this line falls to {density_r.min():.3g}; none is ever negative.")
+
+
+def _require_end(lines: _Lines) -> None:
+    """Raise DataFileError if a core density follows that the header denies.
+
+    Valence densities without their switch do occur in good files, and so does an echo of the input.
+    """
+    if len(lines.peek()) >= 2 + _CORE_COLUMNS:
+        lines.position += 1
+        raise lines.error("a model core density starts here although fchrg is 0; both must agree.")
 
 
 def _check_tail(lines: _Lines, header: _Header, mesh_r: np.ndarray, local_r: np.ndarray) -> None:

@@ -14,7 +14,6 @@ P. Giannozzi et al., J. Phys.: Condens. Matter 21, 395502 (2009).
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +23,16 @@ import numpy as np
 from scipy.integrate import trapezoid
 
 from mpiqmd.datafiles import reading
-from mpiqmd.errors import DataFileError
 from mpiqmd.molecule.elements import ATOMIC_NUMBERS
 from mpiqmd.molecule.pseudopotential import HIGHEST_ANGULAR_MOMENTUM, Channel, Pseudopotential, read_file
 from mpiqmd.molecule.resample import Resampler
+from mpiqmd.molecule.upf_document import UpfDocument
 
 _LONGEST_MESH = 100_000
 _MOST_PROJECTORS = 40
-_LOCAL_FUNCTIONALS = frozenset({"LDA", "PZ", "PW", "VWN", "WIG", "HL", "OBZ", "OBW", "GL"})
+_BEYOND_CUTOFF = 1e-3
+"""Share of the squared projectors that may lie beyond where the file says that they end."""
+_LOCAL_FUNCTIONALS = frozenset({"LDA", "PZ", "PW", "PWLDA", "PW92", "CA", "VWN", "WIG", "HL", "OBZ", "OBW", "GL"})
 _FUNCTIONALS = {
     frozenset({"PBE"}): "PBE",
     frozenset({"SLA", "PW", "PBX", "PBC"}): "PBE",
@@ -63,15 +64,15 @@ def read_upf(path: str | Path) -> Pseudopotential:
     ------
     DataFileError
         The file cannot be read, is damaged or too large, or holds another kind of potential: UPF version 1,
-        ultrasoft, PAW, Coulomb, or with spin-orbit coupling.
+        ultrasoft, PAW, semilocal, Coulomb, or with spin-orbit coupling; or its header contradicts what it holds.
     """
     path = Path(path)
     content = read_file(path, "UPF")
     with reading(path, "UPF file", "Get the file again, or use another one."):
-        return _assemble(_Document(path, content), hashlib.sha256(content).hexdigest())
+        return _assemble(UpfDocument(path, content), hashlib.sha256(content).hexdigest())
 
 
-def _assemble(document: _Document, sha256: str) -> Pseudopotential:
+def _assemble(document: UpfDocument, sha256: str) -> Pseudopotential:
     header = _read_header(document)
     radii_r = _read_mesh(document)
     tables = _read_tables(document, header, radii_r)
@@ -125,94 +126,14 @@ class _Tables:
     shells_r: np.ndarray | None
 
 
-class _Document:
-    """The XML tree of a file and access to it by name, so that every complaint can say where."""
-
-    def __init__(self, path: Path, content: bytes) -> None:
-        self.path = path
-        text = content.decode("utf-8", errors="replace")
-        if not re.search(r"<UPF\s+version\s*=", text):
-            old = "it looks like UPF version 1" if "<PP_HEADER>" in text else "it has no element <UPF version=...>"
-            raise self.error(f"{old}; UPF version 2 is expected. Convert it (Quantum ESPRESSO's upfconv does).", "")
-        # without a document type there are no entities to expand
-        if "<!DOCTYPE" in text or "<!ENTITY" in text:
-            raise self.error("it declares a document type or entities; none are allowed.")
-        try:
-            self.root = ElementTree.fromstring(_without_info(text))
-        except (ElementTree.ParseError, ValueError, LookupError) as problem:
-            raise self.error(f"it is not well-formed XML ({problem}); a complete UPF file is expected.") from None
-        version = self.root.get("version", "")
-        if self.root.tag != "UPF" or not version.strip().startswith("2."):
-            raise self.error(f"it is <{self.root.tag[:30]}> version {version[:20]!r}; UPF version 2 is expected.")
-
-    def error(self, message: str, remedy: str = "Get the file again, or use another one.") -> DataFileError:
-        return DataFileError(f"pseudopotential file {self.path}: {message} {remedy}".rstrip())
-
-    def find(self, name: str) -> ElementTree.Element:
-        element = self.root.find(name)
-        if element is None:
-            raise self.error(f"there is no {name}; one is expected.")
-        return element
-
-    def attribute(self, element: ElementTree.Element, name: str) -> str:
-        value = element.get(name)
-        if value is None:
-            raise self.error(f"{element.tag} has no attribute {name}; one is expected.")
-        return value.strip()
-
-    def number(self, element: ElementTree.Element, name: str) -> float:
-        """Return an attribute as a finite number."""
-        text = self.attribute(element, name)
-        try:
-            value = _real(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise self.error(f"{element.tag} {name} is {text[:30]!r}; a finite number is expected.")
-        return value
-
-    def integer(self, element: ElementTree.Element, name: str, lowest: int, highest: int) -> int:
-        value = self.number(element, name)
-        if value != int(value) or not lowest <= value <= highest:
-            raise self.error(
-                f"{element.tag} {name} is {value:g}; a whole number from {lowest} to {highest} is expected."
-            )
-        return int(value)
-
-    def flag(self, element: ElementTree.Element, name: str) -> bool:
-        """A logical attribute in any spelling, false if absent."""
-        return element.get(name, "F").strip().strip(".").upper()[:1] == "T"
-
-    def table(self, name: str, length: int) -> np.ndarray:
-        """The numbers of an element, exactly ``length`` of them."""
-        fields = (self.find(name).text or "").split()
-        if len(fields) != length:
-            raise self.error(f"{name} holds {len(fields)} numbers; {length} are expected.")
-        try:
-            values = np.array([_real(field) for field in fields], dtype=float)
-        except ValueError as problem:
-            raise self.error(f"{name}: {str(problem)[:80]}; numbers are expected.") from None
-        if not np.isfinite(values).all():
-            raise self.error(f"{name} holds NaN or infinity; finite numbers are expected.")
-        return values
-
-
-def _real(text: str) -> float:
-    return float(text.replace("D", "E").replace("d", "e"))
-
-
-def _without_info(text: str) -> str:
-    """The file without its comment section, which is often not well-formed XML."""
-    start, end = text.find("<PP_INFO"), text.rfind("</PP_INFO>")
-    return text[:start] + text[end + len("</PP_INFO>") :] if 0 <= start < end else text
-
-
-def _read_header(document: _Document) -> _Header:
+def _read_header(document: UpfDocument) -> _Header:
     header = document.find("PP_HEADER")
     symbol = document.attribute(header, "element")
     if symbol not in ATOMIC_NUMBERS:
         raise document.error(f"PP_HEADER element is {symbol[:20]!r}; a chemical symbol is expected.")
+    n_projectors = document.integer(header, "number_of_proj", 0, _MOST_PROJECTORS)
     _refuse_other_kinds(document, header)
+    _require_projectors(document, n_projectors)
     valence = document.number(header, "z_valence")
     if not 0 < valence <= ATOMIC_NUMBERS[symbol]:
         raise document.error(
@@ -223,11 +144,11 @@ def _read_header(document: _Document) -> _Header:
         valence=valence,
         functional=functional_name(document.attribute(header, "functional")),
         has_core=document.flag(header, "core_correction"),
-        n_projectors=document.integer(header, "number_of_proj", 0, _MOST_PROJECTORS),
+        n_projectors=n_projectors,
     )
 
 
-def _refuse_other_kinds(document: _Document, header: ElementTree.Element) -> None:
+def _refuse_other_kinds(document: UpfDocument, header: ElementTree.Element) -> None:
     """Raise DataFileError unless the potential is norm-conserving and scalar-relativistic."""
     kind = document.attribute(header, "pseudo_type").upper()
     found = [name for name in ("is_ultrasoft", "is_paw", "is_coulomb") if document.flag(header, name)]
@@ -242,9 +163,40 @@ def _refuse_other_kinds(document: _Document, header: ElementTree.Element) -> Non
             "has_so is true: it holds spin-orbit coupling; only scalar-relativistic potentials can be used.",
             "Use the scalar-relativistic file of the same set.",
         )
+    _refuse_contradictions(document)
 
 
-def _read_mesh(document: _Document) -> np.ndarray:
+def _require_projectors(document: UpfDocument, n_projectors: int) -> None:
+    """Raise DataFileError unless the file holds as many projectors as its header says, and all of the potential in them."""
+    found = [element.tag for element in document.root.iter() if re.fullmatch(r"PP_BETA\b.*", element.tag)]
+    if len(found) != n_projectors:
+        raise document.error(f"number_of_proj is {n_projectors}, but it holds {len(found)} PP_BETA; both must agree.")
+    if n_projectors == 0 and document.has("PP_NONLOCAL/PP_DIJ"):
+        raise document.error("number_of_proj is 0, but it holds couplings, PP_DIJ; both must agree.")
+    semilocal = document.has("PP_SEMILOCAL") or document.find("PP_HEADER").get("pseudo_type", "").strip().upper() == "SL"
+    if n_projectors == 0 and semilocal:
+        raise document.error(
+            "it is semilocal, 'SL' or with PP_SEMILOCAL, and has no projectors; only separable potentials can be used.",
+            "Use a separable file, such as one of SG15 or PseudoDojo, or the GTH tables.",
+        )
+
+
+_TRACES = {
+    "PP_NONLOCAL/PP_AUGMENTATION": "is_ultrasoft",
+    "PP_PAW": "is_paw",
+    "PP_SPIN_ORB": "has_so",
+}
+"""What only files of these kinds hold."""
+
+
+def _refuse_contradictions(document: UpfDocument) -> None:
+    """Raise DataFileError if the file holds what its header denies."""
+    for name, flag in _TRACES.items():
+        if document.has(name):
+            raise document.error(f"it holds {name} although {flag} is false; both must agree.")
+
+
+def _read_mesh(document: UpfDocument) -> np.ndarray:
     n_mesh = len((document.find("PP_MESH/PP_R").text or "").split())
     if not 20 <= n_mesh <= _LONGEST_MESH:
         raise document.error(f"PP_R holds {n_mesh} radii; 20 to {_LONGEST_MESH} are allowed.")
@@ -254,19 +206,17 @@ def _read_mesh(document: _Document) -> np.ndarray:
             f"PP_R runs from {radii_r[0]:g} to {radii_r[-1]:g} bohr{'' if (np.diff(radii_r) > 0).all() else ' unevenly'}; "
             "radii that grow from less than 0.1 to between 2 and 1000 are expected."
         )
+    for name, attribute in (("PP_HEADER", "mesh_size"), ("PP_MESH", "mesh"), ("PP_MESH/PP_R", "size")):
+        element = document.find(name)
+        if element.get(attribute) is not None and document.number(element, attribute) != n_mesh:
+            raise document.error(f"{name} {attribute} is {element.get(attribute)!r}, PP_R holds {n_mesh} radii; both must agree.")
     return radii_r
 
 
-def _read_tables(document: _Document, header: _Header, radii_r: np.ndarray) -> _Tables:
+def _read_tables(document: UpfDocument, header: _Header, radii_r: np.ndarray) -> _Tables:
     n_mesh, n = len(radii_r), header.n_projectors
-    momenta_p, betas_pr, coupling_pp = [], np.zeros((n, n_mesh)), np.zeros((n, n))
-    for index in range(n):
-        name = f"PP_NONLOCAL/PP_BETA.{index + 1}"
-        element = document.find(name)
-        momenta_p.append(document.integer(element, "angular_momentum", 0, HIGHEST_ANGULAR_MOMENTUM))
-        betas_pr[index] = document.table(name, n_mesh)
-    if n:
-        coupling_pp = 0.5 * document.table("PP_NONLOCAL/PP_DIJ", n * n).reshape(n, n)
+    momenta_p, betas_pr = _read_projectors(document, n, n_mesh)
+    coupling_pp = 0.5 * document.table("PP_NONLOCAL/PP_DIJ", n * n).reshape(n, n) if n else np.zeros((0, 0))
     shells_r = document.table("PP_RHOATOM", n_mesh) if document.root.find("PP_RHOATOM") is not None else None
     return _Tables(
         local_r=0.5 * document.table("PP_LOCAL", n_mesh),
@@ -278,7 +228,29 @@ def _read_tables(document: _Document, header: _Header, radii_r: np.ndarray) -> _
     )
 
 
-def _check_tables(document: _Document, header: _Header, radii_r: np.ndarray, tables: _Tables) -> None:
+def _read_projectors(document: UpfDocument, n: int, n_mesh: int) -> tuple[list[int], np.ndarray]:
+    """Return angular momenta and r chi(r), shape (n, n_mesh), of the projectors."""
+    header, momenta_p, betas_pr, last = document.find("PP_HEADER"), [], np.zeros((n, n_mesh)), 0
+    for index in range(n):
+        name = f"PP_NONLOCAL/PP_BETA.{index + 1}"
+        element = document.find(name)
+        momenta_p.append(document.integer(element, "angular_momentum", 0, HIGHEST_ANGULAR_MOMENTUM))
+        betas_pr[index] = document.table(name, n_mesh)
+        if element.get("cutoff_radius_index") is not None:
+            last = max(last, document.integer(element, "cutoff_radius_index", 0, n_mesh))
+    highest = document.integer(header, "l_max", -1, 10) if header.get("l_max") is not None else None
+    if n and highest is not None and max(momenta_p) > highest:
+        raise document.error(f"l_max is {highest}, but there is a projector of l = {max(momenta_p)}; both must agree.")
+    share = (betas_pr[:, last:] ** 2).sum() / max((betas_pr**2).sum(), 1e-300) if last else 0.0
+    if share > _BEYOND_CUTOFF:
+        raise document.error(
+            f"projectors go on beyond the largest cutoff_radius_index, {last} of {n_mesh}, with {share:.2g} of their squares; "
+            f"at most {_BEYOND_CUTOFF:g} is expected."
+        )
+    return momenta_p, betas_pr
+
+
+def _check_tables(document: UpfDocument, header: _Header, radii_r: np.ndarray, tables: _Tables) -> None:
     """Raise DataFileError unless charges and couplings agree with the header."""
     charge = -float(tables.local_r[-1] * radii_r[-1])
     if abs(charge - header.valence) > 1e-3 * header.valence:
@@ -291,6 +263,10 @@ def _check_tables(document: _Document, header: _Header, radii_r: np.ndarray, tab
     mixed = np.abs(coupling_pp[momenta_p[:, None] != momenta_p[None, :]]).max(initial=0.0)
     if mixed > 1e-10 * largest or np.abs(coupling_pp - coupling_pp.T).max(initial=0.0) > 1e-8 * largest:
         raise document.error("PP_DIJ is not symmetric or couples different angular momenta; neither is allowed.")
+    if tables.core_r is None and document.has("PP_NLCC"):
+        core_r = document.table("PP_NLCC", len(radii_r))
+        if core_r.any():
+            raise document.error("core_correction is false, but PP_NLCC holds a core density; both must agree.")
     if tables.core_r is not None and tables.core_r.min() < -1e-6 * np.abs(tables.core_r).max():
         raise document.error(f"PP_NLCC falls to {tables.core_r.min():.3g}; a density is never negative.")
     if tables.shells_r is not None:

@@ -24,6 +24,7 @@ from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.results import RESULT_FILE, loaded_versions, prepare_folder, write_result
 from mpiqmd.pipeline.watched import EndedEarly
+from mpiqmd.regular import in_words, require_regular
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -108,13 +109,16 @@ def _header(arguments: argparse.Namespace, comm: MPI.Comm, seconds: float) -> di
 
 
 def _require_files(paths: list[Path | None]) -> None:
-    """Raise ConfigError unless every file named on the command line exists."""
-    missing = [str(path) for path in paths if path is not None and not path.is_file()]
-    if missing:
-        raise ConfigError(
-            f"no such file: {', '.join(missing)}. The files named on the command line must exist. "
-            f"Correct the path (the current folder is {Path.cwd()})."
-        )
+    """Raise ConfigError unless every file named on the command line is a regular file."""
+    for path in paths:
+        try:
+            if path is not None:
+                require_regular(path)
+        except OSError as problem:
+            raise ConfigError(
+                f"cannot read {path}: {in_words(problem)}. The files named on the command line must exist. "
+                f"Correct the path (the current folder is {Path.cwd()})."
+            ) from None
 
 
 def _report(error: MpiqmdError, comm: MPI.Comm, failures: MPI.Comm) -> int:

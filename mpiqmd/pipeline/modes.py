@@ -23,9 +23,10 @@ from mpiqmd.pipeline.frequencies import differences
 from mpiqmd.pipeline.identity import deciding, surface_identity, without
 from mpiqmd.pipeline.recorded import RecordedSurface
 from mpiqmd.pipeline.relax import relax
-from mpiqmd.pipeline.results import write_result
+from mpiqmd.pipeline.results import LARGEST_RESULT, write_result
 from mpiqmd.pipeline.solving import TrainingSolver
 from mpiqmd.pipeline.watched import WatchedSurface
+from mpiqmd.regular import read_text
 from mpiqmd.sampling.normal_modes import NormalModes, normal_modes
 from mpiqmd.units import HARTREE_IN_INVERSE_CM
 
@@ -106,7 +107,7 @@ def _load(path: Path, identity: dict[str, str]) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_text(path, LARGEST_RESULT))
         stored = found["identity"]
         arrays = {name: found[name] for name in ("positions", "hessian")}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:

@@ -18,6 +18,8 @@ from mpiqmd.errors import AccuracyError, DataFileError
 from mpiqmd.md.provider import Evaluation, ForceProvider
 from mpiqmd.md.same_run import changes
 from mpiqmd.parallel.comm import decide, on_rank_zero
+from mpiqmd.pipeline.results import LARGEST_RESULT
+from mpiqmd.regular import in_words, read_bounded
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -102,11 +104,9 @@ def _read(path: Path, identity: dict[str, str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     if path.exists():
         try:
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = read_bounded(path, LARGEST_RESULT).decode("utf-8", errors="replace").splitlines()
         except OSError as problem:
-            raise DataFileError(
-                f"cannot read {path}: {problem.strerror}; a readable file is needed. Use --overwrite."
-            ) from None
+            raise DataFileError(f"cannot read {path}: {in_words(problem)}; a readable file is needed. Use --overwrite.") from None
         if lines:
             _require_same(path, _parsed(lines[0]), identity)
         for line in lines[1:]:

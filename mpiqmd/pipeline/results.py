@@ -14,8 +14,11 @@ from typing import Any
 import mpiqmd
 from mpiqmd.datafiles import UNFINISHED, writing
 from mpiqmd.errors import ConfigError, DataFileError
+from mpiqmd.regular import in_words, read_text
 
 RESULT_FILE = "result.json"
+LARGEST_RESULT = 1_000_000_000
+"""Bytes of a file of this program that is read whole: a result, or what a resumed command keeps."""
 
 
 def prepare_folder(folder: Path, overwrite: bool, patterns: tuple[str, ...]) -> Path:
@@ -72,11 +75,10 @@ def read_result(path: Path) -> dict[str, Any]:
         The file cannot be read or is not a result.
     """
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = json.loads(read_text(path, LARGEST_RESULT))
     except (OSError, ValueError, RecursionError) as problem:
-        raise DataFileError(
-            f"cannot read the result {path}: {problem}. Give a result.json of mpiqmd."
-        ) from None
+        found = in_words(problem) if isinstance(problem, OSError) else problem
+        raise DataFileError(f"cannot read the result {path}: {found}. Give a result.json of mpiqmd.") from None
     if not isinstance(result, dict):
         raise DataFileError(
             f"{path} holds a JSON {type(result).__name__}, not a result. Give a result.json of mpiqmd."

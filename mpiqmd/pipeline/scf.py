@@ -64,6 +64,7 @@ def provenance(model: KohnShamModel) -> dict[str, dict[str, Any]]:
             "functional": pseudo.functional,
             "valence": pseudo.valence,
             "core_correction": pseudo.core_density_r is not None,
+            "remarks": list(pseudo.remarks),
             "sha256": pseudo.sha256,
         }
         for symbol, pseudo in model.pseudopotentials.items()

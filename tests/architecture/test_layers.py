@@ -19,7 +19,8 @@ from source import FILES, PACKAGE, SourceFile
 pytestmark = pytest.mark.serial
 
 FLOORS = [
-    {"__init__", "errors", "units", "launcher", "completion", "words", "datafiles", "processes", "claimfiles", "claims", "compiling"},
+    {"__init__", "errors", "units", "launcher", "completion", "words", "regular", "datafiles"}
+    | {"processes", "claimfiles", "claims", "compiling"},
     {"config"},
     {"parallel"},
     {"grid", "molecule"},

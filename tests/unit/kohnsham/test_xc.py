@@ -7,7 +7,7 @@ from oracles import everywhere, largest, local_part, on_one_rank, smooth_orbital
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Field, Grid
 from mpiqmd.kohnsham.functional import SMALLEST_DENSITY, Functional
-from mpiqmd.kohnsham.libxc import version
+from mpiqmd.kohnsham.libxc import available_names, version
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 
 RHO = np.array([1e-4, 3e-3, 0.02, 0.3, 1.7, 12.0])
@@ -28,6 +28,11 @@ def teter93(rs):
     above = (0.4581652932831429, 2.217058676663745, 0.7405551735357053, 0.01968227878617998)
     below = (0.0, 1.0, 4.504130959426697, 1.110667363742916, 0.02359291751427506)
     return -np.polyval(above[::-1], rs) / np.polyval(below[::-1], rs)
+
+
+def fourth_order(function, step):
+    """The derivative by central differences of order four."""
+    return (8 * (function(step) - function(-step)) - (function(2 * step) - function(-2 * step))) / (12 * step)
 
 
 @pytest.mark.serial
@@ -128,7 +133,11 @@ def test_empty_space_carries_nothing():
         ("REVPBE", "gga_x_pbe_r+gga_c_pbe", "REVPBE"),
         ("blyp", "gga_x_b88+gga_c_lyp", "BLYP"),
         ("lda_x", "lda_x", "LDA"),
-        ("gga_x_pbe_sol + gga_c_pbe_sol", "gga_x_pbe_sol + gga_c_pbe_sol", "gga_x_pbe_sol + gga_c_pbe_sol"),
+        ("gga_x_pbe_sol + gga_c_pbe_sol", "gga_x_pbe_sol+gga_c_pbe_sol", "PBESOL"),
+        ("gga_c_pbe+gga_x_rpbe", "gga_x_rpbe+gga_c_pbe", "RPBE"),
+        ("gga_c_pbe+GGA_X_PBE", "gga_x_pbe+gga_c_pbe", "PBE"),
+        ("lda_c_pw + lda_x", "lda_x+lda_c_pw", "LDA"),
+        ("gga_c_p86+gga_x_b88", "gga_x_b88+gga_c_p86", "gga_x_b88+gga_c_p86"),
     ],
 )
 def test_names(name, full, family):
@@ -142,6 +151,65 @@ def test_names(name, full, family):
 def test_what_cannot_be_evaluated_is_refused(name):
     with pytest.raises(ConfigError, match="functional"):
         Functional(name)
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("gga_x_lb+lda_c_pw", "'gga_x_lb' of libxc .* is a potential without an energy"),
+        ("lda_xc_tih", "a potential without an energy"),
+        ("gga_xc_vv10", "non-local correlation, which is not there"),
+        ("lda_x_2d+lda_c_2d_amgb", "for one or two dimensions"),
+        ("lda_xc_1d_ehwlrg_1", "for one or two dimensions"),
+        ("lda_k_tf", "a kinetic-energy functional"),
+        ("gga_k_vw", "a kinetic-energy functional"),
+        ("mgga_c_tpss", "neither an LDA nor a GGA"),
+        ("hyb_gga_xc_pbeh", "a hybrid"),
+        ("gga_x_pbe+gga_x_b88", "counted twice"),
+        ("gga_x_pbe+gga_x_pbe", "counted twice"),
+        ("lda_xc_teter93+lda_x", "counted twice"),
+        ("gga_x_pbe+gga_c_pbe+lda_c_pw", "counted twice"),
+        ("gga_x_pbe+", "has no functional ''"),
+        ("101", "has no functional '101'"),
+    ],
+)
+def test_what_libxc_knows_but_a_grid_does_not_is_refused_with_its_reason(name, words):
+    with pytest.raises(ConfigError, match=words):
+        Functional(name)
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("name", available_names())
+def test_every_name_of_libxc_is_refused_or_its_potential_is_the_derivative(name):
+    try:
+        functional = Functional(name)
+    except ConfigError as refusal:
+        assert "is needed. Choose another" in str(refusal)
+        return
+    energy, v_rho, v_sigma = functional.evaluate(RHO, SIGMA)
+    assert all(np.isfinite(values).all() for values in (energy, v_rho) + (() if v_sigma is None else (v_sigma,)))
+    along_rho = fourth_order(lambda step: functional.evaluate(RHO + step, SIGMA)[0], 1e-4 * RHO)
+    assert along_rho * RHO / SLATER == pytest.approx(v_rho * RHO / SLATER, abs=1e-6, rel=1e-5)
+    if v_sigma is not None:
+        along_sigma = fourth_order(lambda step: functional.evaluate(RHO, SIGMA + step)[0], 1e-4 * SIGMA)
+        assert along_sigma * SIGMA / SLATER == pytest.approx(v_sigma * SIGMA / SLATER, abs=1e-6, rel=1e-5)
+    assert functional.remark.split()[:1] == {"x": ["exchange"], "c": ["correlation"], "xc": []}[name.split("_")[1]]
+
+
+@pytest.mark.serial
+def test_every_name_that_can_be_evaluated_vanishes_with_the_density():
+    """No NaN anywhere between a core and empty space, where a grid has most of its points."""
+    rng = np.random.default_rng(7)
+    rho = 10 ** rng.uniform(-14, 2, 500)
+    sigma = 10 ** rng.uniform(-6, 2, 500) * 4 * (3 * np.pi**2) ** (2 / 3) * rho ** (8 / 3)
+    for name in available_names():
+        try:
+            functional = Functional(name)
+        except ConfigError:
+            continue
+        for values in functional.evaluate(rho, sigma):
+            assert values is None or np.isfinite(values).all(), name
 
 
 @pytest.mark.serial

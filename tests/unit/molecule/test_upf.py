@@ -156,7 +156,7 @@ def test_the_ground_state_is_that_of_the_table(write, tmp_path, serial_comm, mes
 
 def test_real_looking_variants_are_read(write):
     """Fortran exponents, padded symbols, other spellings of flags, no projectors at all."""
-    text = upf_text(load_gth("H", "LDA"), UNIFORM).replace("E+", "D+").replace('pseudo_type="NC"', 'pseudo_type="SL"')
+    text = upf_text(load_gth("H", "LDA"), UNIFORM).replace("E+", "D+").replace('pseudo_type="NC"', 'pseudo_type=" nc"')
     text = text.replace('version="2.0.1"', 'version = "2.0.0"').replace('has_so="F"', 'has_so=".FALSE."')
     found = read_upf(write(text))
     assert found.channels == () and found.n_projectors == 0
@@ -198,7 +198,7 @@ SMALL = upf_text(load_gth("O", "LDA"), 0.15 * np.arange(40))
         ('z_valence="  6.00"', 'z_valence="5.0"', "charge 6; z_valence = 5"),
         ('z_valence="  6.00"', 'z_valence="nan"', "z_valence is 'nan'"),
         ('z_valence="  6.00"', "", "no attribute z_valence"),
-        ('number_of_proj="1"', 'number_of_proj="2"', "no PP_NONLOCAL/PP_BETA.2"),
+        ('number_of_proj="1"', 'number_of_proj="2"', "number_of_proj is 2, but it holds 1 PP_BETA; both must agree"),
         ('number_of_proj="1"', 'number_of_proj="1e9"', "a whole number from 0 to 40"),
         ('angular_momentum="0"', 'angular_momentum="7"', "a whole number from 0 to 3"),
         ('core_correction="F"', 'core_correction="T"', "no PP_NLCC"),
@@ -261,5 +261,5 @@ def test_missing_large_and_binary_files_are_refused(tmp_path):
     with open(tmp_path / "large.upf", "wb") as stream:
         stream.seek(LARGEST_FILE + 10)
         stream.write(b"x")
-    with pytest.raises(DataFileError, match="more than"):
+    with pytest.raises(DataFileError, match="it has [0-9]+ bytes, at most"):
         read_upf(tmp_path / "large.upf")
