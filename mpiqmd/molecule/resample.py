@@ -88,9 +88,9 @@ class Resampler:
 
 
 def _last_index(values_r: np.ndarray) -> int:
-    """Where a function is last larger than a negligible share of its largest value."""
+    """Where a function is last larger than a negligible share of its largest value; at 0 if it vanishes everywhere."""
     size_r = np.abs(values_r)
-    return int(np.nonzero(size_r >= NEGLIGIBLE * size_r.max())[0][-1])
+    return int(np.nonzero(size_r >= NEGLIGIBLE * size_r.max())[0][-1]) if size_r.any() else 0
 
 
 def _smeared(radii_r: np.ndarray) -> np.ndarray:
