@@ -6,7 +6,12 @@ stable isotopes, the mass of the longest-lived one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from mpiqmd.errors import GeometryError
+from mpiqmd.units import DALTON_IN_ELECTRON_MASS
 
 _WEIGHTS = """
 H 1.008       He 4.002602   Li 6.94       Be 9.012183   B 10.81       C 12.011      N 14.007
@@ -34,6 +39,29 @@ ATOMIC_WEIGHTS: dict[str, float] = dict(zip(SYMBOLS, map(float, _FIELDS[1::2]), 
 
 ATOMIC_NUMBERS: dict[str, int] = {symbol: number for number, symbol in enumerate(SYMBOLS, start=1)}
 """Atomic number, by symbol."""
+
+ISOTOPES: dict[str, tuple[str, float]] = {"D": ("H", 2.01410178), "T": ("H", 3.01604928)}
+"""Isotopes with a symbol of their own: element and mass in dalton (AME2016)."""
+
+
+def standard_masses(symbols: Sequence[str]) -> np.ndarray:
+    """Return the standard atomic weights of elements, shape (N,), electron masses. Not collective."""
+    return np.array([ATOMIC_WEIGHTS[symbol] for symbol in symbols]) * DALTON_IN_ELECTRON_MASS
+
+
+def without_isotopes(symbols: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray | None]:
+    """Return element symbols, and masses (N,) in electron masses if an isotope (``D``, ``T``) is among them.
+
+    Not collective.  Raises GeometryError for a symbol that no element or isotope has.
+    """
+    elements = tuple(require_element(ISOTOPES[symbol][0] if symbol in ISOTOPES else symbol) for symbol in symbols)
+    if elements == tuple(symbols):
+        return elements, None
+    masses_a = standard_masses(elements)
+    for atom, symbol in enumerate(symbols):
+        if symbol in ISOTOPES:
+            masses_a[atom] = ISOTOPES[symbol][1] * DALTON_IN_ELECTRON_MASS
+    return elements, masses_a
 
 
 def require_element(symbol: str) -> str:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mpiqmd.errors import GeometryError
-from mpiqmd.molecule.elements import ATOMIC_NUMBERS, ATOMIC_WEIGHTS, require_element
-from mpiqmd.units import DALTON_IN_ELECTRON_MASS
+from mpiqmd.molecule.elements import ATOMIC_NUMBERS, require_element, standard_masses
 
 SHORTEST_DISTANCE = 0.3
 """Two nuclei closer than this (bohr) are a mistake in the input, not a molecule."""
@@ -42,9 +41,7 @@ class Molecule:
 
     def __post_init__(self) -> None:
         symbols = tuple(require_element(symbol) for symbol in self.symbols)
-        masses_a = self.masses_a
-        if masses_a is None:
-            masses_a = [ATOMIC_WEIGHTS[symbol] * DALTON_IN_ELECTRON_MASS for symbol in symbols]
+        masses_a = standard_masses(symbols) if self.masses_a is None else self.masses_a
         object.__setattr__(self, "symbols", symbols)
         object.__setattr__(self, "positions_av", _frozen(self.positions_av, (len(symbols), 3), "positions"))
         object.__setattr__(self, "masses_a", _frozen(masses_a, (len(symbols),), "masses"))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mpiqmd.config.settings import Settings
-from mpiqmd.errors import ConfigError, DataFileError
+from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.extrapolation import OrbitalExtrapolation
@@ -18,11 +19,13 @@ from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.kohnsham.ground_state import ElectronicSolver
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.provider import ForceProvider
+from mpiqmd.molecule.elements import without_isotopes
 from mpiqmd.molecule.library import load_pseudopotentials
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.body_frame import BodyFrameProvider
 from mpiqmd.pipeline.memory import DENSITY_REFINEMENT, require_memory
+from mpiqmd.pipeline.structure import Structure, require_fitting, same_masses
 from mpiqmd.pipeline.structures import read_structures
 
 if TYPE_CHECKING:
@@ -32,22 +35,56 @@ if TYPE_CHECKING:
 
 
 def build_molecule(settings: Settings, comm: MPI.Comm) -> Molecule:
-    """Return the molecule of the input.  Collective.  Raises GeometryError if its nuclei are impossible."""
+    """Return the molecule of the input.  Collective.
+
+    Raises GeometryError if its nuclei are impossible, and DataFileError or ConfigError if the structure file says other than
+    the input.
+    """
     system = settings.system
     if system.structure is not None:
-        symbols, frames = on_rank_zero(comm, read_structures, system.structure)
-        if len(frames) != 1:
-            raise ConfigError(
-                f"system.structure = {str(system.structure)!r} holds {len(frames)} geometries; one is needed. "
-                "Keep one frame, or use `mpiqmd evaluate --structures` for many."
-            )
-        positions_av = frames[0]
+        structure = on_rank_zero(comm, _only_structure, system.structure)
     else:
-        symbols, positions_av = system.symbols, np.array(system.positions)
-    masses = None if system.masses is None else np.array(system.masses)
-    molecule = Molecule(tuple(symbols), positions_av, charge=system.charge, masses_a=masses)
+        symbols, masses_a = without_isotopes(system.symbols)
+        structure = Structure(symbols, np.array(system.positions), masses_a)
+    molecule = Molecule(structure.symbols, structure.positions_av, system.charge, _masses(settings, structure))
     molecule.check()
+    if system.structure is not None:
+        require_fitting([structure], Structure.of_input(settings, molecule), system.structure)
     return molecule
+
+
+def _only_structure(path: Path) -> Structure:
+    """Return the geometry of a file that has one.  Not collective."""
+    structures = read_structures(path)
+    if len(structures) != 1:
+        raise ConfigError(
+            f"system.structure = {str(path)!r} holds {len(structures)} geometries; one is needed. "
+            "Keep one frame, or use `mpiqmd evaluate --structures` for many."
+        )
+    return structures[0]
+
+
+def _masses(settings: Settings, structure: Structure) -> np.ndarray | None:
+    """Return the masses that the input or its structure says, electron masses; they must not contradict each other."""
+    written, found = settings.system.masses, structure.masses_a
+    if written is None or found is None:
+        return found if written is None else np.array(written)
+    if not same_masses(np.array(written), found):
+        raise ConfigError(
+            f"system.masses is {[round(mass, 3) for mass in written]} electron masses, the structure (or its isotopes D and "
+            f"T) says {[round(float(mass), 3) for mass in found]}. Both must agree: remove one."
+        )
+    return np.array(written)
+
+
+def read_frames(settings: Settings, molecule: Molecule, path: Path, comm: MPI.Comm) -> np.ndarray:
+    """Return the positions (frames, N, 3), bohr, of a file of geometries of the input's molecule.  Collective.
+
+    Raises DataFileError if the file cannot be read or says other than the input: atoms, cell, masses, charge, fixed atoms.
+    """
+    structures = on_rank_zero(comm, read_structures, path)
+    require_fitting(structures, Structure.of_input(settings, molecule), path)
+    return np.array([structure.positions_av for structure in structures])
 
 
 def build_grid(settings: Settings, comm: MPI.Comm) -> Grid:
@@ -115,12 +152,3 @@ def build_hifi_provider(
         start = OrbitalExtrapolation(model.grid, extrapolation, settings.scf.extrapolation_steps)
     provider = HifiForceProvider(model, build_solver(settings, model), start, net_force, log)
     return BodyFrameProvider(provider, molecule) if in_body else provider
-
-
-def same_molecule(symbols: tuple[str, ...], molecule: Molecule, source: object) -> None:
-    """Raise DataFileError unless a file's atoms are those of the input, in the same order.  Not collective."""
-    if tuple(symbols) != tuple(molecule.symbols):
-        raise DataFileError(
-            f"{source}: atoms {list(symbols)} differ from the input's {list(molecule.symbols)}. The same atoms in the "
-            "same order are needed; reorder the file or the input."
-        )

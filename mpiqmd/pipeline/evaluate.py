@@ -13,9 +13,10 @@ from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.provider import ForceProvider
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule, same_molecule
+from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule, read_frames
 from mpiqmd.pipeline.reduced import build_rom_provider
-from mpiqmd.pipeline.structures import read_structures, write_structures
+from mpiqmd.pipeline.structure import Structure
+from mpiqmd.pipeline.structures import write_structures
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -27,8 +28,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     """Evaluate every geometry of a file; write ``evaluated.extxyz`` and return what ``result.json`` holds.  Collective."""
     settings = arguments.settings
     molecule = build_molecule(settings, comm)
-    symbols, positions_sav = on_rank_zero(comm, read_structures, arguments.structures)
-    same_molecule(symbols, molecule, arguments.structures)
+    positions_sav = read_frames(settings, molecule, arguments.structures, comm)
     model = build_model(settings, comm, molecule)
     provider = _provider(arguments, settings, model, molecule, log)
     evaluations, seconds = [], []
@@ -44,7 +44,9 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     energies_s = np.array([evaluation.energy for evaluation in evaluations])
     forces_sav = np.array([evaluation.forces_av for evaluation in evaluations])
     target = arguments.folder / "evaluated.extxyz"
-    on_rank_zero(comm, write_structures, target, symbols, positions_sav, energies_s, forces_sav)
+    on_rank_zero(
+        comm, write_structures, target, Structure.of_input(settings, molecule), positions_sav, energies_s, forces_sav
+    )
     log(f"{len(energies_s)} geometries written to {target}")
     return {
         "solver": "hifi" if arguments.model is None else "rom",

@@ -19,6 +19,7 @@ from mpiqmd.md.provider import Evaluation, ForceProvider
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.pipeline.recorded import RecordedSurface
+from mpiqmd.pipeline.structure import Structure
 from mpiqmd.pipeline.structures import write_structures
 from mpiqmd.pipeline.surface import build_surface
 from mpiqmd.pipeline.watched import WatchedSurface
@@ -51,14 +52,15 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     with interruption.listening():
         path = relax(molecule, provider, settings, comm, log)
     steps = [path.positions_sav, path.energies_s, path.forces_sav]
-    on_rank_zero(comm, write_structures, folder / STEPS_FILE, molecule.symbols, *steps)
+    structure = Structure.of_input(arguments.settings, molecule)
+    on_rank_zero(comm, write_structures, folder / STEPS_FILE, structure, *steps)
     if not path.converged:
         raise ConvergenceError(
             f"the geometry is not relaxed: the largest force is {path.largest_force:.2e} Ha/bohr after {settings.max_steps} "
             f"steps, relax.force_tolerance = {settings.force_tolerance:.2e}. Raise relax.max_steps and run the same "
             f"command again, it continues; or look at {folder / STEPS_FILE}."
         )
-    on_rank_zero(comm, write_structures, folder / RELAXED_FILE, molecule.symbols, *(values[-1:] for values in steps))
+    on_rank_zero(comm, write_structures, folder / RELAXED_FILE, structure, *(values[-1:] for values in steps))
     _print_summary(molecule, path, log)
     log(f"{RELAXED_FILE} and {STEPS_FILE} are in {folder}")
     return {

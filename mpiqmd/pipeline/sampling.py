@@ -14,12 +14,10 @@ from mpiqmd.molecule.bent import internal_coordinates, water_positions
 from mpiqmd.molecule.frame import BisectorFrame, BodyFrame, make_frame
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import Mirror, grid_mirrors
-from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.body_frame import oriented
-from mpiqmd.pipeline.build import same_molecule
+from mpiqmd.pipeline.build import read_frames
 from mpiqmd.pipeline.modes import find_modes
 from mpiqmd.pipeline.solving import TrainingSolver
-from mpiqmd.pipeline.structures import read_structures
 from mpiqmd.rom.compiled.learning import sample_geometries
 from mpiqmd.sampling.box import random_in_box
 from mpiqmd.sampling.lattice import bent_samples, water_lattice
@@ -157,8 +155,7 @@ def _from_file(
 ) -> Samples:
     """Return all geometries of a file, or the few that represent it.  Collective."""
     train = settings.train
-    symbols, positions_sav = on_rank_zero(comm, read_structures, train.structures)
-    same_molecule(symbols, reference, train.structures)
+    positions_sav = read_frames(settings, reference, train.structures, comm)
     samples = _aligned(Samples(positions_sav, name=train.sampling), frame)
     if train.sampling == "structures":
         return samples

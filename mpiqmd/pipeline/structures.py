@@ -2,114 +2,233 @@
 
 from __future__ import annotations
 
-import re
+from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mpiqmd.datafiles import Shapes, Unfit, reading
 from mpiqmd.md.trajectory import Trajectory
-from mpiqmd.molecule.elements import SYMBOLS
-from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
+from mpiqmd.molecule.elements import SYMBOLS, standard_masses
+from mpiqmd.pipeline.structure import Structure, same_masses
+from mpiqmd.pipeline.xyz_text import normalised
+from mpiqmd.units import BOHR_IN_ANGSTROM, DALTON_IN_ELECTRON_MASS, HARTREE_IN_EV
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+LARGEST_FILE = 256_000_000
+"""Bytes of a structure file, unpacked; a trajectory.h5 may have more."""
+LIGHTEST = 0.05
+"""Dalton; less is a mass in another unit."""
+_CHARGES = ("charge", "total_charge", "net_charge")
+_MULTIPLICITIES = ("multiplicity", "spin_multiplicity")
+NEARLY = 0.01
+"""What partial charges may lack to a whole number, and moments may have without being spin."""
 
-def read_structures(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
-    """Return symbols and positions (frames, N, 3) in bohr of any file ASE reads, or a trajectory.h5.  Not collective.
+
+def read_structures(path: Path) -> tuple[Structure, ...]:
+    """Return what any file ASE reads, or a trajectory.h5, says about its geometries, at least one.  Not collective.
+
+    Cell, periodicity, masses and isotopes, charge and pinned atoms are in the structures.  Velocities, energies and other
+    results of another calculation are not read.
 
     Raises
     ------
     DataFileError
-        The file cannot be read, is empty, holds other than finite positions of known elements, or its frames hold
-        different atoms.
+        The file cannot be read, is empty, holds other than finite positions of known elements, its frames hold different
+        atoms, or it says what cannot be used: unpaired electrons, constraints other than atoms held fixed.
     """
     if path.suffix == ".h5":
-        trajectory = Trajectory.open(path)
-        return trajectory.symbols, trajectory.positions_tav
+        return _of_trajectory(Trajectory.open(path))
     with reading(path, "structure file", "Any format ASE knows is allowed, such as .xyz or .extxyz."):
-        return _checked(_frames(path))
+        structures = tuple(_frames(path))
+        _require_same_atoms(structures)
+        return structures
 
 
-def _frames(path: Path) -> list[Atoms]:
+def _of_trajectory(trajectory: Trajectory) -> tuple[Structure, ...]:
+    is_periodic = trajectory.boundary == "periodic"
+    cell_vv = np.diag(trajectory.box_v) if is_periodic and trajectory.box_v is not None else None
+    first = Structure(trajectory.symbols, np.empty(0), trajectory.masses_a, cell_vv, (is_periodic,) * 3)
+    return tuple(first.at(positions_av) for positions_av in trajectory.positions_tav)
+
+
+def _frames(path: Path) -> list[Structure]:
     """Return the frames that ASE finds in a file."""
     from ase.io import read
-    from ase.io.formats import filetype, open_with_compression
+    from ase.io.formats import filetype
 
-    kind = filetype(str(path))
-    if kind in ("xyz", "extxyz"):
-        with open_with_compression(str(path), "rb") as stream:
-            _check_counts(stream.read().decode("utf-8", errors="replace").splitlines())
+    kind, content = filetype(str(path)), _unpacked(path)
     # By default ASE makes reading and writing collective over the world, but one rank alone is here; and it takes what
     # follows an @ in the name for a choice of frames.
-    return read(path, index=":", format=kind, parallel=False, do_not_split_by_at_sign=True)
+    options: dict[str, Any] = {"index": ":", "parallel": False, "do_not_split_by_at_sign": True}
+    if kind in ("xyz", "extxyz"):
+        plain = normalised(content.decode("utf-8-sig", errors="replace"))
+        frames = read(StringIO(plain.text), format="extxyz", **options)
+        return [_structure(atoms, isotopes) for atoms, isotopes in zip(frames, plain.isotopes, strict=True)]
+    try:
+        return [_structure(atoms, {}) for atoms in read(path, format=kind, **options)]
+    except KeyError as problem:
+        raise Unfit(f"ASE does not know what {problem} in it is") from problem
 
 
-def _check_counts(lines: list[str]) -> None:
-    """Raise Unfit unless every frame of an XYZ file has the lines and columns it announces: ASE would try to make them."""
-    at = 0
-    while at < len(lines) and lines[at].strip():
-        try:
-            count = int(lines[at])
-        except ValueError:
-            raise Unfit(f"line {at + 1} reads {lines[at].strip()[:30]!r}, a number of atoms is expected") from None
-        if not 0 < count <= len(lines) - at - 2:
-            raise Unfit(f"line {at + 1} announces {str(count)[:20]} atoms, {max(0, len(lines) - at - 2)} lines follow")
-        announced, found = _announced_columns(lines[at + 1]), len(lines[at + 2].split())
-        if announced > found:
-            raise Unfit(f"line {at + 2} announces {announced} columns, {found} follow")
-        at += 2 + count
-        while at < len(lines) and lines[at].startswith("VEC"):
-            at += 1
+def _unpacked(path: Path) -> bytes:
+    """Return a file as it is before compression; raises Unfit for one that is too large."""
+    from ase.io.formats import open_with_compression
+
+    with open_with_compression(str(path), "rb") as stream:
+        content = stream.read(LARGEST_FILE + 1) if path.stat().st_size <= LARGEST_FILE else b""
+    size = max(path.stat().st_size, len(content))
+    if size > LARGEST_FILE:
+        raise Unfit(f"it has {size} bytes, at most {LARGEST_FILE} are read")
+    return content
 
 
-def _announced_columns(comment: str) -> int:
-    """Return the number of columns in the Properties of extended XYZ, 0 if there are none."""
-    found = re.search(r"Properties\s*=\s*[\"'{]?([^\s\"'}]*)", comment, re.IGNORECASE)
-    return sum(int(field) for field in found[1].split(":")[2::3] if field.strip().isdecimal()) if found else 0
-
-
-def _checked(frames: list[Atoms]) -> tuple[tuple[str, ...], np.ndarray]:
-    """Return symbols and positions in bohr of frames of the same atoms; raises Unfit for anything else."""
-    if not frames or not len(frames[0]):
-        raise Unfit("it holds no geometry")
-    symbols = tuple(frames[0].get_chemical_symbols())
-    for index, frame in enumerate(frames):
-        if tuple(frame.get_chemical_symbols()) != symbols:
-            raise Unfit(f"frame {index} holds {frame.get_chemical_symbols()}, frame 0 {list(symbols)}: all must be the same")
+def _structure(atoms: Atoms, isotopes: dict[int, float]) -> Structure:
+    """Return what one frame says; raises Unfit for what is impossible or cannot be used."""
+    if not len(atoms):
+        raise Unfit("a frame holds no atoms")
+    symbols = tuple(atoms.get_chemical_symbols())
     unknown = sorted(set(symbols) - set(SYMBOLS))
     if unknown:
         raise Unfit(f"{', '.join(unknown)} are not elements from H to Rn")
-    positions_sav = np.array([frame.get_positions() for frame in frames]) / BOHR_IN_ANGSTROM
-    return symbols, Shapes().numbers("positions", positions_sav, "frames atoms 3")
+    _require_closed_shell(atoms)
+    positions_av = Shapes().numbers("positions", atoms.get_positions(), "atoms 3") / BOHR_IN_ANGSTROM
+    cell_vv, periodic = _cell(atoms)
+    return Structure(symbols, positions_av, _masses(atoms, symbols, isotopes), cell_vv, periodic, _charge(atoms), _pinned(atoms))
 
 
-def write_geometries(path: Path, symbols: tuple[str, ...], positions_sav: np.ndarray) -> None:
-    """Write geometries as extended XYZ, angstrom.  Not collective."""
+def _cell(atoms: Atoms) -> tuple[np.ndarray | None, tuple[bool, bool, bool]]:
+    """Return cell vectors, bohr, and periodicity."""
+    vectors = Shapes().numbers("cell", atoms.cell.array, "3 3")
+    # PDB files of molecules have a cell of one angstrom that stands for none
+    if not vectors.any() or np.array_equal(vectors, np.eye(3)):
+        return None, (False, False, False)
+    return vectors / BOHR_IN_ANGSTROM, tuple(bool(flag) for flag in atoms.pbc)
+
+
+def _masses(atoms: Atoms, symbols: tuple[str, ...], isotopes: dict[int, float]) -> np.ndarray | None:
+    """Return masses, electron masses, if the file has any; raises Unfit if they contradict its isotopes."""
+    written = next((atoms.arrays[name] for name in ("masses", "mass") if name in atoms.arrays), None)
+    if written is None and not isotopes:
+        return None
+    named_a = standard_masses(symbols)
+    for atom, mass in isotopes.items():
+        named_a[atom] = mass * DALTON_IN_ELECTRON_MASS
+    if written is None:
+        return named_a
+    masses = Shapes(atoms=len(symbols)).numbers("masses", written, "atoms")
+    if masses.min() < LIGHTEST:
+        raise Unfit(f"a mass is {masses.min():g}; dalton, at least {LIGHTEST}, are expected")
+    masses_a = masses * DALTON_IN_ELECTRON_MASS
+    which = list(isotopes)
+    if not same_masses(masses_a[which], named_a[which]):
+        raise Unfit(f"atoms {which} are called D or T, but their masses are {masses[which].tolist()} Da")
+    return masses_a
+
+
+def _charge(atoms: Atoms) -> int | None:
+    """Return the net charge if the file says one: by name, or as the sum of initial charges."""
+    found = {name: atoms.info[name] for name in _CHARGES if name in atoms.info}
+    charges_a = atoms.arrays.get("initial_charges", np.zeros(0))
+    if charges_a.any():
+        found["initial_charges"] = float(charges_a.sum())
+    whole = {name: _whole(name, value) for name, value in found.items()}
+    if len(set(whole.values())) > 1:
+        raise Unfit(f"it says different charges, {whole}")
+    return next(iter(whole.values()), None)
+
+
+def _whole(name: str, value: Any) -> int:
+    """Return a number of elementary charges or electrons."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not abs(number) < 1000 or abs(number - round(number)) > NEARLY:
+        raise Unfit(f"{name} is {str(value)[:20]}, a whole number is expected")
+    return round(number)
+
+
+def _require_closed_shell(atoms: Atoms) -> None:
+    """Raise Unfit for magnetic moments or a multiplicity: all electrons are paired here."""
+    results = {} if atoms.calc is None else atoms.calc.results
+    moments = [atoms.arrays.get("initial_magmoms", 0.0), results.get("magmoms", 0.0), results.get("magmom", 0.0)]
+    largest = max(float(np.abs(moment).max(initial=0.0)) for moment in moments)
+    if not largest <= NEARLY:
+        raise Unfit(f"it has magnetic moments, up to {largest:g}; electrons in pairs are what there is")
+    for name in _MULTIPLICITIES:
+        if _whole(name, atoms.info.get(name, 1)) != 1:
+            raise Unfit(f"{name} is {atoms.info[name]}; electrons in pairs, 1, are what there is")
+    # some write the number of unpaired electrons, others the multiplicity
+    if _whole("spin", atoms.info.get("spin", 0)) not in (0, 1):
+        raise Unfit(f"spin is {atoms.info['spin']}; electrons in pairs are what there is")
+
+
+def _pinned(atoms: Atoms) -> tuple[int, ...]:
+    """Return the atoms that the file holds fixed; raises Unfit for other constraints."""
+    fixed: set[int] = set()
+    for constraint in atoms.constraints:
+        kind, mask = type(constraint).__name__, np.asarray(getattr(constraint, "mask", True))
+        if kind not in ("FixAtoms", "FixCartesian") or not (mask.all() or not mask.any()):
+            raise Unfit(f"it has a constraint, {kind}; only atoms held fixed can be used")
+        fixed |= {int(atom) for atom in np.atleast_1d(constraint.get_indices()) if mask.all()}
+    return tuple(sorted(fixed))
+
+
+def _require_same_atoms(structures: tuple[Structure, ...]) -> None:
+    """Raise Unfit unless there are frames, all of the same atoms."""
+    if not structures:
+        raise Unfit("it holds no geometry")
+    expected = structures[0].symbols
+    for index, structure in enumerate(structures):
+        if structure.symbols != expected:
+            raise Unfit(f"frame {index} holds {list(structure.symbols)}, frame 0 {list(expected)}: all must be the same")
+
+
+def as_atoms(structure: Structure) -> Atoms:
+    """Return a structure for ASE: with cell and periodicity, charge unless it is zero, masses unless they are standard.
+
+    Not collective.
+    """
     from ase import Atoms
+
+    masses = None if structure.has_standard_masses else structure.masses_a / DALTON_IN_ELECTRON_MASS
+    cell = None if structure.cell_vv is None else structure.cell_vv * BOHR_IN_ANGSTROM
+    positions = structure.positions_av * BOHR_IN_ANGSTROM
+    atoms = Atoms(structure.symbols, positions=positions, masses=masses, cell=cell, pbc=structure.periodic)
+    if structure.charge:
+        atoms.info["charge"] = structure.charge
+    return atoms
+
+
+def write_geometries(path: Path, structure: Structure, positions_sav: np.ndarray) -> None:
+    """Write a structure with its atoms at each of the positions as extended XYZ, angstrom.  Not collective."""
     from ase.io import write
 
-    frames = [Atoms(symbols, positions=positions_av * BOHR_IN_ANGSTROM) for positions_av in positions_sav]
+    frames = [as_atoms(structure.at(positions_av)) for positions_av in positions_sav]
     write(path, frames, format="extxyz", parallel=False)
 
 
 def write_structures(
     path: Path,
-    symbols: tuple[str, ...],
+    structure: Structure,
     positions_sav: np.ndarray,
     energies_s: np.ndarray,
     forces_sav: np.ndarray,
 ) -> None:
-    """Write geometries with energies (eV) and forces (eV/angstrom) as extended XYZ.  Not collective."""
-    from ase import Atoms
+    """Write a structure at each of the positions with energies (eV) and forces (eV/angstrom) as extended XYZ.
+
+    Not collective.
+    """
     from ase.calculators.singlepoint import SinglePointCalculator
     from ase.io import write
 
     frames = []
     for positions_av, energy, forces_av in zip(positions_sav, energies_s, forces_sav, strict=True):
-        atoms = Atoms(symbols, positions=positions_av * BOHR_IN_ANGSTROM)
+        atoms = as_atoms(structure.at(positions_av))
         force_unit = HARTREE_IN_EV / BOHR_IN_ANGSTROM
         results = {"energy": energy * HARTREE_IN_EV, "forces": forces_av * force_unit}
         atoms.calc = SinglePointCalculator(atoms, **results)

@@ -26,6 +26,7 @@ from mpiqmd.pipeline.reduced import ReducedSurface, build_reduced_model
 from mpiqmd.pipeline.results import RESULT_FILE, plain
 from mpiqmd.pipeline.sampling import Plan, make_plan
 from mpiqmd.pipeline.solving import Solved, TrainingSolver
+from mpiqmd.pipeline.structure import Structure
 from mpiqmd.pipeline.structures import write_geometries
 from mpiqmd.pipeline.validation import print_errors, reproduction, summary, validate
 from mpiqmd.plots.singular_values import figure_singular_values
@@ -60,16 +61,17 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     solver = TrainingSolver(settings, model, log, arguments.groups, interruption)
     plan = make_plan(solver, molecule, folder, may_compute=arguments.part is None)
     if arguments.samples_only:
-        return write_samples(folder, plan, comm, log)
+        return write_samples(settings, folder, plan, comm, log)
     if arguments.part is not None:
         return solve_part(arguments, plan.samples, solver)
     return train(folder, plan, solver)
 
 
-def write_samples(folder: Path, plan: Plan, comm: MPI.Comm, log: Log) -> dict[str, Any]:
+def write_samples(settings: Settings, folder: Path, plan: Plan, comm: MPI.Comm, log: Log) -> dict[str, Any]:
     """Write the geometries for the eye and for other programs, and return the result.  Collective."""
     samples, path = plan.samples, folder / SAMPLES_FILE
-    on_rank_zero(comm, write_geometries, path, plan.reference.symbols, samples.positions_sav)
+    structure = Structure.of_input(settings, plan.reference)
+    on_rank_zero(comm, write_geometries, path, structure, samples.positions_sav)
     log(f"{len(samples)} geometries ({samples.name}) written to {path}")
     return {"samples": len(samples), "positions": samples.positions_sav, "labels": samples.labels}
 

@@ -25,6 +25,7 @@ from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.pipeline.sampling import make_plan
 from mpiqmd.pipeline.solving import TrainingSolver
+from mpiqmd.pipeline.structure import Structure
 from mpiqmd.pipeline.structures import read_structures, write_geometries
 from mpiqmd.pipeline.train import compress
 from mpiqmd.rom.snapshots import SnapshotStore
@@ -91,11 +92,12 @@ def test_the_reference_is_relaxed_symmetric_and_written(bench, chosen):
     assert result["samples"] == 8 and len(result["labels"][0]) == 3
     reference = Molecule(("H",) * 3, np.array(modes_of(bench, folder)["positions"]), charge=1)
     assert len(grid_mirrors(reference)) == 3
-    symbols, positions_sav = bench.once(read_structures, folder / "geometries.extxyz")
-    assert symbols == ("H",) * 3 and positions_sav == pytest.approx(np.array(result["positions"]), abs=1e-7)
-    assert positions_sav[0] == pytest.approx(reference.positions_av, abs=1e-7)
+    written = bench.once(read_structures, folder / "geometries.extxyz")
+    assert (written[0].symbols, written[0].charge, written[0].masses_a) == (("H",) * 3, 1, None)
+    assert written[0].positions_av == pytest.approx(reference.positions_av, abs=1e-7)
     frame = make_frame(reference)
-    for positions_av in result["positions"]:
+    for structure, positions_av in zip(written, result["positions"], strict=True):
+        assert structure.positions_av == pytest.approx(np.array(positions_av), abs=1e-7)
         assert frame.align(positions_av).body_positions_av == pytest.approx(np.array(positions_av), abs=1e-9)
 
 
@@ -182,7 +184,8 @@ def test_few_frames_represent_a_trajectory(bench, moved):
     chosen = _samples(bench, "few.toml", keys)
     assert len(chosen) == 4 and _all_among(chosen, frames_sav)
     # the same from any file ASE reads, and all of them
-    bench.once(write_geometries, bench.folder / "frames.extxyz", ("H",) * 3, frames_sav)
+    ions = Structure(("H",) * 3, frames_sav[0])
+    bench.once(write_geometries, bench.folder / "frames.extxyz", ions, frames_sav)
     keys["structures"] = str(bench.folder / "frames.extxyz")
     assert _samples(bench, "few.toml", keys) == pytest.approx(chosen, abs=1e-6)
     assert len(_samples(bench, "all.toml", keys | {"sampling": "structures"})) == len(frames_sav)

@@ -14,9 +14,11 @@ from judging import Format, rewriting
 from mpiqmd.config import load_input
 from mpiqmd.config.keys import key_specs
 from mpiqmd.config.settings import SECTIONS, Settings
+from mpiqmd.molecule.elements import SYMBOLS
 from mpiqmd.molecule.pseudopotential import Pseudopotential
 from mpiqmd.molecule.psp8 import read_psp8
 from mpiqmd.molecule.upf import read_upf
+from mpiqmd.pipeline.structure import Structure
 from mpiqmd.pipeline.structures import read_structures
 
 XYZ = b"""3
@@ -66,11 +68,13 @@ def check_settings(settings: Settings) -> None:
     assert all(4 <= count <= 100_000 for count in settings.grid.points)
 
 
-def check_structures(result: tuple[tuple[str, ...], np.ndarray]) -> None:
-    """Finite positions of atoms that exist."""
-    symbols, positions_sav = result
-    assert positions_sav.shape[1:] == (len(symbols), 3) and len(positions_sav) > 0 and len(symbols) > 0
-    assert np.isfinite(positions_sav).all()
+def check_structures(structures: tuple[Structure, ...]) -> None:
+    """Finite positions of atoms that exist, and masses that can move."""
+    assert structures
+    for structure in structures:
+        assert structure.positions_av.shape == (len(structure.symbols), 3) and structure.symbols
+        assert np.isfinite(structure.positions_av).all() and set(structure.symbols) <= set(SYMBOLS)
+        assert structure.masses_a is None or (np.isfinite(structure.masses_a).all() and structure.masses_a.min() > 50)
 
 
 def check_pseudopotential(pseudo: Pseudopotential) -> None:
