@@ -209,7 +209,8 @@ def _read_mesh(document: UpfDocument) -> np.ndarray:
     for name, attribute in (("PP_HEADER", "mesh_size"), ("PP_MESH", "mesh"), ("PP_MESH/PP_R", "size")):
         element = document.find(name)
         if element.get(attribute) is not None and document.number(element, attribute) != n_mesh:
-            raise document.error(f"{name} {attribute} is {element.get(attribute)!r}, PP_R holds {n_mesh} radii; both must agree.")
+            found = f"{name} {attribute} is {element.get(attribute)!r}"
+            raise document.error(f"{found}, PP_R holds {n_mesh} radii; both must agree.")
     return radii_r
 
 

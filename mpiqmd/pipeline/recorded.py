@@ -106,7 +106,9 @@ def _read(path: Path, identity: dict[str, str]) -> list[dict[str, Any]]:
         try:
             lines = read_bounded(path, LARGEST_RESULT).decode("utf-8", errors="replace").splitlines()
         except OSError as problem:
-            raise DataFileError(f"cannot read {path}: {in_words(problem)}; a readable file is needed. Use --overwrite.") from None
+            raise DataFileError(
+                f"cannot read {path}: {in_words(problem)}; a readable file is needed. Use --overwrite."
+            ) from None
         if lines:
             _require_same(path, _parsed(lines[0]), identity)
         for line in lines[1:]:

@@ -97,7 +97,8 @@ def _structure(atoms: Atoms, isotopes: dict[int, float]) -> Structure:
     _require_closed_shell(atoms)
     positions_av = Shapes().numbers("positions", atoms.get_positions(), "atoms 3") / BOHR_IN_ANGSTROM
     cell_vv, periodic = _cell(atoms)
-    return Structure(symbols, positions_av, _masses(atoms, symbols, isotopes), cell_vv, periodic, _charge(atoms), _pinned(atoms))
+    masses_a = _masses(atoms, symbols, isotopes)
+    return Structure(symbols, positions_av, masses_a, cell_vv, periodic, _charge(atoms), _pinned(atoms))
 
 
 def _cell(atoms: Atoms) -> tuple[np.ndarray | None, tuple[bool, bool, bool]]:

@@ -106,7 +106,8 @@ def _rename(lines: list[str], first: int, count: int, columns: _Columns) -> dict
         except Unfit as problem:
             raise Unfit(f"line {first + atom + 1}: {problem}") from None
         if columns.number is not None and words[columns.number] != str(ATOMIC_NUMBERS[symbol]):
-            raise Unfit(f"line {first + atom + 1} calls an atom {words[columns.species]} and gives it Z = {words[columns.number]}")
+            called, number = words[columns.species], words[columns.number]
+            raise Unfit(f"line {first + atom + 1} calls an atom {called} and gives it Z = {number}")
         if mass is not None:
             isotopes[atom] = mass
         words[columns.species] = symbol

@@ -40,7 +40,7 @@ BAD = {
     "unknown element": ({"system": {"symbols": ["Qq", "H", "H"]}}, ["Qq", "element"]),
     "no such table": (
         {"xc": {"functional": "gga_x_rpbe+gga_c_pbe"}},
-        ["gth", "gga_x_rpbe+gga_c_pbe", "must agree", "[pseudopotentials]"],
+        ["gth", "uses RPBE", "must agree", "[pseudopotentials]"],
     ),
     "odd electrons": ({"system": {"charge": 1}}, ["system.charge = 1", "7", "even", "Change the charge"]),
     "not converged": ({"scf": {"max_iterations": 2}}, ["2 iterations", "energy_tolerance", "scf.max_iterations", "slepc"]),
