@@ -263,7 +263,7 @@ def test_files_that_are_not_toml(tmp_path, content, part):
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
         load_input(tmp_path / "none.toml")
-    with pytest.raises(ConfigError, match="cannot read"):
+    with pytest.raises(ConfigError, match="is no input file: it is a folder"):
         load_input(tmp_path)
 
 
