@@ -171,7 +171,9 @@ class MPIQMD(Calculator):
         return build_surface(arguments, self.comm, Log(self.comm, quiet=self.quiet))
 
     def _require_fitting_atoms(self) -> None:
-        """Raise ConfigError unless symbols, and cell where it is periodic, are those of the input.  Not collective."""
+        """Raise ConfigError unless symbols, charge, and cell where it is periodic, are the input's.  Not collective."""
+        from mpiqmd.pipeline.structures import require_same_electrons
+
         atoms, surface = self.atoms, self._surface
         symbols, expected = atoms.get_chemical_symbols(), list(surface.molecule.symbols)
         if symbols != expected:
@@ -179,6 +181,7 @@ class MPIQMD(Calculator):
                 f"the Atoms hold {symbols}, the input {self.parameters['input']} holds {expected}; the same atoms in the same "
                 "order are needed. Reorder the Atoms (calculator.input_atoms() has the right ones) or change the input."
             )
+        require_same_electrons(atoms, surface.molecule.charge)
         if not atoms.pbc.any():
             return
         cell_v = surface.grid.cell_v * BOHR_IN_ANGSTROM

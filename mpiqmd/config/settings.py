@@ -36,7 +36,7 @@ from mpiqmd.config.values import Boolean, Bounds, Choice, Integer, Number, PathN
 class System:
     """The nuclei, in bohr and electron masses."""
 
-    symbols: tuple[str, ...] | None = key(ListOf(SYMBOL), UNSET, "chemical symbols, one per atom")
+    symbols: tuple[str, ...] | None = key(ListOf(SYMBOL), UNSET, "chemical symbols, one per atom; D and T are hydrogen of 2 and 3 Da")
     positions: tuple[tuple[float, float, float], ...] | None = key(
         ListOf(ListOf(Quantity("length"), 3)), UNSET, "positions of the nuclei; the centre of the cell is 0"
     )
@@ -45,7 +45,7 @@ class System:
     )
     charge: int = key(Integer(Bounds(-1000, 1000)), 0, "net charge of the molecule in units of e")
     masses: tuple[float, ...] | None = key(
-        ListOf(MASS), UNSET, "masses; standard atomic weights if not given"
+        ListOf(MASS), UNSET, "masses; those of the structure file, or standard atomic weights, if not given"
     )
 
 
@@ -81,7 +81,7 @@ class Grid:
 class ExchangeCorrelation:
     """The exchange-correlation functional."""
 
-    functional: str = key(FUNCTIONAL, "LDA", "short name or libxc names; LDA is Teter 93")
+    functional: str = key(FUNCTIONAL, "LDA", "short name, or libxc names of exchange and correlation joined by +; LDA is Teter 93")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiqmd.datafiles import Shapes, Unfit, reading
+from mpiqmd.errors import ConfigError
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.elements import SYMBOLS, standard_masses
 from mpiqmd.pipeline.structure import Structure, same_masses
@@ -177,6 +178,20 @@ def _pinned(atoms: Atoms) -> tuple[int, ...]:
             raise Unfit(f"it has a constraint, {kind}; only atoms held fixed can be used")
         fixed |= {int(atom) for atom in np.atleast_1d(constraint.get_indices()) if mask.all()}
     return tuple(sorted(fixed))
+
+
+def require_same_electrons(atoms: Atoms, charge: int) -> None:
+    """Raise ConfigError if Atoms say another net charge than this one, or that electrons are unpaired.  Not collective."""
+    try:
+        _require_closed_shell(atoms)
+        found = _charge(atoms)
+    except Unfit as problem:
+        raise ConfigError(f"the Atoms do not fit the input: {problem}. Take that out of the Atoms.") from None
+    if found not in (None, charge):
+        raise ConfigError(
+            f"the charge of the Atoms is {found:+d}, the input's {charge:+d}. They must agree: write system.charge = {found}, "
+            "or take the charges out of the Atoms."
+        )
 
 
 def _require_same_atoms(structures: tuple[Structure, ...]) -> None:

@@ -142,6 +142,24 @@ def test_atoms_that_do_not_fit_are_refused(spring):
     assert atoms.get_potential_energy() > 0
 
 
+def test_charge_and_spin_of_the_atoms_must_be_the_inputs(spring):
+    calculator, provider = spring
+    atoms = stretched(calculator)
+    atoms.set_initial_charges([0.6, 0.4])
+    with pytest.raises(ConfigError, match=r"charge of the Atoms is \+1, the input's \+0"):
+        atoms.get_potential_energy()
+    atoms.set_initial_charges([0.5, 0.3])
+    with pytest.raises(ConfigError, match="initial_charges is 0.8, a whole number is expected"):
+        atoms.get_potential_energy()
+    atoms.set_initial_charges([0.5, -0.5])
+    atoms.set_initial_magnetic_moments([1.0, -1.0])
+    with pytest.raises(ConfigError, match="magnetic moments, up to 1; electrons in pairs"):
+        atoms.get_potential_energy()
+    atoms.set_initial_magnetic_moments(None)
+    atoms.get_potential_energy()
+    assert provider.asked == 1
+
+
 def test_a_periodic_input_wants_its_own_cell(spring):
     calculator, _ = spring
     calculator._surface.grid.is_periodic = True
