@@ -36,7 +36,9 @@ from mpiqmd.config.values import Boolean, Bounds, Choice, Integer, Number, PathN
 class System:
     """The nuclei, in bohr and electron masses."""
 
-    symbols: tuple[str, ...] | None = key(ListOf(SYMBOL), UNSET, "chemical symbols, one per atom; D and T are hydrogen of 2 and 3 Da")
+    symbols: tuple[str, ...] | None = key(
+        ListOf(SYMBOL), UNSET, "chemical symbols, one per atom; D and T are hydrogen of 2 and 3 Da"
+    )
     positions: tuple[tuple[float, float, float], ...] | None = key(
         ListOf(ListOf(Quantity("length"), 3)), UNSET, "positions of the nuclei; the centre of the cell is 0"
     )
@@ -81,7 +83,9 @@ class Grid:
 class ExchangeCorrelation:
     """The exchange-correlation functional."""
 
-    functional: str = key(FUNCTIONAL, "LDA", "short name, or libxc names of exchange and correlation joined by +; LDA is Teter 93")
+    functional: str = key(
+        FUNCTIONAL, "LDA", "short name, or libxc names of exchange and correlation joined by +; LDA is Teter 93"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
