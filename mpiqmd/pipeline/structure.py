@@ -104,8 +104,8 @@ def _cell_differs(structure: Structure, expected: Structure) -> str | None:
         if not any(structure.periodic):
             return None
         return (
-            f'{found}, the input has grid.boundary = "isolated". Write pbc="F F F" in the file for a free molecule, or '
-            'grid.boundary = "periodic" and that cell in the input.'
+            f'{found}, the input has grid.boundary = "isolated". Write pbc="F F F" in an extended XYZ file for a free '
+            'molecule, or grid.boundary = "periodic" and that cell in the input.'
         )
     whole = all(structure.periodic) or not any(structure.periodic)
     if structure.cell_vv is None and whole:
