@@ -14,7 +14,7 @@ from mpiqmd.grid import Grid
 from mpiqmd.grid.radial import band_limited
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.kohnsham.xc import Functional
+from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.molecule.gth import load_gth
 from mpiqmd.molecule.library import load_pseudopotentials
 from mpiqmd.molecule.molecule import Molecule
