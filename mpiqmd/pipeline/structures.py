@@ -41,10 +41,8 @@ def read_structures(path: Path) -> tuple[Structure, ...]:
         The file cannot be read, is empty, holds other than finite positions of known elements, its frames hold different
         atoms, or it says what cannot be used: unpaired electrons, constraints other than atoms held fixed.
     """
-    if path.suffix == ".h5":
-        return _of_trajectory(Trajectory.open(path))
-    with reading(path, "structure file", "Any format ASE knows is allowed, such as .xyz or .extxyz."):
-        structures = tuple(_frames(path))
+    with reading(path, "structure file", "Any format ASE knows is allowed, such as .xyz or .extxyz, and trajectory.h5."):
+        structures = _of_trajectory(Trajectory.open(path)) if path.suffix == ".h5" else tuple(_frames(path))
         _require_same_atoms(structures)
         return structures
 

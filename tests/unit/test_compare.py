@@ -137,7 +137,7 @@ def test_plot_recognises_the_file(comm, shared_tmp_path):
     for name, found in (
         ("empty.h5", "with something in it"),
         ("scf.json", "result of `mpiqmd scf`"),
-        ("absent.h5", "not a complete HDF5 file"),
+        ("absent.h5", "cannot read the HDF5 file .*absent.h5: No such file or directory"),
     ):
         with pytest.raises(DataFileError, match=found):
             plot.run(Namespace(file=shared_tmp_path / name, folder=shared_tmp_path), comm, silent(comm))

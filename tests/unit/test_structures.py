@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -236,6 +238,24 @@ def test_a_trajectory_file_has_the_cell_of_its_run(tmp_path, serial_comm):
     write_geometries(tmp_path / "t.extxyz", structure, molecule.positions_av[None])
     with pytest.raises(DataFileError, match="12 x 12 x 12 bohr"):
         read_frames(chosen, molecule, tmp_path / "t.extxyz", serial_comm)
+
+
+def test_frames_of_a_trajectory_keep_cell_and_masses(monkeypatch, tmp_path):
+    known = {"symbols": ("H", "H"), "masses_a": np.array([3670.0, 1837.0]), "box_v": np.array([8.0, 9.0, 10.0])}
+    frames_tav = np.arange(12.0).reshape(2, 2, 3)
+    (tmp_path / "t.h5").write_bytes(b"stand-in")
+    for boundary, positions_tav in (("periodic", frames_tav), ("none", frames_tav), ("none", frames_tav[:0])):
+        found = SimpleNamespace(boundary=boundary, positions_tav=positions_tav, **known)
+        monkeypatch.setattr("mpiqmd.pipeline.structures.Trajectory.open", lambda path, found=found: found)
+        if not len(positions_tav):
+            with pytest.raises(DataFileError, match="it holds no geometry"):
+                read_structures(tmp_path / "t.h5")
+            continue
+        structures = read_structures(tmp_path / "t.h5")
+        is_periodic = boundary == "periodic"
+        assert structures[1].positions_av == pytest.approx(frames_tav[1]) and structures[0].periodic == (is_periodic,) * 3
+        assert (structures[0].cell_vv is not None) == is_periodic and structures[0].masses_a[0] == 3670.0
+        assert not is_periodic or np.array_equal(structures[0].cell_vv, np.diag(known["box_v"]))
 
 
 def test_masses_of_the_file_are_the_molecules(tmp_path, serial_comm):

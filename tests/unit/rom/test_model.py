@@ -89,7 +89,7 @@ def test_another_grid_is_refused_even_without_a_signature(trained, shared_tmp_pa
 
 def test_what_is_no_model_is_refused(trained, shared_tmp_path):
     grid, path = trained.model.grid, shared_tmp_path / "model.h5"
-    with pytest.raises(DataFileError, match="not a complete reduced model"):
+    with pytest.raises(DataFileError, match="cannot read the reduced model"):
         ReducedModel.load(path, grid.comm, grid)
     trained.reduced_model(12).save(path)
     if grid.comm.rank == 0:
