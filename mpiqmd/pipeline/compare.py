@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpiqmd.errors import DataFileError
-from mpiqmd.md.connectivity import internal_coordinates
 from mpiqmd.md.trajectory import Trajectory
+from mpiqmd.molecule.internal import internal_coordinates
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.plots.compare import figure_differences, figure_energy, figure_geometry, labels_of
 from mpiqmd.plots.style import save_figure
@@ -102,10 +102,11 @@ def differences(first: Trajectory, second: Trajectory) -> Differences:
     """Return largest and root-mean-square difference of every coordinate, energy and the temperature."""
     found: Differences = {}
     coordinates = (
-        internal_coordinates(trajectory.symbols, trajectory.positions_tav) for trajectory in (first, second)
+        internal_coordinates(first.symbols, trajectory.positions_tav, reference_av=first.positions_tav[0])
+        for trajectory in (first, second)
     )
     for one, other in zip(*coordinates, strict=True):
-        found[one.key] = _measure(one.values_t - other.values_t, one.unit)
+        found[one.key] = _measure(one.minus(other), one.unit)
     for name in ("total_energy", "potential_energy", "kinetic_energy"):
         found[name] = _measure(first.observables[name] - second.observables[name], "Ha")
     temperature_t = first.observables["temperature"] - second.observables["temperature"]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiqmd.errors import ConvergenceError
-from mpiqmd.md.connectivity import internal_coordinates
 from mpiqmd.md.provider import Evaluation, ForceProvider
+from mpiqmd.molecule.internal import internal_coordinates
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.pipeline.recorded import RecordedSurface
