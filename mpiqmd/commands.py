@@ -23,8 +23,8 @@ COMMANDS = {
     "scf": Command(
         "ground state of one geometry",
         "Solve the electronic ground state of the molecule in INPUT on the full grid.\n"
-        "Writes result.json (energy and its components, forces, eigenvalues, occupations, timing), and with "
-        "--density the electron density.",
+        "Writes result.json (energy and its components, forces, dipole moment, eigenvalues, occupations, gap, timing), and "
+        "with --density the electron density.",
         ("mpiqmd scf water.toml", "mpirun -n 4 mpiqmd scf water.toml --density --output results/scf"),
         "scf",
         patterns=("density.*",),
