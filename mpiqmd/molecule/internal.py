@@ -93,7 +93,7 @@ def chains(
 ) -> list[tuple[int, ...]]:
     """Return the chains of two, three and four bonded atoms of one geometry (N, 3), in this order. Not collective.
 
-    Bonds are written heavier end first, as chemists do; of the others the end that comes first in the input.  Chains of
+    Each begins with the end that comes first in the input, but for bonds to hydrogen, which end with it.  Chains of
     four with an angle closer than ``STRAIGHT`` to 0 or 180 degrees are left out: their dihedral angle says nothing.
     """
     bonds = guess_bonds(symbols, positions_av, edges_v)
@@ -106,7 +106,7 @@ def chains(
         for m in partners[k]
         if k != i != m != j and _bent(positions_av, (i, j, k), edges_v) and _bent(positions_av, (j, k, m), edges_v)
     ]
-    return [(i, j) if symbols[i] != "H" else (j, i) for i, j in bonds] + angles + dihedrals
+    return [(j, i) if symbols[i] == "H" != symbols[j] else (i, j) for i, j in bonds] + angles + dihedrals
 
 
 def measure(positions_tav: np.ndarray, chain: Sequence[int], edges_v: np.ndarray | None = None) -> np.ndarray:

@@ -122,6 +122,7 @@ def test_dihedrals_differ_by_the_short_way():
 
 def test_bonds_of_other_molecules():
     assert guess_bonds(("H", "H"), np.array([[0, 0, 0], [0, 0, 9.0]])) == [(0, 1)]
+    assert chains(("H", "H"), np.array([[0, 0, 0], [0, 0, 1.4]])) == [(0, 1)]
     assert internal_coordinates(("He",), np.zeros((4, 1, 3))) == []
 
 
