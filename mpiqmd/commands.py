@@ -53,15 +53,17 @@ COMMANDS = {
     ),
     "frequencies": Command(
         "harmonic vibrations",
-        "Difference the forces about the geometry in INPUT, which should be relaxed, and print the harmonic frequencies "
-        "(1/cm) with infrared intensities where the surface has dipole moments.\nWrites frequencies.jsonl (evaluations: an "
-        "interrupted run resumes) and result.json.",
+        "Difference the forces about the geometry in INPUT, which should be relaxed, and print the harmonic wave "
+        "numbers (1/cm), reduced masses (Da), infrared intensities (km/mol) where the surface has dipole moments, the "
+        "zero-point energy, and enthalpy and entropy of the ideal gas at frequencies.temperature. A geometry whose forces "
+        "exceed frequencies.max_force is refused before any displacement.\nWrites modes.molden and modes.extxyz (the "
+        "modes, for viewers), frequencies.jsonl (evaluations: an interrupted run resumes) and result.json.",
         (
             "mpirun -n 2 mpiqmd frequencies water-relaxed.toml",
             "mpiqmd frequencies water-relaxed.toml --model water-train/model.h5",
         ),
         "frequencies",
-        patterns=("frequencies.jsonl",),
+        patterns=("frequencies.jsonl", "modes.molden", "modes.extxyz"),
         files=("model",),
     ),
     "train": Command(
