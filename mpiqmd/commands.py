@@ -158,7 +158,8 @@ COMMANDS = {
         "self-checks for your input",
         "forces: compare the forces with finite differences of the energy.\n"
         "frame: move the molecule rigidly and compare energies and forces.\n"
-        "egg-box: what the grid does to the energy and the net force as the molecule moves through one spacing and turns.\n"
+        "egg-box: what the grid does to the energy and the net force as the molecule moves through one spacing and turns, and "
+        "what the grid is good enough for.\n"
         "Writes result.json with the largest differences; egg-box also a figure.",
         (
             "mpiqmd check forces water.toml",
