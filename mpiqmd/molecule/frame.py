@@ -14,6 +14,7 @@ import numpy as np
 
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import internal_coordinates, water_positions
+from mpiqmd.molecule.labels import hill_formula
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.rigid import Alignment, best_rotation, cross
 
@@ -190,9 +191,9 @@ class EckartFrame:
             best_rotation(self._reference_av, self._reference_av, self._masses_a)
         except GeometryError as error:
             raise GeometryError(
-                f"the reference geometry of {'-'.join(reference.symbols)} has no Eckart frame: its atoms "
-                "are on one line; a bent or larger molecule is needed. Diatomics use the axis frame; for "
-                "others give a slightly bent reference."
+                f"the reference geometry of {hill_formula(reference.symbols)} has no Eckart frame: its atoms are on one line; "
+                "three or more that are not are needed. Use scf.frame = 'lab'; if the molecule should be bent, correct the "
+                "geometry."
             ) from error
 
 

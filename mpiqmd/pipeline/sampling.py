@@ -12,6 +12,7 @@ from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import internal_coordinates, water_positions
 from mpiqmd.molecule.frame import BisectorFrame, BodyFrame, make_frame
+from mpiqmd.molecule.labels import hill_formula
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import Mirror, grid_mirrors
 from mpiqmd.parallel.comm import on_rank_zero
@@ -112,10 +113,11 @@ def require_body_frame(molecule: Molecule) -> None:
     """Raise ConfigError for a molecule that has none.  Not collective."""
     try:
         make_frame(molecule)
-    except GeometryError as error:
+    except GeometryError:
         raise ConfigError(
-            f"there is no reduced model of {'-'.join(molecule.symbols)}, which is linear: modes are fixed in a body frame, "
-            f"and this molecule has none ({error}) Use the Hi-Fi solver, or start from a bent geometry if it should be bent."
+            f"there is no reduced model of {hill_formula(molecule.symbols)}, which is linear: modes are fixed in a body frame, "
+            "which two atoms or a bent molecule have. Use the Hi-Fi solver (`mpiqmd md` without --model); if the molecule "
+            "should be bent, correct the geometry."
         ) from None
 
 

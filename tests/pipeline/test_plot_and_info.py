@@ -43,7 +43,7 @@ def test_info_on_a_model(bench, trained, capfd):
     text = printed(bench, capfd, trained.model)
     rank = trained.result["rank"]
     for part in (
-        f"{rank} modes of 24 snapshots",
+        f"{rank} modes of 24 orbitals, 96 with their mirror images",
         "trained on 6 geometries",
         "theta 97.500 to 111.500 degrees",
         f"{trained.result['reproduction']['energy']:.1e}",
