@@ -20,6 +20,17 @@ class Command:
 
 
 COMMANDS = {
+    "init": Command(
+        "an input file for your molecule",
+        "Write an input file for the molecule in FILE: a cell that fits around it, a grid spacing for its elements, PBE with "
+        "GTH pseudopotentials, dynamics and training, each line explained; and say what to do next.\n"
+        "Writes INPUT.toml; replaces no file unless --overwrite is given.",
+        ("mpiqmd init methanal.xyz", "mpiqmd init ion.xyz --charge 1 --input cation.toml"),
+        "init",
+        reads_input=False,
+        output=None,
+        files=("structure",),
+    ),
     "scf": Command(
         "ground state of one geometry",
         "Solve the electronic ground state of the molecule in INPUT on the full grid.\n"
