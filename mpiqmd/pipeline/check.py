@@ -17,7 +17,6 @@ from scipy.spatial.transform import Rotation
 from mpiqmd.config import Settings
 from mpiqmd.md.provider import ForceProvider
 from mpiqmd.molecule.evaluation import COARSE
-from mpiqmd.molecule.labels import labels
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.pipeline.surface import build_surface
@@ -58,7 +57,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         log(found["advice"])
         on_rank_zero(comm, lambda: save_figure(figure_egg_box(found), arguments.folder / "egg-box"))
     else:
-        names = labels(surface.molecule.symbols)
+        names = surface.molecule.labels
         if arguments.check == "forces":
             found = _check_forces(provider, positions_av, names, log)
         else:

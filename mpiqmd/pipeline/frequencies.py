@@ -14,7 +14,6 @@ import numpy as np
 from mpiqmd.errors import GeometryError
 from mpiqmd.md.provider import Evaluation, ForceProvider
 from mpiqmd.molecule.evaluation import DIPOLE
-from mpiqmd.molecule.labels import hill_formula, labels
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.vibrations import Vibrations, vibrations
 from mpiqmd.parallel.comm import decide, on_rank_zero
@@ -40,7 +39,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     """Compute the vibrations at the input's geometry and return what ``result.json`` holds.  Collective."""
     surface, settings = build_surface(arguments, comm, log), arguments.settings.frequencies
     molecule, step = surface.molecule, settings.displacement
-    log(f"vibrations of {hill_formula(molecule.symbols)} on the {surface.solver} surface, displacements of {step:g} bohr")
+    log(f"vibrations of {molecule.formula} on the {surface.solver} surface, displacements of {step:g} bohr")
     log(surface.model.describe())
     provider = RecordedSurface(surface.provider, arguments.folder / RECORD_FILE, surface.identity, comm)
     if provider.known:
@@ -58,8 +57,8 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     on_rank_zero(comm, write_modes, arguments.folder, found, intensities)
     log(f"the modes for viewers, {MOLDEN_FILE} (Molden, Jmol) and {ANIMATION_FILE} (OVITO, ASE), are in {arguments.folder}")
     return {
-        "formula": hill_formula(molecule.symbols),
-        "labels": labels(molecule.symbols),
+        "formula": molecule.formula,
+        "labels": molecule.labels,
         "solver": surface.solver,
         "displacement": step,
         "energy": derivatives.energy,
@@ -104,7 +103,7 @@ class Derivatives:
 def differences(molecule: Molecule, provider: ForceProvider, step: float, log: Log) -> Derivatives:
     """Return central differences of forces and dipole over all 3 N coordinates.  Collective."""
     reference = provider.evaluate(molecule.positions_av)
-    n_coordinates, names = 3 * len(molecule), labels(molecule.symbols)
+    n_coordinates, names = 3 * len(molecule), molecule.labels
     countdown = Countdown(log, n_coordinates, "displaced")
     hessian_cc, dipoles = np.zeros((n_coordinates, n_coordinates)), []
     for c in range(n_coordinates):

@@ -17,7 +17,6 @@ from mpiqmd.datafiles import writing
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.gth import load_gth, smallest_radius
-from mpiqmd.molecule.labels import hill_formula
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.body_frame import oriented
@@ -131,7 +130,7 @@ def write_input(arguments: argparse.Namespace, ranks: int) -> list[str]:
     memory = needed_memory(settings, math.ceil(electrons / 2), ranks) * ranks
     points = " x ".join(map(str, settings.grid.points))
     return [
-        f"{target}: {hill_formula(molecule.symbols)}, {len(molecule)} atoms, {electrons} valence electrons; {points} points, "
+        f"{target}: {molecule.formula}, {len(molecule)} atoms, {electrons} valence electrons; {points} points, "
         f"about {memory / 1e9:.2g} GB",
         *next_steps(target, proposal),
     ]
@@ -155,7 +154,7 @@ def count_electrons(molecule: Molecule) -> int:
     electrons = round(sum(load_gth(symbol, FUNCTIONAL).valence for symbol in molecule.symbols)) - molecule.charge
     if electrons < 2 or electrons % 2:
         raise ConfigError(
-            f"{hill_formula(molecule.symbols)} with charge {molecule.charge:+d} has {electrons} valence electrons; an even "
+            f"{molecule.formula} with charge {molecule.charge:+d} has {electrons} valence electrons; an even "
             "number of at least 2 is needed, all paired. Give the charge with --charge."
         )
     return electrons
@@ -188,7 +187,7 @@ def input_text(molecule: Molecule, proposal: Proposal, structure: str) -> str:
     in_body_frame = proposal.body_cell_v is not None
     smaller = f"# cell = {list(proposal.body_cell_v or ())}".ljust(COMMENTS) + "# is enough in the molecule's own frame\n"
     return TEMPLATE.format(
-        formula=hill_formula(molecule.symbols),
+        formula=molecule.formula,
         structure=_quoted(structure),
         charge=f"charge = {molecule.charge}\n" if molecule.charge else "",
         cell=f"cell = {proposal.edge}".ljust(COMMENTS),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from mpiqmd.md.dynamics import run_dynamics
 from mpiqmd.md.interruption import Interruption, announce, exit_status
-from mpiqmd.molecule.labels import hill_formula
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.quality import Conditions, judge
 from mpiqmd.pipeline.replicas import run_replicas
@@ -40,7 +39,7 @@ def run_trajectory(
     """Run (or resume) one trajectory on all ranks.  Collective."""
     folder = arguments.folder
     surface = build_surface(arguments, comm, log)
-    log(f"molecular dynamics of {hill_formula(surface.molecule.symbols)} on the {surface.solver} surface")
+    log(f"molecular dynamics of {surface.molecule.formula} on the {surface.solver} surface")
     log(surface.model.describe())
     settings = dynamics_settings(arguments.settings, arguments.steps)
     record = surface.record(folder, arguments)

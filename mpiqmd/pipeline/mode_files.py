@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from mpiqmd.datafiles import writing
-from mpiqmd.molecule.labels import labels
 from mpiqmd.molecule.vibrations import Vibrations
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_INVERSE_CM
 
@@ -66,7 +65,7 @@ def animation(found: Vibrations) -> str:
 def strongest_atoms(found: Vibrations, k: int, count: int = 3) -> str:
     """Return the labels of the atoms that move most in a mode, the most first.  Not collective."""
     sizes_a = np.linalg.norm(found.directions_kav[k], axis=1)
-    names = labels(found.molecule.symbols)
+    names = found.molecule.labels
     moving = [a for a in np.argsort(-sizes_a, kind="stable")[:count] if sizes_a[a] > 0.1 * sizes_a.max()]
     return " ".join(names[a] for a in moving)
 

@@ -15,7 +15,6 @@ import numpy as np
 from mpiqmd.errors import ConvergenceError
 from mpiqmd.md.provider import Evaluation, ForceProvider
 from mpiqmd.molecule.internal import InternalCoordinate, internal_coordinates
-from mpiqmd.molecule.labels import hill_formula, labels
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.pipeline.recorded import RecordedSurface
@@ -40,7 +39,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     settings, folder = arguments.settings.relax, arguments.folder
     surface = build_surface(arguments, comm, log)
     molecule = surface.molecule
-    log(f"relaxation of {hill_formula(molecule.symbols)} on the {surface.solver} surface, {settings.optimiser}")
+    log(f"relaxation of {molecule.formula} on the {surface.solver} surface, {settings.optimiser}")
     log(surface.model.describe())
     provider = RecordedSurface(surface.provider, folder / RECORD_FILE, surface.identity, comm)
     if provider.known:
@@ -68,8 +67,8 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         "largest_force": path.largest_force,
         "positions": path.positions_sav[-1],
         "forces": path.forces_sav[-1],
-        "formula": hill_formula(molecule.symbols),
-        "labels": labels(molecule.symbols),
+        "formula": molecule.formula,
+        "labels": molecule.labels,
         "internal": {coordinate.key: coordinate.values_t[1] for coordinate in internal},
         "internal_before": {coordinate.key: coordinate.values_t[0] for coordinate in internal},
     }

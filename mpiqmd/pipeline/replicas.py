@@ -58,7 +58,7 @@ def run_replicas(
     require_different(settings, arguments.replicas)
     alone = comm.Split(comm.rank)
     surface = build_surface(arguments, alone, log if comm.rank == 0 else silent(alone))
-    formula = "".join(surface.molecule.symbols)
+    formula = surface.molecule.formula
     log(f"{arguments.replicas} replicas of {formula} on the {surface.solver} surface, {comm.size} rank(s)")
     started = time.perf_counter()
     own = list(range(comm.rank, arguments.replicas, comm.size))

@@ -12,7 +12,6 @@ from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import internal_coordinates, water_positions
 from mpiqmd.molecule.frame import BisectorFrame, BodyFrame, make_frame
-from mpiqmd.molecule.labels import hill_formula
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import Mirror, grid_mirrors
 from mpiqmd.parallel.comm import on_rank_zero
@@ -115,7 +114,7 @@ def require_body_frame(molecule: Molecule) -> None:
         make_frame(molecule)
     except GeometryError:
         raise ConfigError(
-            f"there is no reduced model of {hill_formula(molecule.symbols)}, which is linear: modes are fixed in a body frame, "
+            f"there is no reduced model of {molecule.formula}, which is linear: modes are fixed in a body frame, "
             "which two atoms or a bent molecule have. Use the Hi-Fi solver (`mpiqmd md` without --model); if the molecule "
             "should be bent, correct the geometry."
         ) from None
@@ -125,7 +124,7 @@ def require_bent(frame: BodyFrame, molecule: Molecule) -> int:
     """Return the central atom of a bent XY2 molecule.  Raises ConfigError for any other.  Not collective."""
     if not isinstance(frame, BisectorFrame):
         raise ConfigError(
-            f"train.sampling = 'lattice' with {'-'.join(molecule.symbols)}: the lattice of bond lengths and angles is for "
+            f"train.sampling = 'lattice' with {molecule.formula}: the lattice of bond lengths and angles is for "
             "bent XY2 molecules such as water. Use train.sampling = 'normal-modes', or 'structures' with a file of geometries."
         )
     return frame.vertex

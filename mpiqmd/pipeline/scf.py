@@ -11,7 +11,6 @@ import numpy as np
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.evaluation import coarse_grid_warning, remove_net_force
-from mpiqmd.molecule.labels import hill_formula, labels
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.pipeline.body_frame import align
@@ -36,7 +35,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     started = time.perf_counter()
     molecule = build_molecule(settings, comm)
     model = build_model(settings, comm, molecule)
-    log(f"{hill_formula(molecule.symbols)}: {model.n_electrons:g} electrons, {model.functional.name}")
+    log(f"{molecule.formula}: {model.n_electrons:g} electrons, {model.functional.name}")
     log(model.describe())
     for line in describe_pseudopotentials(model):
         log(line)
@@ -102,8 +101,8 @@ def laboratory_forces(
 def describe(state: GroundState, molecule: Molecule, forces_av: np.ndarray, net_force: str) -> dict[str, Any]:
     """Return a ground state as plain data: energies in Ha, forces in Ha/bohr.  Not collective."""
     return {
-        "formula": hill_formula(molecule.symbols),
-        "labels": labels(molecule.symbols),
+        "formula": molecule.formula,
+        "labels": molecule.labels,
         "energy": state.energy,
         "free_energy": state.free_energy,
         "components": state.components,

@@ -17,7 +17,6 @@ from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError, MpiqmdError
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.interruption import Interruption, exit_status
-from mpiqmd.molecule.labels import hill_formula
 from mpiqmd.molecule.symmetry import Mirror
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.pipeline.build import build_model, build_molecule
@@ -143,7 +142,7 @@ def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
 
 def solve_geometries(folder: Path, plan: Plan, solver: TrainingSolver, store: SnapshotStore) -> Solved:
     """Solve the plan's geometries that the store does not have.  Collective."""
-    settings, log, formula = solver.settings, solver.log, hill_formula(plan.reference.symbols)
+    settings, log, formula = solver.settings, solver.log, plan.reference.formula
     if settings.train.sampling == "greedy":
         log(f"training on the worst of {len(plan.samples)} geometries ({plan.samples.name}) of {formula}")
         if len(store) and finished_model(folder / MODEL_FILE, settings, solver.model, store) is not None:
