@@ -26,7 +26,7 @@ def init(bench, monkeypatch, capfd):
     monkeypatch.chdir(bench.folder)
 
     def run(atoms, *words, name="molecule.xyz"):
-        bench.once(lambda: write(name, atoms) if atoms is not None else None)
+        bench.once(lambda: write(name, atoms, parallel=False))
         bench.comm.Barrier()
         capfd.readouterr()
         status = run_job(parse_arguments(["init", name, *words]), bench.comm)
