@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from mpiqmd.parallel.log import Log
+if TYPE_CHECKING:
+    from mpiqmd.parallel.log import Log
 
 REMEMBERED = 20
 """Pieces whose times tell how long the next ones take."""
