@@ -135,6 +135,9 @@ def infrared_intensities(found: Vibrations, dipole_gradient_cv: np.ndarray | Non
 
 def print_table(found: Vibrations, intensities: np.ndarray | None, largest_force: float, log: Log) -> None:
     """Print the modes, and warnings where they do not describe a minimum.  Not collective."""
+    if not len(found.frequencies_k):
+        log("an atom has no vibrations")
+        return
     log("  mode  wave number" + ("" if intensities is None else "  intensity") + "  reduced mass  moves most")
     log("               1/cm" + ("" if intensities is None else "     km/mol") + "            Da")
     for k, frequency in enumerate(HARTREE_IN_INVERSE_CM * found.frequencies_k):

@@ -153,7 +153,9 @@ def print_summary(path: RelaxationPath, internal: list[InternalCoordinate], log:
     """Print the energy gained and the internal coordinates before and after.  Not collective."""
     log(f"relaxed in {len(path.energies_s) - 1} steps by {path.energies_s[0] - path.energies_s[-1]:.6f} Ha")
     log(f"energy {path.energies_s[-1]:.8f} Ha, largest force {path.largest_force:.2e} Ha/bohr")
-    width = max((len(coordinate.label) for coordinate in internal), default=0)
+    if not internal:
+        return
+    width = max(len(coordinate.label) for coordinate in internal)
     log(f"  {'':{width}s} {'before':>10s} {'after':>10s}")
     for coordinate in internal:
         before, after = coordinate.values_t

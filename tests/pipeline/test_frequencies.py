@@ -9,6 +9,7 @@ import pytest
 from springs import CHARGES, CONSTANTS, REST, Springs, distorted, relaxed
 
 from mpiqmd.errors import GeometryError
+from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.vibrations import vibrations
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.frequencies import differences, infrared_intensities, print_table, require_relaxed
@@ -102,6 +103,12 @@ def test_what_is_not_relaxed_is_said_before_anything_is_displaced(comm):
     assert ("warning: the largest force" in stream.getvalue()) == (comm.rank == 0)
     require_relaxed(springs.evaluate(relaxed().positions_av), 1e-3, comm, silent(comm))
     assert springs.asked == 2
+
+
+def test_an_atom_has_no_table(comm):
+    stream, atom = io.StringIO(), Molecule(("He",), np.zeros((1, 3)))
+    print_table(vibrations(atom, np.zeros((3, 3))), None, 0.0, Log(comm, stream))
+    assert stream.getvalue() == "an atom has no vibrations\n" * (comm.rank == 0)
 
 
 def test_the_command_refuses_after_one_evaluation(bench, capfd):

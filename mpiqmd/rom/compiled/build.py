@@ -96,7 +96,7 @@ class Compiler:
     def potentials(self, coefficients_sp: np.ndarray) -> np.ndarray:
         """Return the Hartree potential plus xc kernel of densities on the pairs, shape (samples, pairs), Ha.  Collective."""
         grid, rows, count = self.model.density_grid, [], len(coefficients_sp)
-        countdown = Countdown(self.log, count, "potential of density")
+        countdown = Countdown(self.log, count, "potential of a density")
         for start in range(0, count, BLOCK):
             densities = [density_of_pairs(self.dense_modes, self.pairs, d) for d in coefficients_sp[start : start + BLOCK]]
             block = Orbitals(grid, np.stack([density.local for density in densities]))
@@ -125,7 +125,7 @@ class Compiler:
         images = self._images()
         sizes = {index: self.boxes[index].n_nodes ** len(self.boxes[index].axes) for index in images}
         total = sum(size for index, size in sizes.items() if images[index] is None)
-        countdown, atoms = Countdown(self.log, total, "potential of an atom"), []
+        countdown, atoms = Countdown(self.log, total, "point of the tables"), []
         for index, image in images.items():
             box = self.boxes[index]
             overlaps, coupling = self._overlap_table(index, box)
