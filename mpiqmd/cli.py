@@ -114,6 +114,15 @@ def _add_walltime(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _init_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("structure", type=Path, metavar="FILE", help="one geometry, any file ASE reads")
+    parser.add_argument(
+        "--input", type=Path, dest="target", metavar="INPUT.toml", help="file to write (default: FILE's name with .toml, here)"
+    )
+    parser.add_argument("--charge", type=int, default=0, metavar="Q", help="net charge of the molecule (default: 0)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the input file if it is there")
+
+
 def _scf_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--density", action="store_true", help="write the electron density too")
 
@@ -207,6 +216,7 @@ def _check_options(parser: argparse.ArgumentParser) -> None:
 
 
 _OPTIONS = {
+    "init": _init_options,
     "scf": _scf_options,
     "evaluate": _evaluate_options,
     "train": _train_options,

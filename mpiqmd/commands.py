@@ -20,11 +20,22 @@ class Command:
 
 
 COMMANDS = {
+    "init": Command(
+        "an input file for your molecule",
+        "Write an input file for the molecule in FILE: a cell that fits around it, a grid spacing for its elements, PBE with "
+        "GTH pseudopotentials, dynamics and training, each line explained; and say what to do next.\n"
+        "Writes INPUT.toml; replaces no file unless --overwrite is given.",
+        ("mpiqmd init methanal.xyz", "mpiqmd init ion.xyz --charge 1 --input cation.toml"),
+        "init",
+        reads_input=False,
+        output=None,
+        files=("structure",),
+    ),
     "scf": Command(
         "ground state of one geometry",
         "Solve the electronic ground state of the molecule in INPUT on the full grid.\n"
-        "Writes result.json (energy and its components, forces, eigenvalues, occupations, timing), and with "
-        "--density the electron density.",
+        "Writes result.json (energy and its components, forces, dipole moment, eigenvalues, occupations, gap, timing), and "
+        "with --density the electron density.",
         ("mpiqmd scf water.toml", "mpirun -n 4 mpiqmd scf water.toml --density --output results/scf"),
         "scf",
         patterns=("density.*",),
@@ -53,15 +64,17 @@ COMMANDS = {
     ),
     "frequencies": Command(
         "harmonic vibrations",
-        "Difference the forces about the geometry in INPUT, which should be relaxed, and print the harmonic frequencies "
-        "(1/cm) with infrared intensities where the surface has dipole moments.\nWrites frequencies.jsonl (evaluations: an "
-        "interrupted run resumes) and result.json.",
+        "Difference the forces about the geometry in INPUT, which should be relaxed, and print the harmonic wave "
+        "numbers (1/cm), reduced masses (Da), infrared intensities (km/mol) where the surface has dipole moments, the "
+        "zero-point energy, and enthalpy and entropy of the ideal gas at frequencies.temperature. A geometry whose forces "
+        "exceed frequencies.max_force is refused before any displacement.\nWrites modes.molden and modes.extxyz (the "
+        "modes, for viewers), frequencies.jsonl (evaluations: an interrupted run resumes) and result.json.",
         (
             "mpirun -n 2 mpiqmd frequencies water-relaxed.toml",
             "mpiqmd frequencies water-relaxed.toml --model water-train/model.h5",
         ),
         "frequencies",
-        patterns=("frequencies.jsonl",),
+        patterns=("frequencies.jsonl", "modes.molden", "modes.extxyz"),
         files=("model",),
     ),
     "train": Command(
@@ -158,7 +171,8 @@ COMMANDS = {
         "self-checks for your input",
         "forces: compare the forces with finite differences of the energy.\n"
         "frame: move the molecule rigidly and compare energies and forces.\n"
-        "egg-box: what the grid does to the energy and the net force as the molecule moves through one spacing and turns.\n"
+        "egg-box: what the grid does to the energy and the net force as the molecule moves through one spacing and turns, and "
+        "what the grid is good enough for.\n"
         "Writes result.json with the largest differences; egg-box also a figure.",
         (
             "mpiqmd check forces water.toml",

@@ -189,6 +189,10 @@ class Frequencies:
     displacement: float = key(
         Quantity("length", Bounds(above=0.0, maximum=0.5)), 0.01, "of each coordinate to either side"
     )
+    max_force: float = key(
+        Number(Bounds(above=0.0)), 1e-2, "a geometry with a larger force on an atom (Ha/bohr) is refused: it is not relaxed"
+    )
+    temperature: float = key(TEMPERATURE, "298.15 K", "of the ideal gas whose enthalpy and entropy are printed")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -99,7 +99,7 @@ class Problem:
         if margin.min() < 1.0:
             a = int(np.argmin(margin.min(axis=1)))
             raise GeometryError(
-                f"atom {a} ({self.molecule.symbols[a]}) at {np.round(self.positions_av[a], 3).tolist()} bohr is outside "
+                f"atom {self.molecule.labels[a]} at {np.round(self.positions_av[a], 3).tolist()} bohr is outside "
                 f"the isolated cell or within 1 bohr of its walls at +-{(0.5 * self.grid.cell_v).tolist()}. "
                 "Centre the molecule on the origin or enlarge grid.cell."
             )

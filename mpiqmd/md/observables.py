@@ -47,19 +47,6 @@ def net_torque(positions_av: np.ndarray, forces_av: np.ndarray) -> np.ndarray:
     return np.cross(positions_av, forces_av).sum(axis=-2)
 
 
-def bond_length(positions_av: np.ndarray, first: int, second: int) -> np.ndarray:
-    """Return the distance between two atoms, bohr."""
-    return np.linalg.norm(positions_av[..., first, :] - positions_av[..., second, :], axis=-1)
-
-
-def bond_angle(positions_av: np.ndarray, first: int, vertex: int, second: int) -> np.ndarray:
-    """Return the angle first-vertex-second in radians, accurate near 0 and 180 degrees too."""
-    arm_1 = positions_av[..., first, :] - positions_av[..., vertex, :]
-    arm_2 = positions_av[..., second, :] - positions_av[..., vertex, :]
-    sine = np.linalg.norm(np.cross(arm_1, arm_2), axis=-1)
-    return np.arctan2(sine, np.einsum("...v,...v->...", arm_1, arm_2))
-
-
 def linear_drift(times_t: np.ndarray, energies_t: np.ndarray, n_atoms: int) -> float | None:
     """Return the least-squares slope of an energy against time per atom, in Ha/atom/ps.
 

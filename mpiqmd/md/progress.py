@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mpiqmd.parallel.countdown import duration
 from mpiqmd.units import ATOMIC_TIME_IN_FS, KELVIN_IN_HARTREE
 
 if TYPE_CHECKING:
@@ -97,13 +98,3 @@ class Progress:
         if pace is None:
             return line
         return f"{line}  {pace:.3g} s/step  {duration(pace * (self.steps - dynamics.step))} left"
-
-
-def duration(seconds: float) -> str:
-    """Return a time span the way people say it: ``3.2 s``, ``4 min 05 s``, ``2 h 10 min``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -190,9 +190,9 @@ class EckartFrame:
             best_rotation(self._reference_av, self._reference_av, self._masses_a)
         except GeometryError as error:
             raise GeometryError(
-                f"the reference geometry of {'-'.join(reference.symbols)} has no Eckart frame: its atoms "
-                "are on one line; a bent or larger molecule is needed. Diatomics use the axis frame; for "
-                "others give a slightly bent reference."
+                f"the reference geometry of {reference.formula} has no Eckart frame: its atoms are on one line; "
+                "three or more that are not are needed. Use scf.frame = 'lab'; if the molecule should be bent, correct the "
+                "geometry."
             ) from error
 
 
@@ -271,7 +271,7 @@ def make_frame(reference: Molecule, kind: str = "auto", pivot: int | None = None
     if kind == "eckart" and (pivot is None or 0 <= pivot < len(reference)):
         return EckartFrame(reference, pivot)
     raise ConfigError(
-        f"body frame {kind!r} (pivot {pivot}) does not suit {'-'.join(reference.symbols)}; possible are "
+        f"body frame {kind!r} (pivot {pivot}) does not suit {reference.formula}; possible are "
         "axis (one or two atoms), bisector and bisector-folded (a bent XY2), eckart, and eckart-N for a "
         "pivot atom N of the molecule. Leave it at auto."
     )

@@ -77,6 +77,15 @@ def load_gth(symbol: str, functional: str, valence: int | None = None) -> Pseudo
     )
 
 
+def smallest_radius(symbol: str, functional: str) -> float:
+    """Return the smallest width of the local potential and the projectors of the recommended entry, bohr: what a grid must see.
+
+    Not collective.  Raises ConfigError if there is no entry.
+    """
+    _, entry = _entry(symbol, functional, None)
+    return float(min([entry["local"][0]] + [radius for radius, rows in entry["channels"] if rows]))
+
+
 def local_potential(
     mesh_r: np.ndarray, valence: float, radius: float, coefficients: list[float]
 ) -> np.ndarray:

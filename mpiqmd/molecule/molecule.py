@@ -8,6 +8,7 @@ import numpy as np
 
 from mpiqmd.errors import GeometryError
 from mpiqmd.molecule.elements import ATOMIC_NUMBERS, require_element, standard_masses
+from mpiqmd.molecule.labels import hill_formula, labels
 
 SHORTEST_DISTANCE = 0.3
 """Two nuclei closer than this (bohr) are a mistake in the input, not a molecule."""
@@ -50,6 +51,16 @@ class Molecule:
         return len(self.symbols)
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The atoms' names in messages, tables and files: ``O1``, ``H2``, ``H3``."""
+        return labels(self.symbols)
+
+    @property
+    def formula(self) -> str:
+        """The sum formula in Hill's order: ``CH2O``."""
+        return hill_formula(self.symbols)
+
+    @property
     def atomic_numbers_a(self) -> np.ndarray:
         """Atomic numbers, shape (N,), integers."""
         return np.array([ATOMIC_NUMBERS[symbol] for symbol in self.symbols], dtype=int)
@@ -71,7 +82,7 @@ class Molecule:
         if not np.isfinite(self.positions_av).all():
             atom = int(np.argmax(~np.isfinite(self.positions_av).all(axis=1)))
             raise GeometryError(
-                f"position of atom {atom} ({self.symbols[atom]}) is {self.positions_av[atom].tolist()}; "
+                f"position of atom {self.labels[atom]} is {self.positions_av[atom].tolist()}; "
                 "coordinates must be finite numbers. Correct the structure, or the step that produced it."
             )
         if not (np.isfinite(self.masses_a).all() and (self.masses_a > 0).all()):
@@ -87,9 +98,8 @@ class Molecule:
                 distance = float(np.linalg.norm(self.positions_av[first] - self.positions_av[second]))
                 if distance < SHORTEST_DISTANCE:
                     raise GeometryError(
-                        f"atoms {first} ({self.symbols[first]}) and {second} ({self.symbols[second]}) are "
-                        f"{distance:.4g} bohr apart; at least {SHORTEST_DISTANCE} bohr is allowed. "
-                        "Check the positions and their unit."
+                        f"atoms {self.labels[first]} and {self.labels[second]} are {distance:.4g} bohr apart; at least "
+                        f"{SHORTEST_DISTANCE} bohr is allowed. Check the positions and their unit."
                     )
 
 

@@ -52,6 +52,16 @@ class Vibrations:
         """Half the sum of the real frequencies, Ha."""
         return 0.5 * float(self.frequencies_k[self.frequencies_k > 0].sum())
 
+    @property
+    def reduced_masses_k(self) -> np.ndarray:
+        """Mass ``1 / sum_a |e_ka|^2 / M_a`` that moves with the normalised change of the positions, electron masses."""
+        return 1.0 / (self.displacements_kav**2).sum(axis=(1, 2))
+
+    @property
+    def directions_kav(self) -> np.ndarray:
+        """Changes of the positions, each mode normalised to 1, shape (n_modes, N, 3)."""
+        return self.displacements_kav * np.sqrt(self.reduced_masses_k)[:, None, None]
+
     def dipole_slopes(self, dipole_gradient_cv: np.ndarray) -> np.ndarray:
         """Return the change of the dipole moment with each amplitude, shape (n_modes, 3), atomic units.
 

@@ -16,7 +16,9 @@ from scipy.spatial.transform import Rotation
 
 from mpiqmd.config import Settings
 from mpiqmd.md.provider import ForceProvider
+from mpiqmd.molecule.evaluation import COARSE
 from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.pipeline.surface import build_surface
 from mpiqmd.plots.egg_box import figure_egg_box
 from mpiqmd.plots.style import save_figure
@@ -34,6 +36,10 @@ SHIFTS = 6
 """Shifts along x and along the diagonal, over one grid spacing, of ``check egg-box``."""
 ROTATIONS = 6
 """Random rotations of ``check egg-box``."""
+FINE_RIPPLE, FAIR_RIPPLE = 1e-4, 1e-3
+"""Energy ripples (Ha) below which a grid is good enough for dynamics at room temperature, and for geometries."""
+FINE_NET_FORCE = 0.1 * COARSE
+"""Net force (Ha/bohr) of a grid that is good enough for dynamics."""
 
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
@@ -47,10 +53,15 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     log(surface.model.describe())
     if arguments.check == "egg-box":
         found = check_egg_box(provider, positions_av, surface.grid.spacing_v, log)
+        found |= egg_box_verdict(found, arguments.settings.grid.density)
+        log(found["advice"])
         on_rank_zero(comm, lambda: save_figure(figure_egg_box(found), arguments.folder / "egg-box"))
     else:
-        checks = {"forces": _check_forces, "frame": _check_frame}
-        found = checks[arguments.check](provider, positions_av, log)
+        names = surface.molecule.labels
+        if arguments.check == "forces":
+            found = _check_forces(provider, positions_av, names, log)
+        else:
+            found = _check_frame(provider, positions_av, log)
     return {"check": arguments.check} | found
 
 
@@ -59,14 +70,17 @@ def _in_laboratory(settings: Settings) -> Settings:
     return dataclasses.replace(settings, scf=dataclasses.replace(settings.scf, frame="lab"))
 
 
-def _check_forces(provider: ForceProvider, positions_av: np.ndarray, log: Log) -> dict[str, Any]:
+def _check_forces(
+    provider: ForceProvider, positions_av: np.ndarray, names: tuple[str, ...], log: Log
+) -> dict[str, Any]:
     """Compare every force component with ``-(E(+d) - E(-d)) / 2d``, extrapolated over d and 2d.  Collective."""
     forces_av = provider.evaluate(positions_av).forces_av
     numerical_av = np.zeros_like(positions_av)
+    countdown = Countdown(log, positions_av.size, "force")
     for a, v in np.ndindex(*positions_av.shape):
         slopes = [_central_difference(provider, positions_av, a, v, step) for step in (STEP, 2 * STEP)]
         numerical_av[a, v] = -(4.0 * slopes[0] - slopes[1]) / 3.0
-        log.progress(f"atom {a} {'xyz'[v]}: force {forces_av[a, v]:.8f}, difference {numerical_av[a, v]:.8f} Ha/bohr")
+        countdown.advance(f"{names[a]} {'xyz'[v]} {forces_av[a, v]:.8f}, difference {numerical_av[a, v]:.8f} Ha/bohr")
     error = float(np.abs(forces_av - numerical_av).max())
     log(f"largest difference between forces and energy differences: {error:.2e} Ha/bohr")
     return {"forces": forces_av, "energy_differences": numerical_av, "largest_error": error, "step": STEP}
@@ -84,14 +98,14 @@ def _central_difference(provider: ForceProvider, positions_av: np.ndarray, a: in
 def _check_frame(provider: ForceProvider, positions_av: np.ndarray, log: Log) -> dict[str, Any]:
     """Rotate and shift the molecule at random and compare energies and co-rotated forces.  Collective."""
     reference = provider.evaluate(positions_av)
-    energy_errors, force_errors = [], []
+    energy_errors, force_errors, countdown = [], [], Countdown(log, MOTIONS, "motion")
     for seed in range(MOTIONS):
         rotation_vv = Rotation.random(random_state=seed).as_matrix()
         shift_v = np.random.default_rng(seed).uniform(-0.1, 0.1, 3)
         moved = provider.evaluate(positions_av @ rotation_vv.T + shift_v)
         energy_errors.append(abs(moved.energy - reference.energy))
         force_errors.append(float(np.abs(moved.forces_av @ rotation_vv - reference.forces_av).max()))
-        log.progress(f"motion {seed}: energy {energy_errors[-1]:.2e} Ha, forces {force_errors[-1]:.2e} Ha/bohr")
+        countdown.advance(f"energy {energy_errors[-1]:.2e} Ha, forces {force_errors[-1]:.2e} Ha/bohr")
     log(f"largest change of energy {max(energy_errors):.2e} Ha, of forces {max(force_errors):.2e} Ha/bohr")
     return {"energy_changes": energy_errors, "force_changes": force_errors}
 
@@ -113,13 +127,45 @@ def check_egg_box(
     The ripple is the range of the energy, which is constant without a grid.
     """
     result: dict[str, Any] = {"fractions": np.arange(SHIFTS) / SHIFTS, "spacing": spacing_v}
-    for name, geometries in egg_box_motions(positions_av, spacing_v).items():
-        evaluations = [provider.evaluate(moved_av) for moved_av in geometries]
+    motions = egg_box_motions(positions_av, spacing_v)
+    countdown = Countdown(log, sum(map(len, motions.values())), "geometry")
+    log(f"{countdown.total} geometries: through one grid spacing along x and the diagonal, and turned")
+    for name, geometries in motions.items():
+        evaluations = []
+        for moved_av in geometries:
+            evaluations.append(provider.evaluate(moved_av))
+            countdown.advance(name)
         energies = np.array([evaluation.energy for evaluation in evaluations])
         net = max(evaluation.extras.get("net_force", _net(evaluation.forces_av)) for evaluation in evaluations)
         result[name] = {"energies": energies, "ripple": float(np.ptp(energies)), "net_force": net}
         log(f"{name:10s} energy ripple {1e3 * np.ptp(energies):8.4f} mHa, largest net force {1e3 * net:8.4f} mHa/bohr")
     return result
+
+
+def egg_box_verdict(found: dict[str, Any], density: str) -> dict[str, Any]:
+    """Return ``ripple`` (Ha) and ``net_force`` (Ha/bohr), the largest of all motions, ``verdict`` (``"fine"``, ``"fair"`` or
+    ``"coarse"``) and ``advice``: what the grid is good enough for and what to do; ``density`` is ``grid.density``.  Not
+    collective.
+    """
+    motions = [motion for motion in found.values() if isinstance(motion, dict)]
+    ripple, net = (max(motion[name] for motion in motions) for name in ("ripple", "net_force"))
+    measured = f"ripple {1e3 * ripple:.3g} mHa, net force {1e3 * net:.3g} mHa/bohr"
+    finer = f"grid.spacing = {0.8 * float(np.max(found['spacing'])):.2g}" + " or grid.density = 'finer'" * (density == "same")
+    if ripple <= FINE_RIPPLE and net <= FINE_NET_FORCE:
+        verdict, advice = "fine", "good enough for dynamics at room temperature and for training"
+    elif ripple <= FAIR_RIPPLE and net <= COARSE:
+        verdict = "fair"
+        advice = (
+            "good enough for geometries and for energies to 1 mHa. For dynamics and training, where 0.1 mHa and 0.5 mHa/bohr "
+            f"are allowed, use {finer}; or scf.frame = 'body', which takes the molecule's own motion out"
+        )
+    else:
+        verdict = "coarse"
+        advice = (
+            "too coarse: 1 mHa and 5 mHa/bohr are the most for geometries, 0.1 mHa and 0.5 mHa/bohr for dynamics. Use "
+            f"{finer} and check again"
+        )
+    return {"ripple": ripple, "net_force": net, "verdict": verdict, "advice": f"{measured}: {advice}"}
 
 
 def _net(forces_av: np.ndarray) -> float:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpiqmd.errors import DataFileError
-from mpiqmd.md.connectivity import internal_coordinates
 from mpiqmd.md.trajectory import Trajectory
+from mpiqmd.molecule.internal import internal_coordinates
 from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.pipeline.comparable import hints
 from mpiqmd.plots.compare import figure_differences, figure_energy, figure_geometry, labels_of
 from mpiqmd.plots.style import save_figure
 from mpiqmd.units import ATOMIC_TIME_IN_FS, KELVIN_IN_HARTREE
@@ -31,7 +32,8 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, ob
     Returns
     -------
     ``labels``, ``frames``, ``time_fs`` (the range both cover), ``differences`` (for each bond length, angle,
-    energy and the temperature: ``max``, ``rms``, ``unit``), ``seconds_per_step`` of both and their ratio
+    energy and the temperature: ``max``, ``rms``, ``unit``), ``hints`` (what else differs),
+    ``seconds_per_step`` of both and their ratio
     ``speed_up`` where both files have it, ``figures``.
 
     Raises
@@ -63,6 +65,7 @@ def _compare(first_path: Path, second_path: Path, folder: Path) -> dict[str, obj
         "frames": len(first),
         "time_fs": [float(first.times_fs_t[0]), float(first.times_fs_t[-1])],
         "differences": differences(first, second),
+        "hints": hints(first, second),
         "seconds_per_step": seconds,
         "speed_up": seconds[0] / seconds[1] if all(seconds) else None,
         "figures": [str(path) for path in figures],
@@ -102,10 +105,11 @@ def differences(first: Trajectory, second: Trajectory) -> Differences:
     """Return largest and root-mean-square difference of every coordinate, energy and the temperature."""
     found: Differences = {}
     coordinates = (
-        internal_coordinates(trajectory.symbols, trajectory.positions_tav) for trajectory in (first, second)
+        internal_coordinates(first.symbols, trajectory.positions_tav, reference_av=first.positions_tav[0])
+        for trajectory in (first, second)
     )
     for one, other in zip(*coordinates, strict=True):
-        found[one.key] = _measure(one.values_t - other.values_t, one.unit)
+        found[one.key] = _measure(one.minus(other), one.unit)
     for name in ("total_energy", "potential_energy", "kinetic_energy"):
         found[name] = _measure(first.observables[name] - second.observables[name], "Ha")
     temperature_t = first.observables["temperature"] - second.observables["temperature"]
@@ -131,4 +135,5 @@ def table(result: dict[str, object]) -> list[str]:
     if result["speed_up"] is not None:
         slow, fast = result["seconds_per_step"]
         lines += ["", f"  time per step: {slow:.4g} s and {fast:.4g} s, ratio {result['speed_up']:.3g}"]
+    lines += ["", *(f"note: {hint}" for hint in result["hints"])] if result["hints"] else []
     return [*lines, "", *(f"  {path}" for path in result["figures"] if path.endswith(".png"))]

@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mpiqmd.errors import GeometryError
 from mpiqmd.md.interruption import Interruption
 from mpiqmd.md.provider import Evaluation, ForceProvider
 from mpiqmd.molecule.evaluation import DIPOLE
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.vibrations import Vibrations, vibrations
-from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.parallel.comm import decide, on_rank_zero
+from mpiqmd.parallel.countdown import Countdown
+from mpiqmd.pipeline.mode_files import ANIMATION_FILE, MOLDEN_FILE, strongest_atoms, write_modes
+from mpiqmd.pipeline.properties import largest_force
 from mpiqmd.pipeline.recorded import RecordedSurface
 from mpiqmd.pipeline.surface import build_surface
+from mpiqmd.pipeline.thermochemistry import thermochemistry, thermochemistry_lines
 from mpiqmd.pipeline.watched import WatchedSurface
-from mpiqmd.units import HARTREE_IN_INVERSE_CM, INFRARED_INTENSITY_IN_KM_PER_MOL
+from mpiqmd.units import DALTON_IN_ELECTRON_MASS, HARTREE_IN_INVERSE_CM, HARTREE_IN_KJ_PER_MOL, INFRARED_INTENSITY_IN_KM_PER_MOL
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -34,9 +39,9 @@ LARGE_FORCE = 1e-3
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
     """Compute the vibrations at the input's geometry and return what ``result.json`` holds.  Collective.  Raises EndedEarly."""
-    surface = build_surface(arguments, comm, log)
-    molecule, step = surface.molecule, arguments.settings.frequencies.displacement
-    log(f"vibrations of {''.join(molecule.symbols)} on the {surface.solver} surface, displacements of {step:g} bohr")
+    surface, settings = build_surface(arguments, comm, log), arguments.settings.frequencies
+    molecule, step = surface.molecule, settings.displacement
+    log(f"vibrations of {molecule.formula} on the {surface.solver} surface, displacements of {step:g} bohr")
     log(surface.model.describe())
     interruption = Interruption()
     watched = WatchedSurface(surface.provider, interruption, comm)
@@ -44,11 +49,21 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     if provider.known:
         log(f"{provider.known} evaluations are at hand from an earlier run")
     with interruption.listening():
+        require_relaxed(provider.evaluate(molecule.positions_av), settings.max_force, comm, log)
         derivatives = differences(molecule, provider, step, log)
     found = on_rank_zero(comm, vibrations, molecule, derivatives.hessian_cc)
     intensities = infrared_intensities(found, derivatives.dipole_gradient_cv)
     print_table(found, intensities, derivatives.largest_force, log)
+    gas = None
+    if not surface.grid.is_periodic:
+        gas = on_rank_zero(comm, thermochemistry, found, derivatives.energy, settings.temperature)
+    for line in thermochemistry_lines(gas, derivatives.energy) if gas else ():
+        log(line)
+    on_rank_zero(comm, write_modes, arguments.folder, found, intensities)
+    log(f"the modes for viewers, {MOLDEN_FILE} (Molden, Jmol) and {ANIMATION_FILE} (OVITO, ASE), are in {arguments.folder}")
     return {
+        "formula": molecule.formula,
+        "labels": molecule.labels,
         "solver": surface.solver,
         "displacement": step,
         "energy": derivatives.energy,
@@ -58,6 +73,8 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         "frequencies": HARTREE_IN_INVERSE_CM * found.frequencies_k,
         "n_imaginary": found.n_imaginary,
         "zero_point_energy": found.zero_point_energy,
+        "reduced_masses": found.reduced_masses_k,
+        "thermochemistry": gas,
         "intensities": intensities,
         "modes": found.displacements_kav,
         "hessian": derivatives.hessian_cc,
@@ -91,7 +108,8 @@ class Derivatives:
 def differences(molecule: Molecule, provider: ForceProvider, step: float, log: Log) -> Derivatives:
     """Return central differences of forces and dipole over all 3 N coordinates.  Collective."""
     reference = provider.evaluate(molecule.positions_av)
-    n_coordinates = 3 * len(molecule)
+    n_coordinates, names = 3 * len(molecule), molecule.labels
+    countdown = Countdown(log, n_coordinates, "displaced")
     hessian_cc, dipoles = np.zeros((n_coordinates, n_coordinates)), []
     for c in range(n_coordinates):
         atom, axis = divmod(c, 3)
@@ -102,12 +120,11 @@ def differences(molecule: Molecule, provider: ForceProvider, step: float, log: L
             pair.append(provider.evaluate(displaced_av))
         hessian_cc[c] = -(pair[0].forces_av - pair[1].forces_av).ravel() / (2.0 * step)
         dipoles.append([_dipole(evaluation) for evaluation in pair])
-        name = f"{molecule.symbols[atom]}{atom} {'xyz'[axis]}"
-        log.progress(f"  displaced {c + 1}/{n_coordinates} ({name})", last=c + 1 == n_coordinates)
+        countdown.advance(f"{names[atom]} {'xyz'[axis]}")
     has_dipole = all(dipole_v is not None for pair in dipoles for dipole_v in pair)
     return Derivatives(
         energy=reference.energy,
-        largest_force=float(np.linalg.norm(reference.forces_av, axis=1).max()),
+        largest_force=largest_force(reference.forces_av),
         hessian_cc=0.5 * (hessian_cc + hessian_cc.T),
         asymmetry=float(np.abs(hessian_cc - hessian_cc.T).max()),
         dipole_gradient_cv=np.array([(plus - minus) / (2.0 * step) for plus, minus in dipoles]) if has_dipole else None,
@@ -123,15 +140,45 @@ def infrared_intensities(found: Vibrations, dipole_gradient_cv: np.ndarray | Non
 
 def print_table(found: Vibrations, intensities: np.ndarray | None, largest_force: float, log: Log) -> None:
     """Print the modes, and warnings where they do not describe a minimum.  Not collective."""
-    log("  mode      1/cm" + ("" if intensities is None else "    km/mol"))
+    if not len(found.frequencies_k):
+        log("an atom has no vibrations")
+        return
+    log("  mode  wave number" + ("" if intensities is None else "  intensity") + "  reduced mass  moves most")
+    log("               1/cm" + ("" if intensities is None else "     km/mol") + "            Da")
     for k, frequency in enumerate(HARTREE_IN_INVERSE_CM * found.frequencies_k):
-        written = f"{abs(frequency):9.2f}" + ("i" if frequency < 0 else " ")
-        log(f"  {k + 1:4d} {written}" + ("" if intensities is None else f"{intensities[k]:9.3f}"))
-    log(f"zero-point energy {found.zero_point_energy:.6f} Ha")
+        written = f"{abs(frequency):11.2f}" + ("i" if frequency < 0 else " ")
+        mass = found.reduced_masses_k[k] / DALTON_IN_ELECTRON_MASS
+        intensity = "" if intensities is None else f" {intensities[k]:10.3f}"
+        log(f"  {k + 1:4d} {written}{intensity} {mass:13.4f}  {strongest_atoms(found, k)}")
+    zero_point = found.zero_point_energy
+    log(f"zero-point energy {zero_point:.6f} Ha, {zero_point * HARTREE_IN_KJ_PER_MOL:.2f} kJ/mol")
     if found.n_imaginary:
         log(f"warning: {found.n_imaginary} imaginary mode(s): the geometry is not a minimum; displace it along them and relax")
-    if largest_force > LARGE_FORCE:
-        log(f"warning: the largest force is {largest_force:.2e} Ha/bohr; run `mpiqmd relax` first")
+    warn_of_force(largest_force, log)
+
+
+def require_relaxed(evaluation: Evaluation, max_force: float, comm: MPI.Comm, log: Log) -> None:
+    """Warn of a geometry that is not relaxed before it is displaced.  Collective.
+
+    Raises GeometryError if a force is larger than ``max_force`` (Ha/bohr), where vibrations have no meaning.
+    """
+    force = decide(comm, largest_force(evaluation.forces_av))
+    if force > max_force:
+        raise GeometryError(
+            f"the geometry is not relaxed: the largest force is {force:.2e} Ha/bohr, frequencies.max_force = {max_force:.2e} "
+            "allows no larger one. Run `mpiqmd relax` on the same surface and give its relaxed.xyz as system.structure, or "
+            "raise frequencies.max_force."
+        )
+    warn_of_force(force, log)
+
+
+def warn_of_force(force: float, log: Log) -> None:
+    """Print a warning if the largest force (Ha/bohr) is not that of a stationary point.  Not collective."""
+    if force > LARGE_FORCE:
+        log(
+            f"warning: the largest force is {force:.2e} Ha/bohr, not below {LARGE_FORCE:.0e}: low wave numbers are wrong; run "
+            "`mpiqmd relax` first and take its relaxed.xyz"
+        )
 
 
 def _dipole(evaluation: Evaluation) -> np.ndarray | None:

@@ -41,7 +41,7 @@ ROLES = {
     "grid.spacing grid.order grid.boundary grid.density xc.functional pseudopotentials.table scf.electronic_temperature",
     # how long to go on, how often to save, what to check: no number depends on it
     "free": "pseudopotentials.allow_mismatch scf.max_iterations md.steps md.checkpoint_every md.checkpoint_minutes "
-    "relax.max_steps train.validation train.seed",
+    "relax.max_steps frequencies.max_force frequencies.temperature train.validation train.seed",
 }
 """Keys by what they decide."""
 

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     """Serve until the server says EXIT and return what ``result.json`` holds.  Collective."""
     address = Address.internet(arguments.address) if arguments.unix is None else Address.unix(arguments.unix)
     surface = build_surface(arguments, comm, log)
-    log(f"{surface.solver} surface of {''.join(surface.molecule.symbols)} for the i-PI server at {address}")
+    log(f"{surface.solver} surface of {surface.molecule.formula} for the i-PI server at {address}")
     log(surface.model.describe())
     # no STOP file: the server decides when the run is over
     interruption = Interruption()

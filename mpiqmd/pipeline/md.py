@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mpiqmd.md.dynamics import run_dynamics
 from mpiqmd.md.interruption import Interruption, announce, exit_status
 from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.pipeline.quality import Conditions, judge
 from mpiqmd.pipeline.replicas import run_replicas
 from mpiqmd.pipeline.surface import build_surface, dynamics_settings, export_extxyz
 
@@ -38,7 +39,7 @@ def run_trajectory(
     """Run (or resume) one trajectory on all ranks.  Collective."""
     folder = arguments.folder
     surface = build_surface(arguments, comm, log)
-    log(f"molecular dynamics of {''.join(surface.molecule.symbols)} on the {surface.solver} surface")
+    log(f"molecular dynamics of {surface.molecule.formula} on the {surface.solver} surface")
     log(surface.model.describe())
     settings = dynamics_settings(arguments.settings, arguments.steps)
     record = surface.record(folder, arguments)
@@ -51,6 +52,9 @@ def run_trajectory(
     if result["steps"] > settings.steps:
         log(f"the numbers of all {result['steps']} steps, of an earlier run:")
     _print_summary(result, surface.solver, log)
+    result["quality"] = judge(result, Conditions.of(surface.molecule, settings))
+    for sentence in result["quality"]:
+        log(sentence)
     log(f"{', '.join(files)} are in {folder}")
     return result | {"solver": surface.solver, "exit_status": exit_status(result["stopped"])}
 

@@ -43,9 +43,14 @@ def functions(settings: Settings, n_orbitals: int, ranks: int) -> int:
     return math.ceil(on_density_grid) + MULTIGRID_FUNCTIONS * has_levels + per_orbital * n_orbitals
 
 
+def needed_memory(settings: Settings, n_orbitals: int, ranks: int) -> float:
+    """Return the bytes that each of so many ranks needs for a ground state of so many orbitals.  Not collective."""
+    return 8.0 * math.prod(settings.grid.points) * functions(settings, n_orbitals, ranks) / ranks + REST
+
+
 def require_memory(settings: Settings, n_orbitals: int, comm: MPI.Comm) -> None:
     """Raise ConfigError, with the estimate, unless the machine has the memory that the input asks for.  Collective."""
-    needed = 8.0 * math.prod(settings.grid.points) * functions(settings, n_orbitals, comm.size) / comm.size + REST
+    needed = needed_memory(settings, n_orbitals, comm.size)
     available = memory_per_rank(comm)
     if decide(comm, needed <= available):
         return

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from mpiqmd.datafiles import Contents
+from mpiqmd.molecule.labels import labels
 
 SHORT_HASH = 12
 """Characters shown of a hash."""
@@ -56,7 +57,8 @@ def error_table(errors: dict[str, Any]) -> list[str]:
 def _basis(file: h5py.File) -> list[str]:
     values = file["singular_values"].attrs
     return [
-        f"{file.attrs['rank']} modes of {values['n_snapshots']} snapshots; {values['criterion']} >= "
+        f"{file.attrs['rank']} modes of {values['n_snapshots']} orbitals, "
+        f"{values['n_snapshots'] * (1 + len(file['mirrors']))} with their mirror images; {values['criterion']} >= "
         f"{values['energy_fraction']:g} asks for {values['rank_sigma']} by sigma, {values['rank_sigma2']} by sigma2",
         f"body frame {file.attrs['frame']}, mirror planes {len(file['mirrors'])}",
     ]
@@ -64,14 +66,25 @@ def _basis(file: h5py.File) -> list[str]:
 
 def _box(file: h5py.File) -> list[str]:
     """Return the sampled region; of body coordinates only those that vary."""
-    box = file["box"]
+    box, atoms = file["box"], labels(_symbols(file))
     lines = [f"trained on {len(file['training/energies'])} geometries:"]
     for name, lower, upper in zip(json.loads(box.attrs["names"]), box["lower"][:], box["upper"][:], strict=True):
         if name == "theta":
             lines.append(f"  theta {np.degrees(lower):.3f} to {np.degrees(upper):.3f} degrees")
         elif upper - lower > 1e-6:
-            lines.append(f"  {name} {lower:.4f} to {upper:.4f} bohr")
+            lines.append(f"  {coordinate_name(name, atoms)} {lower:.4f} to {upper:.4f} bohr")
     return lines
+
+
+def _symbols(file: h5py.File) -> list[str]:
+    return list(json.loads(file.attrs["signature"]).get("symbols", []))
+
+
+def coordinate_name(name: str, atoms: tuple[str, ...]) -> str:
+    """Return ``H2 x`` for ``x1``, the body coordinate x of the second atom; other names as they are.  Not collective."""
+    place = name[1:]
+    known = name[:1] in ("x", "y", "z") and place.isdigit() and int(place) < len(atoms)
+    return f"{atoms[int(place)]} {name[0]}" if known else name
 
 
 def _errors(file: h5py.File) -> list[str]:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiqmd.errors import ConvergenceError
-from mpiqmd.md.connectivity import internal_coordinates
 from mpiqmd.md.interruption import Interruption
 from mpiqmd.md.provider import Evaluation, ForceProvider
+from mpiqmd.molecule.internal import InternalCoordinate, internal_coordinates
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.pipeline.recorded import RecordedSurface
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     settings, folder = arguments.settings.relax, arguments.folder
     surface = build_surface(arguments, comm, log)
     molecule = surface.molecule
-    log(f"relaxation of {''.join(molecule.symbols)} on the {surface.solver} surface, {settings.optimiser}")
+    log(f"relaxation of {molecule.formula} on the {surface.solver} surface, {settings.optimiser}")
     log(surface.model.describe())
     interruption = Interruption()
     watched = WatchedSurface(surface.provider, interruption, comm)
@@ -61,7 +61,8 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
             f"command again, it continues; or look at {folder / STEPS_FILE}."
         )
     on_rank_zero(comm, write_structures, folder / RELAXED_FILE, structure, *(values[-1:] for values in steps))
-    _print_summary(molecule, path, log)
+    internal = both_ends(molecule, path, surface.grid.cell_v if surface.grid.is_periodic else None)
+    print_summary(path, internal, log)
     log(f"{RELAXED_FILE} and {STEPS_FILE} are in {folder}")
     return {
         "solver": surface.solver,
@@ -73,7 +74,10 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         "largest_force": path.largest_force,
         "positions": path.positions_sav[-1],
         "forces": path.forces_sav[-1],
-        "internal": {c.key: c.values_t[0] for c in internal_coordinates(molecule.symbols, path.positions_sav[-1:])},
+        "formula": molecule.formula,
+        "labels": molecule.labels,
+        "internal": {coordinate.key: coordinate.values_t[1] for coordinate in internal},
+        "internal_before": {coordinate.key: coordinate.values_t[0] for coordinate in internal},
     }
 
 
@@ -143,12 +147,27 @@ class Optimiser:
         return {"bfgs": BFGS, "fire": FIRE}[self.name](atoms, logfile=None)
 
 
-def _print_summary(molecule: Molecule, path: RelaxationPath, log: Log) -> None:
+def both_ends(molecule: Molecule, path: RelaxationPath, edges_v: np.ndarray | None) -> list[InternalCoordinate]:
+    """Return the internal coordinates of the relaxed molecule, each with its first and last value.  Not collective.
+
+    ``edges_v`` are those of a periodic cell (bohr), None without one.
+    """
+    ends_sav = path.positions_sav[[0, -1]]
+    return internal_coordinates(molecule.symbols, ends_sav, edges_v, reference_av=ends_sav[1])
+
+
+def print_summary(path: RelaxationPath, internal: list[InternalCoordinate], log: Log) -> None:
+    """Print the energy gained and the internal coordinates before and after.  Not collective."""
     log(f"relaxed in {len(path.energies_s) - 1} steps by {path.energies_s[0] - path.energies_s[-1]:.6f} Ha")
     log(f"energy {path.energies_s[-1]:.8f} Ha, largest force {path.largest_force:.2e} Ha/bohr")
-    for coordinate in internal_coordinates(molecule.symbols, path.positions_sav[-1:]):
-        value = coordinate.values_t[0]
-        if coordinate.unit == "bohr":
-            log(f"  {coordinate.label:8s} {value:10.5f} bohr  {value * BOHR_IN_ANGSTROM:9.5f} angstrom")
+    if not internal:
+        return
+    width = max(len(coordinate.label) for coordinate in internal)
+    log(f"  {'':{width}s} {'before':>10s} {'after':>10s}")
+    for coordinate in internal:
+        before, after = coordinate.values_t
+        if coordinate.kind == "bond":
+            in_angstrom = f"bohr      {before * BOHR_IN_ANGSTROM:9.5f} {after * BOHR_IN_ANGSTROM:9.5f} angstrom"
+            log(f"  {coordinate.label:{width}s} {before:10.5f} {after:10.5f} {in_angstrom}")
         else:
-            log(f"  {coordinate.label:8s} {value:10.3f} degrees")
+            log(f"  {coordinate.label:{width}s} {before:10.3f} {after:10.3f} degrees")

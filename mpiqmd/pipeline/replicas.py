@@ -60,7 +60,7 @@ def run_replicas(
     require_different(settings, arguments.replicas)
     alone = comm.Split(comm.rank)
     surface = build_surface(arguments, alone, log if comm.rank == 0 else silent(alone))
-    formula = "".join(surface.molecule.symbols)
+    formula = surface.molecule.formula
     log(f"{arguments.replicas} replicas of {formula} on the {surface.solver} surface, {comm.size} rank(s)")
     on_rank_zero(comm, write_index, arguments.folder, range(arguments.replicas))
     started = time.perf_counter()

@@ -110,10 +110,11 @@ def require_body_frame(molecule: Molecule) -> None:
     """Raise ConfigError for a molecule that has none.  Not collective."""
     try:
         make_frame(molecule)
-    except GeometryError as error:
+    except GeometryError:
         raise ConfigError(
-            f"there is no reduced model of {'-'.join(molecule.symbols)}, which is linear: modes are fixed in a body frame, "
-            f"and this molecule has none ({error}) Use the Hi-Fi solver, or start from a bent geometry if it should be bent."
+            f"there is no reduced model of {molecule.formula}, which is linear: modes are fixed in a body frame, "
+            "which two atoms or a bent molecule have. Use the Hi-Fi solver (`mpiqmd md` without --model); if the molecule "
+            "should be bent, correct the geometry."
         ) from None
 
 
@@ -121,7 +122,7 @@ def require_bent(frame: BodyFrame, molecule: Molecule) -> int:
     """Return the central atom of a bent XY2 molecule.  Raises ConfigError for any other.  Not collective."""
     if not isinstance(frame, BisectorFrame):
         raise ConfigError(
-            f"train.sampling = 'lattice' with {'-'.join(molecule.symbols)}: the lattice of bond lengths and angles is for "
+            f"train.sampling = 'lattice' with {molecule.formula}: the lattice of bond lengths and angles is for "
             "bent XY2 molecules such as water. Use train.sampling = 'normal-modes', or 'structures' with a file of geometries."
         )
     return frame.vertex

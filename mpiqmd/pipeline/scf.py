@@ -16,11 +16,17 @@ from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.pipeline.body_frame import align
 from mpiqmd.pipeline.build import build_model, build_molecule, build_solver
 from mpiqmd.pipeline.cube import write_cube
+from mpiqmd.pipeline.properties import dipole_line, dipole_moment, frontier_levels, frontier_line, largest_force
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
     from mpiqmd.parallel.log import Log
+
+MEANING_OF_A = (
+    "A below is the free energy of the electrons (Mermin): energy minus temperature times entropy, and the energy itself "
+    "where electrons are cold; error ~ is how far it still is from its minimum"
+)
 
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
@@ -29,17 +35,19 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     started = time.perf_counter()
     molecule = build_molecule(settings, comm)
     model = build_model(settings, comm, molecule)
-    log(f"{''.join(molecule.symbols)}: {model.n_electrons:g} electrons, {model.functional.name}")
+    log(f"{molecule.formula}: {model.n_electrons:g} electrons, {model.functional.name}")
     log(model.describe())
     for line in describe_pseudopotentials(model):
         log(line)
     alignment = align(settings, molecule)
     problem = model.place(molecule.positions_av if alignment is None else alignment.body_positions_av)
+    log(MEANING_OF_A)
     setup = time.perf_counter() - started
     state = build_solver(settings, model, log).solve(problem)
     total = time.perf_counter() - started
     forces_av = laboratory_forces(state, molecule, alignment, settings.scf.net_force)
     result = describe(state, molecule, forces_av, settings.scf.net_force) | {"pseudopotentials": provenance(model)}
+    result["dipole"] = dipole_moment(problem, state, alignment)
     result["timing"] = {
         "setup": setup,
         "solve": total - setup - state.timing.get("forces", 0.0),
@@ -94,11 +102,14 @@ def laboratory_forces(
 def describe(state: GroundState, molecule: Molecule, forces_av: np.ndarray, net_force: str) -> dict[str, Any]:
     """Return a ground state as plain data: energies in Ha, forces in Ha/bohr.  Not collective."""
     return {
+        "formula": molecule.formula,
+        "labels": molecule.labels,
         "energy": state.energy,
         "free_energy": state.free_energy,
         "components": state.components,
         "positions": molecule.positions_av,
         "forces": forces_av,
+        "largest_force": largest_force(forces_av),
         "net_force": state.forces_av.sum(axis=0),
         "net_force_removed": net_force == "remove",
         "eigenvalues": state.eigenvalues_n,
@@ -106,7 +117,7 @@ def describe(state: GroundState, molecule: Molecule, forces_av: np.ndarray, net_
         "converged": state.converged,
         "iterations": state.iterations,
         "residual": state.residual,
-    }
+    } | frontier_levels(state.eigenvalues_n, state.occupations_n)
 
 
 def _print_summary(result: dict[str, Any], molecule: Molecule, log: Log) -> None:
@@ -115,8 +126,11 @@ def _print_summary(result: dict[str, Any], molecule: Molecule, log: Log) -> None
     for name, value in result["components"].items():
         log(f"  {name:10s} {value:16.8f} Ha")
     log("eigenvalues " + " ".join(f"{value:.5f}" for value in result["eigenvalues"]) + " Ha")
+    log(frontier_line(result))
+    if result["dipole"] is not None:
+        log(dipole_line(result["dipole"], molecule.charge))
     treatment = "removed" if result["net_force_removed"] else "kept"
     net = " ".join(f"{1e3 * value:.3f}" for value in result["net_force"])
-    log(f"forces (Ha/bohr); net force of the grid ({net}) mHa/bohr {treatment}")
-    for symbol, force_v in zip(molecule.symbols, result["forces"], strict=True):
-        log(f"  {symbol:3s}" + " ".join(f"{value:12.7f}" for value in force_v))
+    log(f"forces (Ha/bohr), largest {result['largest_force']:.2e}; net force of the grid ({net}) mHa/bohr {treatment}")
+    for label, force_v in zip(result["labels"], result["forces"], strict=True):
+        log(f"  {label:5s}" + " ".join(f"{value:12.7f}" for value in force_v))

@@ -17,6 +17,7 @@ from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.interruption import Interruption
 from mpiqmd.parallel.comm import decide
+from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.build import build_model, build_solver
 from mpiqmd.rom.parts import blocks, gather_parts, part_path
@@ -107,17 +108,12 @@ class TrainingSolver:
     def _solve_here(self, model: KohnShamModel, store: SnapshotStore, indices: Sequence[int], log: Log) -> Solved:
         """Solve geometries one after the other on the ranks of a model.  Collective over them."""
         solver = build_solver(self.settings, model, energy_tolerance=self.settings.train.energy_tolerance)
-        started, count = time.perf_counter(), 0
+        started, count, countdown = time.perf_counter(), 0, Countdown(log, len(indices), "solved")
         for count, index in enumerate(indices, start=1):
             stopped = decide(model.grid.comm, self.interruption.reason())
             if stopped is not None:
                 return Solved((time.perf_counter() - started) / (count - 1) if count > 1 else None, stopped)
             state: GroundState = solver.solve(model.place(store.positions_sav[index]))
             store.add(index, state.orbitals, state.free_energy, state.forces_av, state.eigenvalues_n)
-            each = (time.perf_counter() - started) / count
-            log.progress(
-                f"  geometry {index + 1}/{len(store)}: {state.free_energy:.8f} Ha, {state.iterations} iterations, "
-                f"{each:.2f} s each, {each * (len(indices) - count):.0f} s left",
-                last=count == len(indices),
-            )
+            countdown.advance(f"geometry {index + 1}, {state.free_energy:.8f} Ha, {state.iterations} iterations")
         return Solved((time.perf_counter() - started) / count if count else None)

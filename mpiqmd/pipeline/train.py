@@ -140,7 +140,7 @@ def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
 
 def solve_geometries(folder: Path, plan: Plan, solver: TrainingSolver, store: SnapshotStore) -> Solved:
     """Solve the plan's geometries that the store does not have.  Collective."""
-    settings, log, formula = solver.settings, solver.log, "".join(plan.reference.symbols)
+    settings, log, formula = solver.settings, solver.log, plan.reference.formula
     if settings.train.sampling == "greedy":
         log(f"training on the worst of {len(plan.samples)} geometries ({plan.samples.name}) of {formula}")
         if len(store) and finished_model(folder / MODEL_FILE, settings, solver.model, store) is not None:
@@ -197,10 +197,17 @@ def compress(
     if capped:
         basis = basis.truncated(rom.max_rank)
     log(
-        f"{len(snapshots)} snapshots, {basis.rank} modes kept{' (rom.max_rank)' if capped else ''}; fraction "
-        f"{rom.energy_fraction} asks for {basis.rank_sigma} by sigma, {basis.rank_sigma2} by sigma2"
+        f"{describe_snapshots(basis)}: {basis.rank} of {len(basis.singular_values_k)} independent modes kept"
+        f"{' (rom.max_rank)' if capped else ''}; rom.energy_fraction = {rom.energy_fraction} asks for {basis.rank_sigma} by "
+        f"sigma, {basis.rank_sigma2} by sigma2"
     )
     return basis
+
+
+def describe_snapshots(basis: ReducedBasis) -> str:
+    """Return how many orbitals a basis was made of, with their images under its mirrors.  Not collective."""
+    images = basis.n_snapshots * (1 + len(basis.mirrors_gv))
+    return f"{basis.n_snapshots} orbitals" + (f" ({images} with their mirror images)" if len(basis.mirrors_gv) else "")
 
 
 def describe_basis(basis: ReducedBasis, store: SnapshotStore) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from mpiqmd.errors import GeometryError
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.bent import internal_coordinates, water_positions
 from mpiqmd.molecule.frame import BisectorFrame, BodyFrame
+from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.pipeline.build import build_solver
 from mpiqmd.pipeline.model_summary import error_table
 from mpiqmd.pipeline.reduced import ReducedSurface
@@ -52,6 +53,7 @@ def validate(
     """
     solver = build_solver(settings, model, energy_tolerance=settings.train.energy_tolerance)
     rows: list[Errors] = []
+    countdown = Countdown(log, len(unseen_sav), "unseen geometry")
     for positions_av in unseen_sav:
         exact = solver.solve(model.place(positions_av))
         reduced = surface.ground_state(positions_av)
@@ -64,10 +66,9 @@ def validate(
             "error_estimate": surface.error_estimate(positions_av, reduced),
         }
         rows.append(row | _compiled_errors(surface, frame, positions_av, exact.free_energy, exact.gradient_av))
-        log.progress(
-            f"  unseen geometry {len(rows)}/{len(unseen_sav)}: energy error {row['energy_error']:.1e} Ha "
-            f"(estimated {row['error_estimate']:.1e}), force error {row['force_error']:.1e} Ha/bohr",
-            last=len(rows) == len(unseen_sav),
+        countdown.advance(
+            f"energy error {row['energy_error']:.1e} Ha (estimated {row['error_estimate']:.1e}), "
+            f"force error {row['force_error']:.1e} Ha/bohr"
         )
     names = {
         "energy": "energy_error",

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mpiqmd.md.connectivity import InternalCoordinate, internal_coordinates
 from mpiqmd.md.trajectory import Trajectory
+from mpiqmd.molecule.internal import InternalCoordinate, internal_coordinates
 from mpiqmd.plots.style import (
     ACCENT,
     BRIGHT,
@@ -51,7 +51,7 @@ def figure_geometry(hifi: Trajectory, rom: Trajectory) -> Figure:
 
     For water this is the paper's Figure 2: L1, L2 and the angle, Hi-Fi and ROM overlaid; the legend says what a step cost.
     """
-    pairs = list(zip(_coordinates(hifi), _coordinates(rom), strict=True))
+    pairs = list(zip(*_coordinates(hifi, rom), strict=True))
     with style():
         figure, axes = _coordinate_panels(len(pairs))
         for axis, (first, second) in zip(axes, pairs, strict=False):
@@ -96,9 +96,9 @@ def figure_differences(hifi: Trajectory, rom: Trajectory) -> Figure:
     Bond lengths (bohr), angle (degrees), and energies (Ha) have a panel each.
     """
     times_t = hifi.times_fs_t
-    coordinates = list(zip(_coordinates(hifi), _coordinates(rom), strict=True))
+    coordinates = list(zip(*_coordinates(hifi, rom), strict=True))
     curves = {
-        unit: [(one.label, one.values_t - other.values_t) for one, other in coordinates if one.unit == unit]
+        unit: [(one.label, one.minus(other)) for one, other in coordinates if one.unit == unit]
         for unit in dict.fromkeys(one.unit for one, _ in coordinates)
     }
     energies = {"total_energy": "total", "potential_energy": "potential", "kinetic_energy": "kinetic"}
@@ -130,9 +130,13 @@ def _draw_logarithmic(axis: Axes, times_t: np.ndarray, curves: Sequence[tuple[st
         axis.legend(loc="lower right", ncols=min(4, len(curves)), fontsize=8)
 
 
-def _coordinates(trajectory: Trajectory) -> list[InternalCoordinate]:
-    """Return the bond lengths and angle of a trajectory."""
-    return internal_coordinates(trajectory.symbols, trajectory.positions_tav)
+def _coordinates(first: Trajectory, second: Trajectory) -> list[list[InternalCoordinate]]:
+    """Return the same bond lengths and angles of both trajectories; the first one's first frame says which."""
+    reference_av = first.positions_tav[0]
+    return [
+        internal_coordinates(trajectory.symbols, trajectory.positions_tav, reference_av=reference_av)
+        for trajectory in (first, second)
+    ]
 
 
 def _coordinate_panels(count: int) -> tuple[Figure, list[Axes]]:

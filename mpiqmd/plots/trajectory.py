@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mpiqmd.md.connectivity import internal_coordinates
 from mpiqmd.md.observables import linear_drift
 from mpiqmd.md.trajectory import Trajectory
+from mpiqmd.molecule.internal import internal_coordinates
 from mpiqmd.plots.style import ACCENT, BRIGHT, DARK, GREY, panels, style
 from mpiqmd.units import KELVIN_IN_HARTREE
 

@@ -30,6 +30,7 @@ from typing import Any
 import model
 from figure import draw
 
+from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.pipeline.results import loaded_versions, read_result, write_result
 
 SPACING = 0.1875
@@ -133,6 +134,16 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+class StandardError:
+    """Where progress goes: a log without MPI, which this script must leave to those that it starts."""
+
+    is_terminal = False
+
+    def progress(self, text: str, last: bool = False) -> None:
+        """Print one line."""
+        print(text, file=sys.stderr, flush=True)
+
+
 def main() -> None:
     """Measure what is missing, fit, draw and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -154,12 +165,14 @@ def main() -> None:
     if not arguments.refit:
         record["machine"] = {"date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count()}
     known = {(point["study"], point["ranks"]) for point in record["points"]}
-    for study in () if arguments.refit else arguments.studies:
-        for ranks in arguments.ranks:
-            if (study, ranks) not in known:
-                print(f"{study}, {ranks} ranks ...", file=sys.stderr, flush=True)
-                record["points"].append(measure(arguments, study, ranks))
-                write_result(path, record)
+    asked = [] if arguments.refit else [(study, ranks) for study in arguments.studies for ranks in arguments.ranks]
+    todo = [point for point in asked if point not in known]
+    countdown = Countdown(StandardError(), len(todo), "measured")
+    for study, ranks in todo:
+        print(f"{study}, {ranks} ranks ...", file=sys.stderr, flush=True)
+        record["points"].append(measure(arguments, study, ranks))
+        write_result(path, record)
+        countdown.advance(f"{study}, {ranks} ranks")
     record["scaling"] = scaling_rows(record["points"], arguments.clock)
     record["model"], lines = model.report(record["points"])
     write_result(path, record)

@@ -10,6 +10,7 @@ from ase.io.cube import read_cube
 from workplace import WATER, with_keys
 
 from mpiqmd.cli import parse_arguments
+from mpiqmd.pipeline.check import egg_box_verdict
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 
@@ -159,6 +160,29 @@ def test_egg_box_is_measured_and_drawn(bench):
     assert all(result[name]["energies"][0] == pytest.approx(along[0], abs=1e-8) for name in ("diagonal", "rotation"))
     assert len(result["rotation"]["energies"]) == 7 and result["diagonal"]["net_force"] > 1e-6
     assert (bench.folder / "egg-box" / "egg-box.png").is_file()
+    assert result["ripple"] == max(result[name]["ripple"] for name in ("x", "diagonal", "rotation"))
+    assert result["verdict"] in ("fair", "coarse") and "grid.spacing = 0.35" in result["advice"]
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize(
+    ("ripple", "net", "density", "verdict", "words"),
+    [
+        (5e-5, 2e-4, "same", "fine", "training"),
+        (5e-5, 8e-4, "finer", "fair", "scf.frame"),
+        (6e-4, 2e-4, "finer", "fair", "grid.spacing = 0.24"),
+        (7e-3, 2e-4, "same", "coarse", "grid.density"),
+        (5e-5, 2e-2, "finer", "coarse", "0.24 and check again"),
+    ],
+)
+def test_egg_box_says_what_the_grid_is_good_for(ripple, net, density, verdict, words):
+    """The worst motion decides; the next grid is a fifth finer."""
+    quiet = {"energies": [], "ripple": 1e-6, "net_force": 1e-6}
+    found = {"fractions": [], "spacing": [0.3, 0.29, 0.3], "x": quiet | {"ripple": ripple}, "diagonal": quiet}
+    result = egg_box_verdict(found | {"rotation": quiet | {"net_force": net}}, density)
+    assert result["verdict"] == verdict and words in result["advice"]
+    assert (result["ripple"], result["net_force"]) == (ripple, net)
+    assert f"ripple {1e3 * ripple:.3g} mHa" in result["advice"]
 
 
 def test_egg_box_is_seen_from_the_laboratory(bench):

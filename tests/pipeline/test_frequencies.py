@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from springs import CHARGES, CONSTANTS, REST, Springs, distorted, relaxed
 
+from mpiqmd.errors import GeometryError
+from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.vibrations import vibrations
 from mpiqmd.parallel.log import Log, silent
-from mpiqmd.pipeline.frequencies import differences, infrared_intensities, print_table
+from mpiqmd.pipeline.frequencies import differences, infrared_intensities, print_table, require_relaxed
 from mpiqmd.pipeline.recorded import RecordedSurface
 from mpiqmd.units import HARTREE_IN_INVERSE_CM
 
@@ -82,9 +84,41 @@ def test_what_is_no_minimum_is_said(comm):
     print_table(vibrations(distorted(), -found.hessian_cc), None, found.largest_force, log)
     text = stream.getvalue()
     if comm.rank == 0:
-        assert "imaginary mode(s)" in text and "i\n" in text and "mpiqmd relax" in text
+        assert "imaginary mode(s)" in text and "i " in text and "mpiqmd relax" in text
+        assert "reduced mass" in text and "H3" in text and text.isascii()
     else:
         assert not text
+
+
+def test_what_is_not_relaxed_is_said_before_anything_is_displaced(comm):
+    """One evaluation: silent when relaxed, a warning when nearly, refused with the remedy when far."""
+    springs, stream = Springs(), io.StringIO()
+    here = springs.evaluate(distorted().positions_av)
+    force = float(np.linalg.norm(here.forces_av, axis=1).max())
+    assert force > 2e-3
+    with pytest.raises(GeometryError, match=r"not relaxed.*max_force = 1\.00e-03.*mpiqmd relax"):
+        require_relaxed(here, 1e-3, comm, Log(comm, stream))
+    assert not stream.getvalue()
+    require_relaxed(here, 1.0, comm, Log(comm, stream))
+    assert ("warning: the largest force" in stream.getvalue()) == (comm.rank == 0)
+    require_relaxed(springs.evaluate(relaxed().positions_av), 1e-3, comm, silent(comm))
+    assert springs.asked == 2
+
+
+def test_an_atom_has_no_table(comm):
+    stream, atom = io.StringIO(), Molecule(("He",), np.zeros((1, 3)))
+    print_table(vibrations(atom, np.zeros((3, 3))), None, 0.0, Log(comm, stream))
+    assert stream.getvalue() == "an atom has no vibrations\n" * (comm.rank == 0)
+
+
+def test_the_command_refuses_after_one_evaluation(bench, capfd):
+    path = bench.write("stretched.toml", HYDROGEN.replace("0.71", "0.85"))
+    assert bench.status("frequencies", path, "--output", bench.folder / "out") == 1
+    message = capfd.readouterr().err
+    lines = bench.once(lambda: (bench.folder / "out" / "frequencies.jsonl").read_text().splitlines())
+    if bench.comm.rank == 0:
+        assert "frequencies.max_force" in message and len(lines) == 2
+    assert not (bench.folder / "out" / "result.json").exists()
 
 
 def test_the_command_on_hydrogen(bench):
@@ -101,6 +135,14 @@ def test_the_command_on_hydrogen(bench):
     constant = -bond_v @ hessian[:3, 3:] @ bond_v
     assert frequency == pytest.approx(np.sqrt(constant * (1 / masses).sum()) * HARTREE_IN_INVERSE_CM, rel=1e-4)
     assert result["n_imaginary"] == 0 and result["hessian_asymmetry"] < 2e-3
+    # half the mass of a proton for each end: with the vector normalised to 1 it is the mass of one atom
+    assert result["reduced_masses"] == pytest.approx([masses[0]], rel=1e-3)
+    assert result["formula"] == "H2" and result["labels"] == ["H1", "H2"]
+    assert result["thermochemistry"]["symmetry_number"] == 2
+    enthalpy = result["thermochemistry"]["enthalpy"] - result["energy"] - result["zero_point_energy"]
+    assert enthalpy == pytest.approx(3.5 * 298.15 * 3.1668115634556e-6, rel=1e-4)
+    files = bench.once(lambda: sorted(path.name for path in (bench.folder / "frequencies").glob("modes.*")))
+    assert bench.comm.rank != 0 or files == ["modes.extxyz", "modes.molden"]
     again = bench.run("frequencies", path, "--output", bench.folder / "frequencies")
     assert again["frequencies"] == result["frequencies"]
 
@@ -108,7 +150,7 @@ def test_the_command_on_hydrogen(bench):
 @pytest.mark.parametrize("online", ["compiled", "grid"])
 def test_a_reduced_surface_vibrates(bench, trained, online):
     """The stretches of a truncated model are near those of Hi-Fi in the same frame; only the compiled one has dipoles."""
-    path = bench.write("input.toml", trained.input.read_text() + f'[scf]\nframe = "body"\n[rom]\nonline = "{online}"\n')
+    path = bench.write("input.toml", trained.input.read_text() + f'[scf]\nframe = "body"\n[rom]\nonline = "{online}"\n[frequencies]\nmax_force = 1.0\n')
     reduced = bench.run("frequencies", path, "--model", trained.model, "--output", bench.folder / "reduced")
     full = bench.run("frequencies", path, "--output", bench.folder / "full")
     assert (reduced["solver"], full["solver"]) == ("rom", "hifi")

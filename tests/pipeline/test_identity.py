@@ -149,7 +149,7 @@ HEAVY = {"system": {"masses": ["15.999 Da", "2.014 Da", "2.014 Da"]}}
 )
 def test_commands_do_not_go_on_under_other_settings(bench, capfd, command, change, message):
     """The words, and status 1; with the old input they go on."""
-    quick = {"relax": {"force_tolerance": 0.05}}
+    quick = {"relax": {"force_tolerance": 0.05}, "frequencies": {"max_force": 0.1}}
     before = bench.write("before.toml", with_keys(WATER, **quick))
     now = bench.write("now.toml", with_keys(WATER, **quick | change))
     folder = bench.folder / "run"

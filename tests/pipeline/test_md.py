@@ -126,7 +126,7 @@ def test_compare_draws_and_measures(bench, trained, session_folder, runs):
     one, other = (content(bench, folder) for folder in folders)
     difference = np.abs(one["total_energy"] - other["total_energy"]).max()
     assert result["differences"]["total_energy"]["max"] == pytest.approx(difference, rel=1e-9)
-    assert result["differences"]["bond_O-H1"]["max"] < 0.1
+    assert result["differences"]["bond_O1-H2"]["max"] < 0.1
     assert len(result["figures"]) == 6
     assert all(Path(figure).stat().st_size > 3000 for figure in result["figures"])
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mpiqmd.pipeline.model_summary import coordinate_name
+
 
 @pytest.fixture(scope="session")
 def trajectory(session_folder):
@@ -43,7 +45,7 @@ def test_info_on_a_model(bench, trained, capfd):
     text = printed(bench, capfd, trained.model)
     rank = trained.result["rank"]
     for part in (
-        f"{rank} modes of 24 snapshots",
+        f"{rank} modes of 24 orbitals, 96 with their mirror images",
         "trained on 6 geometries",
         "theta 97.500 to 111.500 degrees",
         f"{trained.result['reproduction']['energy']:.1e}",
@@ -52,6 +54,14 @@ def test_info_on_a_model(bench, trained, capfd):
         "functional: lda_xc_teter93",
     ):
         assert part in text
+
+
+@pytest.mark.serial
+def test_ranges_are_named_by_their_atoms():
+    """The box of a model counts its atoms from 0, as arrays do; people read labels."""
+    atoms = ("C1", "O2", "H3")
+    assert [coordinate_name(name, atoms) for name in ("x0", "z2", "y1")] == ["C1 x", "H3 z", "O2 y"]
+    assert [coordinate_name(name, atoms) for name in ("L1", "theta", "x3", "", "x")] == ["L1", "theta", "x3", "", "x"]
 
 
 def test_info_on_the_files_of_a_run(bench, trained, trajectory, capfd):

@@ -35,8 +35,8 @@ BAD = {
         {"grid": {"order": 7}, "md": {"timestep": -1.0}},
         ["2 problems", "[grid] order = 7", "[md] timestep = -1.0"],
     ),
-    "atom outside": ({"system": {"positions": OUTSIDE}}, ["atom 1 (H)", "3.4", "3.5", "enlarge grid.cell"]),
-    "atoms together": ({"system": {"positions": TOGETHER}}, ["atoms 1 (H) and 2 (H)", "0.01 bohr", "0.3 bohr", "Check"]),
+    "atom outside": ({"system": {"positions": OUTSIDE}}, ["atom H2 at", "3.4", "3.5", "enlarge grid.cell"]),
+    "atoms together": ({"system": {"positions": TOGETHER}}, ["atoms H2 and H3 are", "0.01 bohr", "0.3 bohr", "Check"]),
     "unknown element": ({"system": {"symbols": ["Qq", "H", "H"]}}, ["Qq", "element"]),
     "no such table": (
         {"xc": {"functional": "gga_x_rpbe+gga_c_pbe"}},

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from ase.build import molecule as ase_molecule
 from springs import LENGTH, Springs, distorted
 from workplace import with_keys
 
 from mpiqmd.config.settings import Relaxation
-from mpiqmd.parallel.log import silent
+from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.recorded import RecordedSurface
-from mpiqmd.pipeline.relax import relax
+from mpiqmd.pipeline.relax import RelaxationPath, both_ends, print_summary, relax
 from mpiqmd.units import BOHR_IN_ANGSTROM
 
 HYDROGEN = """
@@ -46,6 +50,24 @@ def test_springs_come_to_rest(comm, optimiser):
     assert all(positions == everywhere[0] for positions in everywhere)
 
 
+def test_the_summary_has_every_coordinate_before_and_after(comm):
+    """Hydrogen peroxide turned about its O-O bond, which ASE's geometry has at 120 degrees."""
+    atoms, stream = ase_molecule("H2O2"), io.StringIO()
+    start_av = atoms.positions / BOHR_IN_ANGSTROM
+    atoms.set_dihedral(3, 1, 0, 2, 90.0, mask=[0, 0, 1, 0])
+    ends_sav = np.array([start_av, atoms.positions / BOHR_IN_ANGSTROM])
+    molecule = Molecule(tuple(atoms.symbols), start_av)
+    path = RelaxationPath(ends_sav, np.array([-33.0, -33.1]), np.zeros_like(ends_sav), converged=True)
+    internal = both_ends(molecule, path, None)
+    print_summary(path, internal, Log(comm, stream))
+    assert [len(c.atoms) for c in internal] == [2, 2, 2, 3, 3, 4]
+    dihedral = internal[-1]
+    assert dihedral.key == "dihedral_H3-O1-O2-H4" and np.abs(dihedral.values_t[1]) == pytest.approx(90.0)
+    lines = [line for line in stream.getvalue().splitlines() if "H3-O1-O2-H4" in line]
+    assert [line.split()[1:] for line in lines] == ([[f"{v:.3f}" for v in dihedral.values_t] + ["degrees"]] * (comm.rank == 0))
+    assert stream.getvalue().isascii()
+
+
 @pytest.mark.parametrize("optimiser", ["bfgs", "fire"])
 def test_an_interrupted_run_takes_the_same_way(comm, shared_tmp_path, optimiser):
     settings = Relaxation(optimiser=optimiser, force_tolerance=1e-6, max_steps=400)
@@ -75,6 +97,9 @@ def test_the_command_finds_the_minimum_of_hydrogen(bench):
     length = np.linalg.norm(np.subtract(*result["positions"]))
     assert list(result["internal"].values()) == [pytest.approx(length, abs=1e-12)]
     assert 1.3 < length < 1.6
+    before = np.linalg.norm(np.subtract([-0.63, 0.2, 0.1], [0.79, -0.1, 0.05]))
+    assert result["internal_before"] == {"bond_H1-H2": pytest.approx(before, abs=1e-12)}
+    assert result["formula"] == "H2" and result["labels"] == ["H1", "H2"]
 
     def energy(stretch):
         ends_av = 0.5 * (length + stretch) * np.array([[-1.0, 0, 0], [1.0, 0, 0]])

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -18,6 +19,7 @@ from mpiqmd.datafiles import seal, unseal
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
+from mpiqmd.pipeline.train import describe_snapshots
 from mpiqmd.rom.compiled import compile
 
 N_GEOMETRIES = 6
@@ -51,6 +53,13 @@ def test_reduced_energies_are_upper_bounds_and_their_errors_are_known(trained):
         assert 0.5 < row["error_estimate"] / row["energy_error"] < 2.0
         assert abs(row["compiled_energy_error"] - row["energy_error"]) < 1e-5
         assert abs(row["compiled_force_error"] - row["force_error"]) < 1e-4
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize(("mirrors", "said"), [(0, "72 orbitals"), (1, "72 orbitals (144 with their mirror images)")])
+def test_orbitals_are_counted_with_their_mirror_images(mirrors, said):
+    """So that there are never more modes than what they are made of."""
+    assert describe_snapshots(SimpleNamespace(n_snapshots=72, mirrors_gv=np.ones((mirrors, 3)))) == said
 
 
 def test_the_untruncated_basis_reproduces_the_training_geometries_without_solving_them_again(bench, trained):

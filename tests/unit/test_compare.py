@@ -74,9 +74,9 @@ def test_known_differences_are_found(comm, shared_tmp_path):
     wave = np.cos(common)
     assert result["frames"] == len(common) and result["labels"] == ["Hi-Fi", "ROM"]
     expected = {
-        "bond_O-H1": ("length", "bohr", 1),
-        "bond_O-H2": ("length", "bohr", 1),
-        "angle_H1-O-H2": ("angle", "degrees", 1),
+        "bond_O1-H2": ("length", "bohr", 1),
+        "bond_O1-H3": ("length", "bohr", 1),
+        "angle_H2-O1-H3": ("angle", "degrees", 1),
         "total_energy": ("energy", "Ha", 1),
         "potential_energy": ("energy", "Ha", 1),
         "kinetic_energy": ("energy", "Ha", 1),

@@ -12,6 +12,7 @@ from mpiqmd.kohnsham.terms.hartree import Hartree
 from mpiqmd.kohnsham.terms.local_potential import LocalPotential
 from mpiqmd.kohnsham.terms.nonlocal_potential import NonlocalPotential
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
+from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.data import CompiledArrays, MirrorImage, MovingAtom
@@ -95,6 +96,7 @@ class Compiler:
     def potentials(self, coefficients_sp: np.ndarray) -> np.ndarray:
         """Return the Hartree potential plus xc kernel of densities on the pairs, shape (samples, pairs), Ha.  Collective."""
         grid, rows, count = self.model.density_grid, [], len(coefficients_sp)
+        countdown = Countdown(self.log, count, "potential of a density")
         for start in range(0, count, BLOCK):
             densities = [density_of_pairs(self.dense_modes, self.pairs, d) for d in coefficients_sp[start : start + BLOCK]]
             block = Orbitals(grid, np.stack([density.local for density in densities]))
@@ -102,8 +104,7 @@ class Compiler:
             for field, density in zip(fields, densities, strict=True):
                 field.local += self.kernel.apply(density).local
             rows.append(self.integrals.elements(fields, self.integrals.kept_axes))
-            done = start + len(fields)
-            self.log.progress(f"potentials of densities {done}/{count}", last=done == count)
+            countdown.advance(count=len(fields))
         return np.concatenate(rows) if rows else np.zeros((0, len(self.pairs)))
 
     def _pinned_atoms(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -121,19 +122,28 @@ class Compiler:
 
     def _moving_atoms(self) -> list[MovingAtom]:
         """Return the tables of the moving atoms; mirror images share one."""
-        atoms: list[MovingAtom] = []
-        for index, box in enumerate(self.boxes):
-            if box.axes:
-                overlaps, coupling = self._overlap_table(index, box)
-                image = self._image(index, box, atoms)
-                nothing = np.zeros((*(box.n_nodes,) * len(box.axes), 0))
-                local = self._local_table(index, box) if image is None else nothing
-                atoms.append(MovingAtom(index, box, local, overlaps, coupling, image))
+        images = self._images()
+        sizes = {index: self.boxes[index].n_nodes ** len(self.boxes[index].axes) for index in images}
+        total = sum(size for index, size in sizes.items() if images[index] is None)
+        countdown, atoms = Countdown(self.log, total, "point of the tables"), []
+        for index, image in images.items():
+            box = self.boxes[index]
+            overlaps, coupling = self._overlap_table(index, box)
+            nothing = np.zeros((*(box.n_nodes,) * len(box.axes), 0))
+            local = self._local_table(index, box, countdown) if image is None else nothing
+            atoms.append(MovingAtom(index, box, local, overlaps, coupling, image))
         return atoms
 
-    def _image(self, index: int, box: ChebyshevBox, atoms: list[MovingAtom]) -> MirrorImage | None:
-        """Return the atom with a table of its own that a mirror takes to this one, if there is one."""
-        own = {atom.index: atom.box for atom in atoms if atom.image is None}
+    def _images(self) -> dict[int, MirrorImage | None]:
+        """Return, for each atom that moves, the mirror image that it is of an atom with a table of its own, if it is one."""
+        images: dict[int, MirrorImage | None] = {}
+        for index, box in enumerate(self.boxes):
+            if box.axes:
+                images[index] = self._image(index, box, {i: self.boxes[i] for i in images if images[i] is None})
+        return images
+
+    def _image(self, index: int, box: ChebyshevBox, own: dict[int, ChebyshevBox]) -> MirrorImage | None:
+        """Return the atom among ``own`` that a mirror takes to this one, if there is one."""
         first = [part.start for part in self.pairs.classes]
         for g, (signs, permutation) in enumerate(self.mirrors):
             source = int(np.flatnonzero(np.asarray(permutation) == index)[0])
@@ -143,15 +153,14 @@ class Compiler:
                 return MirrorImage(source, np.asarray(signs, float), signs_c.astype(float))
         return None
 
-    def _local_table(self, index: int, box: ChebyshevBox) -> np.ndarray:
+    def _local_table(self, index: int, box: ChebyshevBox, countdown: Countdown) -> np.ndarray:
         symbol = self.model.molecule.symbols[index]
         local, nodes, elements = self._local((symbol,)), box.nodes(), []
         axes = self._kept_by(box)
         for start in range(0, len(nodes), BLOCK):
             potentials = [local.evaluate(node[None]) for node in nodes[start : start + BLOCK]]
             elements.append(self.integrals.elements(potentials, axes))
-            done = min(start + BLOCK, len(nodes))
-            self.log.progress(f"  table of atom {index} ({symbol}): {done}/{len(nodes)}", last=done == len(nodes))
+            countdown.advance(count=len(potentials))
         return box.coefficients(np.concatenate(elements))
 
     def _overlap_table(self, index: int, box: ChebyshevBox) -> tuple[np.ndarray, np.ndarray]:

@@ -49,7 +49,7 @@ def water_like(solver, shift=0.0, symbols=("O", "H", "H")):
 def test_geometry_figure_shows_both_surfaces():
     hifi, rom = water_like("hifi"), water_like("rom", 1e-3)
     figure = figure_geometry(hifi, rom)
-    assert [axis.get_ylabel() for axis in figure.axes] == ["O–H1 (bohr)", "O–H2 (bohr)", "H1–O–H2 (degrees)"]
+    assert [axis.get_ylabel() for axis in figure.axes] == ["O1-H2 (bohr)", "O1-H3 (bohr)", "H2-O1-H3 (degrees)"]
     first, second = figure.axes[2].lines
     assert (first.get_label(), second.get_label()) == ("Hi-Fi", "ROM")
     assert (to_hex(first.get_color()), to_hex(second.get_color())) == (DARK, BRIGHT)
@@ -81,14 +81,14 @@ def test_curves_of_one_solver_are_told_apart():
     assert solver_labels(["rom", "rom"], ["a", "b"]) == ["ROM (a)", "ROM (b)"]
 
 
-def test_many_bonds_get_two_columns():
-    """Five atoms in a row of bonds: one panel each, none empty."""
+def test_many_coordinates_get_two_columns():
+    """Six atoms in a row: a panel for each of five bonds and four angles, none empty."""
     trajectory = water_like("hifi")
     positions_tav = np.zeros((FRAMES, 6, 3)) + 2.6 * np.arange(6)[:, None] * [1, 0, 0]
     chain = Trajectory(**{**trajectory.__dict__, "symbols": ("C",) * 6, "positions_tav": positions_tav})
     figure = figure_geometry(chain, chain)
-    assert [axis.get_visible() for axis in figure.axes] == [True] * 5 + [False]
-    assert figure.axes[0].get_ylabel() == "C1–C2 (bohr)"
+    assert [axis.get_visible() for axis in figure.axes] == [True] * 9 + [False]
+    assert figure.axes[0].get_ylabel() == "C1-C2 (bohr)"
 
 
 def test_single_trajectory_figures():

@@ -13,6 +13,7 @@ from mpiqmd.kohnsham.terms.hartree import Hartree
 from mpiqmd.kohnsham.terms.local_potential import LocalPotential
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.molecule.frame import make_frame
+from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.rom.compiled.build import Compiler
 from mpiqmd.rom.compiled.compile import _reference, compile_model
 from mpiqmd.rom.compiled.elements import PairIntegrals, density_of_pairs
@@ -161,7 +162,7 @@ def test_table_of_a_mirror_image_equals_its_own():
     alone = Compiler(model, water.modes, water.dense_modes, arrays.pairs, np.zeros(len(arrays.pairs)), arrays.boxes)
     second = arrays.atoms[1]
     assert second.image.source == arrays.atoms[0].index and second.local.size == 0
-    own = replace(second, local=alone._local_table(second.index, second.box), image=None)
+    own = replace(second, local=alone._local_table(second.index, second.box, Countdown(alone.log, 10**4, "table")), image=None)
     positions, d = geometry(*UNSEEN[0]), arrays.pairs.coefficients(water.training.density_matrices_smm[1])
     values, gradients = [], []
     for atoms in (arrays.atoms, [arrays.atoms[0], own]):

@@ -1,0 +1,223 @@
+"""``mpiqmd init``: an input file for a molecule, with a cell that fits, a spacing for its elements, and what to do next."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mpiqmd.config import load_input
+from mpiqmd.datafiles import writing
+from mpiqmd.errors import ConfigError, GeometryError
+from mpiqmd.molecule.frame import make_frame
+from mpiqmd.molecule.gth import load_gth, smallest_radius
+from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.pipeline.body_frame import oriented
+from mpiqmd.pipeline.memory import needed_memory
+from mpiqmd.pipeline.structures import read_structures
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from mpiqmd.parallel.log import Log
+
+FUNCTIONAL = "PBE"
+TO_WALLS = 5.5
+"""Least distance of an atom from the walls of the cell, bohr: there the density has fallen to 1e-5 and less."""
+EDGE_STEP, SPACING_STEP = 0.5, 0.01
+"""Cells and spacings are multiples of these, bohr."""
+SPACINGS = (0.1, 0.3)
+"""The finest and the coarsest spacing that is proposed, bohr."""
+COMMENTS = 31
+"""Column in which the explanations of keys begin."""
+TEMPLATE = """\
+# {formula}: written by `mpiqmd init`. Numbers are in atomic units, strings carry a unit.
+# `mpiqmd help-input` lists every key.
+
+[system]
+structure = {structure}
+{charge}
+[grid]
+{cell}# bohr: {to_walls} or more from atoms to walls, where orbitals vanish
+{enough}{spacing}# bohr: as narrow as the core of {hardest}; `mpiqmd check egg-box` tests it
+density = "finer"              # density and potentials on 1.5 times as many points a side
+
+[xc]
+functional = "{functional}"             # with the GTH pseudopotentials that were made for it
+{frame}
+[md]
+steps = 1000
+{timestep}# a tenth of the fastest vibration at most
+temperature = "300 K"          # of the initial velocities; thermostat = "csvr" keeps it
+{train}"""
+FRAME = """
+[scf]
+frame = "body"                 # solve in the molecule's own frame, as reduced models do: so both can be compared
+"""
+TRAIN = """
+[train]
+sampling = "normal-modes"      # geometries from thermal motion about the minimum, which is found first
+temperature = "400 K"          # a little wider than the dynamics needs
+{count}# geometries; more for floppy molecules
+"""
+NO_TRAIN = """
+# no [train]: a linear molecule of three or more atoms has no body frame, and so no reduced model
+"""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What is proposed for a molecule.
+
+    Attributes
+    ----------
+    edge
+        Of a cubic cell in which the molecule may turn, bohr.
+    body_cell_v
+        Edges of a cell that is enough in the molecule's body frame, bohr; None for a linear molecule of three or more atoms,
+        which has none.
+    spacing
+        Of the grid, bohr.
+    hardest
+        The element that asks for it.
+    """
+
+    edge: float
+    body_cell_v: tuple[float, ...] | None
+    spacing: float
+    hardest: str
+
+
+def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
+    """Write the input file and say what it is and what to do next.  Collective.
+
+    Raises
+    ------
+    ConfigError
+        The file is there already, the structure holds more than one geometry, an element has no pseudopotential, or the
+        electrons are odd in number.
+    DataFileError
+        The structure cannot be read or the file not be written.
+    """
+    for line in on_rank_zero(comm, write_input, arguments, comm.size):
+        log(line)
+    return {}
+
+
+def write_input(arguments: argparse.Namespace, ranks: int) -> list[str]:
+    """Do all of :func:`run` on one rank and return the lines to print."""
+    structure: Path = arguments.structure
+    target = arguments.target or Path(structure.stem).with_suffix(".toml")
+    if target.exists() and not arguments.overwrite:
+        raise ConfigError(
+            f"{target} is there already; init writes a new file and replaces none unasked. Use --overwrite, or --input "
+            "NAME.toml."
+        )
+    molecule = read_molecule(structure, arguments.charge)
+    electrons = count_electrons(molecule)
+    proposal = propose(molecule)
+    relative = os.path.relpath(structure.resolve(), target.resolve().parent)
+    with writing(target):
+        target.write_text(input_text(molecule, proposal, relative), encoding="utf-8")
+    settings = load_input(target)
+    memory = needed_memory(settings, math.ceil(electrons / 2), ranks) * ranks
+    points = " x ".join(map(str, settings.grid.points))
+    return [
+        f"{target}: {molecule.formula}, {len(molecule)} atoms, {electrons} valence electrons; {points} points, "
+        f"about {memory / 1e9:.2g} GB",
+        *next_steps(target, proposal),
+    ]
+
+
+def read_molecule(path: Path, charge: int) -> Molecule:
+    """Return the one molecule of a structure file.  Not collective.  Raises ConfigError if it holds several geometries."""
+    symbols, frames = read_structures(path)
+    if len(frames) != 1:
+        raise ConfigError(f"{path} holds {len(frames)} geometries; one is needed. Keep one frame.")
+    molecule = Molecule(tuple(symbols), frames[0], charge=charge)
+    molecule.check()
+    return molecule
+
+
+def count_electrons(molecule: Molecule) -> int:
+    """Return the number of valence electrons.  Not collective.
+
+    Raises ConfigError if it is odd or not positive, or an element has no pseudopotential.
+    """
+    electrons = round(sum(load_gth(symbol, FUNCTIONAL).valence for symbol in molecule.symbols)) - molecule.charge
+    if electrons < 2 or electrons % 2:
+        raise ConfigError(
+            f"{molecule.formula} with charge {molecule.charge:+d} has {electrons} valence electrons; an even "
+            "number of at least 2 is needed, all paired. Give the charge with --charge."
+        )
+    return electrons
+
+
+def propose(molecule: Molecule) -> Proposal:
+    """Return cell and spacing for an isolated molecule.  Not collective."""
+    positions_av = molecule.positions_av
+    placed = [positions_av - 0.5 * (positions_av.min(axis=0) + positions_av.max(axis=0))]
+    body_cell_v = None
+    try:
+        placed.append(make_frame(oriented(molecule)).align(positions_av).body_positions_av)
+        body_cell_v = tuple(map(_edge, np.abs(placed[1]).max(axis=0)))
+    except GeometryError:
+        pass
+    radii = {symbol: smallest_radius(symbol, FUNCTIONAL) for symbol in molecule.symbols}
+    hardest = min(radii, key=radii.__getitem__)
+    spacing = math.floor(min(max(radii[hardest], SPACINGS[0]), SPACINGS[1]) / SPACING_STEP + 1e-9) * SPACING_STEP
+    reach = max(float(np.linalg.norm(place_av, axis=1).max()) for place_av in placed)
+    return Proposal(_edge(reach), body_cell_v, round(spacing, 4), hardest)
+
+
+def _edge(reach: float) -> float:
+    """Return the edge of a cell whose walls keep their distance from atoms that reach so far from its centre, bohr."""
+    return math.ceil(2.0 * (reach + TO_WALLS) / EDGE_STEP - 1e-9) * EDGE_STEP
+
+
+def input_text(molecule: Molecule, proposal: Proposal, structure: str) -> str:
+    """Return the input file.  Not collective."""
+    in_body_frame = proposal.body_cell_v is not None
+    smaller = f"# cell = {list(proposal.body_cell_v or ())}".ljust(COMMENTS) + "# is enough in the molecule's own frame\n"
+    return TEMPLATE.format(
+        formula=molecule.formula,
+        structure=_quoted(structure),
+        charge=f"charge = {molecule.charge}\n" if molecule.charge else "",
+        cell=f"cell = {proposal.edge}".ljust(COMMENTS),
+        enough=smaller if in_body_frame else "",
+        to_walls=TO_WALLS,
+        spacing=f"spacing = {proposal.spacing}".ljust(COMMENTS),
+        hardest=proposal.hardest,
+        functional=FUNCTIONAL,
+        frame=FRAME if in_body_frame else "",
+        timestep=f'timestep = "{"0.5" if "H" in molecule.symbols else "1"} fs"'.ljust(COMMENTS),
+        train=TRAIN.format(count=f"# count = {40 + 4 * len(molecule)}".ljust(COMMENTS)) if in_body_frame else NO_TRAIN,
+    )
+
+
+def next_steps(target: Path, proposal: Proposal) -> list[str]:
+    """Return what to do with an input file, a command and its purpose a line.  Not collective."""
+    relaxed = f"{target.stem}-relax/relaxed.xyz"
+    steps = [
+        (f"mpiqmd check egg-box {target}", "is the grid good enough? Minutes; it says what to change"),
+        (f"mpiqmd relax {target}", f'the minimum; then structure = "{relaxed}"'),
+        (f"mpiqmd frequencies {target}", "vibrations, modes to look at, thermochemistry"),
+        (f"mpiqmd md {target}", "Hi-Fi dynamics"),
+    ]
+    if proposal.body_cell_v is not None:
+        model = f"{target.stem}-train/model.h5"
+        steps.append((f"mpiqmd train {target}", f"a reduced model; then mpiqmd md {target} --model {model}"))
+    width = max(len(command) for command, _ in steps)
+    return ["next, each also under mpirun -n N:", *(f"  {command:{width}s}  {purpose}" for command, purpose in steps)]
+
+
+def _quoted(text: str) -> str:
+    """Return a TOML string."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
