@@ -20,7 +20,7 @@ from mpiqmd.md.interruption import Interruption, exit_status
 from mpiqmd.md.provider import Evaluation, ForceProvider, evaluate_each, gains_from_batches
 from mpiqmd.molecule.evaluation import DIPOLE
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.surface import build_surface
+from mpiqmd.pipeline.surface import build_surface, error_checks, print_checks
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -49,8 +49,9 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
             talk.close()
     ended = on_rank_zero(comm, talk.why)
     log.progress(served.line(ended), last=True)
+    print_checks(surface.provider, log, "evaluation")
     signalled = None if ended in ("EXIT", "closed") else ended
-    return served.as_dict() | {
+    return served.as_dict() | error_checks(surface.provider) | {
         "solver": surface.solver,
         "address": str(address),
         "connections": arguments.connections,

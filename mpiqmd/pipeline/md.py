@@ -9,7 +9,7 @@ from mpiqmd.md.dynamics import run_dynamics
 from mpiqmd.md.interruption import Interruption, announce, exit_status
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.replicas import run_replicas
-from mpiqmd.pipeline.surface import build_surface, dynamics_settings, export_extxyz
+from mpiqmd.pipeline.surface import build_surface, dynamics_settings, error_checks, export_extxyz, print_checks
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -51,8 +51,10 @@ def run_trajectory(
     if result["steps"] > settings.steps:
         log(f"the numbers of all {result['steps']} steps, of an earlier run:")
     _print_summary(result, surface.solver, log)
+    print_checks(surface.provider, log)
     log(f"{', '.join(files)} are in {folder}")
-    return result | {"solver": surface.solver, "exit_status": exit_status(result["stopped"])}
+    checks = error_checks(surface.provider)
+    return result | checks | {"solver": surface.solver, "exit_status": exit_status(result["stopped"])}
 
 
 def _print_summary(result: dict[str, Any], solver: str, log: Log) -> None:

@@ -181,18 +181,19 @@ def one_geometry(comm, positions_av):
         listener.close()
 
 
-def test_outside_the_tables_is_an_error_unless_solved_in_full(bench, trained, capfd):
+def test_outside_the_tables_is_solved_in_full_unless_the_input_wants_to_stop(bench, trained, capfd):
     far_av = [[0.0, 0.0, 0.0], [1.5, 1.9, 0.0], [1.1, -1.4, 0.0]]
+    strict = bench.write("strict.toml", with_keys(trained.input.read_text(), rom={"on_large_error": "stop"}))
     with one_geometry(bench.comm, far_av) as port:
         words = ["--model", trained.model, "--address", f"127.0.0.1:{port}", "--output", bench.folder / "out"]
-        assert bench.status("ipi", trained.input, *words) == 1
+        assert bench.status("ipi", strict, *words) == 1
     message = capfd.readouterr().err
     assert bench.comm.rank != 0 or ("outside the box" in message and "rom.on_large_error" in message)
-    path = bench.write("full.toml", with_keys(trained.input.read_text(), rom={"on_large_error": "hifi"}))
     with one_geometry(bench.comm, far_av) as port:
         words[3] = f"127.0.0.1:{port}"
-        result = bench.run("ipi", path, *words)
+        result = bench.run("ipi", trained.input, *words)
     assert result["ended"] == "closed" and result["outside"] == 1 == result["solved_in_full"]
+    assert result["error_checks"]["outside_tables"] == 1
 
 
 def test_other_molecules_are_refused(bench, capfd):

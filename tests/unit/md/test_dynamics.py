@@ -116,7 +116,8 @@ def test_a_surface_that_fails_leaves_a_checkpoint_of_the_last_step(comm, shared_
     whole, parts = folders(comm, shared_tmp_path, "whole", "parts")
     run(comm, whole, thermostat=thermostat)
     failing = ForgetfulProvider(water(), stop_at=stop_at, error=ConvergenceError("no luck"))
-    match = f"MD step {stop_at}: no luck The last checkpoint is of step {stop_at - 1} "
+    phrase = f" The last checkpoint is of step {stop_at - 1} " if comm.rank == 0 else ""
+    match = f"MD step {stop_at}: no luck{phrase}"
     with pytest.raises(ConvergenceError, match=match):
         run(comm, parts, failing, thermostat=thermostat)
     again = ForgetfulProvider(water())
@@ -125,7 +126,8 @@ def test_a_surface_that_fails_leaves_a_checkpoint_of_the_last_step(comm, shared_
 
 
 def test_a_surface_that_fails_at_the_start_leaves_no_checkpoint(comm, shared_tmp_path):
-    with pytest.raises(ConvergenceError, match="MD step 0: no luck There is no checkpoint yet"):
+    phrase = " There is no checkpoint yet" if comm.rank == 0 else ""
+    with pytest.raises(ConvergenceError, match=f"MD step 0: no luck{phrase}"):
         run(comm, shared_tmp_path, ForgetfulProvider(water(), stop_at=0, error=ConvergenceError("no luck")))
     assert run(comm, shared_tmp_path)["resumed_from"] is None
 
