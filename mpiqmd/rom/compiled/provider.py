@@ -104,7 +104,9 @@ class CompiledForceProvider:
         while members := [b for b, result in enumerate(results) if isinstance(result, Alignment)]:
             bodies = [results[b].body_positions_av for b in members]
             bodies += bodies[:1] * (-len(bodies) % multiple)
-            placed = self.solver.energy.place_batch(np.array(bodies))
+            # polynomials may overflow far outside, which the excess tells
+            with np.errstate(over="ignore", invalid="ignore"):
+                placed = self.solver.energy.place_batch(np.array(bodies))
             excess = dict(zip(members, placed.excess.tolist(), strict=False))
             outside = [b for b in members if excess[b] > OUTSIDE_TOLERANCE]
             if not outside:
