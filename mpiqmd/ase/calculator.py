@@ -4,12 +4,7 @@ This is the one door where energies are in eV and lengths in angstrom.  Under ``
 script and the calculator is collective: all ranks ask for the same geometries in the same order.
 """
 
-# ruff: noqa: E402  (the environment comes before NumPy and MPI)
 from __future__ import annotations
-
-from mpiqmd.launcher import prepare_environment, singletons_message
-
-prepare_environment()
 
 import argparse
 import os
@@ -30,6 +25,7 @@ from mpi4py import MPI
 from mpiqmd.ase.errors import errors_of_ase
 from mpiqmd.ase.fitting import require_charge_and_spin, require_fitting_atoms, require_properties
 from mpiqmd.errors import AccuracyError, ConfigError
+from mpiqmd.launcher import singletons_message
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.units import BOHR_IN_ANGSTROM, DALTON_IN_ELECTRON_MASS, HARTREE_IN_EV
