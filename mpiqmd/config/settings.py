@@ -269,7 +269,9 @@ class ReducedModel:
     check_every: int = key(COUNT, 1000, "steps between estimates of the energy error on the grid; 0 for none")
     error_tolerance: float = key(POSITIVE_ENERGY, 5e-5, "estimated energy error that counts as large")
     on_large_error: str = key(
-        Choice(("warn", "stop", "hifi")), "warn", "then, or outside the tables: say so, stop, or solve in full"
+        Choice(("warn", "stop", "hifi")),
+        "warn",
+        "then: say so, and stop beyond 100 times as much; stop; solve in full. Outside the tables all but stop solve in full",
     )
 
 

@@ -21,14 +21,14 @@ import numpy as np
 
 from mpiqmd.datafiles import reading
 from mpiqmd.errors import AccuracyError, DataFileError, MpiqmdError
-from mpiqmd.md.leader import CHECKPOINT, FAILED, FINISHED, Leader
+from mpiqmd.md.leader import CHECKPOINT, FAILED, FINISHED, STUCK, Leader
 from mpiqmd.md.motion import Dynamics
 from mpiqmd.md.observables import linear_drift
 from mpiqmd.md.provider import Evaluation, ForceProvider, evaluate_each
 from mpiqmd.md.record import Record
 from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.md.trajectory import Trajectory
-from mpiqmd.parallel.comm import decide, on_rank_zero, replicate
+from mpiqmd.parallel.comm import decide, everyone_arrives, on_rank_zero, replicate
 from mpiqmd.units import KELVIN_IN_HARTREE
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ def dynamics_steps(
             with suppress(Exception):
                 session.leader.close()
         raise
+    session.close()
     return on_rank_zero(comm, session.finish, resumed_from)
 
 
@@ -179,6 +180,7 @@ class _Session:
         self.checkpoint = checkpoint
         self.leader: Leader | None = None
         self.error: Exception | None = None
+        self.failures = comm if comm.size == 1 else comm.Dup()
         self.packet = np.zeros(1 + 3 * n_atoms)
 
     def restore_provider(self) -> None:
@@ -196,8 +198,10 @@ class _Session:
         """Follow rank 0's commands until the run is finished, yielding positions to be evaluated.  Collective."""
         step = -1 if resumed_from is None else resumed_from
         while (command := self.next_command()) != FINISHED:
-            if command == FAILED:
-                raise decide(self.comm, self.error)
+            if command == STUCK:
+                self.keep_last_step()
+            if command in (STUCK, FAILED):
+                raise decide(self.comm, self.error and self.explained())
             if command == CHECKPOINT:
                 state = self.provider.state()
                 self.guard(lambda leader, state=state: leader.save(state))
@@ -208,9 +212,10 @@ class _Session:
 
     def next_command(self) -> int:
         """Return rank 0's command, with the positions that go with it in the packet.  Collective."""
+        failure = FAILED if self.error is not None else STUCK
         self.guard(self._fill_packet)
         if self.error is not None:
-            self.packet[0] = FAILED
+            self.packet[0] = failure
         replicate(self.comm, self.packet)
         return int(self.packet[0])
 
@@ -228,25 +233,42 @@ class _Session:
         try:
             with np.errstate(over="raise", invalid="raise", divide="raise"):
                 action(self.leader)
-        except AccuracyError as error:
-            self.error = self.leader.explain(error)
         except ArithmeticError as error:
             step = self.leader.dynamics.step + 1
-            self.error = self.leader.explain(AccuracyError(f"the motion of the nuclei breaks down in MD step {step} ({error})"))
-        except OSError as error:
-            self.error = self.leader.explain_writing(error)
+            self.error = AccuracyError(f"the motion of the nuclei breaks down in MD step {step} ({error})")
         except Exception as error:
             self.error = error
 
+    def explained(self) -> Exception:
+        """Return the error with what it means for the run.  Rank 0."""
+        if isinstance(self.error, AccuracyError):
+            return self.leader.explain(self.error)
+        return self.leader.explain_writing(self.error) if isinstance(self.error, OSError) else self.error
+
+    def keep_last_step(self) -> None:
+        """Leave a checkpoint of the last finished step, from which the run goes on bit for bit.  Collective."""
+        state = self.provider.state()
+        if self.leader is not None:
+            # What went wrong matters more than a second failure on the way out.
+            with suppress(Exception):
+                self.leader.save_last_step(state)
+
     def ask(self, step: int) -> Generator[np.ndarray, Evaluation, Evaluation]:
-        """Yield the positions and return the evaluation there, adding the step to the surface's complaints."""
+        """Yield the positions and return the evaluation there; a surface's complaint gets the step and leaves a checkpoint."""
         try:
             return (yield self.packet[1:].reshape(-1, 3).copy())
         except MpiqmdError as error:
+            if everyone_arrives(self.failures):
+                self.keep_last_step()
             phrase = self.leader.last_checkpoint() if self.leader else ""
             where = f" {phrase[0].upper()}{phrase[1:]}." if phrase else ""
             error.args = (f"MD step {step}: {error}{where}", *error.args[1:])
             raise
+
+    def close(self) -> None:
+        """Let go of what was made for failures.  Collective."""
+        if self.failures is not self.comm:
+            self.failures.Free()
 
     def finish(self, resumed_from: int | None) -> dict[str, object]:
         """Close the files and return the numbers for ``result.json``, from the whole trajectory.  Rank 0."""

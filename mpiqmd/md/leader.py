@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from mpiqmd.molecule.molecule import Molecule
     from mpiqmd.parallel.log import Log
 
-EVALUATE, CHECKPOINT, FINISHED, FAILED = range(4)
-"""What rank 0 may ask of all ranks next."""
+EVALUATE, CHECKPOINT, FINISHED, FAILED, STUCK = range(5)
+"""What rank 0 may ask of all ranks next; STUCK: it failed before the surface was asked about a next step."""
 
 FLUSH_FRAMES = 200
 """Frames reach the file after so many of them, if not before."""
@@ -201,12 +201,17 @@ class Leader:
         groups = {
             "run": {"identity": identity},
             "dynamics": self.dynamics.state(),
-            "thermostat": self.dynamics.thermostat.state(),
+            "thermostat": self.dynamics.thermostat_state(),
             "provider": provider_state,
         }
         save_checkpoint(self.record.checkpoint, {"step": self.dynamics.step, "time": self.dynamics.time}, groups)
         self.saved_step = self.dynamics.step
         self._saved_at = time.perf_counter()
+
+    def save_last_step(self, provider_state: Mapping[str, np.ndarray]) -> None:
+        """Write a checkpoint of the last finished step, if there is one that is not saved yet."""
+        if self.dynamics.evaluation is not None and self.dynamics.step != self.saved_step:
+            self.save(provider_state)
 
     def last_checkpoint(self) -> str:
         """Return a phrase about where a restart would continue."""

@@ -50,6 +50,7 @@ class Dynamics:
         self.step = 0
         self._half_intervals_a1 = (0.5 * self.timestep * nuclei.inverse_masses_a)[:, None]
         self._half_step: tuple[np.ndarray, np.ndarray] | None = None
+        self._thermostat_before: dict[str, np.ndarray] | None = None
 
     @property
     def time(self) -> float:
@@ -67,6 +68,7 @@ class Dynamics:
         if self.evaluation is None:
             return self.positions_av
         nuclei, timestep, positions_av = self.nuclei, self.timestep, self.positions_av
+        self._thermostat_before = self.thermostat.state()
         velocities_av = self.thermostat.before(self.velocities_av, positions_av, nuclei, timestep)
         velocities_av = self._half_kick(velocities_av, positions_av, self.evaluation.forces_av)
         positions_av, velocities_av = self._half_drift(positions_av, velocities_av)
@@ -111,10 +113,11 @@ class Dynamics:
                 "where finite numbers are needed"
             )
         if self._half_step is not None:
-            self.positions_av, velocities_av = self._half_step
-            velocities_av = self._half_kick(velocities_av, self.positions_av, forces_av)
-            self.velocities_av = self.thermostat.after(velocities_av, self.positions_av, self.nuclei, self.timestep)
-            self._half_step = None
+            positions_av, velocities_av = self._half_step
+            velocities_av = self._half_kick(velocities_av, positions_av, forces_av)
+            velocities_av = self.thermostat.after(velocities_av, positions_av, self.nuclei, self.timestep)
+            self.positions_av, self.velocities_av = positions_av, velocities_av
+        self._half_step = self._thermostat_before = None
         self.evaluation = Evaluation(float(evaluation.energy), forces_av, dict(evaluation.extras))
         self.step = step
 
@@ -145,7 +148,7 @@ class Dynamics:
         )
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the arrays that an exact restart needs; the thermostat's own come on top."""
+        """Return the arrays of the last finished step that an exact restart needs; the thermostat's own come on top."""
         return {
             "positions": self.positions_av,
             "velocities": self.velocities_av,
@@ -153,6 +156,11 @@ class Dynamics:
             "potential_energy": np.array(self.evaluation.energy),
             "step": np.array(self.step, dtype=np.int64),
         }
+
+    def thermostat_state(self) -> dict[str, np.ndarray]:
+        """Return what the thermostat needs to continue from the last finished step, a step under way or not."""
+        before = self._thermostat_before
+        return self.thermostat.state() if before is None else before
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Continue from what :meth:`state` returned.
@@ -170,4 +178,4 @@ class Dynamics:
         self.step = int(shapes.numbers("step", state["step"], "", integer=True))
         if self.step < 0:
             raise Unfit(f"step is {self.step}, at least 0 is expected")
-        self._half_step = None
+        self._half_step = self._thermostat_before = None

@@ -14,7 +14,7 @@ import numpy as np
 
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import internal_coordinates, water_positions
-from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.molecule import Molecule, require_positions
 from mpiqmd.molecule.rigid import Alignment, best_rotation, cross
 
 SMALLEST_ANGLE = np.radians(0.5)
@@ -29,7 +29,10 @@ class BodyFrame(Protocol):
     name: str
 
     def align(self, positions_av: np.ndarray) -> Alignment:
-        """Return body coordinates of positions of shape (N, 3), bohr, and the way back. Not collective."""
+        """Return body coordinates of positions of shape (N, 3), bohr, and the way back. Not collective.
+
+        Raises GeometryError if they are not finite, or have no such frame.
+        """
         ...
 
 
@@ -68,7 +71,7 @@ class BisectorFrame:
         GeometryError
             The bond angle is below 0.5 or above 179.5 degrees, or there are not three atoms.
         """
-        positions_av = np.asarray(positions_av, dtype=float)
+        positions_av = require_positions(positions_av)
         length_1, length_2, angle = self._checked_coordinates(positions_av)
         rotation_vv = self._rotation(positions_av.tolist(), length_1, length_2, angle)
         permutation_a = self._order_a
@@ -165,7 +168,7 @@ class EckartFrame:
             The best rotation is not unique (linear geometry), or the number of atoms is not that of the
             reference.
         """
-        positions_av = np.asarray(positions_av, dtype=float)
+        positions_av = require_positions(positions_av)
         if positions_av.shape != self._reference_av.shape:
             raise GeometryError(
                 f"the Eckart frame was given positions of shape {positions_av.shape}; the reference has "
@@ -213,7 +216,7 @@ class AxisFrame:
         GeometryError
             There are more than two atoms, or the two coincide.
         """
-        positions_av = np.asarray(positions_av, dtype=float)
+        positions_av = require_positions(positions_av)
         n_atoms = len(positions_av)
         bonds_v = positions_av[-1] - positions_av[0]
         length = float(np.linalg.norm(bonds_v))

@@ -12,6 +12,8 @@ from mpiqmd.molecule.labels import hill_formula, labels
 
 SHORTEST_DISTANCE = 0.3
 """Two nuclei closer than this (bohr) are a mistake in the input, not a molecule."""
+FARTHEST = 1e8
+"""Bohr; a coordinate beyond it is a mistake."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,16 +77,11 @@ class Molecule:
         return replace(self, positions_av=positions_av)
 
     def check(self) -> None:
-        """Raise GeometryError unless positions and masses are finite and no two nuclei coincide.
+        """Raise GeometryError unless positions and masses are finite, not absurdly large, and no two nuclei coincide.
 
         Two nuclei must be at least ``SHORTEST_DISTANCE`` apart. Not collective.
         """
-        if not np.isfinite(self.positions_av).all():
-            atom = int(np.argmax(~np.isfinite(self.positions_av).all(axis=1)))
-            raise GeometryError(
-                f"position of atom {self.labels[atom]} is {self.positions_av[atom].tolist()}; "
-                "coordinates must be finite numbers. Correct the structure, or the step that produced it."
-            )
+        require_positions(self.positions_av, self.symbols)
         if not (np.isfinite(self.masses_a).all() and (self.masses_a > 0).all()):
             raise GeometryError(
                 f"masses are {self.masses_a.tolist()}; each must be finite and positive, in electron masses. "
@@ -101,6 +98,23 @@ class Molecule:
                         f"atoms {self.labels[first]} and {self.labels[second]} are {distance:.4g} bohr apart; at least "
                         f"{SHORTEST_DISTANCE} bohr is allowed. Check the positions and their unit."
                     )
+
+
+def require_positions(positions_av: np.ndarray, symbols: tuple[str, ...] = ()) -> np.ndarray:
+    """Return positions (N, 3), bohr, as floats.  Not collective.
+
+    Raises GeometryError, naming the atom, unless they are finite and not absurdly large.
+    """
+    positions_av = np.asarray(positions_av, dtype=float)
+    # a comparison with NaN is false
+    if np.abs(positions_av).max(initial=0.0) <= FARTHEST:
+        return positions_av
+    atom = int(np.argmin((np.abs(positions_av) <= FARTHEST).all(axis=1)))
+    name = labels(symbols)[atom] if symbols else str(atom + 1)
+    raise GeometryError(
+        f"position of atom {name} is {positions_av[atom].tolist()} bohr; coordinates must be finite numbers of at "
+        f"most {FARTHEST:g} bohr, beyond which distances drown in round-off. Correct the structure, or the step that made it."
+    )
 
 
 def _frozen(values: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:

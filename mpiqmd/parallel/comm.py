@@ -7,6 +7,7 @@ signs and rotations of degenerate vectors would otherwise differ.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -15,6 +16,9 @@ from mpi4py import MPI
 
 Value = TypeVar("Value")
 Parameters = ParamSpec("Parameters")
+
+PATIENCE_SECONDS = 10.0
+"""How long a rank that has failed waits for the others to say the same."""
 
 
 def decide(comm: MPI.Comm, value: Value) -> Value:
@@ -57,3 +61,20 @@ def on_rank_zero(
     if error is not None:
         raise error
     return comm.bcast(result, root=0)
+
+
+def everyone_arrives(failures: MPI.Comm) -> bool:
+    """Return whether all ranks come here within the patience granted; a plain barrier could wait for ever.
+
+    ``failures`` is a duplicate of the job's communicator that is used for nothing else: ranks that do not come may be in the
+    middle of something collective.
+    """
+    if failures.size == 1:
+        return True
+    request = failures.Ibarrier()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not request.Test():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True

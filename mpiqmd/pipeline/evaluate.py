@@ -17,6 +17,7 @@ from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecu
 from mpiqmd.pipeline.reduced import build_rom_provider
 from mpiqmd.pipeline.structure import Structure
 from mpiqmd.pipeline.structures import write_structures
+from mpiqmd.pipeline.surface import error_checks, print_checks
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -48,6 +49,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         comm, write_structures, target, Structure.of_input(settings, molecule), positions_sav, energies_s, forces_sav
     )
     log(f"{len(energies_s)} geometries written to {target}")
+    print_checks(provider, log, "geometry")
     return {
         "solver": "hifi" if arguments.model is None else "rom",
         "online": settings.rom.online if arguments.model else None,
@@ -58,6 +60,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         "forces": forces_sav,
         "extras": {name: [e.extras.get(name) for e in evaluations] for name in evaluations[0].extras},
         "seconds_per_geometry": float(np.median(seconds)),
+        **error_checks(provider),
     }
 
 

@@ -136,12 +136,22 @@ def write_input(arguments: argparse.Namespace, ranks: int) -> list[str]:
     ]
 
 
-def read_molecule(path: Path, charge: int) -> Molecule:
-    """Return the one molecule of a structure file.  Not collective.  Raises ConfigError if it holds several geometries."""
-    symbols, frames = read_structures(path)
-    if len(frames) != 1:
-        raise ConfigError(f"{path} holds {len(frames)} geometries; one is needed. Keep one frame.")
-    molecule = Molecule(tuple(symbols), frames[0], charge=charge)
+def read_molecule(path: Path, charge: int | None) -> Molecule:
+    """Return the one isolated molecule of a structure file, with this charge or the file's.  Not collective.
+
+    Raises ConfigError if the file holds several geometries or a crystal.
+    """
+    structures = read_structures(path)
+    if len(structures) != 1:
+        raise ConfigError(f"{path} holds {len(structures)} geometries; one is needed. Keep one frame.")
+    (structure,) = structures
+    if any(structure.periodic):
+        raise ConfigError(
+            f"{path} is periodic; init writes inputs for isolated molecules. Take the cell out of the file, or write the input "
+            "by hand with grid.boundary = \"periodic\"."
+        )
+    found = structure.charge or 0 if charge is None else charge
+    molecule = Molecule(structure.symbols, structure.positions_av, found, structure.masses_a)
     molecule.check()
     return molecule
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiqmd.errors import MpiqmdError
-from mpiqmd.ipi import LOOK_EVERY, Address, Answer, Client, connect, connect_now
+from mpiqmd.ipi import LOOK_EVERY, Address, Answer, Client, Expected, connect, connect_now
 from mpiqmd.md.interruption import Interruption, exit_status
 from mpiqmd.md.provider import Evaluation, ForceProvider, evaluate_each, gains_from_batches
 from mpiqmd.molecule.evaluation import DIPOLE
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.surface import build_surface
+from mpiqmd.pipeline.surface import build_surface, error_checks, print_checks
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     log(surface.model.describe())
     # no STOP file: the server decides when the run is over
     interruption = Interruption()
-    talk = Conversation(address, len(surface.molecule), interruption, connections=arguments.connections)
+    expected = Expected(len(surface.molecule), surface.grid.cell_v if surface.grid.is_periodic else None)
+    talk = Conversation(address, expected, interruption, connections=arguments.connections)
     with interruption.listening():
         try:
             served = serve(talk, surface.provider, comm, log)
@@ -49,8 +50,9 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
             talk.close()
     ended = on_rank_zero(comm, talk.why)
     log.progress(served.line(ended), last=True)
+    print_checks(surface.provider, log, "evaluation")
     signalled = None if ended in ("EXIT", "closed") else ended
-    return served.as_dict() | {
+    return served.as_dict() | error_checks(surface.provider) | {
         "solver": surface.solver,
         "address": str(address),
         "connections": arguments.connections,
@@ -66,8 +68,8 @@ class Conversation:
     ----------
     address
         Where the server listens.
-    n_atoms
-        Number of atoms of the molecule.
+    expected
+        What the server must have.
     interruption
         Signals that end it.
     patience
@@ -79,12 +81,12 @@ class Conversation:
     def __init__(
         self,
         address: Address,
-        n_atoms: int,
+        expected: Expected,
         interruption: Interruption,
         patience: float = 60.0,
         connections: int = 1,
     ) -> None:
-        self.address, self.n_atoms, self.interruption, self.patience = address, n_atoms, interruption, patience
+        self.address, self.expected, self.interruption, self.patience = address, expected, interruption, patience
         self.connections = connections
         self._clients: list[Client] = []
         self._asked: list[Client] = []
@@ -105,7 +107,7 @@ class Conversation:
                 break
             self._connect_another()
             patience = GATHERING if asked or len(self._clients) < self.connections else LOOK_EVERY
-            for client in select.select(waiting, [], [], patience)[0]:
+            for client in with_news(waiting, patience):
                 positions_av = client.serve_message()
                 if positions_av is not None:
                     asked[client], latest = positions_av, time.monotonic()
@@ -142,7 +144,15 @@ class Conversation:
         if connection is None:
             self._next_try = time.monotonic() + 10.0 * GATHERING
         else:
-            self._clients.append(Client(connection, self.n_atoms, self.interruption.reason))
+            self._clients.append(Client(connection, self.expected, self.interruption.reason))
+
+
+def with_news(clients: list[Client], seconds: float) -> list[Client]:
+    """Return those of any number of clients that have something to read, after at most so many seconds.  Not collective."""
+    poll, by_number = select.poll(), {client.fileno(): client for client in clients}
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    return [by_number[number] for number, _ in poll.poll(1000.0 * seconds)]
 
 
 class Served:
@@ -218,10 +228,13 @@ def answer_of(evaluation: Evaluation, positions_av: np.ndarray) -> Answer:
     (half-widths beyond the sampled region), ``hifi`` (1 where solved in full) and ``dipole`` (atomic units), null where
     unknown.
     """
-    centred_av = positions_av - positions_av.mean(axis=0)
+    # absurd positions give a virial that is not finite, which is refused in words
+    with np.errstate(over="ignore", invalid="ignore"):
+        centred_av = positions_av - positions_av.mean(axis=0)
+        virial_vv = centred_av.T @ evaluation.forces_av
     extras: dict[str, Any] = {name: evaluation.extras.get(name) for name in EXTRAS}
     extras["dipole"] = [evaluation.extras.get(name) for name in DIPOLE]
-    return Answer(float(evaluation.energy), evaluation.forces_av, centred_av.T @ evaluation.forces_av, extras)
+    return Answer(float(evaluation.energy), evaluation.forces_av, virial_vv, extras)
 
 
 def _larger(first: float | None, second: float | None) -> float | None:

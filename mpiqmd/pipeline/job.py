@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from mpiqmd.claims import Claim
 from mpiqmd.config import load_input
 from mpiqmd.errors import ConfigError, MpiqmdError
-from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.parallel.comm import everyone_arrives, on_rank_zero
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.results import RESULT_FILE, loaded_versions, prepare_folder, write_result
 from mpiqmd.pipeline.watched import EndedEarly
@@ -28,8 +28,6 @@ from mpiqmd.regular import in_words, require_regular
 
 if TYPE_CHECKING:
     from mpi4py import MPI
-
-PATIENCE_SECONDS = 10.0
 
 
 def run_job(arguments: argparse.Namespace, comm: MPI.Comm) -> int:
@@ -125,7 +123,7 @@ def _report(error: MpiqmdError, comm: MPI.Comm, failures: MPI.Comm) -> int:
     """Print an error once if every rank has one, otherwise end the job from the rank that has it."""
     if comm.rank == 0:
         print(f"mpiqmd: error: {error}", file=sys.stderr, flush=True)
-    if _everyone_failed(failures):
+    if everyone_arrives(failures):
         return 1
     if comm.rank != 0:
         print(f"mpiqmd: error on rank {comm.rank}: {error}", file=sys.stderr, flush=True)
@@ -139,14 +137,3 @@ def _interrupted(comm: MPI.Comm) -> int:
     if comm.size > 1:
         comm.Abort(130)
     return 130
-
-
-def _everyone_failed(failures: MPI.Comm) -> bool:
-    """Return whether all ranks report an error within the patience granted; a plain barrier could wait for ever."""
-    request = failures.Ibarrier()
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not request.Test():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True

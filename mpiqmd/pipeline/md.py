@@ -10,7 +10,7 @@ from mpiqmd.md.interruption import Interruption, announce, exit_status
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.quality import Conditions, judge
 from mpiqmd.pipeline.replicas import run_replicas
-from mpiqmd.pipeline.surface import build_surface, dynamics_settings, export_extxyz
+from mpiqmd.pipeline.surface import build_surface, dynamics_settings, error_checks, export_extxyz, print_checks
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -55,8 +55,10 @@ def run_trajectory(
     result["quality"] = judge(result, Conditions.of(surface.molecule, settings))
     for sentence in result["quality"]:
         log(sentence)
+    print_checks(surface.provider, log)
     log(f"{', '.join(files)} are in {folder}")
-    return result | {"solver": surface.solver, "exit_status": exit_status(result["stopped"])}
+    checks = error_checks(surface.provider)
+    return result | checks | {"solver": surface.solver, "exit_status": exit_status(result["stopped"])}
 
 
 def _print_summary(result: dict[str, Any], solver: str, log: Log) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mpiqmd.datafiles import Contents
 from mpiqmd.molecule.labels import labels
+from mpiqmd.pipeline.verdict import verdict
 
 SHORT_HASH = 12
 """Characters shown of a hash."""
@@ -21,7 +22,7 @@ SHORT_HASH = 12
 def describe_model(file: h5py.File) -> list[str]:
     """Return size, training range, errors and physics of an open model file; absent parts are left out.  Not collective."""
     lines = []
-    for part in (_basis, _box, _errors, _compiled, _physics):
+    for part in (_basis, _box, _errors, _verdict, _compiled, _physics):
         try:
             lines += part(file)
         except KeyError:
@@ -89,6 +90,13 @@ def coordinate_name(name: str, atoms: tuple[str, ...]) -> str:
 
 def _errors(file: h5py.File) -> list[str]:
     return error_table(json.loads(file.attrs["notes"])["errors"])
+
+
+def _verdict(file: h5py.File) -> list[str]:
+    """Return what the errors mean at the tolerance of the training; said anew, not as the file says it."""
+    notes, online = json.loads(file.attrs["notes"]), "compiled" if "arrays/compiled" in file else "grid"
+    judgement = verdict(notes["errors"], float(notes["verdict"]["tolerance"]), online)
+    return [judgement["words"]] if judgement else []
 
 
 def _compiled(file: h5py.File) -> list[str]:

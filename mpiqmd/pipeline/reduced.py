@@ -21,6 +21,7 @@ from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import Mirror, mirror_image
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.build import build_solver
+from mpiqmd.pipeline.verdict import verdict
 from mpiqmd.rom.basis import ReducedBasis
 from mpiqmd.rom.compiled.compile import TrainingSet, compile_model, make_solver, stored_solver
 from mpiqmd.rom.compiled.provider import CompiledForceProvider
@@ -28,9 +29,11 @@ from mpiqmd.rom.compiled.solver import CompiledSolver
 from mpiqmd.rom.compiled.store import from_arrays, to_arrays
 from mpiqmd.rom.domain import sampled_box
 from mpiqmd.rom.estimate import ErrorEstimator
+from mpiqmd.rom.full import FullSolution
 from mpiqmd.rom.guarded import GuardedProvider
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.online import RomForceProvider, RomSolver
+from mpiqmd.rom.reactions import Limits
 from mpiqmd.rom.snapshots import SnapshotStore
 
 if TYPE_CHECKING:
@@ -99,6 +102,9 @@ def build_rom_provider(
     reduced = ReducedModel.load(path, model.grid.comm, model.grid, model.signature())
     digest = on_rank_zero(model.grid.comm, stored_digest, path)
     log(f"reduced model {path}: {reduced.rank} modes, {len(reduced.training_positions_sav)} training geometries")
+    judgement = verdict(reduced.notes.get("errors", {}), settings.rom.error_tolerance, settings.rom.online)
+    if judgement is not None and not judgement["good"]:
+        log(f"{path}: {judgement['words']}")
     return ReducedSurface(settings, model, reduced, log, check_every).provider, digest
 
 
@@ -153,17 +159,10 @@ class ReducedSurface:
             inner = CompiledForceProvider(self.frame, self.compiled_solver, rom.forces, reduced.box)
         else:
             inner = RomForceProvider(self.frame, self.solver, rom.forces, reduced.box)
-        self.provider: ForceProvider = GuardedProvider(
-            inner,
-            self.estimator,
-            model,
-            build_solver(settings, model) if rom.on_large_error == "hifi" else None,
-            self.frame,
-            rom.check_every if check_every is None else check_every,
-            rom.error_tolerance,
-            rom.on_large_error,
-            log,
-        )
+        check_every = rom.check_every if check_every is None else check_every
+        limits = Limits.named(check_every, rom.error_tolerance, rom.on_large_error)
+        full = FullSolution(self.estimator, lambda: build_solver(settings, model), reduced.box)
+        self.provider: ForceProvider = GuardedProvider(inner, self.estimator, full, limits, log)
 
     def ground_state(self, body_positions_av: np.ndarray) -> GroundState:
         """Return the reduced ground state on the grid at body-frame positions.  Collective."""

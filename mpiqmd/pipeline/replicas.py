@@ -31,7 +31,7 @@ from mpiqmd.md.noise import replica_seed
 from mpiqmd.md.provider import ForceProvider, gains_from_batches
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.log import Log, silent
-from mpiqmd.pipeline.surface import Surface, build_surface, dynamics_settings, export_extxyz
+from mpiqmd.pipeline.surface import Surface, build_surface, dynamics_settings, error_checks, export_extxyz
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -163,9 +163,10 @@ class _Runner:
         provider = self.surface.provider
         provider.restore({name: array.copy() for name, array in self._fresh.items()})
         try:
-            return [run_dynamics(*self._parts(index, provider, self.settings, self.log), self.interruption.reason)]
+            outcome = run_dynamics(*self._parts(index, provider, self.settings, self.log), self.interruption.reason)
         except MpiqmdError as error:
             return [error]
+        return [outcome | error_checks(provider)]
 
     def _together(self, group: list[int]) -> list[dict[str, object] | MpiqmdError]:
         """Run several replicas side by side; whether to stop is asked once for all of them."""
@@ -174,7 +175,11 @@ class _Runner:
         for index, provider in zip(group, providers, strict=True):
             log = self.log.named(f"replica {index}", shows_progress=index == group[0])
             runs.append(dynamics_steps(*self._parts(index, provider, settings, log), lambda: self.reason))
-        return run_together(runs, providers, self._look)
+        outcomes = run_together(runs, providers, self._look)
+        return [
+            outcome if isinstance(outcome, MpiqmdError) else outcome | error_checks(provider)
+            for outcome, provider in zip(outcomes, providers, strict=True)
+        ]
 
     def _look(self) -> None:
         self.reason = self.interruption.reason()
@@ -217,6 +222,14 @@ def _print_summary(result: dict[str, Any], folder: Path, log: Log) -> None:
         log(f"mean temperature {result['temperature_mean']:.1f}" + (f" +- {error:.1f} K" if error else " K"))
     if result["energy_drift"] is not None:
         log(f"mean drift of the conserved energy {1e6 * result['energy_drift']:.3f} microHa/atom/ps")
+    if bad := [each for each in replicas if each.get("error_checks", {}).get("exceeded")]:
+        worst = max(bad, key=lambda each: each["error_checks"]["largest"])
+        checks = worst["error_checks"]
+        log(
+            f"warning: checks of {len(bad)} replicas found an estimated energy error above rom.error_tolerance = "
+            f"{checks['tolerance']:.1e} Ha, up to {checks['largest']:.1e} Ha at step {checks['largest_at']} of replica "
+            f"{worst['replica']}"
+        )
     if result["steps_per_second"]:
         log(f"{result['steps_per_second']:.4g} steps per second in all")
     log(f"replica-*/trajectory.h5, linked from {INDEX_FILE}, are in {folder}")

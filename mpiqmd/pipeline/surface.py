@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule
 from mpiqmd.pipeline.identity import surface_identity, without
 from mpiqmd.pipeline.reduced import build_rom_provider
+from mpiqmd.rom.guarded import GuardedProvider
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -93,6 +94,21 @@ def _provider(arguments: argparse.Namespace, model: KohnShamModel, log: Log) -> 
         return provider, surface_identity(settings, model)
     provider, model_hash = build_rom_provider(settings, model, arguments.model, log)
     return provider, surface_identity(settings, model, model_hash)
+
+
+def error_checks(provider: ForceProvider) -> dict[str, Any]:
+    """Return ``error_checks``, what a reduced surface found out about its errors, for ``result.json``; nothing of Hi-Fi.
+
+    Not collective.
+    """
+    return {"error_checks": provider.summary()} if isinstance(provider, GuardedProvider) else {}
+
+
+def print_checks(provider: ForceProvider, log: Log, counted: str = "step") -> None:
+    """Say what a reduced surface found out about its errors; nothing of Hi-Fi.  Not collective."""
+    if isinstance(provider, GuardedProvider):
+        for line in provider.summary_lines(counted):
+            log(line)
 
 
 def dynamics_settings(settings: Settings, steps: int | None) -> DynamicsSettings:

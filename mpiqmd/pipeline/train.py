@@ -7,6 +7,7 @@ The offline stage in the order it happens: ``pipeline.sampling``, ``pipeline.sol
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from mpiqmd.pipeline.solving import Solved, TrainingSolver
 from mpiqmd.pipeline.structure import Structure
 from mpiqmd.pipeline.structures import write_geometries
 from mpiqmd.pipeline.validation import print_errors, reproduction, summary, validate
+from mpiqmd.pipeline.verdict import verdict
 from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.style import save_figure
 from mpiqmd.rom.basis import ReducedBasis, build_basis
@@ -130,12 +132,28 @@ def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
         "reproduction": reproduction(surface, store, plan.frame),
         "validation": validate(settings, model, surface, unseen_sav, plan.frame, log),
     }
-    if "errors" not in reduced.notes:
-        replace(reduced, notes={**reduced.notes, "errors": summary(errors)}).save(folder / MODEL_FILE)
+    keep_errors(folder / MODEL_FILE, reduced, summary(errors), settings)
     on_rank_zero(model.grid.comm, _plot, folder, reduced.basis)
     print_errors(errors, log)
     log(f"model written to {folder / MODEL_FILE}")
-    return describe_basis(reduced.basis, store) | {"seconds_per_geometry": solved.seconds} | errors
+    judgement = verdict(summary(errors), settings.rom.error_tolerance, settings.rom.online)
+    log(judgement["words"])
+    return describe_basis(reduced.basis, store) | {"seconds_per_geometry": solved.seconds, "verdict": judgement} | errors
+
+
+def keep_errors(path: Path, reduced: ReducedModel, errors: dict[str, Any], settings: Settings) -> None:
+    """Write errors and their verdict into the model file, unless it has those of as many unseen geometries.  Collective."""
+    rom, kept = settings.rom, reduced.notes.get("errors", {})
+    if verdict(kept, rom.error_tolerance, rom.online) is None or _unseen(kept) < _unseen(errors):
+        kept = errors
+    judgement = verdict(kept, rom.error_tolerance, rom.online)
+    notes = {**reduced.notes, "errors": kept, "verdict": plain(judgement)}
+    if notes != reduced.notes:
+        replace(reduced, notes=notes).save(path)
+
+
+def _unseen(errors: Mapping[str, Any]) -> int:
+    return int(errors["validation"].get("count", 0))
 
 
 def solve_geometries(folder: Path, plan: Plan, solver: TrainingSolver, store: SnapshotStore) -> Solved:

@@ -1,11 +1,7 @@
 """A reduced surface that watches its own error and knows what to do about it.
 
-Every few steps the residual estimate of ``estimate`` is computed on the grid; a geometry outside a compiled model's tables
-is noticed at once.  What happens then is ``rom.on_large_error``:
-
-    warn    say so once, go on inside the tables
-    stop    end the run
-    hifi    solve that geometry in full, in the body frame, from the reduced orbitals
+Every few steps the residual estimate of ``estimate`` is computed on the grid; a geometry outside a compiled model's tables,
+or one where the reduced minimum is not found, is noticed at once.  What happens then is in ``reactions``.
 """
 
 from __future__ import annotations
@@ -17,11 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
-from mpiqmd.errors import AccuracyError, ConfigError, GeometryError, MpiqmdError
-from mpiqmd.grid.arrays import Orbitals
-from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
-from mpiqmd.kohnsham.model import KohnShamModel, Problem
-from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
+from mpiqmd.errors import AccuracyError, ConvergenceError, MpiqmdError
+from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.frame import BodyFrame
 from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.parallel.comm import decide
@@ -29,14 +22,19 @@ from mpiqmd.parallel.log import Log
 from mpiqmd.rom.compiled.provider import OutsideTablesError
 from mpiqmd.rom.domain import SampledBox
 from mpiqmd.rom.estimate import ErrorEstimator
+from mpiqmd.rom.full import FullSolution
+from mpiqmd.rom.reactions import Limits
+from mpiqmd.rom.watch import Watch
 
-REACTIONS = ("warn", "stop", "hifi")
+UNKNOWN = (OutsideTablesError, ConvergenceError)
+"""What a reduced surface raises where it has no energy: it may be solved in full."""
 
 
 class ReducedProvider(Protocol):
     """A reduced surface that shows the density matrix of its latest evaluation and the region it was trained on."""
 
     box: SampledBox | None
+    frame: BodyFrame
 
     def evaluate(self, positions_av: np.ndarray) -> Evaluation:
         """Return energy and forces in the laboratory.  Collective."""
@@ -63,71 +61,47 @@ class GuardedProvider:
     ----------
     inner
         The reduced surface.
-    estimator, model
-        Error estimator of its modes, and the physics.
-    hifi_solver
-        A full-space solver, needed for ``"hifi"``.
-    frame
-        The body frame of the modes.
-    check_every
-        Evaluations between estimates; 0 for none.
-    tolerance
-        Estimated energy error that is large, Ha.
-    on_large_error
-        ``"warn"``, ``"stop"`` or ``"hifi"``.
+    estimator
+        Error estimator of its modes.
+    full
+        Solves a geometry in full, where the reaction may ask for it.
+    limits
+        When errors are estimated, which are large, and what follows.
     log
         Where warnings go.
 
     Attributes
     ----------
+    watch
+        What has been seen so far; after an error, what was seen before it.
     density_matrix_mm
-        P over the modes when the reduced surface was last looked at: by an estimate, or, with ``"hifi"``, every time.
-
-    Raises
-    ------
-    ConfigError
-        For an unknown reaction, or ``"hifi"`` without a solver.
+        P over the modes when the reduced surface was last looked at: by an estimate, or, where large errors are solved in
+        full, every time.
     """
 
     def __init__(
-        self,
-        inner: ReducedProvider,
-        estimator: ErrorEstimator,
-        model: KohnShamModel,
-        hifi_solver: ElectronicSolver | None,
-        frame: BodyFrame,
-        check_every: int,
-        tolerance: float,
-        on_large_error: str,
-        log: Log,
+        self, inner: ReducedProvider, estimator: ErrorEstimator, full: FullSolution, limits: Limits, log: Log
     ) -> None:
-        if on_large_error not in REACTIONS or (on_large_error == "hifi" and hifi_solver is None):
-            raise ConfigError(
-                f"rom.on_large_error = {on_large_error!r}: allowed are {', '.join(map(repr, REACTIONS))}, the last with a "
-                "full solver at hand. Use 'warn'."
-            )
-        self.inner, self.estimator, self.model, self.hifi_solver, self.frame = inner, estimator, model, hifi_solver, frame
-        self.check_every, self.tolerance, self.on_large_error, self.log = check_every, tolerance, on_large_error, log
-        self.age, self.estimate, self.is_large = 0, 0.0, False
+        self.inner, self.estimator, self.full, self.limits, self.log = inner, estimator, full, limits, log
+        self.watch = Watch()
         self.density_matrix_mm: np.ndarray | None = None
-        self.last_full: GroundState | None = None
 
     def evaluate(self, positions_av: np.ndarray) -> Evaluation:
-        """Return energy and forces with the extras ``error_estimate`` (Ha, the latest), ``error_age`` (evaluations since)
-        and ``hifi`` (1 where solved in full; with ``on_large_error = "hifi"``).  Collective.
+        """Return energy and forces with the extras ``error_estimate`` (Ha, the latest) and ``error_age`` (evaluations since),
+        both of the reduced energy, and ``hifi`` (1 where solved in full; unless the reaction is to stop).  Collective.
 
         Raises
         ------
         AccuracyError
-            If the estimate is above the tolerance and the reaction is ``"stop"``.
-        GeometryError
-            Outside the tables, unless the reaction is ``"hifi"``.
+            If the estimate is beyond what the reaction bears.
+        GeometryError, ConvergenceError
+            There is no reduced energy and the reaction is to stop, or the full one is not found either.
         """
         try:
-            evaluation = self.inner.evaluate(positions_av)
-        except OutsideTablesError as error:
-            return self._outside(positions_av, error)
-        return self._watched(positions_av, evaluation, lambda: self.inner.density_matrix_mm)
+            result = self.inner.evaluate(positions_av)
+        except UNKNOWN as error:
+            result = error
+        return self._judged(positions_av, result, lambda: self.inner.density_matrix_mm)
 
     @property
     def batches(self) -> bool:
@@ -137,8 +111,7 @@ class GuardedProvider:
     def fork(self) -> GuardedProvider:
         """Return the same surface with estimates of its own, to come.  Not collective."""
         other = copy(self)
-        other.age, other.estimate, other.is_large = 0, 0.0, False
-        other.density_matrix_mm = other.last_full = None
+        other.watch, other.density_matrix_mm = Watch(), None
         return other
 
     def evaluate_together(
@@ -151,103 +124,102 @@ class GuardedProvider:
         results = self.inner.evaluate_batch(positions_bav)
         for b, (member, positions_av, result) in enumerate(zip(members, positions_bav, results, strict=True)):
             try:
-                if isinstance(result, OutsideTablesError):
-                    results[b] = member._outside(positions_av, result)
-                elif isinstance(result, Evaluation):
-                    results[b] = member._watched(positions_av, result, partial(self.inner.density_matrix, b))
+                results[b] = member._judged(positions_av, result, partial(self.inner.density_matrix, b))
             except MpiqmdError as error:
                 results[b] = error
         return results
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the inner surface's state, the latest estimate, and where full solves start from.  Collective."""
-        own = {"guard": np.array([self.age, self.estimate, self.is_large], float)}
+        """Return the inner surface's state, what was seen, and where full solves start from.  Collective."""
+        own = {"guard": self.watch.as_array()}
         if self.density_matrix_mm is not None:
             own["guard_density_matrix"] = self.density_matrix_mm
         return self.inner.state() | own
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Take back what :meth:`state` returned.  Collective."""
-        age, self.estimate, is_large = np.asarray(state.get("guard", np.zeros(3)), float).tolist()
-        self.age, self.is_large = int(age), bool(is_large)
+        self.watch = Watch.from_array(state.get("guard", ()))
         self.density_matrix_mm = state.get("guard_density_matrix")
         own = ("guard", "guard_density_matrix")
         self.inner.restore({name: array for name, array in state.items() if name not in own})
+
+    def summary(self) -> dict[str, float | int | None]:
+        """Return how many checks there were and what they found, for ``result.json``.  Not collective."""
+        return self.watch.as_dict(self.limits.tolerance)
+
+    def summary_lines(self, counted: str = "step") -> list[str]:
+        """Return the same in words; ``counted`` is what an evaluation is called.  Not collective."""
+        return self.watch.lines(self.limits.tolerance, counted)
+
+    def _judged(
+        self, positions_av: np.ndarray, result: Evaluation | MpiqmdError, density_matrix: Callable[[], np.ndarray]
+    ) -> Evaluation:
+        """Return what a geometry's result comes to; an error leaves no trace in what was seen.  Collective."""
+        before = self.watch, self.density_matrix_mm
+        try:
+            if isinstance(result, Evaluation):
+                return self._watched(positions_av, result, density_matrix)
+            return self._unknown(positions_av, result)
+        except MpiqmdError:
+            self.watch, self.density_matrix_mm = before
+            raise
 
     def _watched(
         self, positions_av: np.ndarray, evaluation: Evaluation, density_matrix: Callable[[], np.ndarray]
     ) -> Evaluation:
         """Return the evaluation with its error estimate, which may have to be made, or the full one.  Collective."""
-        suspicious = self.on_large_error == "hifi" and self.is_large
-        is_due = self.check_every > 0 and (self.age == 0 or suspicious)
-        if is_due or self.on_large_error == "hifi":
+        solves_large, watch = self.limits.reaction.solves_large, self.watch
+        is_suspicious = solves_large and (watch.is_large or watch.is_unknown)
+        is_due = self.limits.check_every > 0 and (watch.age == 0 or is_suspicious)
+        if is_due or solves_large:
             self.density_matrix_mm = density_matrix()
         if is_due:
-            alignment = self.frame.align(positions_av)
-            if self._check(alignment) and self.on_large_error == "hifi":
-                return self._full(alignment)
+            alignment = self.inner.frame.align(positions_av)
+            if self._check(alignment) and solves_large:
+                return self._with_extras(self.full.evaluate(alignment, self.density_matrix_mm), full=True)
         return self._with_extras(evaluation)
 
     def _check(self, alignment: Alignment) -> bool:
         """Estimate the error at this geometry, react, and return whether it is large.  Collective."""
-        problem = self.model.place(alignment.body_positions_av)
-        self.estimate = self.estimator.estimate(problem, self.density_matrix_mm)
-        self.age = 0
-        is_large = decide(self.model.grid.comm, self.estimate > self.tolerance)
-        if is_large and self.on_large_error == "stop":
-            raise AccuracyError(
-                f"the reduced model's estimated energy error is {self.estimate:.1e} Ha at this geometry; at most "
-                f"rom.error_tolerance = {self.tolerance:.1e} Ha is allowed. Train on a wider range or keep more modes "
-                "(rom.rank), or set rom.on_large_error = 'hifi'."
-            )
-        if is_large and not self.is_large:
-            then = "solving in full" if self.on_large_error == "hifi" else "going on"
-            self.log(
-                f"warning: estimated energy error {self.estimate:.1e} Ha, rom.error_tolerance = {self.tolerance:.1e} Ha; {then}"
-            )
-        self.is_large = is_large
-        return is_large
+        problem = self.estimator.model.place(alignment.body_positions_av)
+        estimate = self.estimator.estimate(problem, self.density_matrix_mm)
+        was_large, tolerance = self.watch.is_large, self.limits.tolerance
+        self.watch = decide(self.estimator.model.grid.comm, self.watch.checked(estimate, tolerance))
+        if self.watch.estimate > self.limits.reaction.stops_beyond * tolerance:
+            raise self._too_large()
+        if self.watch.is_large and not was_large:
+            then = "solving in full" if self.limits.reaction.solves_large else "going on"
+            found = f"estimated energy error {self.watch.estimate:.1e} Ha"
+            self.log(f"warning: {found}, rom.error_tolerance = {tolerance:.1e} Ha; {then}")
+        return self.watch.is_large
 
-    def _outside(self, positions_av: np.ndarray, error: GeometryError) -> Evaluation:
-        """React to a geometry outside the tables.  Collective."""
-        if self.on_large_error != "hifi":
+    def _too_large(self) -> AccuracyError:
+        times, tolerance = self.limits.reaction.stops_beyond, self.limits.tolerance
+        bound = "at most" if times == 1.0 else f"with rom.on_large_error = 'warn' at most {times:g} times"
+        return AccuracyError(
+            f"the reduced model's estimated energy error is {self.watch.estimate:.1e} Ha at this geometry; {bound} "
+            f"rom.error_tolerance = {tolerance:.1e} Ha is allowed. Train on more geometries of this kind or keep more modes "
+            "(rom.max_rank, rom.rank), or set rom.on_large_error = 'hifi'."
+        )
+
+    def _unknown(self, positions_av: np.ndarray, error: MpiqmdError) -> Evaluation:
+        """React to a geometry without a reduced energy.  Collective."""
+        if not (isinstance(error, UNKNOWN) and self.limits.reaction.solves_unknown):
             raise error
-        if not self.is_large:
-            self.log("warning: outside the compiled model's tables; solving in full")
-        self.is_large = True
-        return self._full(self.frame.align(positions_av))
+        if not self.watch.is_unknown:
+            is_outside = isinstance(error, OutsideTablesError)
+            where = "outside the compiled model's tables" if is_outside else "no reduced ground state"
+            self.log(f"warning: {where} ({str(error).partition('. ')[0]}); solving in full")
+        alignment = self.inner.frame.align(positions_av)
+        evaluation = self.full.evaluate(alignment, self.density_matrix_mm)
+        return self._with_extras(evaluation, full=True, is_unknown=True)
 
-    def _full(self, alignment: Alignment) -> Evaluation:
-        """Solve the full problem in the body frame, from the reduced orbitals where there are any.  Collective."""
-        problem = self.model.place(alignment.body_positions_av)
-        state = self.last_full = self.hifi_solver.solve(problem, self._guess())
-        forces_av = alignment.gradient_forces(state.gradient_av)
-        extras = self._dipole(alignment, problem, state)
-        if self.inner.box is not None:
-            extras["outside"] = self.inner.box.excess(alignment.body_positions_av)
-        evaluation = Evaluation(state.free_energy, forces_av, extras)
-        return self._with_extras(evaluation, full=True)
-
-    def _guess(self) -> Orbitals | None:
-        """Return the reduced orbitals of the latest evaluation, if they are as many as the full solver works with."""
-        density_matrix = self.density_matrix_mm
-        if density_matrix is None:
-            return None
-        orbitals = self.estimator.electrons(density_matrix).orbitals
-        return orbitals if len(orbitals) == getattr(self.hifi_solver, "n_orbitals", len(orbitals)) else None
-
-    def _dipole(self, alignment: Alignment, problem: Problem, state: GroundState) -> dict[str, float]:
-        """Return the dipole moment of a full ground state in the laboratory, atomic units.  Collective."""
-        if state.density is None:
-            return {}
-        laboratory_v = alignment.laboratory_vector(problem.dipole(state.density))
-        return dict(zip(DIPOLE, laboratory_v.tolist(), strict=True))
-
-    def _with_extras(self, evaluation: Evaluation, full: bool = False) -> Evaluation:
+    def _with_extras(self, evaluation: Evaluation, full: bool = False, is_unknown: bool = False) -> Evaluation:
+        """Return the evaluation with what the watch says, and count it."""
         extras = dict(evaluation.extras)
-        if self.check_every > 0:
-            extras |= {"error_estimate": self.estimate, "error_age": float(self.age)}
-            self.age = (self.age + 1) % self.check_every
-        if self.on_large_error == "hifi":
+        if self.limits.check_every > 0 and not is_unknown:
+            extras |= {"error_estimate": self.watch.estimate, "error_age": float(self.watch.age)}
+        if self.limits.reaction.solves_unknown:
             extras["hifi"] = float(full)
+        self.watch = self.watch.evaluated(self.limits.check_every, is_unknown, full)
         return Evaluation(evaluation.energy, evaluation.forces_av, extras)

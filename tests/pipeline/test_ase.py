@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.optimize import BFGS
@@ -9,6 +11,7 @@ from ase.units import Bohr, Hartree
 
 from mpiqmd.ase import MPIQMD
 from mpiqmd.errors import GeometryError
+from mpiqmd.rom.reactions import STOP
 
 
 @pytest.fixture
@@ -42,6 +45,7 @@ def test_it_relaxes(water):
 
 
 def test_geometries_outside_the_tables_are_errors(water):
+    water.calc._surface.provider.limits = replace(water.calc._surface.provider.limits, reaction=STOP)
     water.positions[1] *= 1.5
     with pytest.raises(GeometryError, match="outside the box"):
         water.get_potential_energy()

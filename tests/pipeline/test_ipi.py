@@ -155,7 +155,7 @@ def test_four_beads_from_one_process(bench, trained):
 
 
 @contextmanager
-def one_geometry(comm, positions_av):
+def one_geometry(comm, positions_av, cell_vv=None):
     """Yield the port of a server that asks for one geometry, says no more, and reads until the client has gone."""
     listener = socket.create_server(("127.0.0.1", 0)) if comm.rank == 0 else None
     port = comm.bcast(listener.getsockname()[1] if listener else None)
@@ -167,7 +167,8 @@ def one_geometry(comm, positions_av):
             connection.settimeout(30)
             # a client that refuses the geometry leaves in the middle of this
             with suppress(OSError):
-                connection.sendall(b"POSDATA     " + bytes(144) + data + b"GETFORCE    ")
+                cell = bytes(144) if cell_vv is None else cell_vv.tobytes() + np.linalg.inv(cell_vv).tobytes()
+                connection.sendall(b"POSDATA     " + cell + data + b"GETFORCE    ")
                 connection.shutdown(socket.SHUT_WR)
                 while connection.recv(4096):
                     pass
@@ -181,18 +182,19 @@ def one_geometry(comm, positions_av):
         listener.close()
 
 
-def test_outside_the_tables_is_an_error_unless_solved_in_full(bench, trained, capfd):
+def test_outside_the_tables_is_solved_in_full_unless_the_input_wants_to_stop(bench, trained, capfd):
     far_av = [[0.0, 0.0, 0.0], [1.5, 1.9, 0.0], [1.1, -1.4, 0.0]]
+    strict = bench.write("strict.toml", with_keys(trained.input.read_text(), rom={"on_large_error": "stop"}))
     with one_geometry(bench.comm, far_av) as port:
         words = ["--model", trained.model, "--address", f"127.0.0.1:{port}", "--output", bench.folder / "out"]
-        assert bench.status("ipi", trained.input, *words) == 1
+        assert bench.status("ipi", strict, *words) == 1
     message = capfd.readouterr().err
     assert bench.comm.rank != 0 or ("outside the box" in message and "rom.on_large_error" in message)
-    path = bench.write("full.toml", with_keys(trained.input.read_text(), rom={"on_large_error": "hifi"}))
     with one_geometry(bench.comm, far_av) as port:
         words[3] = f"127.0.0.1:{port}"
-        result = bench.run("ipi", path, *words)
+        result = bench.run("ipi", trained.input, *words)
     assert result["ended"] == "closed" and result["outside"] == 1 == result["solved_in_full"]
+    assert result["error_checks"]["outside_tables"] == 1
 
 
 def test_other_molecules_are_refused(bench, capfd):
@@ -202,6 +204,19 @@ def test_other_molecules_are_refused(bench, capfd):
         assert bench.status("ipi", path, *words) == 1
     message = capfd.readouterr().err
     assert bench.comm.rank != 0 or "the server sends 4 atoms, the input has 3" in message
+
+
+def test_a_cell_that_is_not_that_of_a_periodic_input_is_refused(bench, capfd):
+    """Helium in a cell of 8 bohr, asked for in one of 30."""
+    system = {"symbols": ["He", "He"], "positions": [[-2.0, 0.0, 0.0], [2.0, 0.0, 0.0]]}
+    text = with_keys("[system]", system=system, grid={"cell": 8.0, "points": 16, "boundary": "periodic"})
+    path = bench.write("helium.toml", text)
+    for edge, status in ((30.0, 1), (8.0, 0)):
+        with one_geometry(bench.comm, system["positions"], edge * np.eye(3)) as port:
+            words = ["--address", f"127.0.0.1:{port}", "--output", bench.folder / "out"]
+            assert bench.status("ipi", path, *words) == status
+        message = capfd.readouterr().err
+        assert bench.comm.rank != 0 or status == 0 or ("[30.0, 0.0, 0.0]" in message and "[8.0, 0.0, 0.0]" in message)
 
 
 @pytest.mark.serial

@@ -12,6 +12,7 @@ from workplace import WATER, with_keys
 from mpiqmd.claims import Claim
 from mpiqmd.cli import parse_arguments
 from mpiqmd.datafiles import unseal
+from mpiqmd.md.checkpoint import load_checkpoint
 from mpiqmd.md.noise import replica_seed
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.info import describe
@@ -248,3 +249,20 @@ def test_a_run_that_ends_early_says_so_and_continues(bench, trained, session_fol
     assert bench.run(*words, "--output", folder)["stopped"] is None
     part = "replica-0001" if replicas else "."
     assert motion_difference(content(bench, whole / part), content(bench, folder / part)) == 0.0
+
+
+def test_a_run_that_left_the_tables_goes_on_from_its_last_good_step(bench, trained):
+    """Stopped outside the tables, then continued with a warning: bitwise the run that was allowed to go on from the start."""
+    hot = with_keys(WATER, md={"temperature": "4000 K", "thermostat": "none", "steps": 60, "checkpoint_every": 50})
+    strict = bench.write("strict.toml", with_keys(hot, rom={"on_large_error": "stop", "check_every": 0}))
+    folder, whole = bench.folder / "left", bench.folder / "whole"
+    assert bench.status("md", strict, "--model", trained.model, "--output", folder) == 1
+    last = bench.once(lambda: load_checkpoint(folder / "checkpoint.h5")[0].attributes["step"])
+    assert 0 < last < 50
+    words = ["--model", trained.model, "--steps", last + 3]
+    lenient = bench.write("lenient.toml", with_keys(hot, rom={"check_every": 0}))
+    result = bench.run("md", lenient, *words, "--output", folder)
+    assert result["resumed_from"] == last and 1 <= result["error_checks"]["solved_in_full"] <= 3
+    again = bench.run("md", lenient, *words, "--output", whole)
+    assert again["error_checks"] == result["error_checks"]
+    assert motion_difference(content(bench, folder), content(bench, whole)) == 0.0

@@ -150,3 +150,41 @@ def test_the_model_file_holds_the_fitted_solver(bench, trained, monkeypatch):
         for name in ("old", "new")
     ]
     assert np.abs(energies[0] - energies[1]).max() < 1e-11
+
+
+def judged(bench, trained, capfd, rom):
+    """Another model of the same snapshots, on the grid: its result, the last line of its training, its input and folder."""
+    path = bench.write("judged.toml", with_keys(WATER, rom={"online": "grid"} | rom))
+    folder = bench.folder / "judged"
+    bench.once(folder.mkdir)
+    bench.once(shutil.copy, trained.folder / "snapshots.h5", folder / "snapshots.h5")
+    capfd.readouterr()
+    assert run_job(parse_arguments(["train", str(path), "--output", str(folder)]), bench.comm) == 0
+    lines = bench.comm.bcast(capfd.readouterr().out.splitlines())
+    return read_result(folder / "result.json"), lines[-1], path, folder
+
+
+def test_a_bad_model_ends_its_training_with_a_warning_that_all_doors_repeat(bench, trained, capfd):
+    """Eight modes for four orbitals: the training geometries themselves are not reproduced."""
+    result, last, path, folder = judged(bench, trained, capfd, {"rank": 8})
+    assert result["verdict"]["good"] is False and result["validation"]["energy"] > 1e-4
+    assert last == result["verdict"]["words"] and "keep more modes" in last and last.startswith("warning: NOT good enough")
+    model = folder / "model.h5"
+    words = ["md", str(path), "--model", str(model), "--steps", "3", "--output", str(bench.folder / "md")]
+    tolerant = bench.write("tolerant.toml", with_keys(path.read_text(), rom={"check_every": 1, "error_tolerance": 1e-4}))
+    words[1] = str(tolerant)
+    assert run_job(parse_arguments(words), bench.comm) == 0
+    said = bench.comm.bcast(capfd.readouterr().out)
+    assert "model.h5: warning: NOT good enough" in said and "warning: 4 of 4 checks found an estimated energy error" in said
+    checks = read_result(bench.folder / "md" / "result.json")["error_checks"]
+    assert (checks["checks"], checks["exceeded"]) == (4, 4) and f"up to {checks['largest']:.1e} Ha at step" in said
+    assert run_job(parse_arguments(["info", str(model)]), bench.comm) == 0
+    assert last in bench.comm.bcast(capfd.readouterr().out)
+
+
+def test_a_good_model_ends_its_training_with_praise(bench, trained, capfd):
+    result, last, path, folder = judged(bench, trained, capfd, {"error_tolerance": 0.01})
+    assert result["verdict"]["good"] is True and last.startswith("good enough: unseen errors of")
+    words = ["md", str(path), "--model", str(folder / "model.h5"), "--steps", "1", "--output", str(bench.folder / "md")]
+    assert run_job(parse_arguments(words), bench.comm) == 0
+    assert "warning: NOT" not in bench.comm.bcast(capfd.readouterr().out)

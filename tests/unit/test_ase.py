@@ -8,16 +8,25 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.calculator import (
+    CalculationFailed,
+    CalculatorError,
+    InputError,
+    PropertyNotImplementedError,
+    SCFError,
+)
+from ase.constraints import FixAtoms
+from ase.md.langevin import Langevin
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 from ase.units import Bohr, Hartree, fs
 from ase.vibrations import Vibrations
 
 from mpiqmd.ase import MPIQMD
-from mpiqmd.errors import AccuracyError, ConfigError
+from mpiqmd.errors import AccuracyError, ConfigError, ConvergenceError, DataFileError, GeometryError, MpiqmdError
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.rom.compiled.provider import OutsideTablesError
 
 LENGTH, STIFFNESS, CHARGE = 1.4, 0.37, 0.2
 """A bond of hydrogen: length (bohr), force constant (Ha/bohr^2), charge on the first atom."""
@@ -40,15 +49,17 @@ class Spring:
     """``E = k (|R_0 - R_1| - d)^2 / 2`` in atomic units, counting how often it is asked."""
 
     def __init__(self) -> None:
-        self.asked, self.gone_wrong = 0, False
+        self.asked, self.gone_wrong, self.error, self.has_dipole = 0, False, None, True
 
     def evaluate(self, positions_av):
+        if self.error is not None:
+            raise self.error
         self.asked += 1
         separation_v = positions_av[0] - positions_av[1]
         distance = np.linalg.norm(separation_v)
         pull_v = -STIFFNESS * (distance - LENGTH) * separation_v / distance
         energy = np.nan if self.gone_wrong else 0.5 * STIFFNESS * (distance - LENGTH) ** 2
-        extras = dict(zip(DIPOLE, (CHARGE * separation_v).tolist(), strict=True))
+        extras = dict(zip(DIPOLE, (CHARGE * separation_v).tolist(), strict=True)) if self.has_dipole else {}
         return Evaluation(energy, np.array([pull_v, -pull_v]), extras | {"error_estimate": 1e-5, "error_age": 2.0})
 
 
@@ -182,6 +193,105 @@ def test_numbers_that_are_not_finite_are_errors(spring):
         atoms.get_forces()
     provider.gone_wrong = False
     assert np.isfinite(atoms.get_forces()).all()
+
+
+@pytest.mark.parametrize(
+    ("error", "of_ase"),
+    [
+        (ConfigError, InputError),
+        (DataFileError, InputError),
+        (GeometryError, CalculationFailed),
+        (ConvergenceError, SCFError),
+        (AccuracyError, CalculationFailed),
+        (MpiqmdError, CalculatorError),
+        (OutsideTablesError, CalculationFailed),
+    ],
+)
+def test_errors_are_of_both_worlds_and_leave_no_results(spring, error, of_ase):
+    """ASE's own algorithms catch CalculatorError; after one there is nothing stale to be read."""
+    calculator, provider = spring
+    atoms = stretched(calculator)
+    atoms.get_forces()
+    provider.error = error("atom 1 is where it should not be")
+    atoms.positions[0, 0] += 0.1
+    for attempt in (atoms.get_forces, atoms.get_potential_energy, lambda: calculator.calculate(atoms)):
+        with pytest.raises(of_ase, match="atom 1 is where it should not be") as caught:
+            attempt()
+        assert isinstance(caught.value, CalculatorError) and isinstance(caught.value, MpiqmdError)
+        assert isinstance(caught.value.__cause__, error) and calculator.results == {}
+    provider.error = None
+    assert np.isfinite(atoms.get_forces()).all()
+
+
+def test_what_is_not_there_is_refused_in_words(spring):
+    calculator, provider = spring
+    atoms = stretched(calculator)
+    asked = provider.asked
+    for name in ("stress", "magmoms", "charges", "energies"):
+        with pytest.raises(PropertyNotImplementedError):
+            calculator.get_property(name, atoms)
+        with pytest.raises(PropertyNotImplementedError, match=f"no {name}; it has energy"):
+            calculator.calculate(atoms, [name])
+    assert provider.asked == asked and calculator.results == {}
+    provider.has_dipole = False
+    with pytest.raises(PropertyNotImplementedError, match="no dipole; it has"):
+        atoms.get_dipole_moment()
+    assert "energy" in calculator.results
+    with pytest.raises(InputError, match="no Atoms to calculate"):
+        MPIQMD("spring.toml", comm=calculator.comm).calculate()
+
+
+def test_changes_of_the_atoms_are_noticed(spring):
+    """Everything that belongs to other physics is refused even where the results are known already."""
+    calculator, provider = spring
+    atoms = stretched(calculator)
+    atoms.get_forces()
+    for charges in ([1.0, 0.0], [0.5, 0.5], [np.nan, 0.0]):
+        atoms.set_initial_charges(charges)
+        with pytest.raises(InputError, match=r"charge of the Atoms is \+1, the input's \+0|initial_charges is nan"):
+            atoms.get_forces()
+    atoms.set_initial_charges([0.3, -0.3])
+    atoms.get_forces()
+    atoms.set_initial_magnetic_moments([1.0, -1.0])
+    with pytest.raises(InputError, match="magnetic moments"):
+        atoms.get_potential_energy()
+    atoms.set_initial_magnetic_moments(None)
+    atoms.set_masses([2.014, 1.0])
+    atoms.set_constraint(FixAtoms([0]))
+    free, fixed = atoms.get_forces(apply_constraint=False), atoms.get_forces()
+    assert provider.asked == 1 and not fixed[0].any() and np.array_equal(free[1], fixed[1]) and free[0].any()
+    atoms.numbers[1] = 2
+    with pytest.raises(InputError, match="the Atoms hold"):
+        atoms.get_forces()
+
+
+def test_a_failed_change_of_parameters_leaves_no_old_surface(spring, monkeypatch):
+    calculator, provider = spring
+    atoms = stretched(calculator)
+    atoms.get_forces()
+    surface = calculator._surface
+
+    def fails(self):
+        raise DataFileError("no such model")
+
+    monkeypatch.setattr(MPIQMD, "_open", fails)
+    with pytest.raises(InputError, match="no such model"):
+        calculator.set(model="missing.h5")
+    with pytest.raises(InputError, match="no such model"):
+        atoms.get_forces()
+    monkeypatch.setattr(MPIQMD, "_open", lambda self: surface)
+    atoms.get_forces()
+    assert provider.asked == 2
+
+
+def test_langevin_meets_an_error_that_ase_knows(spring):
+    calculator, provider = spring
+    atoms = stretched(calculator)
+    dynamics = Langevin(atoms, 0.5 * fs, temperature_K=300, friction=0.01 / fs, fixcm=False, rng=np.random.RandomState(3))
+    dynamics.attach(lambda: setattr(provider, "error", GeometryError("outside") if dynamics.nsteps == 5 else None))
+    with pytest.raises(CalculatorError, match="outside"):
+        dynamics.run(20)
+    assert dynamics.nsteps == 5
 
 
 def test_ranks_that_disagree_are_told(spring, comm):

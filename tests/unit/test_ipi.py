@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import struct
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.errors import AccuracyError, ConfigError, DataFileError, GeometryError
-from mpiqmd.ipi import Address, Answer, connect
+from mpiqmd.ipi import Address, Answer, Client, Expected, connect
 from mpiqmd.md.interruption import Interruption
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.parallel.log import silent
@@ -57,8 +58,8 @@ class Server:
     def initialise(self, bead: int = 0, text: bytes = b"nothing") -> None:
         self.send("INIT", struct.pack("=ii", bead, len(text)), text)
 
-    def send_positions(self, positions_av: np.ndarray) -> None:
-        cell = np.eye(3).tobytes() * 2
+    def send_positions(self, positions_av: np.ndarray, cell_vv: np.ndarray | None = None) -> None:
+        cell = np.eye(3).tobytes() * 2 if cell_vv is None else cell_vv.tobytes() + np.linalg.inv(cell_vv).tobytes()
         count = struct.pack("=i", len(positions_av))
         self.send("POSDATA", cell, count, np.asarray(positions_av, float).tobytes())
 
@@ -127,8 +128,8 @@ class Springs:
         return Evaluation(energy, -constants_a * positions_av, extras)
 
 
-def converse(comm, address, provider, n_atoms=3, patience=WAIT):
-    talk = ipi.Conversation(address, n_atoms, Interruption(), patience)
+def converse(comm, address, provider, n_atoms=3, patience=WAIT, cell_v=None):
+    talk = ipi.Conversation(address, Expected(n_atoms, cell_v), Interruption(), patience)
     try:
         return ipi.serve(talk, provider, comm, silent(comm)), comm.bcast(talk.why() if comm.rank == 0 else None)
     finally:
@@ -194,9 +195,11 @@ def test_messages_sent_together_and_in_pieces(comm):
 
 def answer_then(*parts):
     def script(server):
-        server.initialise()
-        server.send(*parts)
-        server.connection.shutdown(socket.SHUT_WR)
+        # a client that refuses what it hears has gone before all is said
+        with suppress(OSError):
+            server.initialise()
+            server.send(*parts)
+            server.connection.shutdown(socket.SHUT_WR)
 
     return script
 
@@ -207,18 +210,80 @@ def answer_then(*parts):
         (("POSITIONS",), DataFileError, "the header 'POSITIONS'.*i-PI server listens"),
         ((b"\x00\xff" * 6,), DataFileError, "the header"),
         (("GETFORCE",), DataFileError, "GETFORCE without a geometry"),
-        (("POSDATA", bytes(144), struct.pack("=i", -2)), DataFileError, "-2 atoms"),
+        (("POSDATA", bytes(144), struct.pack("=i", -2)), DataFileError, "POSDATA with -2 atoms"),
         (("POSDATA", bytes(144), struct.pack("=i", 2**30)), DataFileError, "1073741824 atoms"),
         (("POSDATA", bytes(144), struct.pack("=i", 4), bytes(96)), ConfigError, "4 atoms, the input has 3"),
         (("POSDATA", bytes(100)), DataFileError, "after 100 of 144 bytes"),
         ((b"STAT",), DataFileError, "after 4 of 12 bytes"),
         (("INIT", struct.pack("=ii", 0, -1)), DataFileError, "-1 bytes"),
         (("INIT", struct.pack("=ii", 0, 12), b"batch_size:4"), ConfigError, "batch_size> 1"),
+        (("INIT", struct.pack("=ii", 0, 15), b"batch_size\x1b[2J4"), ConfigError, r"batch_size\\x1b\[2J4"),
+        (("INIT", struct.pack("=ii", 0, 2**31 - 1)), DataFileError, "2147483647 bytes"),
+        (("POSDATA", bytes(144), struct.pack("=i", 0)), DataFileError, "POSDATA with 0 atoms"),
+        (("POSDATA", bytes(144), struct.pack("=i", 3), struct.pack("=9d", *[1.0] * 8, np.nan)), DataFileError, "not finite"),
+        (("POSDATA", bytes(144), struct.pack("=i", 3), struct.pack("=9d", *[1.0] * 8, -np.inf)), DataFileError, "not finite"),
     ],
 )
 def test_what_is_not_the_protocol_is_an_error_on_all_ranks(comm, parts, error, words):
     with serving(comm, answer_then(*parts)) as address, pytest.raises(error, match=words):
         converse(comm, address, Springs())
+
+
+CELL = np.diag([8.0, 9.0, 10.0])
+
+
+def test_a_periodic_input_wants_its_own_cell(comm):
+    """Five digits of an angstrom are enough; the numbers are those of the same positions."""
+    positions_av = np.arange(9.0).reshape(3, 3)
+
+    def script(server):
+        server.send_positions(positions_av, CELL + 3e-5)
+        assert server.fetch(3)[0] == Springs().evaluate(positions_av).energy
+        server.send("EXIT")
+
+    with serving(comm, script) as address:
+        served, _ = converse(comm, address, Springs(), cell_v=np.diag(CELL))
+    assert served.evaluations == 1
+
+
+@pytest.mark.parametrize(
+    "cell_vv",
+    [30.0 * np.eye(3), CELL * 1.001, CELL + np.eye(3, k=1), np.zeros((3, 3)), CELL * np.nan, -CELL, CELL[::-1]],
+    ids=["box", "barostat", "tilted", "zero", "nan", "negative", "exchanged"],
+)
+def test_another_cell_is_refused_with_both_named(comm, cell_vv):
+    both = cell_vv.tobytes() + np.linalg.pinv(np.nan_to_num(cell_vv)).tobytes()
+    parts = "POSDATA", both, struct.pack("=i", 3), np.ones(9).tobytes()
+    words = r"the server sends the cell \[\[.*the input's is \[\[8.0, 0.0, 0.0\], \[0.0, 9.0"
+    with serving(comm, answer_then(*parts)) as address, pytest.raises(ConfigError, match=words):
+        converse(comm, address, Springs(), cell_v=np.diag(CELL))
+
+
+@pytest.mark.parametrize("inverse_vv", [CELL, np.zeros((3, 3)), np.full((3, 3), np.nan), np.full((3, 3), np.inf)])
+def test_an_inverse_that_contradicts_its_cell_is_refused(comm, inverse_vv):
+    parts = "POSDATA", CELL.tobytes() + inverse_vv.tobytes(), struct.pack("=i", 3), np.ones(9).tobytes()
+    with serving(comm, answer_then(*parts)) as address, pytest.raises(DataFileError, match="contradict each other"):
+        converse(comm, address, Springs(), cell_v=np.diag(CELL))
+
+
+@pytest.mark.serial
+def test_the_number_of_connections_has_no_limit_of_ours():
+    """Descriptors beyond 1023, which select does not know."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    low, (one, other) = [os.open(os.devnull, os.O_RDONLY) for _ in range(1030)], socket.socketpair()
+    try:
+        assert one.fileno() > 1023
+        client = Client(one, Expected(3))
+        assert ipi.with_news([client], 0.01) == []
+        other.sendall(b"EXIT        ")
+        assert ipi.with_news([client], WAIT) == [client] and client.serve_message() is None and client.ended == "EXIT"
+    finally:
+        for number in low:
+            os.close(number)
+        one.close()
+        other.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("where", ["energy", "forces"])
@@ -260,7 +325,7 @@ def test_a_signal_ends_the_wait(comm):
         assert server.client_leaves()
 
     with serving(comm, script) as address:
-        talk = ipi.Conversation(address, 3, SimpleNamespace(reason=lambda: next(reasons, last[0])))
+        talk = ipi.Conversation(address, Expected(3), SimpleNamespace(reason=lambda: next(reasons, last[0])))
         try:
             served = ipi.serve(talk, Springs(), comm, silent(comm))
         finally:
@@ -298,6 +363,9 @@ def test_addresses():
     assert Address.internet("localhost:31415") == Address("localhost", 31415)
     assert Address.internet("[::1]:80") == Address("::1", 80)
     assert str(Address.unix("water")) == "/tmp/ipi_water"
+    for name in ("a" * 300, "..", "a..b"):
+        with pytest.raises(ConfigError, match="no server at"):
+            connect(Address(name, 80), patience=0.0)
     for wrong in ("localhost", ":31415", "localhost:", "localhost:0", "localhost:65536", "a:-1", "a:x"):
         with pytest.raises(ConfigError, match="host:port is expected"):
             Address.internet(wrong)
@@ -327,7 +395,7 @@ def test_a_real_signal_while_waiting():
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
     with interruption.listening(), listener:
         timer.start()
-        talk = ipi.Conversation(Address("127.0.0.1", listener.getsockname()[1]), 3, interruption, connections=2)
+        talk = ipi.Conversation(Address("127.0.0.1", listener.getsockname()[1]), Expected(3), interruption, connections=2)
         assert talk.next_geometries() == [] and talk.why() == "SIGTERM"
         talk.close()
     timer.join()
@@ -376,7 +444,7 @@ def test_several_connections_are_answered_together(comm, rng, busy):
 
     provider = BatchedSprings()
     with serving(comm, script) as address:
-        talk = ipi.Conversation(address, 3, Interruption(), WAIT, connections=4)
+        talk = ipi.Conversation(address, Expected(3), Interruption(), WAIT, connections=4)
         try:
             served = ipi.serve(talk, provider, comm, silent(comm))
         finally:
@@ -409,7 +477,7 @@ def test_an_error_at_one_geometry_of_several_ends_it_on_all_ranks(comm):
             server.connection.close()
 
     with serving(comm, script) as address:
-        talk = ipi.Conversation(address, 3, Interruption(), WAIT, connections=4)
+        talk = ipi.Conversation(address, Expected(3), Interruption(), WAIT, connections=4)
         with pytest.raises(GeometryError, match="outside the tables"):
             ipi.serve(talk, Narrow(), comm, silent(comm))
         talk.close()

@@ -9,6 +9,7 @@ from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.frame import BodyFrame
 from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.rom.compiled import kernels
+from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.energy import PlacedEnergy
 from mpiqmd.rom.compiled.minima import Minima
 from mpiqmd.rom.compiled.products import GROUP
@@ -103,13 +104,15 @@ class CompiledForceProvider:
         while members := [b for b, result in enumerate(results) if isinstance(result, Alignment)]:
             bodies = [results[b].body_positions_av for b in members]
             bodies += bodies[:1] * (-len(bodies) % multiple)
-            placed = self.solver.energy.place_batch(np.array(bodies))
+            # polynomials may overflow far outside, which the excess tells
+            with np.errstate(over="ignore", invalid="ignore"):
+                placed = self.solver.energy.place_batch(np.array(bodies))
             excess = dict(zip(members, placed.excess.tolist(), strict=False))
             outside = [b for b in members if excess[b] > OUTSIDE_TOLERANCE]
             if not outside:
                 return placed
             for b in outside:
-                results[b] = outside_tables(excess[b])
+                results[b] = outside_tables(results[b].body_positions_av, self.solver.energy.arrays.boxes)
         return None
 
     def _carried_back(
@@ -173,9 +176,14 @@ class CompiledForceProvider:
         """Take back nothing.  Not collective."""
 
 
-def outside_tables(excess: float) -> OutsideTablesError:
-    """Return the error of a geometry that is ``excess`` bohr outside the tables."""
+def outside_tables(body_positions_av: np.ndarray, boxes: list[ChebyshevBox]) -> OutsideTablesError:
+    """Return the error that names the atom and the coordinate (body frame, bohr) farthest outside the tables."""
+    lower_av, upper_av = np.array([box.lower_v for box in boxes]), np.array([box.upper_v for box in boxes])
+    beyond_av = np.where(upper_av > lower_av, np.maximum(lower_av - body_positions_av, body_positions_av - upper_av), -np.inf)
+    atom, axis = np.unravel_index(np.argmax(beyond_av), beyond_av.shape)
     return OutsideTablesError(
-        f"an atom is {excess:.3f} bohr outside the box the compiled model was tabulated on. Train on a "
-        "wider range (train.deviations, train.bond_scales, train.angle_offsets), or set rom.on_large_error = 'hifi'."
+        f"atom {atom} (counted from 0) is {beyond_av[atom, axis]:.3f} bohr outside the box the compiled model was tabulated "
+        f"on: {'xyz'[axis]} = {body_positions_av[atom, axis]:.3f} bohr in the body frame, tabulated are "
+        f"{lower_av[atom, axis]:.3f} to {upper_av[atom, axis]:.3f}. Train on a wider range (train.deviations, "
+        "train.bond_scales, train.angle_offsets), or let rom.on_large_error = 'warn' or 'hifi' solve such geometries in full."
     )

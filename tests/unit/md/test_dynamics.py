@@ -17,6 +17,7 @@ from md_surfaces import ForgetfulProvider, PairProvider, water
 from mpiqmd.errors import AccuracyError, ConfigError, ConvergenceError, DataFileError
 from mpiqmd.md.checkpoint import load_checkpoint, previous_path
 from mpiqmd.md.dynamics import DynamicsSettings, Record, run_dynamics
+from mpiqmd.md.integrator import drift
 from mpiqmd.md.provider import Evaluation
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.parallel.comm import on_rank_zero
@@ -105,17 +106,48 @@ def test_stopping_and_extending_is_bitwise_the_uninterrupted_run(comm, shared_tm
     assert_same(read(comm, whole), read(comm, parts))
 
 
+THERMOSTATS = ["none", "berendsen", "langevin", "csvr", "nose-hoover"]
+
+
+@pytest.mark.parametrize("thermostat", THERMOSTATS)
 @pytest.mark.parametrize("stop_at", [1, 8, 23])
-def test_failing_and_resuming_is_bitwise_the_uninterrupted_run(comm, shared_tmp_path, stop_at):
-    """The failure comes after the last checkpoint: frames in between are computed again and written once."""
+def test_a_surface_that_fails_leaves_a_checkpoint_of_the_last_step(comm, shared_tmp_path, stop_at, thermostat):
+    """No step before the failure is made again, and what follows is bitwise the uninterrupted run."""
     whole, parts = folders(comm, shared_tmp_path, "whole", "parts")
-    run(comm, whole)
+    run(comm, whole, thermostat=thermostat)
     failing = ForgetfulProvider(water(), stop_at=stop_at, error=ConvergenceError("no luck"))
-    with pytest.raises(ConvergenceError, match=f"MD step {stop_at}: no luck"):
-        run(comm, parts, failing)
-    result = run(comm, parts)
-    assert result["resumed_from"] == 5 * ((stop_at - 1) // 5)
+    phrase = f" The last checkpoint is of step {stop_at - 1} " if comm.rank == 0 else ""
+    match = f"MD step {stop_at}: no luck{phrase}"
+    with pytest.raises(ConvergenceError, match=match):
+        run(comm, parts, failing, thermostat=thermostat)
+    again = ForgetfulProvider(water())
+    assert run(comm, parts, again, thermostat=thermostat)["resumed_from"] == stop_at - 1
     assert_same(read(comm, whole), read(comm, parts))
+
+
+def test_a_surface_that_fails_at_the_start_leaves_no_checkpoint(comm, shared_tmp_path):
+    phrase = " There is no checkpoint yet" if comm.rank == 0 else ""
+    with pytest.raises(ConvergenceError, match=f"MD step 0: no luck{phrase}"):
+        run(comm, shared_tmp_path, ForgetfulProvider(water(), stop_at=0, error=ConvergenceError("no luck")))
+    assert run(comm, shared_tmp_path)["resumed_from"] is None
+
+
+def test_motion_that_breaks_down_leaves_a_checkpoint_of_the_last_step(comm, shared_tmp_path, monkeypatch):
+    """The next positions cannot be made: the surface was not asked, and the thermostat's half step is taken back."""
+    whole, parts = folders(comm, shared_tmp_path, "whole", "parts")
+    run(comm, whole, thermostat="nose-hoover")
+    monkeypatch.setattr("mpiqmd.md.motion.drift", broken_after(2 * 12))
+    with pytest.raises(AccuracyError, match="breaks down in MD step 13 .*last checkpoint is of step 12 "):
+        run(comm, parts, thermostat="nose-hoover")
+    monkeypatch.undo()
+    assert run(comm, parts, thermostat="nose-hoover")["resumed_from"] == 12
+    assert_same(read(comm, whole), read(comm, parts))
+
+
+def broken_after(calls):
+    """A drift that overflows after so many half steps."""
+    count = iter(range(10**6))
+    return lambda *arguments: drift(*arguments) if next(count) < calls else np.exp(np.full((3, 3), 1e3))
 
 
 def test_finished_run_is_left_alone(comm, shared_tmp_path):

@@ -2,18 +2,22 @@
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mpiqmd.errors import AccuracyError, ConfigError, GeometryError
+from mpiqmd.errors import AccuracyError, ConfigError, ConvergenceError, GeometryError
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.parallel.log import Log
 from mpiqmd.rom.compiled.provider import CompiledForceProvider
 from mpiqmd.rom.estimate import ErrorEstimator
+from mpiqmd.rom.full import FullSolution
 from mpiqmd.rom.guarded import GuardedProvider
+from mpiqmd.rom.reactions import Limits
+from mpiqmd.rom.watch import Watch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -24,15 +28,19 @@ OUTSIDE = geometry(2.2, 1.83, 0.0)
 ROTATION = Rotation.from_euler("xyz", [0.4, -1.1, 2.3]).as_matrix()
 
 
-def guard(reaction="warn", check_every=1, tolerance=1.0, **options):
+def guard(reaction="warn", check_every=1, tolerance=1.0):
     """A compiled surface under guard, and what it says."""
     water, stream = serial_water(), io.StringIO()
     inner = CompiledForceProvider(make_frame(water.model.molecule), water.solver(1e-9))
     estimator = ErrorEstimator(water.model, water.modes)
-    solver = water.trained.solver if reaction == "hifi" else None
-    log = Log(water.model.grid.comm, stream)
-    frame = inner.frame
-    return GuardedProvider(inner, estimator, water.model, solver, frame, check_every, tolerance, reaction, log), stream
+    full = FullSolution(estimator, lambda: water.trained.solver)
+    limits = Limits.named(check_every, tolerance, reaction)
+    return GuardedProvider(inner, estimator, full, limits, Log(water.model.grid.comm, stream)), stream
+
+
+def with_tolerance(provider, tolerance):
+    """Another tolerance from now on."""
+    provider.limits = replace(provider.limits, tolerance=tolerance)
 
 
 @pytest.mark.serial
@@ -64,15 +72,20 @@ def test_estimates_come_every_few_steps_and_survive_a_restart():
     assert "error_estimate" not in never.evaluate(points[0]).extras
 
 
+def smallest_estimate():
+    return min(guard()[0].evaluate(geometry(*point)).extras["error_estimate"] for point in UNSEEN)
+
+
 @pytest.mark.serial
 def test_warns_once_per_event():
-    provider, stream = guard(tolerance=1e-12)
+    small = smallest_estimate() / 2
+    provider, stream = guard(tolerance=small)
     for point in UNSEEN:
         provider.evaluate(geometry(*point))
     assert stream.getvalue().count("warning") == 1
-    provider.tolerance = 1.0
+    with_tolerance(provider, 1.0)
     provider.evaluate(geometry(*UNSEEN[0]))
-    provider.tolerance = 1e-12
+    with_tolerance(provider, small)
     provider.evaluate(geometry(*UNSEEN[0]))
     assert stream.getvalue().count("warning") == 2
 
@@ -85,11 +98,75 @@ def test_stops_with_a_reason():
 
 
 @pytest.mark.serial
-@pytest.mark.parametrize("reaction", ["warn", "stop"])
-def test_leaving_the_tables_is_an_error(reaction):
-    provider, _ = guard(reaction)
+def test_a_warning_does_not_suffice_for_a_hundred_times_the_tolerance():
+    estimates = [guard()[0].evaluate(geometry(*point)).extras["error_estimate"] for point in UNSEEN]
+    for factor, fails in ((99.0, False), (101.0, True)):
+        provider, stream = guard("warn", tolerance=estimates[0] / factor)
+        if fails:
+            with pytest.raises(AccuracyError, match=r"at most 100 times rom\.error_tolerance.*more geometries.*more modes"):
+                provider.evaluate(geometry(*UNSEEN[0]))
+            assert provider.watch == Watch()
+        else:
+            assert provider.evaluate(geometry(*UNSEEN[0])).extras["error_estimate"] == estimates[0]
+            assert "going on" in stream.getvalue()
+
+
+@pytest.mark.serial
+def test_the_watch_counts_checks_and_remembers_the_worst():
+    estimates = [guard()[0].evaluate(geometry(*point)).extras["error_estimate"] for point in UNSEEN]
+    tolerance = sorted(estimates)[0] * 1.0001
+    provider, _ = guard(tolerance=tolerance)
+    for point in UNSEEN:
+        provider.evaluate(geometry(*point))
+    other, _ = guard(tolerance=tolerance)
+    other.restore(provider.state())
+    assert other.watch == provider.watch
+    summary = provider.watch.as_dict(tolerance)
+    assert (summary["checks"], summary["exceeded"], summary["solved_in_full"]) == (3, 2, 0)
+    assert (summary["largest"], summary["largest_at"]) == (max(estimates), int(np.argmax(estimates)))
+    (line,) = provider.watch.lines(tolerance)
+    assert f"warning: 2 of 3 checks found an estimated energy error above rom.error_tolerance = {tolerance:.1e} Ha" in line
+    assert f"up to {max(estimates):.1e} Ha at step {int(np.argmax(estimates))}" in line
+
+
+@pytest.mark.serial
+def test_leaving_the_tables_is_an_error_where_the_reaction_is_to_stop():
+    provider, _ = guard("stop")
     with pytest.raises(GeometryError, match="outside the box"):
         provider.evaluate(OUTSIDE)
+    assert provider.watch == Watch()
+
+
+@pytest.mark.serial
+def test_warns_outside_the_tables_and_solves_in_full_until_the_molecule_is_back():
+    """There is no reduced energy outside; the full one is right, and the check that was due comes when there is one."""
+    provider, stream = guard("warn", check_every=5)
+    extras = [provider.evaluate(body).extras for body in (OUTSIDE, OUTSIDE, geometry(*UNSEEN[0]), geometry(*UNSEEN[1]), OUTSIDE)]
+    exact = serial_water().trained.hifi(OUTSIDE)
+    assert provider.evaluate(OUTSIDE).energy == pytest.approx(exact.free_energy, abs=1e-10)
+    assert [each["hifi"] for each in extras] == [1, 1, 0, 0, 1]
+    assert [each.get("error_age") for each in extras] == [None, None, 0, 1, None]
+    assert stream.getvalue().count("warning") == 2 and stream.getvalue().count("solving in full") == 2
+    assert "atom 1 (counted from 0)" in stream.getvalue()
+    assert provider.watch.lines(1.0)[-1] == "4 of 6 geometries solved in full, 4 of them outside the tables"
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("reaction", ["warn", "stop", "hifi"])
+def test_a_reduced_minimum_that_is_not_found_is_solved_in_full(reaction, monkeypatch):
+    provider, stream = guard(reaction)
+
+    def lost(positions_av):
+        raise ConvergenceError("the reduced ground state did not converge: last step 1e-3. See the model.")
+
+    monkeypatch.setattr(provider.inner, "evaluate", lost)
+    if reaction == "stop":
+        with pytest.raises(ConvergenceError, match="did not converge"):
+            provider.evaluate(geometry(*UNSEEN[0]))
+        return
+    exact = serial_water().trained.hifi(geometry(*UNSEEN[0]))
+    assert provider.evaluate(geometry(*UNSEEN[0])).energy == pytest.approx(exact.free_energy, abs=1e-10)
+    assert "no reduced ground state (the reduced ground state did not converge" in stream.getvalue()
 
 
 @pytest.mark.serial
@@ -102,7 +179,7 @@ def test_solves_in_full(where):
     exact = serial_water().trained.hifi(body)
     assert evaluation.extras["hifi"] == 1.0
     assert evaluation.energy == pytest.approx(exact.free_energy, abs=1e-10)
-    alignment = provider.frame.align(body @ ROTATION.T + 0.5)
+    alignment = provider.inner.frame.align(body @ ROTATION.T + 0.5)
     np.testing.assert_allclose(evaluation.forces_av, alignment.gradient_forces(exact.gradient_av), atol=1e-5)
     np.testing.assert_allclose(evaluation.forces_av.sum(axis=0), 0, atol=1e-14)
     assert "solving in full" in stream.getvalue()
@@ -112,7 +189,7 @@ def test_solves_in_full(where):
 def test_starts_the_full_solve_from_the_reduced_orbitals():
     provider, _ = guard("hifi", tolerance=1e-12)
     provider.evaluate(geometry(*UNSEEN[0]))
-    assert provider.last_full.iterations < serial_water().trained.hifi(geometry(*UNSEEN[0])).iterations
+    assert provider.full.last.iterations < serial_water().trained.hifi(geometry(*UNSEEN[0])).iterations
 
 
 @pytest.mark.serial
@@ -137,7 +214,8 @@ def test_guards_the_reduced_energy_on_the_grid_on_any_number_of_ranks(comm):
     inner = trained.provider(14)
     estimator = ErrorEstimator(trained.model, trained.basis.truncated(14).modes)
     log = Log(comm, io.StringIO())
-    provider = GuardedProvider(inner, estimator, trained.model, trained.solver, inner.frame, 1, 1e-12, "hifi", log)
+    full = FullSolution(estimator, lambda: trained.solver)
+    provider = GuardedProvider(inner, estimator, full, Limits.named(1, 1e-12, "hifi"), log)
     body = geometry(*UNSEEN[0])
     evaluation = provider.evaluate(body)
     assert evaluation.extras["hifi"] == 1.0 and evaluation.extras["error_estimate"] > 1e-6
@@ -168,17 +246,17 @@ def test_each_member_of_a_batch_has_estimates_of_its_own():
 @pytest.mark.serial
 def test_a_member_outside_the_tables_fails_or_is_solved_alone():
     inside = geometry(*UNSEEN[0])
-    for reaction in ("warn", "hifi"):
+    for reaction in ("stop", "hifi"):
         provider, _ = guard(reaction, check_every=0)
         members = [provider, provider.fork(), provider.fork()]
         good, outside, other = provider.evaluate_together(members, np.array([inside, OUTSIDE, inside @ ROTATION.T]))
         assert good.energy == pytest.approx(other.energy, abs=1e-12)
-        if reaction == "warn":
+        if reaction == "stop":
             assert isinstance(outside, GeometryError)
         else:
             exact = serial_water().trained.hifi(OUTSIDE)
             assert outside.extras["hifi"] == 1.0 and outside.energy == pytest.approx(exact.free_energy, abs=1e-10)
-            assert (members[1].is_large, members[2].is_large) == (True, False)
+            assert [member.watch.is_unknown for member in members] == [False, True, False]
 
 
 @pytest.mark.serial

@@ -87,8 +87,13 @@ def test_hellmann_feynman_forces_are_another_choice(provider):
 
 def test_tables_are_never_extrapolated(provider):
     assert provider.evaluate(geometry(1.93, 1.90, 0.05)).extras["outside"] > 0
-    with pytest.raises(GeometryError, match=r"bohr outside the box .* rom\.on_large_error"):
-        provider.evaluate(geometry(2.3, 1.83, 0.0))
+    far, box = geometry(2.3, 1.83, 0.0), provider.solver.energy.arrays.boxes[1]
+    beyond = far[1, 1] - box.upper_v[1]
+    assert beyond > far[1, 0] - box.upper_v[0]
+    with pytest.raises(GeometryError, match=r"rom\.on_large_error") as caught:
+        provider.evaluate(far)
+    assert f"atom 1 (counted from 0) is {beyond:.3f} bohr outside the box" in str(caught.value)
+    assert f"y = {far[1, 1]:.3f} bohr in the body frame, tabulated are {box.lower_v[1]:.3f} to" in str(caught.value)
 
 
 def test_says_whether_it_left_the_sampled_box(provider):

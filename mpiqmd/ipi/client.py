@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import math
 import socket
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,45 +27,59 @@ import numpy as np
 from mpiqmd.errors import AccuracyError, ConfigError, DataFileError
 
 HEADER_LENGTH = 12
-UNIX_PREFIX = "/tmp/ipi_"
-"""Where i-PI puts a UNIX socket of a name."""
-
 LOOK_EVERY = 0.5
 """Seconds after which a client that waits looks whether it should end."""
 
 MOST_ATOMS = 100_000
 """A larger number of atoms is a misunderstanding, not a molecule."""
+LONGEST_INIT = 1 << 20
+"""Bytes of parameters beyond which an INIT is a misunderstanding."""
+SAME_CELL = 1e-4
+"""Bohr that a cell may differ from the input's: servers have it from files with few digits."""
+SAME_INVERSE = 1e-6
+"""How far the product of a cell and its inverse may be from 1."""
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where the server listens: a host and a port, or the path of a UNIX socket (host empty)."""
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What the server must have.
 
-    host: str
-    port: int
-    path: str = ""
+    Attributes
+    ----------
+    n_atoms
+        Number of atoms of the molecule.
+    cell_v
+        Edge lengths of a periodic input's cell, shape (3,), bohr; None for an isolated molecule, for which a server's cell
+        has no meaning.
+    """
 
-    @classmethod
-    def internet(cls, text: str) -> Address:
-        """Return the address written ``host:port``.  Raises ConfigError if it is not one."""
-        host, separator, port = text.rpartition(":")
-        if not (separator and host and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+    n_atoms: int
+    cell_v: np.ndarray | None = None
+
+    def check_cell(self, cell_vv: np.ndarray, inverse_vv: np.ndarray) -> None:
+        """Raise ConfigError unless a server's cell is the input's, DataFileError if its inverse contradicts it."""
+        if self.cell_v is None:
+            return
+        if not (np.isfinite(cell_vv).all() and np.abs(cell_vv - np.diag(self.cell_v)).max() < SAME_CELL):
             raise ConfigError(
-                f"--address {text}: host:port is expected, with a port from 1 to 65535. Write what the server's "
-                "<address> and <port> say, such as localhost:31415."
+                f"the server sends the cell {cell_vv.T.tolist()} bohr, the input's is {np.diag(self.cell_v).tolist()}; "
+                "energies are computed in the input's cell, which cannot change. Set the server's cell or grid.cell to the "
+                "other, and use no barostat."
             )
-        return cls(host.strip("[]"), int(port))
+        with np.errstate(all="ignore"):
+            contradiction = np.abs(cell_vv @ inverse_vv - np.eye(3)).max()
+        if not contradiction < SAME_INVERSE:
+            raise _misunderstood(f"a cell and an inverse {inverse_vv.T.tolist()} that contradict each other")
 
-    @classmethod
-    def unix(cls, name: str) -> Address:
-        """Return the address of a UNIX socket, by i-PI's name for it or by its path.  Raises ConfigError without a name."""
-        if not name.strip():
-            raise ConfigError("--unix has no name; what i-PI has as <address> is needed. Give it, such as --unix water.")
-        return cls("", 0, name if "/" in name else UNIX_PREFIX + name)
-
-    def __str__(self) -> str:
-        """``host:port`` or the path."""
-        return self.path or f"{self.host}:{self.port}"
+    def check_count(self, n_atoms: int) -> None:
+        """Raise DataFileError if a server's number of atoms is absurd, ConfigError if it is not the input's."""
+        if not 0 < n_atoms <= MOST_ATOMS:
+            raise _misunderstood(f"POSDATA with {n_atoms} atoms")
+        if n_atoms != self.n_atoms:
+            raise ConfigError(
+                f"the server sends {n_atoms} atoms, the input has {self.n_atoms}; the same atoms in the same order are needed. "
+                "Correct the server's initial structure or the input."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,16 +129,16 @@ class Client:
     ----------
     connection
         A connected socket, as :func:`connect` returns.
-    n_atoms
-        Number of atoms of the molecule; the server must have as many.
+    expected
+        What the server must have.
     should_end
         Asked at least every half second while waiting; text if the client should leave, None to go on.
     """
 
     def __init__(
-        self, connection: socket.socket, n_atoms: int, should_end: Callable[[], str | None] = lambda: None
+        self, connection: socket.socket, expected: Expected, should_end: Callable[[], str | None] = lambda: None
     ) -> None:
-        self.connection, self.n_atoms, self.should_end = connection, n_atoms, should_end
+        self.connection, self.expected, self.should_end = connection, expected, should_end
         self.ended = ""
         self._is_initialised = False
         self._answer: Answer | None = None
@@ -140,7 +153,7 @@ class Client:
 
         ``ended`` then says whether there will be no more, and why: ``"EXIT"``, ``"closed"`` (the server went without a word)
         or what ``should_end`` said.  Raises DataFileError if the server does not keep to the protocol or the connection breaks
-        within a message, and ConfigError if it has another number of atoms.
+        within a message, and ConfigError if it has another number of atoms or another cell.
         """
         try:
             header = self._read(HEADER_LENGTH, may_end=True).decode("latin-1").strip()
@@ -174,29 +187,25 @@ class Client:
     def _read_init(self) -> None:
         self._read_integer()
         length = self._read_integer()
-        if not 0 <= length <= 1 << 20:
+        if not 0 <= length <= LONGEST_INIT:
             raise _misunderstood(f"INIT announces {length} bytes of parameters")
         text = self._read(length).decode("utf-8", "replace")
         if "batch_size" in text:
             raise ConfigError(
-                f"the server wants to send several geometries in one message ({text.strip()}); this client takes one at a "
-                "time. Set <batch_size> 1 in its <ffsocket>."
+                f"the server wants to send several geometries in one message ({text.strip()[:200]!r}); this client takes one "
+                "at a time. Set <batch_size> 1 in its <ffsocket>."
             )
         self._is_initialised = True
 
     def _read_positions(self) -> np.ndarray:
-        self._read(2 * 9 * 8)
+        self.expected.check_cell(*self._read_floats(18).reshape(2, 3, 3))
         n_atoms = self._read_integer()
-        if not 0 < n_atoms <= MOST_ATOMS:
-            raise _misunderstood(f"POSDATA announces {n_atoms} atoms")
-        positions = np.frombuffer(self._read(n_atoms * 3 * 8), np.float64)
-        if n_atoms != self.n_atoms:
-            raise ConfigError(
-                f"the server sends {n_atoms} atoms, the input has {self.n_atoms}; the same atoms in the same order are needed. "
-                "Correct the server's initial structure or the input."
-            )
+        self.expected.check_count(n_atoms)
+        positions = self._read_floats(3 * n_atoms)
+        if not np.isfinite(positions).all():
+            raise _misunderstood("POSDATA with positions that are not finite")
         self._is_initialised = True
-        return positions.reshape(n_atoms, 3).copy()
+        return positions.reshape(n_atoms, 3)
 
     def _send_answer(self) -> None:
         if self._answer is None:
@@ -211,6 +220,9 @@ class Client:
 
     def _read_integer(self) -> int:
         return int(np.frombuffer(self._read(4), np.int32)[0])
+
+    def _read_floats(self, count: int) -> np.ndarray:
+        return np.frombuffer(self._read(8 * count), np.float64).copy()
 
     def _read(self, n_bytes: int, may_end: bool = False) -> bytes:
         """Return exactly so many bytes; where a message begins, the server or ``should_end`` may end it all."""
@@ -243,53 +255,6 @@ class Client:
                     raise _EndedError(reason) from None
             except OSError as problem:
                 raise _broken(problem.strerror or str(problem)) from None
-
-
-def connect(
-    address: Address, patience: float = 60.0, should_end: Callable[[], str | None] = lambda: None
-) -> socket.socket | None:
-    """Return a connection to the server, tried again for ``patience`` seconds: both are often started together.
-
-    Not collective.  None if ``should_end`` said to leave before.  Raises ConfigError if nobody listens there.
-    """
-    deadline = time.monotonic() + patience
-    while should_end() is None:
-        try:
-            return _connected(address)
-        except OSError as problem:
-            # the others (no such host, a path that is too long) do not heal by waiting
-            may_heal = isinstance(problem, ConnectionError | FileNotFoundError | TimeoutError | BlockingIOError)
-            if not may_heal or time.monotonic() >= deadline:
-                raise ConfigError(
-                    f"no server at {address} ({problem.strerror or problem}; tried for up to {patience:g} s); i-PI must listen "
-                    "there. Start it first, and compare --address or --unix with <address>, <port> and mode in its <ffsocket>."
-                ) from None
-        time.sleep(0.1)
-    return None
-
-
-def connect_now(address: Address, seconds: float) -> socket.socket | None:
-    """Return one more connection to a server that is there, None if it is too busy to take it.  Not collective."""
-    try:
-        return _connected(address, seconds)
-    except OSError:
-        return None
-
-
-def _connected(address: Address, seconds: float = 5.0) -> socket.socket:
-    if not address.path:
-        connection = socket.create_connection((address.host, address.port), timeout=seconds)
-        # without it small messages wait for each other
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(seconds)
-    try:
-        connection.connect(address.path)
-    except OSError:
-        connection.close()
-        raise
-    return connection
 
 
 class _EndedError(Exception):

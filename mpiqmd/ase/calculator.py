@@ -1,19 +1,15 @@
-"""Both surfaces as a calculator of ASE: ``atoms.calc = MPIQMD("water.toml", model="model.h5")``.
+"""The calculator: units and conventions of ASE around a surface.
 
 This is the one door where energies are in eV and lengths in angstrom.  Under ``mpirun`` every rank runs the same ASE
 script and the calculator is collective: all ranks ask for the same geometries in the same order.
 """
 
-# ruff: noqa: E402  (the environment comes before NumPy and MPI)
 from __future__ import annotations
-
-from mpiqmd.launcher import prepare_environment, singletons_message
-
-prepare_environment()
 
 import argparse
 import os
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,26 +22,32 @@ from ase.calculators.calculator import Calculator, all_changes, all_properties
 # job takes itself for the only one and writes the same files.
 from mpi4py import MPI
 
+from mpiqmd.ase.errors import errors_of_ase
+from mpiqmd.ase.fitting import require_fitting_atoms, require_properties
 from mpiqmd.errors import AccuracyError, ConfigError
+from mpiqmd.launcher import singletons_message
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.parallel.comm import decide, on_rank_zero
+from mpiqmd.pipeline.structures import require_same_electrons
 from mpiqmd.units import BOHR_IN_ANGSTROM, DALTON_IN_ELECTRON_MASS, HARTREE_IN_EV
 
 if TYPE_CHECKING:
+    from mpiqmd.config.settings import Settings
     from mpiqmd.pipeline.surface import Surface
 
 SAME_POSITION = 1e-8
 """Angstrom that positions of one atom may differ between ranks: round-off, not different geometries."""
 
-SAME_CELL = 1e-6
-"""Angstrom that a cell may differ from the input's."""
+SHARED = {"world": MPI.COMM_WORLD, "self": MPI.COMM_SELF}
+"""Communicators that every process has; a copy in another process can have no other."""
 
 
 class MPIQMD(Calculator):
     """Energy, forces and dipole moment of the molecule of an input file, with the Hi-Fi solver or a reduced model.
 
     The physics (grid, functional, pseudopotentials, charge) is the input file's; the positions are those of the Atoms.
-    Construction is collective over ``comm``, and so is every calculation.
+    Construction is collective over ``comm``, and so is every calculation.  Copies, by ``copy`` or ``pickle``, have a surface of
+    their own, which is made of the same input at their first calculation.
 
     Parameters
     ----------
@@ -72,8 +74,9 @@ class MPIQMD(Calculator):
 
     Raises
     ------
-    ConfigError, DataFileError, GeometryError
-        The input, the model or the atoms do not fit together, or a geometry is where the model does not go.
+    ConfigError, DataFileError, GeometryError, ConvergenceError, AccuracyError
+        The input, the model or the atoms do not fit together, a geometry is where the model does not go, or a calculation
+        fails.  All are ``CalculatorError`` of ASE too (``InputError``, ``CalculationFailed``, ``SCFError``).
     """
 
     name = "mpiqmd"
@@ -93,6 +96,8 @@ class MPIQMD(Calculator):
     ) -> None:
         self.comm = MPI.COMM_WORLD if comm is None else comm
         self.quiet = quiet
+        self._settings: Settings | None = None
+        self._opened: Surface | None = None
         super().__init__(
             input=os.fspath(input),
             model=None if model is None else os.fspath(model),
@@ -105,14 +110,16 @@ class MPIQMD(Calculator):
 
         Collective.  Raises ConfigError for another name.
         """
-        known = ("input", "model", "check_every")
-        unknown = [name for name in parameters if name not in known]
-        if unknown:
-            raise ConfigError(f"MPIQMD has no parameter {unknown[0]!r}; allowed are {', '.join(known)}. Correct the name.")
-        changed = super().set(**parameters)
-        if changed:
-            self.reset()
-            self._surface = self._open()
+        with errors_of_ase():
+            known = ("input", "model", "check_every")
+            unknown = [name for name in parameters if name not in known]
+            if unknown:
+                raise ConfigError(f"MPIQMD has no parameter {unknown[0]!r}; allowed are {', '.join(known)}. Correct the name.")
+            changed = super().set(**parameters)
+            if changed:
+                self.reset()
+                self._settings = self._opened = None
+                self._opened = self._open()
         return changed
 
     def calculate(
@@ -123,18 +130,37 @@ class MPIQMD(Calculator):
     ) -> None:
         """Compute all properties of a geometry at once and put them into ``results``.
 
-        Collective.  Raises ConfigError if the atoms are not the input's, or differ between ranks, and AccuracyError if the
-        energy or a force is not finite.
+        Collective.  Raises ConfigError if the atoms are not the input's, or differ between ranks, AccuracyError if the energy
+        or a force is not finite, and ASE's PropertyNotImplementedError for what this surface does not have.  After any error
+        there are no results.
         """
-        super().calculate(atoms, properties, system_changes)
-        self._require_fitting_atoms()
+        self.results = {}
+        with errors_of_ase():
+            super().calculate(atoms, properties, system_changes)
+            require_fitting_atoms(self.atoms, self._surface.molecule, self._surface.grid, self.parameters["input"])
+            require_properties(properties, self.implemented_properties)
+            self.results = in_units_of_ase(self._evaluated())
+        require_properties(properties, self.results)
+
+    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
+        """Return a property, computed if something has changed.  Collective.
+
+        Raises ConfigError for charges and magnetic moments that are not the input's, and as :meth:`calculate`.
+        """
+        if atoms is not None:
+            with errors_of_ase():
+                require_same_electrons(atoms, self._surface.molecule.charge)
+        return super().get_property(name, atoms, allow_calculation)
+
+    def _evaluated(self) -> Evaluation:
+        """Return what the surface says about the atoms.  Collective.  Raises AccuracyError if it is not finite."""
         evaluation = self._surface.provider.evaluate(self._positions_of_all_ranks() / BOHR_IN_ANGSTROM)
         if not (np.isfinite(evaluation.energy) and np.isfinite(evaluation.forces_av).all()):
             raise AccuracyError(
                 f"energy ({evaluation.energy}) or forces at this geometry are not finite; numbers are expected. Check for "
                 "atoms on top of each other, or start from another geometry."
             )
-        self.results = in_units_of_ase(evaluation)
+        return evaluation
 
     def export_properties(self) -> Any:
         """Return ASE's own properties among the results.  Not collective."""
@@ -153,6 +179,44 @@ class MPIQMD(Calculator):
             pbc=grid.is_periodic,
         )
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> MPIQMD:
+        """Return a calculator on the same communicator with a surface of its own.  Not collective."""
+        return rebuilt(type(self), deepcopy(self._portable(), memo), self.comm)
+
+    def __copy__(self) -> MPIQMD:
+        """Return the same as a deep copy: two calculators never share a surface.  Not collective."""
+        return self.__deepcopy__({})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what another process needs to make the calculator again.  Not collective.
+
+        Raises ConfigError for a communicator that another process cannot have.
+        """
+        name = next((name for name, comm in SHARED.items() if comm == self.comm), None)
+        with errors_of_ase():
+            if name is None:
+                raise ConfigError(
+                    "a calculator on a communicator of its own cannot be pickled: another process has no such communicator. "
+                    "Allowed are the default and MPI.COMM_SELF. Construct MPIQMD where it is used."
+                )
+        return rebuilt, (type(self), self._portable(), name)
+
+    def _portable(self) -> dict[str, Any]:
+        """Return everything but communicator and surface, with paths that hold in any folder."""
+        parameters = dict(self.parameters)
+        for name in ("input", "model"):
+            if parameters[name] is not None:
+                parameters[name] = os.path.abspath(parameters[name])
+        attributes = {"quiet": self.quiet, "_settings": self._settings, "results": self.results, "atoms": self.atoms}
+        return {"parameters": parameters, **attributes}
+
+    @property
+    def _surface(self) -> Surface:
+        """The surface, opened when it is first needed.  Collective."""
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
     def _open(self) -> Surface:
         """Return the surface that the parameters name.  Collective."""
         from mpiqmd.config import load_input
@@ -164,33 +228,13 @@ class MPIQMD(Calculator):
             raise ConfigError(message)
         parameters = self.parameters
         model = None if parameters["model"] is None else Path(parameters["model"])
-        settings = on_rank_zero(self.comm, load_input, Path(parameters["input"]))
+        if self._settings is None:
+            self._settings = on_rank_zero(self.comm, load_input, Path(parameters["input"]))
+        settings = self._settings
         if parameters["check_every"] is not None:
             settings = replace(settings, rom=replace(settings.rom, check_every=parameters["check_every"]))
         arguments = argparse.Namespace(settings=settings, model=model)
         return build_surface(arguments, self.comm, Log(self.comm, quiet=self.quiet))
-
-    def _require_fitting_atoms(self) -> None:
-        """Raise ConfigError unless symbols, charge, and cell where it is periodic, are the input's.  Not collective."""
-        from mpiqmd.pipeline.structures import require_same_electrons
-
-        atoms, surface = self.atoms, self._surface
-        symbols, expected = atoms.get_chemical_symbols(), list(surface.molecule.symbols)
-        if symbols != expected:
-            raise ConfigError(
-                f"the Atoms hold {symbols}, the input {self.parameters['input']} holds {expected}; the same atoms in the same "
-                "order are needed. Reorder the Atoms (calculator.input_atoms() has the right ones) or change the input."
-            )
-        require_same_electrons(atoms, surface.molecule.charge)
-        if not atoms.pbc.any():
-            return
-        cell_v = surface.grid.cell_v * BOHR_IN_ANGSTROM
-        if not (surface.grid.is_periodic and np.abs(atoms.cell.array - np.diag(cell_v)).max() < SAME_CELL):
-            raise ConfigError(
-                f"the Atoms are periodic ({atoms.pbc.tolist()}) with the cell {atoms.cell.array.tolist()} angstrom; the "
-                f"input's grid.boundary is {surface.grid.boundary!r} with the cell {cell_v.tolist()}. Set atoms.pbc = False "
-                "(the input decides), or use the input's cell."
-            )
 
     def _positions_of_all_ranks(self) -> np.ndarray:
         """Return rank 0's positions in angstrom.  Collective.  Raises ConfigError on all ranks if others differ."""
@@ -205,6 +249,18 @@ class MPIQMD(Calculator):
                 "compute on its own."
             )
         return positions_av
+
+
+def rebuilt(kind: type[MPIQMD], portable: dict[str, Any], comm: MPI.Comm | str) -> MPIQMD:
+    """Return a calculator from what a copy or another process brings; its surface is opened later.  Not collective."""
+    calculator = kind.__new__(kind)
+    calculator.comm = SHARED[comm] if isinstance(comm, str) else comm
+    calculator._opened = None
+    Calculator.__init__(calculator)
+    calculator.parameters.update(portable["parameters"])
+    for name in ("quiet", "_settings", "results", "atoms"):
+        setattr(calculator, name, portable[name])
+    return calculator
 
 
 def in_units_of_ase(evaluation: Evaluation) -> dict[str, Any]:
