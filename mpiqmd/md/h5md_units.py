@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import h5py
 
-from mpiqmd.datafiles import plain
 from mpiqmd.errors import DataFileError
 from mpiqmd.units import ATOMIC_TIME_IN_FS, BOHR_IN_ANGSTROM, HARTREE_IN_KJ_PER_MOL
 
@@ -48,9 +47,9 @@ def unit_of(dataset: h5py.Dataset) -> float:
     DataFileError
         The dataset has a unit that mpiqmd never writes.
     """
-    unit = plain(dataset.attrs.get("unit"))
-    unit = unit.decode() if isinstance(unit, bytes) else unit
-    if unit not in ONE_ATOMIC_UNIT:
+    unit = dataset.attrs.get("unit")
+    unit = unit.decode() if isinstance(unit, bytes) else unit.tolist() if hasattr(unit, "tolist") else unit
+    if not isinstance(unit, str) or unit not in ONE_ATOMIC_UNIT:
         raise DataFileError(
             f"{dataset.file.filename}: {dataset.name} is in {unit!r}; allowed: {', '.join(ONE_ATOMIC_UNIT)}. Use a "
             "trajectory written by `mpiqmd md`."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -217,10 +218,11 @@ def test_files_in_atomic_units_are_still_read(tmp_path, rng):
     assert_close(read.forces_tav, [frame.forces_av for frame in written])
     assert_close(read.times_t, [frame.time for frame in written])
     assert_close(read.box_v, np.full(3, 12.0))
-    with h5py.File(tmp_path / "t.h5", "r+") as file:
-        file["particles/molecule/force/value"].attrs["unit"] = "pound"
-    with pytest.raises(DataFileError, match="is in 'pound'; allowed: Angstrom"):
-        Trajectory.open(tmp_path / "t.h5")
+    for unit, shown in (("pound", "'pound'"), (5, "5"), ([5, 6], "[5, 6]")):
+        with h5py.File(tmp_path / "t.h5", "r+") as file:
+            file["particles/molecule/force/value"].attrs["unit"] = unit
+        with pytest.raises(DataFileError, match=re.escape(f"is in {shown}; allowed: Angstrom")):
+            Trajectory.open(tmp_path / "t.h5")
 
 
 @pytest.mark.parametrize("moment", ["copy", "change", "replace"])

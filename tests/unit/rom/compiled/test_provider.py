@@ -14,7 +14,7 @@ from mpiqmd.molecule.frame import make_frame
 from mpiqmd.rom.compiled.compile import stored_solver
 from mpiqmd.rom.compiled.energy import CompiledEnergy
 from mpiqmd.rom.compiled.provider import CompiledForceProvider
-from mpiqmd.rom.compiled.store import from_arrays, to_arrays
+from mpiqmd.rom.compiled.store import _Assembly, from_arrays, to_arrays
 from mpiqmd.rom.domain import sampled_box
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
@@ -118,6 +118,14 @@ def test_a_file_holds_all_of_it(make, tmp_path):
         values.append((*energy.evaluate(placed, matrix), energy.gradient(placed, matrix), energy.dipole(positions, matrix)))
     for one, other in zip(*values, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_stored_number_has_no_axis_and_an_array_is_contiguous():
+    arrays = to_arrays(serial_water().arrays, prefix="")
+    arrays["dipole"] = np.asfortranarray(arrays["dipole"])
+    assembly = _Assembly(arrays)
+    assert assembly.take("constant", "").shape == ()
+    assert assembly.take("dipole", "3 p").flags.c_contiguous
 
 
 @pytest.mark.parametrize("learn", [True, False], ids=["predicting", "not predicting"])
