@@ -8,10 +8,13 @@ import numpy as np
 
 from mpiqmd.errors import GeometryError
 from mpiqmd.molecule.elements import ATOMIC_NUMBERS, ATOMIC_WEIGHTS, require_element
+from mpiqmd.molecule.images import nearest_neighbours
 from mpiqmd.units import DALTON_IN_ELECTRON_MASS
 
 SHORTEST_DISTANCE = 0.3
 """Two nuclei closer than this (bohr) are a mistake in the input, not a molecule."""
+LARGEST_COORDINATE = 1e8
+"""Beyond this (bohr) a coordinate says nothing about where an atom is within a periodic cell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,34 +69,41 @@ class Molecule:
         """Return the same molecule with its nuclei at ``positions_av``, shape (N, 3), bohr."""
         return replace(self, positions_av=positions_av)
 
-    def check(self) -> None:
+    def check(self, cell_v: np.ndarray | None = None) -> None:
         """Raise GeometryError unless positions and masses are finite and no two nuclei coincide.
 
-        Two nuclei must be at least ``SHORTEST_DISTANCE`` apart. Not collective.
+        Two nuclei must be at least ``SHORTEST_DISTANCE`` apart, and so must their images where ``cell_v`` gives the edges
+        of a periodic cell, shape (3,), bohr. Not collective.
         """
-        if not np.isfinite(self.positions_av).all():
-            atom = int(np.argmax(~np.isfinite(self.positions_av).all(axis=1)))
+        sensible_a = (np.abs(self.positions_av) <= LARGEST_COORDINATE).all(axis=1)
+        if not sensible_a.all():
+            atom = int(np.argmin(sensible_a))
             raise GeometryError(
-                f"position of atom {atom} ({self.symbols[atom]}) is {self.positions_av[atom].tolist()}; "
-                "coordinates must be finite numbers. Correct the structure, or the step that produced it."
+                f"position of atom {atom} ({self.symbols[atom]}) is {self.positions_av[atom].tolist()}; coordinates must be "
+                f"finite numbers within +-{LARGEST_COORDINATE:g} bohr. Correct the structure, or the step that produced it."
             )
         if not (np.isfinite(self.masses_a).all() and (self.masses_a > 0).all()):
             raise GeometryError(
                 f"masses are {self.masses_a.tolist()}; each must be finite and positive, in electron masses. "
                 "Leave the masses out to get standard atomic weights."
             )
-        self._check_distances()
+        self._check_distances(cell_v)
 
-    def _check_distances(self) -> None:
-        for first in range(len(self)):
-            for second in range(first + 1, len(self)):
-                distance = float(np.linalg.norm(self.positions_av[first] - self.positions_av[second]))
-                if distance < SHORTEST_DISTANCE:
-                    raise GeometryError(
-                        f"atoms {first} ({self.symbols[first]}) and {second} ({self.symbols[second]}) are "
-                        f"{distance:.4g} bohr apart; at least {SHORTEST_DISTANCE} bohr is allowed. "
-                        "Check the positions and their unit."
-                    )
+    def _check_distances(self, cell_v: np.ndarray | None) -> None:
+        if cell_v is not None and np.min(cell_v) < SHORTEST_DISTANCE:
+            raise GeometryError(
+                f"atom 0 ({self.symbols[0]}) and its own image are {np.min(cell_v):.4g} bohr apart; at least "
+                f"{SHORTEST_DISTANCE} bohr is allowed. Enlarge grid.cell, or check its unit."
+            )
+        distances_a, nearest_a = nearest_neighbours(self.positions_av, cell_v)
+        if not (distances_a < SHORTEST_DISTANCE).any():
+            return
+        first = int(np.argmax(distances_a < SHORTEST_DISTANCE))
+        second, image = int(nearest_a[first]), "" if cell_v is None else " (nearest images in the periodic cell)"
+        raise GeometryError(
+            f"atoms {first} ({self.symbols[first]}) and {second} ({self.symbols[second]}) are {distances_a[first]:.4g} bohr "
+            f"apart{image}; at least {SHORTEST_DISTANCE} bohr is allowed. Check the positions and their unit."
+        )
 
 
 def _frozen(values: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:

@@ -40,7 +40,9 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     if provider.known:
         log(f"{provider.known} evaluations are at hand from an earlier run")
     derivatives = differences(molecule, provider, step, log)
-    found = on_rank_zero(comm, vibrations, molecule, derivatives.hessian_cc)
+    # in its own frame, Hi-Fi or reduced, a molecule turns freely even in a periodic cell
+    turns = not surface.grid.is_periodic or surface.solver == "rom" or arguments.settings.scf.frame == "body"
+    found = on_rank_zero(comm, vibrations, molecule, derivatives.hessian_cc, turns)
     intensities = infrared_intensities(found, derivatives.dipole_gradient_cv)
     print_table(found, intensities, derivatives.largest_force, log)
     return {

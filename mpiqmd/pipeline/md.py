@@ -42,7 +42,8 @@ def run_trajectory(
     log(surface.model.describe())
     settings = dynamics_settings(arguments.settings, arguments.steps)
     record = surface.record(folder, arguments)
-    result = run_dynamics(surface.molecule, surface.provider, settings, comm, log, record, interruption.reason)
+    molecule = surface.at_start(arguments.settings)
+    result = run_dynamics(molecule, surface.provider, settings, comm, log, record, interruption.reason)
     announce(result["stopped"], result["steps"], log)
     files = ["trajectory.h5", "checkpoint.h5"]
     if arguments.extxyz:

@@ -77,7 +77,7 @@ def _compute(solver: TrainingSolver, molecule: Molecule, folder: Path, identity:
     comm, start = model.grid.comm, oriented(molecule)
 
     def surface(about: Molecule, record: str) -> RecordedSurface:
-        hifi = build_hifi_provider(settings, model, about, settings.scf.extrapolation, body_frame=True, log=log)
+        hifi = build_hifi_provider(settings, model, about, settings.scf.extrapolation, body_frame=True, watch=solver.watch)
         return RecordedSurface(_Watched(hifi, solver.interruption, comm), folder / record, identity, comm)
 
     if settings.train.relax:

@@ -12,10 +12,11 @@ from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import internal_coordinates, water_positions
 from mpiqmd.molecule.frame import BisectorFrame, BodyFrame, make_frame
+from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import Mirror, grid_mirrors
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.body_frame import oriented
+from mpiqmd.pipeline.body_frame import oriented, periodic_cell
 from mpiqmd.pipeline.build import same_molecule
 from mpiqmd.pipeline.modes import find_modes
 from mpiqmd.pipeline.solving import TrainingSolver
@@ -159,6 +160,7 @@ def _from_file(
     train = settings.train
     symbols, positions_sav = on_rank_zero(comm, read_structures, train.structures)
     same_molecule(symbols, reference, train.structures)
+    positions_sav = np.array([whole(positions_av, periodic_cell(settings)) for positions_av in positions_sav])
     samples = _aligned(Samples(positions_sav, name=train.sampling), frame)
     if train.sampling == "structures":
         return samples

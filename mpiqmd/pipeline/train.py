@@ -17,8 +17,10 @@ from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError, MpiqmdError
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.interruption import Interruption, exit_status
+from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.symmetry import Mirror
 from mpiqmd.parallel.comm import decide, on_rank_zero
+from mpiqmd.pipeline.body_frame import periodic_cell
 from mpiqmd.pipeline.build import build_model, build_molecule
 from mpiqmd.pipeline.greedy import solve_greedily
 from mpiqmd.pipeline.modes import SamplingInterruptedError
@@ -53,6 +55,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     """
     settings, folder = arguments.settings, arguments.folder
     molecule = build_molecule(settings, comm)
+    molecule = molecule.with_positions(whole(molecule.positions_av, periodic_cell(settings)))
     model = build_model(settings, comm, molecule)
     if settings.rom.online == "compiled":
         require_compilable(model)
@@ -137,7 +140,8 @@ def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
     on_rank_zero(model.grid.comm, _plot, folder, reduced.basis)
     print_errors(errors, log)
     log(f"model written to {folder / MODEL_FILE}")
-    return describe_basis(reduced.basis, store) | {"seconds_per_geometry": solved.seconds} | errors
+    found = describe_basis(reduced.basis, store) | {"seconds_per_geometry": solved.seconds} | errors
+    return found | {"warnings": list(solver.watch.said.values())}
 
 
 def solve_geometries(folder: Path, plan: Plan, solver: TrainingSolver, store: SnapshotStore) -> Solved:

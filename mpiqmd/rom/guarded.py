@@ -23,6 +23,7 @@ from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
 from mpiqmd.kohnsham.model import KohnShamModel, Problem
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.frame import BodyFrame
+from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.log import Log
@@ -107,6 +108,7 @@ class GuardedProvider:
                 "full solver at hand. Use 'warn'."
             )
         self.inner, self.estimator, self.model, self.hifi_solver, self.frame = inner, estimator, model, hifi_solver, frame
+        self.cell_v = model.grid.cell_v if model.grid.is_periodic else None
         self.check_every, self.tolerance, self.on_large_error, self.log = check_every, tolerance, on_large_error, log
         self.age, self.estimate, self.is_large = 0, 0.0, False
         self.density_matrix_mm: np.ndarray | None = None
@@ -123,6 +125,7 @@ class GuardedProvider:
         GeometryError
             Outside the tables, unless the reaction is ``"hifi"``.
         """
+        positions_av = whole(positions_av, self.cell_v)
         try:
             evaluation = self.inner.evaluate(positions_av)
         except OutsideTablesError as error:
@@ -148,6 +151,7 @@ class GuardedProvider:
 
         Collective.  Evaluations and errors are those of :meth:`evaluate`; estimates and full solves are made one by one.
         """
+        positions_bav = [whole(positions_av, self.cell_v) for positions_av in positions_bav]
         results = self.inner.evaluate_batch(positions_bav)
         for b, (member, positions_av, result) in enumerate(zip(members, positions_bav, results, strict=True)):
             try:
