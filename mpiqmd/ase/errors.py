@@ -7,7 +7,14 @@ from contextlib import contextmanager
 
 from ase.calculators.calculator import CalculationFailed, CalculatorError, InputError, SCFError
 
-from mpiqmd.errors import AccuracyError, ConfigError, ConvergenceError, DataFileError, GeometryError, MpiqmdError
+from mpiqmd.errors import (
+    AccuracyError,
+    ConfigError,
+    ConvergenceError,
+    DataFileError,
+    GeometryError,
+    MpiqmdError,
+)
 
 
 class WrongInput(ConfigError, InputError):

@@ -21,6 +21,7 @@ from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.kernels import linear_combination
 from mpiqmd.kohnsham.extrapolation import aspc_coefficients
+from mpiqmd.molecule.images import nearest_image
 from mpiqmd.parallel.comm import decide
 
 DEFAULT_STEPS = {"geometry": 10, "polynomial": 3, "aspc": 4}
@@ -82,7 +83,10 @@ class OrbitalExtrapolation:
             return np.array([(-1.0) ** j * comb(count, j + 1) for j in range(count)])
         if self.rule == "aspc":
             return aspc_coefficients(count)
-        return geometry_weights(np.array(self._positions), positions_av)
+        # the latest geometry's images, so that an atom wrapped into the cell has not moved
+        latest, cell_v = self._positions[0], self.grid.cell_v if self.grid.is_periodic else None
+        changes_sav = nearest_image(np.array([*self._positions, positions_av]) - latest, cell_v)
+        return geometry_weights(changes_sav[:-1], changes_sav[-1])
 
     def forget(self) -> None:
         """Drop the history.  Not collective."""

@@ -12,6 +12,7 @@ from mpiqmd.errors import ConfigError
 from mpiqmd.grid.arrays import Field, Orbitals
 from mpiqmd.grid.grid import Grid
 from mpiqmd.kohnsham.model import Problem
+from mpiqmd.molecule.images import nearest_image
 from mpiqmd.parallel.dense import eigh
 
 EXPONENTS = (1.1, 0.28)
@@ -79,6 +80,6 @@ def _displacements(problem: Problem, grid: Grid) -> list[tuple[np.ndarray, np.nd
     for position_v in problem.positions_av:
         steps = [axis - centre for axis, centre in zip((x, y, z), position_v, strict=True)]
         if grid.is_periodic:
-            steps = [step - edge * np.round(step / edge) for step, edge in zip(steps, grid.cell_v, strict=True)]
+            steps = [nearest_image(step, edge) for step, edge in zip(steps, grid.cell_v, strict=True)]
         result.append(tuple(steps))
     return result

@@ -13,6 +13,7 @@ from mpiqmd.kohnsham.hamiltonian import Hamiltonian
 from mpiqmd.kohnsham.system import System
 from mpiqmd.kohnsham.terms import make_terms
 from mpiqmd.kohnsham.terms.term import DensityTerm, LinearTerm, PlacedTerm, Term
+from mpiqmd.molecule.images import nearest_image
 from mpiqmd.parallel.comm import sum_over_ranks
 
 SomeTerm = TypeVar("SomeTerm")
@@ -68,6 +69,8 @@ class KohnShamModel(System):
 class Problem:
     """The Kohn-Sham problem of one geometry: its terms, and the sums over them.  Construction is collective.
 
+    ``positions_av`` are those inside a periodic cell, whichever image of a nucleus is given.
+
     Raises GeometryError for nuclei outside an isolated cell, on top of each other, or not finite.
 
     Attributes
@@ -81,9 +84,11 @@ class Problem:
     def __init__(self, model: KohnShamModel, positions_av: np.ndarray) -> None:
         self.model = model
         self.grid = model.grid
-        self.positions_av = np.array(positions_av, float)
+        cell_v = self.grid.cell_v if self.grid.is_periodic else None
+        model.molecule.with_positions(positions_av).check(cell_v)
+        # images do not matter, but the functions around a nucleus are looked for near the cell
+        self.positions_av = nearest_image(np.array(positions_av, float), cell_v)
         self.molecule = model.molecule.with_positions(self.positions_av)
-        self.molecule.check()
         self._check_inside()
         self.n_electrons, self.n_occupied = model.n_electrons, model.n_occupied
         self.terms: dict[str, PlacedTerm] = {term.name: term.at(self.positions_av) for term in model.terms}

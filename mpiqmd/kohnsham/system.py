@@ -17,6 +17,9 @@ from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.pseudopotential import Pseudopotential
 
+POINTS_EACH = 8
+"""Fewest grid points for each occupied orbital: two along each side."""
+
 
 class System:
     """What does not depend on the geometry.
@@ -77,6 +80,12 @@ class System:
                 f"system.charge = {self.molecule.charge} leaves {self.n_electrons:g} valence electrons: mpiqmd "
                 "treats closed shells, an even number above zero. Change the charge, or set "
                 "scf.electronic_temperature for fractional occupations."
+            )
+        if self.n_occupied * POINTS_EACH > self.grid.size:
+            raise ConfigError(
+                f"{len(self.molecule)} atoms bring {self.n_occupied} occupied orbitals, and the grid has {self.grid.size} "
+                f"points; at least {POINTS_EACH} for each orbital are needed to tell them apart, and good grids have hundreds. "
+                "Use a smaller grid.spacing, a larger grid.cell, or fewer atoms."
             )
 
     @property

@@ -18,7 +18,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mpiqmd.datafiles import Unfit, open_hdf5, reading, replacing, require_room, seal, swapping, unseal, writing
+from mpiqmd.datafiles import (
+    Unfit,
+    open_hdf5,
+    reading,
+    replacing,
+    require_room,
+    seal,
+    swapping,
+    unseal,
+    writing,
+)
 from mpiqmd.errors import DataFileError
 from mpiqmd.md.h5md_layout import (
     CHUNK_FRAMES,

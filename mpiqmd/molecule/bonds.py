@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mpiqmd.molecule.images import nearest_image
 from mpiqmd.units import BOHR_IN_ANGSTROM
 
 TOLERANCE = 1.3
@@ -44,7 +45,7 @@ def guess_bonds(
         Edges of a periodic cell (bohr), whose nearest images count; None without periodicity.
     """
     radii_a = np.array([COVALENT_RADII.get(symbol, DEFAULT_RADIUS) for symbol in symbols]) / BOHR_IN_ANGSTROM
-    distance_aa = np.linalg.norm(nearest(positions_av[:, None] - positions_av[None], edges_v), axis=-1)
+    distance_aa = np.linalg.norm(nearest_image(positions_av[:, None] - positions_av[None], edges_v), axis=-1)
     np.fill_diagonal(distance_aa, np.inf)
     bonded_aa = distance_aa < TOLERANCE * (radii_a[:, None] + radii_a)
     if len(symbols) > 1:
@@ -52,7 +53,3 @@ def guess_bonds(
         bonded_aa[lonely, distance_aa[lonely].argmin(axis=1)] = True
     return [(int(i), int(j)) for i, j in np.argwhere(np.triu(bonded_aa | bonded_aa.T))]
 
-
-def nearest(separations: np.ndarray, edges_v: np.ndarray | None) -> np.ndarray:
-    """Return separations (..., 3) to the nearest image in a periodic cell of these edges, or as they are without one."""
-    return separations if edges_v is None else separations - edges_v * np.round(separations / edges_v)

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-COARSE = 5e-3
-"""Net force of the grid (Ha/bohr) beyond which its spacing is too wide for the atoms; a fine one has a tenth of it."""
 DIPOLE = ("dipole_x", "dipole_y", "dipole_z")
 """Names of the dipole moment among the extras of a surface that has one, atomic units."""
 
@@ -29,17 +27,6 @@ class Evaluation:
     energy: float
     forces_av: np.ndarray
     extras: dict[str, float] = field(default_factory=dict)
-
-
-def coarse_grid_warning(net_force: float, spacing: float) -> str | None:
-    """Return what to tell about a grid that leaves such a net force (Ha/bohr) at its spacing (bohr).  Not collective."""
-    if net_force <= COARSE:
-        return None
-    return (
-        f"warning: the grid leaves a net force of {1e3 * net_force:.1f} mHa/bohr, of which a free molecule has none: "
-        f"{spacing:.3f} bohr between points is too coarse for these atoms. Use a smaller grid.spacing (0.2 bohr or less with "
-        "bonds to hydrogen); `mpiqmd check egg-box` measures what it does to the energy."
-    )
 
 
 def remove_net_force(forces_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:

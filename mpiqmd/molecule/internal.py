@@ -13,7 +13,8 @@ from itertools import combinations
 
 import numpy as np
 
-from mpiqmd.molecule.bonds import guess_bonds, nearest
+from mpiqmd.molecule.bonds import guess_bonds
+from mpiqmd.molecule.images import nearest_image
 from mpiqmd.molecule.labels import labels
 
 STRAIGHT = 5.0
@@ -112,7 +113,7 @@ def chains(
 def measure(positions_tav: np.ndarray, chain: Sequence[int], edges_v: np.ndarray | None = None) -> np.ndarray:
     """Return the bond length (bohr), angle or dihedral angle (degrees) of a chain of 2, 3 or 4 atoms, shape (frames,)."""
     arms = [
-        nearest(positions_tav[..., j, :] - positions_tav[..., i, :], edges_v)
+        nearest_image(positions_tav[..., j, :] - positions_tav[..., i, :], edges_v)
         for i, j in zip(chain[:-1], chain[1:], strict=True)
     ]
     return {2: _length, 3: _angle, 4: _dihedral}[len(chain)](*arms)

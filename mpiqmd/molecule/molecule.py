@@ -8,12 +8,13 @@ import numpy as np
 
 from mpiqmd.errors import GeometryError
 from mpiqmd.molecule.elements import ATOMIC_NUMBERS, require_element, standard_masses
+from mpiqmd.molecule.images import nearest_neighbours
 from mpiqmd.molecule.labels import hill_formula, labels
 
 SHORTEST_DISTANCE = 0.3
 """Two nuclei closer than this (bohr) are a mistake in the input, not a molecule."""
 FARTHEST = 1e8
-"""Bohr; a coordinate beyond it is a mistake."""
+"""Bohr; a coordinate beyond it is a mistake, and says nothing about where an atom is within a periodic cell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +77,11 @@ class Molecule:
         """Return the same molecule with its nuclei at ``positions_av``, shape (N, 3), bohr."""
         return replace(self, positions_av=positions_av)
 
-    def check(self) -> None:
+    def check(self, cell_v: np.ndarray | None = None) -> None:
         """Raise GeometryError unless positions and masses are finite, not absurdly large, and no two nuclei coincide.
 
-        Two nuclei must be at least ``SHORTEST_DISTANCE`` apart. Not collective.
+        Two nuclei must be at least ``SHORTEST_DISTANCE`` apart, and so must their images where ``cell_v`` gives the edges
+        of a periodic cell, shape (3,), bohr. Not collective.
         """
         require_positions(self.positions_av, self.symbols)
         if not (np.isfinite(self.masses_a).all() and (self.masses_a > 0).all()):
@@ -87,17 +89,23 @@ class Molecule:
                 f"masses are {self.masses_a.tolist()}; each must be finite and positive, in electron masses. "
                 "Leave the masses out to get standard atomic weights."
             )
-        self._check_distances()
+        self._check_distances(cell_v)
 
-    def _check_distances(self) -> None:
-        for first in range(len(self)):
-            for second in range(first + 1, len(self)):
-                distance = float(np.linalg.norm(self.positions_av[first] - self.positions_av[second]))
-                if distance < SHORTEST_DISTANCE:
-                    raise GeometryError(
-                        f"atoms {self.labels[first]} and {self.labels[second]} are {distance:.4g} bohr apart; at least "
-                        f"{SHORTEST_DISTANCE} bohr is allowed. Check the positions and their unit."
-                    )
+    def _check_distances(self, cell_v: np.ndarray | None) -> None:
+        if cell_v is not None and np.min(cell_v) < SHORTEST_DISTANCE:
+            raise GeometryError(
+                f"atom {self.labels[0]} and its own image are {np.min(cell_v):.4g} bohr apart; at least "
+                f"{SHORTEST_DISTANCE} bohr is allowed. Enlarge grid.cell, or check its unit."
+            )
+        distances_a, nearest_a = nearest_neighbours(self.positions_av, cell_v)
+        if not (distances_a < SHORTEST_DISTANCE).any():
+            return
+        first = int(np.argmax(distances_a < SHORTEST_DISTANCE))
+        second, image = int(nearest_a[first]), "" if cell_v is None else " (nearest images in the periodic cell)"
+        raise GeometryError(
+            f"atoms {self.labels[first]} and {self.labels[second]} are {distances_a[first]:.4g} bohr apart{image}; at least "
+            f"{SHORTEST_DISTANCE} bohr is allowed. Check the positions and their unit."
+        )
 
 
 def require_positions(positions_av: np.ndarray, symbols: tuple[str, ...] = ()) -> np.ndarray:

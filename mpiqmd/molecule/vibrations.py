@@ -71,7 +71,7 @@ class Vibrations:
         return flat @ dipole_gradient_cv
 
 
-def vibrations(molecule: Molecule, hessian: np.ndarray) -> Vibrations:
+def vibrations(molecule: Molecule, hessian: np.ndarray, turns: bool = True) -> Vibrations:
     """Return the vibrations of a molecule. Not collective.
 
     Parameters
@@ -81,6 +81,8 @@ def vibrations(molecule: Molecule, hessian: np.ndarray) -> Vibrations:
     hessian
         Second derivatives of the energy by the coordinates in the order x, y, z of atom 0, of atom 1, ...,
         shape (3 N, 3 N), Ha/bohr^2; symmetrised here.
+    turns
+        Whether the molecule turns freely.  In a periodic cell it does not: its rotations are vibrations against its images.
 
     Raises
     ------
@@ -97,7 +99,7 @@ def vibrations(molecule: Molecule, hessian: np.ndarray) -> Vibrations:
         )
     roots_c = np.sqrt(np.repeat(molecule.masses_a, 3))
     weighted = 0.5 * (hessian + hessian.T) / np.outer(roots_c, roots_c)
-    space = vibrational_space(molecule)
+    space = vibrational_space(molecule, turns)
     squares_k, vectors = np.linalg.eigh(space.T @ weighted @ space)
     displacements_ck = (space @ vectors) / roots_c[:, None]
     signs_k = np.sign(displacements_ck[np.abs(displacements_ck).argmax(axis=0), range(len(squares_k))])
@@ -108,8 +110,8 @@ def vibrations(molecule: Molecule, hessian: np.ndarray) -> Vibrations:
     )
 
 
-def vibrational_space(molecule: Molecule) -> np.ndarray:
-    """Return orthonormal mass-weighted vectors orthogonal to translations and rotations, shape (3 N, n_modes).
+def vibrational_space(molecule: Molecule, turns: bool = True) -> np.ndarray:
+    """Return orthonormal mass-weighted vectors orthogonal to translations and (``turns``) rotations, shape (3 N, n_modes).
 
     Not collective.  A linear molecule has one mode more than another with as many atoms.
     """
@@ -118,7 +120,8 @@ def vibrational_space(molecule: Molecule) -> np.ndarray:
     rigid = []
     for axis_v in np.eye(3):
         rigid.append(np.tile(axis_v, len(molecule)))
-        rigid.append(np.cross(axis_v, centred_av).ravel())
+        if turns:
+            rigid.append(np.cross(axis_v, centred_av).ravel())
     left, values, _ = np.linalg.svd(np.array(rigid).T * roots_c[:, None], full_matrices=True)
     return left[:, np.count_nonzero(values > _RIGID_TOLERANCE * values[0]) :]
 

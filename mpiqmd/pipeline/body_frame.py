@@ -8,6 +8,7 @@ from mpiqmd.config import Settings
 from mpiqmd.md.provider import ForceProvider
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.frame import BisectorFrame, make_frame
+from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.molecule.symmetry import grid_mirrors, standard_orientation, symmetrised
@@ -35,22 +36,29 @@ def align(settings: Settings, molecule: Molecule) -> Alignment | None:
     """Return the molecule in the frame where ``scf.frame`` has it solved; None in the laboratory.  Not collective."""
     if settings.scf.frame == "lab":
         return None
+    molecule = molecule.with_positions(whole(molecule.positions_av, periodic_cell(settings)))
     return make_frame(oriented(molecule)).align(molecule.positions_av)
+
+
+def periodic_cell(settings: Settings) -> np.ndarray | None:
+    """Return the edges (3,) of a periodic cell of the input, bohr, None for an isolated one.  Not collective."""
+    return np.array(settings.grid.cell, float) if settings.grid.boundary == "periodic" else None
 
 
 class BodyFrameProvider:
     """Another surface evaluated in the molecule's body frame: ``E(R) = E'(x(R))`` with its exact gradient.
 
-    The frame takes out the grid's dependence on the molecule's orientation.
+    The frame takes out the grid's dependence on the molecule's orientation.  A molecule that is spread over the images of a
+    periodic cell with edges ``cell_v`` is put together first.
     """
 
-    def __init__(self, provider: ForceProvider, molecule: Molecule) -> None:
-        self.provider = provider
-        self.frame = make_frame(oriented(molecule))
+    def __init__(self, provider: ForceProvider, molecule: Molecule, cell_v: np.ndarray | None = None) -> None:
+        self.provider, self.cell_v = provider, cell_v
+        self.frame = make_frame(oriented(molecule.with_positions(whole(molecule.positions_av, cell_v))))
 
     def evaluate(self, positions_av: np.ndarray) -> Evaluation:
         """Return energy and forces in the laboratory frame.  Collective."""
-        alignment = self.frame.align(positions_av)
+        alignment = self.frame.align(whole(positions_av, self.cell_v))
         inner = self.provider.evaluate(alignment.body_positions_av)
         extras = dict(inner.extras)
         if all(name in extras for name in DIPOLE):

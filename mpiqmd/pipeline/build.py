@@ -15,6 +15,7 @@ from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.extrapolation import OrbitalExtrapolation
 from mpiqmd.hifi.provider import HifiForceProvider
 from mpiqmd.hifi.slepc import SlepcSolver
+from mpiqmd.kohnsham.checks import Watch
 from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.kohnsham.ground_state import ElectronicSolver
 from mpiqmd.kohnsham.model import KohnShamModel
@@ -22,8 +23,9 @@ from mpiqmd.md.provider import ForceProvider
 from mpiqmd.molecule.elements import without_isotopes
 from mpiqmd.molecule.library import load_pseudopotentials
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.placement import Placement
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.body_frame import BodyFrameProvider
+from mpiqmd.pipeline.body_frame import BodyFrameProvider, periodic_cell
 from mpiqmd.pipeline.memory import DENSITY_REFINEMENT, require_memory
 from mpiqmd.pipeline.structure import Structure, require_fitting, same_masses
 from mpiqmd.pipeline.structures import read_structures
@@ -47,7 +49,7 @@ def build_molecule(settings: Settings, comm: MPI.Comm) -> Molecule:
         symbols, masses_a = without_isotopes(system.symbols)
         structure = Structure(symbols, np.array(system.positions), masses_a)
     molecule = Molecule(structure.symbols, structure.positions_av, system.charge, _masses(settings, structure))
-    molecule.check()
+    molecule.check(periodic_cell(settings))
     if system.structure is not None:
         require_fitting([structure], Structure.of_input(settings, molecule), system.structure)
     return molecule
@@ -137,18 +139,23 @@ def build_hifi_provider(
     molecule: Molecule,
     extrapolation: str | None,
     body_frame: bool | None = None,
-    log: Log | None = None,
+    watch: Watch | None = None,
 ) -> ForceProvider:
     """Return the Hi-Fi surface of the input, in the laboratory or (``body_frame``) in the molecule's frame.
 
     Not collective.  ``extrapolation`` is the rule for starting orbitals, None to start from atoms.  ``body_frame`` None
     follows ``scf.frame``.  The frame's own derivative takes out the net force, so only the raw gradient goes through it.
-    ``log`` hears of a grid too coarse for the atoms.
+    ``watch`` tells of a cell too small, of a grid too coarse for the atoms, and of a molecule moved into its cell.
     """
     in_body = settings.scf.frame == "body" if body_frame is None else body_frame
     net_force = "keep" if settings.md.pinned or in_body else settings.scf.net_force
     start = None
     if extrapolation not in (None, "none"):
         start = OrbitalExtrapolation(model.grid, extrapolation, settings.scf.extrapolation_steps)
-    provider = HifiForceProvider(model, build_solver(settings, model), start, net_force, log)
-    return BodyFrameProvider(provider, molecule) if in_body else provider
+    placement = None if in_body or model.grid.is_periodic else Placement(model.grid.cell_v, anew=extrapolation is None)
+    if placement and placement.place(molecule.positions_av) and watch:
+        # here already, and not at the first geometry, which differs where a run is continued
+        watch.log(placement.describe())
+    provider = HifiForceProvider(model, build_solver(settings, model), start, net_force, watch, placement)
+    cell_v = model.grid.cell_v if model.grid.is_periodic else None
+    return BodyFrameProvider(provider, molecule, cell_v) if in_body else provider

@@ -15,8 +15,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from mpiqmd.config import Settings
+from mpiqmd.kohnsham.checks import COARSE
 from mpiqmd.md.provider import ForceProvider
-from mpiqmd.molecule.evaluation import COARSE
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.pipeline.surface import build_surface

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiqmd.config.settings import Settings
+from mpiqmd.kohnsham.checks import Watch
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.provider import ForceProvider
 from mpiqmd.molecule.molecule import Molecule
@@ -81,7 +82,8 @@ def _provider(
 ) -> ForceProvider:
     if arguments.model is not None:
         return build_rom_provider(settings, model, arguments.model, log, check_every=1)[0]
-    return build_hifi_provider(settings, model, molecule, extrapolation=None, body_frame=_in_body_frame(arguments))
+    in_body = _in_body_frame(arguments)
+    return build_hifi_provider(settings, model, molecule, extrapolation=None, body_frame=in_body, watch=Watch(model, log))
 
 
 def _in_body_frame(arguments: argparse.Namespace) -> bool:

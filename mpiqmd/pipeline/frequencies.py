@@ -25,7 +25,12 @@ from mpiqmd.pipeline.recorded import RecordedSurface
 from mpiqmd.pipeline.surface import build_surface
 from mpiqmd.pipeline.thermochemistry import thermochemistry, thermochemistry_lines
 from mpiqmd.pipeline.watched import WatchedSurface
-from mpiqmd.units import DALTON_IN_ELECTRON_MASS, HARTREE_IN_INVERSE_CM, HARTREE_IN_KJ_PER_MOL, INFRARED_INTENSITY_IN_KM_PER_MOL
+from mpiqmd.units import (
+    DALTON_IN_ELECTRON_MASS,
+    HARTREE_IN_INVERSE_CM,
+    HARTREE_IN_KJ_PER_MOL,
+    INFRARED_INTENSITY_IN_KM_PER_MOL,
+)
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -51,7 +56,9 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     with interruption.listening():
         require_relaxed(provider.evaluate(molecule.positions_av), settings.max_force, comm, log)
         derivatives = differences(molecule, provider, step, log)
-    found = on_rank_zero(comm, vibrations, molecule, derivatives.hessian_cc)
+    # in its own frame, Hi-Fi or reduced, a molecule turns freely even in a periodic cell
+    turns = not surface.grid.is_periodic or surface.solver == "rom" or arguments.settings.scf.frame == "body"
+    found = on_rank_zero(comm, vibrations, molecule, derivatives.hessian_cc, turns)
     intensities = infrared_intensities(found, derivatives.dipole_gradient_cv)
     print_table(found, intensities, derivatives.largest_force, log)
     gas = None

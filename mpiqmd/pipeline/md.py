@@ -10,7 +10,13 @@ from mpiqmd.md.interruption import Interruption, announce, exit_status
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.quality import Conditions, judge
 from mpiqmd.pipeline.replicas import run_replicas
-from mpiqmd.pipeline.surface import build_surface, dynamics_settings, error_checks, export_extxyz, print_checks
+from mpiqmd.pipeline.surface import (
+    build_surface,
+    dynamics_settings,
+    error_checks,
+    export_extxyz,
+    print_checks,
+)
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -43,7 +49,8 @@ def run_trajectory(
     log(surface.model.describe())
     settings = dynamics_settings(arguments.settings, arguments.steps)
     record = surface.record(folder, arguments)
-    result = run_dynamics(surface.molecule, surface.provider, settings, comm, log, record, interruption.reason)
+    molecule = surface.at_start(arguments.settings)
+    result = run_dynamics(molecule, surface.provider, settings, comm, log, record, interruption.reason)
     announce(result["stopped"], result["steps"], log)
     files = ["trajectory.h5", "checkpoint.h5"]
     if arguments.extxyz:

@@ -31,7 +31,7 @@ from mpiqmd.sampling.normal_modes import NormalModes, normal_modes
 from mpiqmd.units import HARTREE_IN_INVERSE_CM
 
 if TYPE_CHECKING:
-    from mpi4py import MPI
+    pass
 
 MODES_FILE = "modes.json"
 RELAX_RECORD, HESSIAN_RECORD = "modes-relax.jsonl", "modes-hessian.jsonl"
@@ -75,7 +75,7 @@ def _compute(solver: TrainingSolver, molecule: Molecule, folder: Path, identity:
     comm, start = model.grid.comm, oriented(molecule)
 
     def surface(about: Molecule, record: str) -> RecordedSurface:
-        hifi = build_hifi_provider(settings, model, about, settings.scf.extrapolation, body_frame=True, log=log)
+        hifi = build_hifi_provider(settings, model, about, settings.scf.extrapolation, body_frame=True, watch=solver.watch)
         return RecordedSurface(WatchedSurface(hifi, solver.interruption, comm), folder / record, identity, comm)
 
     if settings.train.relax:

@@ -190,7 +190,7 @@ class _Runner:
         folder.mkdir(exist_ok=True)
         record = self.surface.record(folder, self.arguments, replica=index)
         seeded = replace(settings, seed=replica_seed(settings.seed, index))
-        return self.surface.molecule, provider, seeded, self.alone, log, record
+        return self.surface.at_start(self.arguments.settings), provider, seeded, self.alone, log, record
 
     def _summary(self, index: int, outcome: dict[str, object] | MpiqmdError) -> dict[str, Any]:
         """Return the summary of a replica, exporting its trajectory if that was asked for and there is one."""

@@ -12,9 +12,10 @@ from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import internal_coordinates, water_positions
 from mpiqmd.molecule.frame import BisectorFrame, BodyFrame, make_frame
+from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import Mirror, grid_mirrors
-from mpiqmd.pipeline.body_frame import oriented
+from mpiqmd.pipeline.body_frame import oriented, periodic_cell
 from mpiqmd.pipeline.build import read_frames
 from mpiqmd.pipeline.modes import find_modes
 from mpiqmd.pipeline.solving import TrainingSolver
@@ -157,6 +158,7 @@ def _from_file(
     """Return all geometries of a file, or the few that represent it.  Collective."""
     train = settings.train
     positions_sav = read_frames(settings, reference, train.structures, comm)
+    positions_sav = np.array([whole(positions_av, periodic_cell(settings)) for positions_av in positions_sav])
     samples = _aligned(Samples(positions_sav, name=train.sampling), frame)
     if train.sampling == "structures":
         return samples

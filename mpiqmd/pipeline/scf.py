@@ -8,15 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mpiqmd.kohnsham.checks import Watch
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.molecule.evaluation import coarse_grid_warning, remove_net_force
+from mpiqmd.molecule.evaluation import remove_net_force
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.placement import Placement
 from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.pipeline.body_frame import align
 from mpiqmd.pipeline.build import build_model, build_molecule, build_solver
 from mpiqmd.pipeline.cube import write_cube
-from mpiqmd.pipeline.properties import dipole_line, dipole_moment, frontier_levels, frontier_line, largest_force
+from mpiqmd.pipeline.properties import (
+    dipole_line,
+    dipole_moment,
+    frontier_levels,
+    frontier_line,
+    largest_force,
+)
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -40,7 +48,11 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     for line in describe_pseudopotentials(model):
         log(line)
     alignment = align(settings, molecule)
-    problem = model.place(molecule.positions_av if alignment is None else alignment.body_positions_av)
+    placement = None if alignment or model.grid.is_periodic else Placement(model.grid.cell_v)
+    if placement and placement.place(molecule.positions_av):
+        log(placement.describe())
+    placed = alignment or (placement and placement.alignment(molecule.positions_av))
+    problem = model.place(placed.body_positions_av if placed else molecule.positions_av)
     log(MEANING_OF_A)
     setup = time.perf_counter() - started
     state = build_solver(settings, model, log).solve(problem)
@@ -54,12 +66,11 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         "forces": state.timing.get("forces", 0.0),
         "parts": state.timing,
     }
+    result["moved_by"] = placement.shift_v if placement else np.zeros(3)
     _print_summary(result, molecule, log)
-    warning = coarse_grid_warning(float(np.linalg.norm(result["net_force"])), float(model.grid.spacing_v.max()))
-    if warning:
-        log(warning)
+    result["checks"] = Watch(model, log).look(problem, state).describe()
     if arguments.density:
-        write_cube(arguments.folder / "density.cube", molecule, model.valences_a, state.density, alignment)
+        write_cube(arguments.folder / "density.cube", molecule, model.valences_a, state.density, placed)
         log(f"density written to {arguments.folder / 'density.cube'}")
     return result
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError
+from mpiqmd.kohnsham.checks import Watch
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.interruption import Interruption
@@ -64,6 +65,7 @@ class TrainingSolver:
             )
         self.settings, self.model, self.log, self.groups = settings, model, log, groups
         self.interruption = interruption or Interruption()
+        self.watch = Watch(model, log)
 
     def open(self, store: SnapshotStore, samples: Samples) -> None:
         """Lay out storage for the samples and take in what parts beside the store hold.  Collective."""
@@ -77,7 +79,7 @@ class TrainingSolver:
         """Solve these geometries of the store.  Collective."""
         with self.interruption.listening():
             if self.groups == 1 or len(indices) < 2:
-                return self._solve_here(self.model, store, indices, self.log)
+                return self._solve_here(self.watch, store, indices, self.log)
             return self._solve_in_groups(store, indices)
 
     def _solve_in_groups(self, store: SnapshotStore, indices: Sequence[int]) -> Solved:
@@ -86,34 +88,42 @@ class TrainingSolver:
         own = blocks(indices, self.groups)[group]
         self.log(f"{self.groups} groups of ranks, {len(indices)} geometries; this is the progress of the first group")
         alone = comm.Split(group, comm.rank)
-        solved = self._solve_own(store, own, group, alone)
-        every = comm.allgather(solved)
+        solved, warnings = self._solve_own(store, own, group, alone)
+        every, told = comm.allgather(solved), comm.allgather(warnings)
+        for others in told:
+            self.watch.tell(others)
         alone.Free()
         gather_parts(store, self.model.grid)
         stopped = next((other.stopped for other in every if other.stopped), None)
         return Solved(max((other.seconds for other in every if other.seconds), default=None), stopped)
 
-    def _solve_own(self, store: SnapshotStore, own: list[int], group: int, alone: MPI.Comm) -> Solved:
-        """Solve this group's geometries into a file of its own.  Collective over the group."""
+    def _solve_own(
+        self, store: SnapshotStore, own: list[int], group: int, alone: MPI.Comm
+    ) -> tuple[Solved, dict[str, str]]:
+        """Solve this group's geometries into a file of its own; return what there is to tell, too.  Collective over it."""
         if not own:
-            return Solved(None)
+            return Solved(None), {}
         model = build_model(self.settings, alone, self.model.molecule)
         part = SnapshotStore(part_path(store.path, f"group-{group}"), store.signature, alone)
         labels = [store.labels[index] for index in own]
         part.prepare(model.grid, store.positions_sav[own], labels, store.n_orbitals)
-        solved = self._solve_here(model, part, part.pending, self.log if self.log.active else silent(alone))
+        watch = Watch(model, silent(alone))
+        solved = self._solve_here(watch, part, part.pending, self.log if self.log.active else silent(alone))
         model.grid.destroy()
-        return solved
+        return solved, watch.said
 
-    def _solve_here(self, model: KohnShamModel, store: SnapshotStore, indices: Sequence[int], log: Log) -> Solved:
+    def _solve_here(self, watch: Watch, store: SnapshotStore, indices: Sequence[int], log: Log) -> Solved:
         """Solve geometries one after the other on the ranks of a model.  Collective over them."""
+        model = watch.model
         solver = build_solver(self.settings, model, energy_tolerance=self.settings.train.energy_tolerance)
         started, count, countdown = time.perf_counter(), 0, Countdown(log, len(indices), "solved")
         for count, index in enumerate(indices, start=1):
             stopped = decide(model.grid.comm, self.interruption.reason())
             if stopped is not None:
                 return Solved((time.perf_counter() - started) / (count - 1) if count > 1 else None, stopped)
-            state: GroundState = solver.solve(model.place(store.positions_sav[index]))
+            problem = model.place(store.positions_sav[index])
+            state: GroundState = solver.solve(problem)
+            watch.look(problem, state)
             store.add(index, state.orbitals, state.free_energy, state.forces_av, state.eigenvalues_n)
             countdown.advance(f"geometry {index + 1}, {state.free_energy:.8f} Ha, {state.iterations} iterations")
         return Solved((time.perf_counter() - started) / count if count else None)

@@ -12,11 +12,14 @@ import numpy as np
 
 from mpiqmd import __version__
 from mpiqmd.config.settings import Settings
+from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Grid
+from mpiqmd.kohnsham.checks import Watch
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.dynamics import DynamicsSettings, Record
 from mpiqmd.md.provider import ForceProvider
 from mpiqmd.md.trajectory import Trajectory, write_extxyz
+from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule
 from mpiqmd.pipeline.identity import surface_identity, without
@@ -58,6 +61,21 @@ class Surface:
         """``"hifi"`` or ``"rom"``."""
         return self.identity["solver"]
 
+    def at_start(self, settings: Settings) -> Molecule:
+        """Return the molecule as dynamics starts, whole where its rotation is taken out.  Not collective.
+
+        Raises ConfigError where rotation is to be taken out in a periodic cell in which the molecule does not turn freely.
+        """
+        if not (settings.md.remove_rotation and self.grid.is_periodic):
+            return self.molecule
+        if self.solver == "hifi" and settings.scf.frame == "lab":
+            raise ConfigError(
+                "md.remove_rotation = true with grid.boundary = 'periodic': the images keep a molecule from turning freely, "
+                "and its angular momentum is not conserved. Allowed in an isolated cell, and where energies are those of the "
+                "molecule's own frame. Leave md.remove_rotation out, or set scf.frame = 'body'."
+            )
+        return self.molecule.with_positions(whole(self.molecule.positions_av, self.grid.cell_v))
+
     def record(self, folder: Path, arguments: argparse.Namespace, **provenance: str | int) -> Record:
         """Return the files of a run in ``folder`` and what is kept with them.  Not collective."""
         known = {
@@ -90,7 +108,8 @@ def _provider(arguments: argparse.Namespace, model: KohnShamModel, log: Log) -> 
     """Return the force provider and the identity of the physics that a resumed run must share.  Collective."""
     settings = arguments.settings
     if arguments.model is None:
-        provider = build_hifi_provider(settings, model, model.molecule, settings.scf.extrapolation, log=log)
+        watch = Watch(model, log)
+        provider = build_hifi_provider(settings, model, model.molecule, settings.scf.extrapolation, watch=watch)
         return provider, surface_identity(settings, model)
     provider, model_hash = build_rom_provider(settings, model, arguments.model, log)
     return provider, surface_identity(settings, model, model_hash)

@@ -8,7 +8,13 @@ import numpy as np
 
 from mpiqmd.molecule.rotations import symmetry_number
 from mpiqmd.molecule.vibrations import Vibrations
-from mpiqmd.units import BOHR_IN_ANGSTROM, DALTON_IN_ELECTRON_MASS, HARTREE_IN_EV, HARTREE_IN_KJ_PER_MOL, KELVIN_IN_HARTREE
+from mpiqmd.units import (
+    BOHR_IN_ANGSTROM,
+    DALTON_IN_ELECTRON_MASS,
+    HARTREE_IN_EV,
+    HARTREE_IN_KJ_PER_MOL,
+    KELVIN_IN_HARTREE,
+)
 
 PRESSURE = 1e5
 """The standard pressure, Pa."""

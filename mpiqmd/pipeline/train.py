@@ -18,8 +18,10 @@ from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError, MpiqmdError
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.interruption import Interruption, exit_status
+from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.symmetry import Mirror
 from mpiqmd.parallel.comm import decide, on_rank_zero
+from mpiqmd.pipeline.body_frame import periodic_cell
 from mpiqmd.pipeline.build import build_model, build_molecule
 from mpiqmd.pipeline.greedy import solve_greedily
 from mpiqmd.pipeline.identity import recipe, snapshot_signature
@@ -56,6 +58,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     """
     settings, folder = arguments.settings, arguments.folder
     molecule = build_molecule(settings, comm)
+    molecule = molecule.with_positions(whole(molecule.positions_av, periodic_cell(settings)))
     model = build_model(settings, comm, molecule)
     if settings.rom.online == "compiled":
         require_compilable(model)
@@ -138,7 +141,8 @@ def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
     log(f"model written to {folder / MODEL_FILE}")
     judgement = verdict(summary(errors), settings.rom.error_tolerance, settings.rom.online)
     log(judgement["words"])
-    return describe_basis(reduced.basis, store) | {"seconds_per_geometry": solved.seconds, "verdict": judgement} | errors
+    found = {"seconds_per_geometry": solved.seconds, "verdict": judgement, "warnings": list(solver.watch.said.values())}
+    return describe_basis(reduced.basis, store) | found | errors
 
 
 def keep_errors(path: Path, reduced: ReducedModel, errors: dict[str, Any], settings: Settings) -> None:

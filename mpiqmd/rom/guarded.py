@@ -16,6 +16,7 @@ import numpy as np
 from mpiqmd.errors import AccuracyError, ConvergenceError, MpiqmdError
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.frame import BodyFrame
+from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.log import Log
@@ -83,6 +84,8 @@ class GuardedProvider:
         self, inner: ReducedProvider, estimator: ErrorEstimator, full: FullSolution, limits: Limits, log: Log
     ) -> None:
         self.inner, self.estimator, self.full, self.limits, self.log = inner, estimator, full, limits, log
+        grid = estimator.model.grid
+        self.cell_v = grid.cell_v if grid.is_periodic else None
         self.watch = Watch()
         self.density_matrix_mm: np.ndarray | None = None
 
@@ -97,6 +100,7 @@ class GuardedProvider:
         GeometryError, ConvergenceError
             There is no reduced energy and the reaction is to stop, or the full one is not found either.
         """
+        positions_av = whole(positions_av, self.cell_v)
         try:
             result = self.inner.evaluate(positions_av)
         except UNKNOWN as error:
@@ -121,6 +125,7 @@ class GuardedProvider:
 
         Collective.  Evaluations and errors are those of :meth:`evaluate`; estimates and full solves are made one by one.
         """
+        positions_bav = [whole(positions_av, self.cell_v) for positions_av in positions_bav]
         results = self.inner.evaluate_batch(positions_bav)
         for b, (member, positions_av, result) in enumerate(zip(members, positions_bav, results, strict=True)):
             try:

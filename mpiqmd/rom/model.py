@@ -13,7 +13,17 @@ import h5py
 import numpy as np
 
 from mpiqmd import __version__, datafiles
-from mpiqmd.datafiles import UNFINISHED, Contents, Unfit, open_hdf5, opened, require_room, scalar, seal, writing
+from mpiqmd.datafiles import (
+    UNFINISHED,
+    Contents,
+    Unfit,
+    open_hdf5,
+    opened,
+    require_room,
+    scalar,
+    seal,
+    writing,
+)
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid

@@ -195,4 +195,4 @@ def test_a_coarse_grid_is_told_of(bench, capfd):
     words = ("scf", bench.write("coarse.toml", WATER), "--output", bench.folder / "coarse")
     assert run_job(parse_arguments(list(map(str, words))), bench.comm) == 0
     told = bench.comm.bcast(capfd.readouterr().out, root=0)
-    assert "warning: the grid leaves a net force of" in told and "0.350 bohr between points is too coarse" in told
+    assert "warning: there is a net force of" in told and "0.350 bohr between points is too coarse" in told

@@ -15,7 +15,16 @@ from mpiqmd.config.settings import SECTIONS
 from mpiqmd.md.same_run import changes
 from mpiqmd.md.settings import MAY_CHANGE, DynamicsSettings
 from mpiqmd.pipeline.build import build_model, build_molecule
-from mpiqmd.pipeline.identity import ROLES, all_keys, deciding, recipe, role_of, snapshot_signature, surface_identity, without
+from mpiqmd.pipeline.identity import (
+    ROLES,
+    all_keys,
+    deciding,
+    recipe,
+    role_of,
+    snapshot_signature,
+    surface_identity,
+    without,
+)
 
 OTHER = {
     "scf": {

@@ -24,7 +24,7 @@ PSP8 = """H made by hand for a test
 """
 """A potential whose header says PBE."""
 
-OUTSIDE = [[0.0, 0.0, 0.0], [3.4, 1.4, 0.0], [1.1, -1.4, 0.0]]
+OUTSIDE = [[0.0, 0.0, 0.0], [6.8, 1.4, 0.0], [1.1, -1.4, 0.0]]
 TOGETHER = [[0.0, 0.0, 0.0], [1.1, 1.4, 0.0], [1.1, 1.41, 0.0]]
 
 BAD = {
@@ -35,7 +35,7 @@ BAD = {
         {"grid": {"order": 7}, "md": {"timestep": -1.0}},
         ["2 problems", "[grid] order = 7", "[md] timestep = -1.0"],
     ),
-    "atom outside": ({"system": {"positions": OUTSIDE}}, ["atom H2 at", "3.4", "3.5", "enlarge grid.cell"]),
+    "atom outside": ({"system": {"positions": OUTSIDE}}, ["atom O1", "-3.4", "3.5", "enlarge grid.cell"]),
     "atoms together": ({"system": {"positions": TOGETHER}}, ["atoms H2 and H3 are", "0.01 bohr", "0.3 bohr", "Check"]),
     "unknown element": ({"system": {"symbols": ["Qq", "H", "H"]}}, ["Qq", "element"]),
     "no such table": (

@@ -23,7 +23,14 @@ from ase.units import Bohr, Hartree, fs
 from ase.vibrations import Vibrations
 
 from mpiqmd.ase import MPIQMD
-from mpiqmd.errors import AccuracyError, ConfigError, ConvergenceError, DataFileError, GeometryError, MpiqmdError
+from mpiqmd.errors import (
+    AccuracyError,
+    ConfigError,
+    ConvergenceError,
+    DataFileError,
+    GeometryError,
+    MpiqmdError,
+)
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.rom.compiled.provider import OutsideTablesError

@@ -5,7 +5,8 @@ Periodic, with a neutralising background and width η,
     E = ½ Σ'_{ab,T} Z_a Z_b erfc(|R_ab + T| / η) / |R_ab + T| - Σ Z_a² / (√π η)
         + (2π/Ω) Σ_{G≠0} exp(-G² η²/4) |Σ_a Z_a exp(iG·R_a)|² / G² - π η² (Σ Z_a)² / (2Ω),
 
-the convention of plane-wave codes (Ewald 1921).  Replicated data, not collective.
+the convention of plane-wave codes (Ewald 1921).  R_ab is taken to its nearest image first, so that it does not matter how
+many cells an atom has drifted through.  Replicated data, not collective.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from mpiqmd.kohnsham.electrons import Electrons
 from mpiqmd.kohnsham.hamiltonian import Hamiltonian
 from mpiqmd.kohnsham.system import System
 from mpiqmd.kohnsham.terms.term import LinearTerm
+from mpiqmd.molecule.images import nearest_image
+
+REACH = 6.5
+"""Distance in widths η beyond which erfc(R / η) / R is zero in double precision."""
 
 
 class IonIon:
@@ -64,17 +69,12 @@ def ion_ion_energy(
 
 
 def _pairs(positions_av: np.ndarray, valences_a: np.ndarray) -> tuple[float, np.ndarray]:
-    energy, gradient_av = 0.0, np.zeros_like(positions_av)
-    for a in range(len(positions_av)):
-        for b in range(a):
-            separation = positions_av[a] - positions_av[b]
-            distance = np.sqrt(separation @ separation)
-            product_of_charges = valences_a[a] * valences_a[b]
-            energy += product_of_charges / distance
-            slope = -product_of_charges * separation / distance**3
-            gradient_av[a] += slope
-            gradient_av[b] -= slope
-    return float(energy), gradient_av
+    separations = positions_av[:, None] - positions_av[None]
+    distances = np.sqrt((separations**2).sum(-1))
+    np.fill_diagonal(distances, np.inf)
+    values = valences_a[:, None] * valences_a / distances
+    gradient_av = -np.einsum("ab,abv->av", values / distances**2, separations)
+    return 0.5 * float(values.sum()), gradient_av
 
 
 def _ewald(positions_av: np.ndarray, valences_a: np.ndarray, cell_v: np.ndarray) -> tuple[float, np.ndarray]:
@@ -94,19 +94,19 @@ def _lattice(reach: np.ndarray) -> np.ndarray:
 def _short_range(
     positions_av: np.ndarray, valences_a: np.ndarray, cell_v: np.ndarray, width: float
 ) -> tuple[float, np.ndarray]:
-    reach = np.ceil(6.5 * width / cell_v).astype(int) + 1
-    translations = _lattice(reach) * cell_v
-    separations = positions_av[:, None, None] - positions_av[None, :, None] + translations[None, None]
-    distances = np.sqrt((separations**2).sum(-1))
-    itself = distances < 1e-12
-    distances[itself] = 1.0
-    charges = (valences_a[:, None] * valences_a[None, :])[:, :, None]
-    values = charges * erfc(distances / width) / distances
-    slopes = -(values + charges * 2 / (np.sqrt(np.pi) * width) * np.exp(-((distances / width) ** 2))) / distances
-    values[itself] = 0.0
-    slopes[itself] = 0.0
-    gradient_av = ((slopes / distances)[..., None] * separations).sum(axis=(1, 2))
-    return 0.5 * float(values.sum()), gradient_av
+    nearest = nearest_image(positions_av[:, None] - positions_av[None], cell_v)
+    charges = valences_a[:, None] * valences_a
+    energy, gradient_av = 0.0, np.zeros_like(positions_av)
+    for translation_v in _lattice(np.ceil(REACH * width / cell_v + 0.5).astype(int)) * cell_v:
+        separations = nearest + translation_v
+        distances = np.sqrt((separations**2).sum(-1))
+        if not translation_v.any():
+            np.fill_diagonal(distances, np.inf)
+        values = charges * erfc(distances / width) / distances
+        slopes = -(values + charges * 2 / (np.sqrt(np.pi) * width) * np.exp(-((distances / width) ** 2))) / distances
+        energy += 0.5 * float(values.sum())
+        gradient_av += np.einsum("ab,abv->av", slopes / distances, separations)
+    return energy, gradient_av
 
 
 def _long_range(
@@ -117,7 +117,7 @@ def _long_range(
     squares = (waves**2).sum(-1)
     keep = (squares > 1e-12) & (squares * width**2 / 4 < 42.0)
     waves, squares = waves[keep], squares[keep]
-    phases = positions_av @ waves.T
+    phases = nearest_image(positions_av, cell_v) @ waves.T
     factor = 2 * np.pi / np.prod(cell_v) * np.exp(-squares * width**2 / 4) / squares
     cosine, sine = valences_a @ np.cos(phases), valences_a @ np.sin(phases)
     energy = float(np.sum(factor * (cosine**2 + sine**2)))

@@ -94,3 +94,22 @@ def test_large_cells_tend_to_free_space():
     errors = [abs(ion_ion_energy(positions_av, charges, np.full(3, edge))[0] - free) for edge in (12.0, 24.0)]
     assert 1e-5 < errors[0] < 1e-3
     assert errors[0] / errors[1] == pytest.approx(2**5, rel=0.1)
+
+
+@pytest.mark.parametrize("edges", [4, 5, -5, 8, 1000, 10**6])
+def test_any_number_of_lattice_vectors_changes_nothing(edges):
+    cell_v = np.array([7.0, 8.0, 9.5])
+    moved_av = POSITIONS.copy()
+    moved_av[1] += cell_v * [edges, 0, -edges]
+    expected, expected_av = ion_ion_energy(POSITIONS, VALENCES, cell_v)
+    found, found_av = ion_ion_energy(moved_av, VALENCES, cell_v)
+    resolution = 1e-11 + 1e-15 * abs(edges) * 100
+    assert found == pytest.approx(expected, abs=resolution)
+    assert found_av == pytest.approx(expected_av, abs=resolution)
+
+
+def test_ions_of_water_in_its_cell_of_ten_bohr():
+    """-2.072587 Ha by another program's Ewald sum."""
+    positions_av = np.array([[0.0, 0.0, 0.0], [1.12, 1.447, 0.0], [1.12, -1.447 + 50.0, 0.0]])
+    found, _ = ion_ion_energy(positions_av, np.array([6.0, 1.0, 1.0]), np.full(3, 10.0))
+    assert found == pytest.approx(-2.072587, abs=1e-6)

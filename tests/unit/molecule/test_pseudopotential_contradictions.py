@@ -13,13 +13,13 @@ from mpiqmd.errors import DataFileError
 from mpiqmd.grid import Grid
 from mpiqmd.grid.radial import band_limited
 from mpiqmd.hifi.abpg import AbpgSolver
-from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.functional import Functional
+from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.gth import load_gth
 from mpiqmd.molecule.library import load_pseudopotentials
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.psp8 import read_psp8
 from mpiqmd.molecule.pseudopotential import Channel
+from mpiqmd.molecule.psp8 import read_psp8
 from mpiqmd.molecule.upf import functional_name, read_upf
 
 pytestmark = pytest.mark.serial
