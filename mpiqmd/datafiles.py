@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,13 +24,13 @@ import h5py
 import numpy as np
 
 from mpiqmd.errors import DataFileError, MpiqmdError
+from mpiqmd.printable import printable
+from mpiqmd.selfcontained import Unfit, require_self_contained
 
 SEAL_MARK = b"mpiqmd\0S"
+LONGEST_REASON = 300
+"""Characters of another library's message."""
 SEAL_SIZE = len(SEAL_MARK) + hashlib.sha256().digest_size
-
-
-class Unfit(ValueError):
-    """What is wrong with a file, in a few words; :func:`reading` makes a whole message of it."""
 
 
 def sealed(content: bytes) -> bytes:
@@ -53,7 +54,12 @@ def unseal(path: Path) -> None:
 
 
 def stored_digest(path: Path) -> str | None:
-    """Return the SHA-256 that a file carries, as 64 hexadecimal digits; None without a seal."""
+    """Return the SHA-256 that a file carries, as 64 hexadecimal digits; None without a seal.
+
+    Raises Unfit if it is no regular file: opening a pipe may last for ever.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise Unfit("it is no regular file but a folder, a pipe or a device")
     size = os.path.getsize(path)
     with open(path, "rb") as stream:
         stream.seek(max(0, size - SEAL_SIZE))
@@ -113,7 +119,7 @@ def reading(path: Path, kind: str, remedy: str) -> Iterator[None]:
     except Exception as problem:
         # HDF5, JSON and NumPy have many names for a file that is not what it seems.
         reason = " ".join(str(problem).split()) or type(problem).__name__
-        raise DataFileError(f"{path}: not a complete {kind} ({reason[:300]}). {remedy}") from problem
+        raise DataFileError(f"{path}: not a complete {kind} ({printable(reason, LONGEST_REASON)}). {remedy}") from problem
 
 
 @contextmanager
@@ -153,11 +159,42 @@ def keep_room(path: Path) -> None:
 
 @contextmanager
 def opened(path: Path, kind: str, remedy: str, must_be_sealed: bool = False) -> Iterator[Contents]:
-    """Check the seal of a file, which may be required, and open it to be taken apart, with the errors of :func:`reading`."""
+    """Check the seal of a file, which may be required, and open it to be taken apart, with the errors of :func:`reading`.
+
+    Nothing in it leads out of it: :mod:`mpiqmd.selfcontained`.
+    """
     with reading(path, kind, remedy):
         check_seal(path, must_be_sealed)
         with h5py.File(path, "r") as file:
-            yield Contents(file, os.path.getsize(path))
+            size = os.path.getsize(path)
+            require_self_contained(file, size)
+            yield Contents(file, size)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield the name of a file to write beside ``path``; when the ``with`` block has ended well, it takes its place.
+
+    A kill leaves the old file or the new one, and nothing else is left where there is no room.  Raises as :func:`writing`.
+    """
+    beside = path.with_name(path.name + ".part")
+    with writing(path):
+        try:
+            yield beside
+            to_disk(beside)
+            os.replace(beside, path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+
+
+def to_disk(path: Path) -> None:
+    """Wait until all of a file is on the disk.  Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Shapes:
@@ -222,6 +259,13 @@ class Contents:
         dataset = self.dataset(name)
         self.shapes.check(name, dataset.shape, axes)
         return self.shapes.numbers(name, dataset[()], axes, integer, finite)
+
+    def positive(self, name: str, axes: str) -> np.ndarray:
+        """Return an array as :meth:`array` does, all of it above zero."""
+        values = self.array(name, axes)
+        if not (values > 0.0).all():
+            raise Unfit(f"{name} holds {values.min():g}, numbers above 0 are expected")
+        return values
 
     def arrays(self, group: str) -> dict[str, np.ndarray]:
         """Return all datasets below a group by their path in it, finite and as they are stored; none without the group."""

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     derivatives = differences(molecule, provider, step, log)
     found = on_rank_zero(comm, vibrations, molecule, derivatives.hessian_cc)
     intensities = infrared_intensities(found, derivatives.dipole_gradient_cv)
-    print_table(found, intensities, derivatives.largest_force, log)
+    print_table(found, intensities, derivatives.largest_force, log.afterwards)
     return {
         "solver": surface.solver,
         "displacement": step,

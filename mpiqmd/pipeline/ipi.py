@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         finally:
             talk.close()
     ended = on_rank_zero(comm, talk.why)
-    log.progress(served.line(ended), last=True)
+    log.afterwards(served.line(ended))
     signalled = None if ended in ("EXIT", "closed") else ended
     return served.as_dict() | {
         "solver": surface.solver,

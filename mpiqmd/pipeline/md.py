@@ -48,8 +48,8 @@ def run_trajectory(
     if arguments.extxyz:
         on_rank_zero(comm, export_extxyz, folder)
         files.insert(1, "trajectory.extxyz")
-    _print_summary(result, surface.solver, log)
-    log(f"{', '.join(files)} are in {folder}")
+    _print_summary(result, surface.solver, log.afterwards)
+    log.afterwards(f"{', '.join(files)} are in {folder}")
     return result | {"solver": surface.solver, "exit_status": exit_status(result["stopped"])}
 
 

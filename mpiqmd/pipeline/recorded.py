@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpiqmd.datafiles import writing
+from mpiqmd.datafiles import replacing, writing
 from mpiqmd.errors import AccuracyError, DataFileError
 from mpiqmd.md.provider import Evaluation, ForceProvider
 from mpiqmd.parallel.comm import decide, on_rank_zero
@@ -155,13 +155,8 @@ def _require_same(path: Path, stored: Any, identity: dict[str, str]) -> None:
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     """Replace the file by these lines, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
-    with writing(path):
-        with open(temporary, "w", encoding="utf-8") as stream:
-            stream.writelines(json.dumps(row) + "\n" for row in rows)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
+    with replacing(path) as beside, open(beside, "w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 def _append(path: Path, row: dict[str, Any]) -> None:

@@ -54,8 +54,8 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
             f"command again, it continues; or look at {folder / STEPS_FILE}."
         )
     on_rank_zero(comm, write_structures, folder / RELAXED_FILE, molecule.symbols, *(values[-1:] for values in steps))
-    _print_summary(molecule, path, log)
-    log(f"{RELAXED_FILE} and {STEPS_FILE} are in {folder}")
+    _print_summary(molecule, path, log.afterwards)
+    log.afterwards(f"{RELAXED_FILE} and {STEPS_FILE} are in {folder}")
     return {
         "solver": surface.solver,
         "optimiser": settings.optimiser,

@@ -12,6 +12,7 @@ two ways differ by round-off.
 from __future__ import annotations
 
 import argparse
+import io
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
+from mpiqmd.datafiles import replacing, sealed
 from mpiqmd.errors import ConfigError, MpiqmdError
 from mpiqmd.md.dynamics import DynamicsSettings, dynamics_steps, run_dynamics, run_together
 from mpiqmd.md.interruption import Interruption, exit_status
@@ -30,6 +32,7 @@ from mpiqmd.md.provider import ForceProvider, gains_from_batches
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.surface import Surface, build_surface, dynamics_settings, export_extxyz
+from mpiqmd.selfcontained import REPLICAS
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -68,7 +71,7 @@ def run_replicas(
     replicas = sorted((summary for part, _ in gathered for summary in part), key=lambda summary: summary["replica"])
     on_rank_zero(comm, write_index, arguments.folder, [summary["replica"] for summary in replicas])
     result = summarise(replicas, max(seconds for _, seconds in gathered)) | {"solver": surface.solver}
-    _print_summary(result, arguments.folder, log)
+    _print_summary(result, arguments.folder, log.afterwards)
     return result
 
 
@@ -89,11 +92,14 @@ def replica_folder(folder: Path, index: int) -> Path:
 
 def write_index(folder: Path, indices: Sequence[int]) -> None:
     """Write a file in which every replica's trajectory appears as a group, by external links.  Not collective."""
-    with h5py.File(folder / INDEX_FILE, "w") as file:
-        file.attrs["kind"] = "replicas"
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        file.attrs["kind"] = REPLICAS
         for index in indices:
             name = replica_folder(folder, index).name
             file[name] = h5py.ExternalLink(f"{name}/trajectory.h5", "/")
+    with replacing(folder / INDEX_FILE) as beside:
+        beside.write_bytes(sealed(content.getvalue()))
 
 
 def summarise(replicas: list[dict[str, Any]], seconds: float) -> dict[str, Any]:

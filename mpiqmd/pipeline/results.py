@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import mpiqmd
-from mpiqmd.datafiles import writing
+from mpiqmd.datafiles import replacing
 from mpiqmd.errors import ConfigError, DataFileError
 
 RESULT_FILE = "result.json"
@@ -27,10 +27,11 @@ def prepare_folder(folder: Path, overwrite: bool, patterns: tuple[str, ...]) -> 
     Raises
     ------
     ConfigError
-        The folder cannot be created or written to.
+        The folder cannot be created or written to; nothing in it has been touched then.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _try_to_write(folder)
         if overwrite:
             for pattern in (RESULT_FILE, *patterns):
                 for path in folder.glob(pattern):
@@ -42,6 +43,14 @@ def prepare_folder(folder: Path, overwrite: bool, patterns: tuple[str, ...]) -> 
             "Choose another with --output."
         ) from None
     return folder.resolve()
+
+
+def _try_to_write(folder: Path) -> None:
+    """Raise OSError if nothing can be written here: known now, not after hours of computing."""
+    with tempfile.TemporaryFile(dir=folder) as stream:
+        stream.write(b"mpiqmd")
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
@@ -56,8 +65,8 @@ def write_result(path: Path, result: dict[str, Any]) -> None:
         The disk is full or the folder cannot be written to.
     """
     text = json.dumps(plain(result), indent=2, allow_nan=False) + "\n"
-    with writing(path):
-        _replace(path, text)
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -111,18 +120,3 @@ def loaded_versions() -> dict[str, str]:
     if "mpiqmd.grid.petsc" in sys.modules:
         versions |= sys.modules["mpiqmd.grid.petsc"].versions()
     return versions
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write ``text`` to a temporary file in the same folder, flush it to the disk and rename it to ``path``."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -46,13 +46,13 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         "forces": state.timing.get("forces", 0.0),
         "parts": state.timing,
     }
-    _print_summary(result, molecule, log)
+    _print_summary(result, molecule, log.afterwards)
     warning = coarse_grid_warning(float(np.linalg.norm(result["net_force"])), float(model.grid.spacing_v.max()))
     if warning:
-        log(warning)
+        log.afterwards(warning)
     if arguments.density:
         write_cube(arguments.folder / "density.cube", molecule, model.valences_a, state.density, alignment)
-        log(f"density written to {arguments.folder / 'density.cube'}")
+        log.afterwards(f"density written to {arguments.folder / 'density.cube'}")
     return result
 
 

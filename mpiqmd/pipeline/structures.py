@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpiqmd.datafiles import Shapes, Unfit, reading
+from mpiqmd.datafiles import Shapes, Unfit, reading, replacing
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.elements import SYMBOLS
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
@@ -92,7 +92,8 @@ def write_geometries(path: Path, symbols: tuple[str, ...], positions_sav: np.nda
     from ase.io import write
 
     frames = [Atoms(symbols, positions=positions_av * BOHR_IN_ANGSTROM) for positions_av in positions_sav]
-    write(path, frames, format="extxyz", parallel=False)
+    with replacing(path) as beside:
+        write(beside, frames, format="extxyz", parallel=False)
 
 
 def write_structures(
@@ -114,4 +115,5 @@ def write_structures(
         results = {"energy": energy * HARTREE_IN_EV, "forces": forces_av * force_unit}
         atoms.calc = SinglePointCalculator(atoms, **results)
         frames.append(atoms)
-    write(path, frames, format="extxyz", parallel=False)
+    with replacing(path) as beside:
+        write(beside, frames, format="extxyz", parallel=False)

@@ -74,7 +74,7 @@ def write_samples(folder: Path, plan: Plan, comm: MPI.Comm, log: Log) -> dict[st
     """Write the geometries for the eye and for other programs, and return the result.  Collective."""
     samples, path = plan.samples, folder / SAMPLES_FILE
     on_rank_zero(comm, write_geometries, path, plan.reference.symbols, samples.positions_sav)
-    log(f"{len(samples)} geometries ({samples.name}) written to {path}")
+    log.afterwards(f"{len(samples)} geometries ({samples.name}) written to {path}")
     return {"samples": len(samples), "positions": samples.positions_sav, "labels": samples.labels}
 
 
@@ -100,7 +100,7 @@ def solve_part(arguments: argparse.Namespace, samples: Samples, solver: Training
     store = SnapshotStore(part_path(whole.path, name), signature, comm)
     solver.open(store, samples.chosen(own))
     solved = solver.solve(store, [index for index in store.pending if not whole.has(store.positions_sav[index])])
-    _announce(solved, store, log)
+    _announce(solved, store, log.afterwards)
     return _progress(solved, store) | {
         "part": [part, parts],
         "geometries": own,
@@ -116,7 +116,7 @@ def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
     log(model.describe())
     solved = solve_geometries(folder, plan, solver, store)
     if solved.stopped is not None:
-        _announce(solved, store, log)
+        _announce(solved, store, log.afterwards)
         return _progress(solved, store)
     reduced = finished_model(folder / MODEL_FILE, settings, model, store)
     if reduced is None:
@@ -135,8 +135,8 @@ def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
     if "errors" not in reduced.notes:
         replace(reduced, notes={**reduced.notes, "errors": summary(errors)}).save(folder / MODEL_FILE)
     on_rank_zero(model.grid.comm, _plot, folder, reduced.basis)
-    print_errors(errors, log)
-    log(f"model written to {folder / MODEL_FILE}")
+    print_errors(errors, log.afterwards)
+    log.afterwards(f"model written to {folder / MODEL_FILE}")
     return describe_basis(reduced.basis, store) | {"seconds_per_geometry": solved.seconds} | errors
 
 

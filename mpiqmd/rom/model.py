@@ -14,7 +14,7 @@ import numpy as np
 
 from mpiqmd import __version__, datafiles
 from mpiqmd.datafiles import Contents, Unfit, opened, require_room, scalar, seal, writing
-from mpiqmd.errors import ConfigError
+from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.hdf5 import open_shared, read_orbitals, write_orbitals
@@ -96,10 +96,15 @@ class ReducedModel:
         """Write the model to one file, which appears under its name only when it is complete.  Collective."""
         path, comm = Path(path), self.basis.modes.grid.comm
         beside = path.with_name(path.name + ".part")
-        on_rank_zero(comm, self._write_replicated, beside)
-        with open_shared(beside, "r+", comm) as file:
-            write_orbitals(file, "modes", self.basis.modes)
-        on_rank_zero(comm, _finish, beside, path)
+        try:
+            on_rank_zero(comm, self._write_replicated, beside)
+            with open_shared(beside, "r+", comm) as file:
+                write_orbitals(file, "modes", self.basis.modes)
+            on_rank_zero(comm, _finish, beside, path)
+        except DataFileError:
+            if comm.rank == 0:
+                beside.unlink(missing_ok=True)
+            raise
 
     @classmethod
     def load(
@@ -207,7 +212,7 @@ def _parts(contents: Contents) -> dict:
         "signature": contents.mapping(attributes, "signature"),
         "frame": scalar(attributes["frame"], str),
         "reference_av": array("reference/positions", "a 3"),
-        "masses_a": array("reference/masses", "a"),
+        "masses_a": contents.positive("reference/masses", "a"),
         "training_positions_sav": array("training/positions", "s a 3"),
         "training_energies_s": array("training/energies", "s"),
         "training_forces_sav": array("training/forces", "s a 3"),
@@ -226,6 +231,8 @@ def _parts(contents: Contents) -> dict:
     contents.shapes.check("modes", contents.dataset("modes").shape, "m z y x")
     if len(names) != contents.shapes.lengths["k"] or parts["box"]["vertex"] not in (None, 0, 1, 2):
         raise Unfit("names and bounds of the sampled box do not belong together")
+    if (parts["box"]["lower_k"] > parts["box"]["upper_k"]).any():
+        raise Unfit("a lower bound of the sampled box is above its upper bound")
     return parts
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ import h5py
 import numpy as np
 
 from mpiqmd import datafiles
-from mpiqmd.datafiles import Contents, keep_room, opened, require_room, scalar, seal, unseal, writing
+from mpiqmd.datafiles import Contents, keep_room, opened, replacing, require_room, scalar, seal, to_disk, unseal, writing
 from mpiqmd.errors import DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
@@ -213,14 +212,12 @@ class SnapshotStore:
                     keep_room(self.path)
             return
         # A new file appears under its name only when it is whole.
-        beside = self.path.with_name(self.path.name + ".part")
-        with writing(self.path), h5py.File(beside, "w") as file:
-            file.attrs["kind"] = SNAPSHOTS
-            file.attrs["signature"] = json.dumps(self.signature)
-            _add_geometries(file, 0, shape, positions_sav, labels, n_orbitals)
-        with writing(self.path):
+        with replacing(self.path) as beside:
+            with h5py.File(beside, "w") as file:
+                file.attrs["kind"] = SNAPSHOTS
+                file.attrs["signature"] = json.dumps(self.signature)
+                _add_geometries(file, 0, shape, positions_sav, labels, n_orbitals)
             keep_room(beside)
-            os.replace(beside, self.path)
 
     def _check_same(self, positions_sav: np.ndarray, n_orbitals: int, shape: tuple[int, ...]) -> None:
         common = min(len(self), len(positions_sav))
@@ -246,7 +243,7 @@ class SnapshotStore:
             group["energy"][...] = energy
             group["forces"][...] = forces_av
             group["eigenvalues"][...] = np.asarray(eigenvalues_n)[: len(group["eigenvalues"])]
-        _to_disk(self.path)
+        to_disk(self.path)
 
     def _mark(self, index: int) -> None:
         with writing(self.path):
@@ -255,7 +252,7 @@ class SnapshotStore:
             if set(self.pending) <= {index}:
                 seal(self.path)
             else:
-                _to_disk(self.path)
+                to_disk(self.path)
 
 
 def _name(index: int) -> str:
@@ -281,11 +278,3 @@ def _add_geometries(
         create_block(group, "eigenvalues", (n_orbitals,))[...] = 0.0
         create_block(group, "finished", ())[...] = 0.0
     file.attrs["count"] = max(first, len(positions_sav))
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
