@@ -28,6 +28,8 @@ from mpiqmd.printable import printable
 from mpiqmd.selfcontained import Unfit, require_self_contained
 
 SEAL_MARK = b"mpiqmd\0S"
+UNFINISHED = ".part"
+"""What a file is called besides its name until it is whole."""
 LONGEST_REASON = 300
 """Characters of another library's message."""
 SEAL_SIZE = len(SEAL_MARK) + hashlib.sha256().digest_size
@@ -177,7 +179,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A kill leaves the old file or the new one, and nothing else is left where there is no room.  Raises as :func:`writing`.
     """
-    beside = path.with_name(path.name + ".part")
+    beside = path.with_name(path.name + UNFINISHED)
     with writing(path):
         try:
             yield beside

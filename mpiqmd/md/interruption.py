@@ -5,15 +5,17 @@ Rank 0 asks after every step and broadcasts its decision with the next command, 
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from mpiqmd.parallel.log import Log
+from mpiqmd.streams import complain
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 """What batch systems send before they kill."""
@@ -83,14 +85,17 @@ class Interruption:
 
         Every rank of a job listens: batch systems and mpirun send signals to all of them.
         """
-        before = {}
-        if threading.current_thread() is threading.main_thread():
-            before = {number: signal.signal(number, self._note) for number in SIGNALS}
-        try:
+        with _handled_by(self._note):
             yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """End the process at once on a signal, with the status of a run that wants to be started again, while the body of a
+        ``with`` block runs: nothing is to be saved there, and whatever is waited for may never come."""
+        with _handled_by(_leave):
+            if self.signal is not None:
+                _leave(signal.Signals[self.signal], None)
+            yield
 
     def clear(self) -> None:
         """Remove the file ``STOP``: it ends one run, not the next one too."""
@@ -102,6 +107,24 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number).name
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Let a function handle the signals while the body of a ``with`` block runs."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, signal.SIG_DFL if earlier is None else earlier)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    complain(f"{signal.Signals(number).name} before the first step; the same command starts again", "stopped")
+    os._exit(RESUBMIT_STATUS)
 
 
 def exit_status(stopped: str | None) -> int:

@@ -7,11 +7,15 @@ signs and rotations of degenerate vectors would otherwise differ.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from mpi4py import MPI
+
+PATIENCE_SECONDS = 10.0
+"""How long a rank with an error waits for the others to have one."""
 
 Value = TypeVar("Value")
 Parameters = ParamSpec("Parameters")
@@ -57,3 +61,17 @@ def on_rank_zero(
     if error is not None:
         raise error
     return comm.bcast(result, root=0)
+
+
+def everyone_is_here(comm: MPI.Comm) -> bool:
+    """Return whether all ranks call this within the patience granted; a plain barrier could wait for ever.
+
+    Ranks that do not are busy with something else, and the caller must end the job.
+    """
+    request = comm.Ibarrier()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not request.Test():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True

@@ -18,15 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from mpiqmd.config import load_input
 from mpiqmd.errors import ConfigError, MpiqmdError
-from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.parallel.comm import everyone_is_here, on_rank_zero
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.results import RESULT_FILE, loaded_versions, prepare_folder, write_result
 from mpiqmd.streams import complain
 
 if TYPE_CHECKING:
     from mpi4py import MPI
-
-PATIENCE_SECONDS = 10.0
 
 
 def run_job(arguments: argparse.Namespace, comm: MPI.Comm) -> int:
@@ -106,7 +104,7 @@ def _report(error: MpiqmdError, comm: MPI.Comm, failures: MPI.Comm) -> int:
     """Print an error once if every rank has one, otherwise end the job from the rank that has it."""
     if comm.rank == 0:
         complain(error)
-    if _everyone_failed(failures):
+    if everyone_is_here(failures):
         return 1
     if comm.rank != 0:
         complain(error, f"error on rank {comm.rank}")
@@ -120,14 +118,3 @@ def _interrupted(comm: MPI.Comm) -> int:
     if comm.size > 1:
         comm.Abort(130)
     return 130
-
-
-def _everyone_failed(failures: MPI.Comm) -> bool:
-    """Return whether all ranks report an error within the patience granted; a plain barrier could wait for ever."""
-    request = failures.Ibarrier()
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not request.Test():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True

@@ -37,7 +37,8 @@ def run_trajectory(
 ) -> dict[str, Any]:
     """Run (or resume) one trajectory on all ranks.  Collective."""
     folder = arguments.folder
-    surface = build_surface(arguments, comm, log)
+    with interruption.loading():
+        surface = build_surface(arguments, comm, log)
     log(f"molecular dynamics of {''.join(surface.molecule.symbols)} on the {surface.solver} surface")
     log(surface.model.describe())
     settings = dynamics_settings(arguments.settings, arguments.steps)

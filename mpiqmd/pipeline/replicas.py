@@ -60,7 +60,8 @@ def run_replicas(
     settings = dynamics_settings(arguments.settings, arguments.steps)
     require_different(settings, arguments.replicas)
     alone = comm.Split(comm.rank)
-    surface = build_surface(arguments, alone, log if comm.rank == 0 else silent(alone))
+    with interruption.loading():
+        surface = build_surface(arguments, alone, log if comm.rank == 0 else silent(alone))
     formula = "".join(surface.molecule.symbols)
     log(f"{arguments.replicas} replicas of {formula} on the {surface.solver} surface, {comm.size} rank(s)")
     started = time.perf_counter()

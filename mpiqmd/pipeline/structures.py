@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,18 +103,22 @@ def write_structures(
     positions_sav: np.ndarray,
     energies_s: np.ndarray,
     forces_sav: np.ndarray,
+    numbers_s: Sequence[int] | None = None,
 ) -> None:
-    """Write geometries with energies (eV) and forces (eV/angstrom) as extended XYZ.  Not collective."""
+    """Write geometries with energies (eV) and forces (eV/angstrom) as extended XYZ, one after the other.  Not collective.
+
+    ``numbers_s``, which frame of another file each of them is, is kept as ``frame``.
+    """
     from ase import Atoms
     from ase.calculators.singlepoint import SinglePointCalculator
     from ase.io import write
 
-    frames = []
-    for positions_av, energy, forces_av in zip(positions_sav, energies_s, forces_sav, strict=True):
-        atoms = Atoms(symbols, positions=positions_av * BOHR_IN_ANGSTROM)
-        force_unit = HARTREE_IN_EV / BOHR_IN_ANGSTROM
-        results = {"energy": energy * HARTREE_IN_EV, "forces": forces_av * force_unit}
-        atoms.calc = SinglePointCalculator(atoms, **results)
-        frames.append(atoms)
-    with replacing(path) as beside:
-        write(beside, frames, format="extxyz", parallel=False)
+    with replacing(path) as beside, open(beside, "w", encoding="utf-8") as stream:
+        for index, (positions_av, energy, forces_av) in enumerate(zip(positions_sav, energies_s, forces_sav, strict=True)):
+            atoms = Atoms(symbols, positions=positions_av * BOHR_IN_ANGSTROM)
+            force_unit = HARTREE_IN_EV / BOHR_IN_ANGSTROM
+            results = {"energy": energy * HARTREE_IN_EV, "forces": forces_av * force_unit}
+            atoms.calc = SinglePointCalculator(atoms, **results)
+            if numbers_s is not None:
+                atoms.info["frame"] = int(numbers_s[index])
+            write(stream, atoms, format="extxyz", parallel=False)

@@ -85,15 +85,22 @@ def build_surface(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> Su
 
 def _provider(arguments: argparse.Namespace, model: KohnShamModel, log: Log) -> tuple[ForceProvider, dict[str, str]]:
     """Return the force provider and the identity of the physics that a resumed run must share.  Collective."""
-    physics = {f"physics.{name}": json.dumps(value) for name, value in model.signature().items()}
+    settings = arguments.settings
     if arguments.model is None:
-        settings = arguments.settings
-        tolerance = {"scf.energy_tolerance": repr(settings.scf.energy_tolerance), "scf.solver": settings.scf.solver}
         provider = build_hifi_provider(settings, model, model.molecule, settings.scf.extrapolation, log=log)
-        return provider, {"solver": "hifi", "scf.frame": settings.scf.frame} | tolerance | physics
-    provider, model_hash = build_rom_provider(arguments.settings, model, arguments.model, log)
-    choice = {"rom.forces": arguments.settings.rom.forces, "rom.online": arguments.settings.rom.online}
-    return provider, {"solver": "rom", "model_hash": model_hash} | choice | physics
+        return provider, surface_identity(settings, model)
+    provider, model_hash = build_rom_provider(settings, model, arguments.model, log)
+    return provider, surface_identity(settings, model, model_hash)
+
+
+def surface_identity(settings: Settings, model: KohnShamModel, model_hash: str | None = None) -> dict[str, str]:
+    """Return what evaluations on a surface, Hi-Fi or of a model with this hash, must share.  Not collective."""
+    physics = {f"physics.{name}": json.dumps(value) for name, value in model.signature().items()}
+    if model_hash is None:
+        tolerance = {"scf.energy_tolerance": repr(settings.scf.energy_tolerance), "scf.solver": settings.scf.solver}
+        return {"solver": "hifi", "scf.frame": settings.scf.frame} | tolerance | physics
+    choice = {"rom.forces": settings.rom.forces, "rom.online": settings.rom.online}
+    return {"solver": "rom", "model_hash": model_hash} | choice | physics
 
 
 def dynamics_settings(settings: Settings, steps: int | None) -> DynamicsSettings:

@@ -22,7 +22,7 @@ from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.rom.basis import ReducedBasis
 from mpiqmd.rom.domain import SampledBox
 from mpiqmd.rom.kinds import MODEL
-from mpiqmd.rom.signature import differences, plain
+from mpiqmd.rom.signature import differences, listed, plain
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -84,11 +84,11 @@ class ReducedModel:
         return self.basis.rank
 
     def check(self, signature: Mapping[str, object]) -> None:
-        """Raise ConfigError, naming every field that differs, unless the model belongs to this physics."""
+        """Raise ConfigError, naming what differs, unless the model belongs to this physics."""
         differing = differences(self.signature, signature)
         if differing:
             raise ConfigError(
-                f"{self.source} was made for other physics: {'; '.join(differing)}. These must agree: use the "
+                f"{self.source} was made for other physics: {listed(differing)}. These must agree: use the "
                 "model's own settings (`mpiqmd info` shows them), or train a model with this input."
             )
 
@@ -132,7 +132,7 @@ class ReducedModel:
         DataFileError
             If the file is no model or is damaged.
         ConfigError
-            If it belongs to other physics; every differing field is named with both values.
+            If it belongs to other physics; the first differing fields are named with both values.
         """
         parts = on_rank_zero(comm, _read_replicated, Path(path))
         parts["box"] = SampledBox(**parts["box"])

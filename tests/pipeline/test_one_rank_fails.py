@@ -15,8 +15,8 @@ from mpi4py import MPI
 from mpiqmd.cli import main
 from mpiqmd.errors import ConvergenceError
 from mpiqmd.hifi.provider import HifiForceProvider
-from mpiqmd.pipeline import job
-job.PATIENCE_SECONDS = 1.0
+from mpiqmd.parallel import comm
+comm.PATIENCE_SECONDS = 1.0
 evaluate, calls = HifiForceProvider.evaluate, []
 def failing(self, positions_av):
     calls.append(1)

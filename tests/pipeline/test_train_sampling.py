@@ -162,7 +162,7 @@ def test_choosing_may_be_interrupted(bench):
 
 @pytest.mark.parametrize(
     ("content", "part"),
-    [('{"identity": {}}', "not a file of vibrations"), ("[]", "not a file"), ("{", "not a file"), (None, "physics.cell is")],
+    [('{"identity": {}}', "not a complete file of vibrations"), ("[]", "not a file"), ("{", "not a file"), (None, "physics.cell is")],
 )
 def test_modes_of_something_else_are_refused(bench, chosen, capfd, content, part):
     _, folder, _ = chosen

@@ -15,6 +15,7 @@ from workplace import outside_environment
 from mpiqmd.cli import build_parser, parse_arguments
 from mpiqmd.commands import COMMANDS
 from mpiqmd.errors import ConfigError, ConvergenceError, DataFileError
+from mpiqmd.parallel import comm as parallel
 from mpiqmd.pipeline import job
 from mpiqmd.pipeline.doctor import CHECKS
 from mpiqmd.pipeline.results import loaded_versions, plain, prepare_folder, read_result, write_result
@@ -159,7 +160,7 @@ def test_an_error_on_one_rank_only_does_not_leave_the_others_waiting(
 ):
     if comm.size == 1:
         pytest.skip("needs two ranks")
-    monkeypatch.setattr(job, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(parallel, "PATIENCE_SECONDS", 0.2)
     unlucky = comm.size - 1
 
     def run(arguments, comm, log):
