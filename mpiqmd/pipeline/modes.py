@@ -126,8 +126,8 @@ def _load(path: Path, identity: dict[str, str]) -> dict[str, Any] | None:
     remedy = "One written by `mpiqmd train` is needed. Remove it to compute them again."
     with reading(path, "file of vibrations", remedy):
         found, shapes = json.loads(path.read_text(encoding="utf-8")), Shapes()
-        require_same_surface(path, found["identity"], identity)
         positions_av = shapes.numbers("positions", found["positions"], "a 3")
         coordinates = str(positions_av.size)
         hessian_cc = shapes.numbers("hessian", found["hessian"], f"{coordinates} {coordinates}")
+        require_same_surface(path, found["identity"], identity)
     return {"positions": positions_av.tolist(), "hessian": hessian_cc.tolist()}

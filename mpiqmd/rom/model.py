@@ -231,9 +231,18 @@ def _parts(contents: Contents) -> dict:
     contents.shapes.check("modes", contents.dataset("modes").shape, "m z y x")
     if len(names) != contents.shapes.lengths["k"] or parts["box"]["vertex"] not in (None, 0, 1, 2):
         raise Unfit("names and bounds of the sampled box do not belong together")
+    _check_values(parts)
+    return parts
+
+
+def _check_values(parts: dict) -> None:
+    """Raise Unfit where numbers cannot be what they stand for."""
     if (parts["box"]["lower_k"] > parts["box"]["upper_k"]).any():
         raise Unfit("a lower bound of the sampled box is above its upper bound")
-    return parts
+    if (np.abs(parts["basis"]["mirrors_gv"]) != 1).any() or (np.abs(parts["basis"]["parities_mg"]) != 1).any():
+        raise Unfit("mirrors or parities hold other numbers than 1 and -1")
+    if (parts["basis"]["singular_values_k"] < 0.0).any():
+        raise Unfit("a singular value is negative")
 
 
 def _basis(contents: Contents) -> dict:
