@@ -64,9 +64,10 @@ def write_result(path: Path, result: dict[str, Any]) -> None:
     DataFileError
         The disk is full or the folder cannot be written to.
     """
-    text = json.dumps(plain(result), indent=2, allow_nan=False) + "\n"
-    with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    with replacing(path) as beside, open(beside, "w", encoding="utf-8") as stream:
+        # piece by piece: the text of many geometries is several times as large as their numbers
+        json.dump(plain(result), stream, indent=2, allow_nan=False)
+        stream.write("\n")
 
 
 def read_result(path: Path) -> dict[str, Any]:
