@@ -6,7 +6,6 @@ Nothing here knows any physics.  Help and mistakes in the command are answered b
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from mpiqmd.commands import COMMANDS, Command
 from mpiqmd.completion import SHELLS, completion_script
 from mpiqmd.config import describe_keys
 from mpiqmd.launcher import launcher_rank, prepare_environment, singletons_message
+from mpiqmd.streams import PatientStream, complain, patient_streams
 from mpiqmd.words import count, part, positive_count, walltime
 
 MODEL_HELP = "reduced model made by `mpiqmd train`; without it the full Hi-Fi solver is used"
@@ -119,7 +119,9 @@ def _init_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input", type=Path, dest="target", metavar="INPUT.toml", help="file to write (default: FILE's name with .toml, here)"
     )
-    parser.add_argument("--charge", type=int, default=None, metavar="Q", help="net charge of the molecule (default: what the file says, or 0)")
+    parser.add_argument(
+        "--charge", type=int, default=None, metavar="Q", help="net charge of the molecule (default: the file's, or 0)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the input file if it is there")
 
 
@@ -272,18 +274,28 @@ def _fail(message: str, everyone: bool = False) -> int:
     """Print an error from one process, or from those that are still there when the first has spoken; return status 1."""
     _let_rank_zero_speak(1)
     if everyone or launcher_rank() == 0:
-        print(f"mpiqmd: error: {message}", file=sys.stderr, flush=True)
+        complain(message)
     return 1
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit status.  Collective over all processes of the job."""
-    prepare_environment()
-    arguments = parse_arguments(words)
+    """Run one command and return the exit status.  Collective over all processes of the job.
+
+    What happens to the output, a pipe without reader or a full disk, does not change what is computed or the status.
+    """
+    with patient_streams() as output:
+        prepare_environment()
+        return _run(parse_arguments(words), output)
+
+
+def _run(arguments: argparse.Namespace, output: PatientStream) -> int:
+    """Run a command that has been parsed; one that computes says so if nobody reads its output any more."""
     if arguments.command == "help-input":
         return _print_once(describe_keys())
     if arguments.command == "completion":
         return _print_once(completion_script(arguments.shell, build_parser()))
+    if COMMANDS[arguments.command].reads_input:
+        output.on_loss = _going_on
     try:
         from mpi4py import MPI
 
@@ -297,11 +309,12 @@ def main(words: Sequence[str] | None = None) -> int:
     return _fail(message, everyone=True) if message else run_job(arguments, MPI.COMM_WORLD)
 
 
-def _print_once(text: str, stream: Any = None) -> int:
-    """Print from one process; a reader that closes the pipe early (``| head``) is not an error."""
-    try:
-        if launcher_rank() == 0:
-            print(text, file=stream, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _going_on(reason: str) -> None:
+    complain(f"standard output cannot be written to ({reason}); going on without it, results are in files", "warning")
+
+
+def _print_once(text: str) -> int:
+    """Print from one process."""
+    if launcher_rank() == 0:
+        print(text)
     return 0

@@ -43,13 +43,14 @@ COMMANDS = {
     "evaluate": Command(
         "energies and forces of many geometries",
         "Compute energy and forces of every geometry in a file that ASE reads, with the Hi-Fi solver or a reduced "
-        "model.\nWrites evaluated.extxyz (eV, eV/angstrom) and result.json (atomic units).",
+        "model.\nWrites evaluated.extxyz (eV, eV/angstrom), result.json (atomic units) and evaluate.jsonl (evaluations: an "
+        "interrupted run resumes). A geometry that fails does not stop the others; result.json names it, the status is 1.",
         (
             "mpiqmd evaluate water.toml --structures frames.extxyz",
             "mpiqmd evaluate water.toml --structures frames.extxyz --model water-train/model.h5",
         ),
         "evaluate",
-        patterns=("evaluated.extxyz",),
+        patterns=("evaluated.extxyz", "evaluate.jsonl"),
         files=("structures", "model"),
     ),
     "relax": Command(

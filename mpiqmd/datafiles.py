@@ -23,18 +23,16 @@ import h5py
 import numpy as np
 
 from mpiqmd.errors import DataFileError, MpiqmdError
+from mpiqmd.printable import printable
 from mpiqmd.regular import in_words, require_regular
+from mpiqmd.selfcontained import Unfit, require_self_contained
 
 SEAL_MARK = b"mpiqmd\0S"
-SEAL_SIZE = len(SEAL_MARK) + hashlib.sha256().digest_size
-
-
 UNFINISHED = ".part"
 """What a file is called besides its name until it is whole."""
-
-
-class Unfit(ValueError):
-    """What is wrong with a file, in a few words; :func:`reading` makes a whole message of it."""
+LONGEST_REASON = 300
+"""Characters of another library's message."""
+SEAL_SIZE = len(SEAL_MARK) + hashlib.sha256().digest_size
 
 
 def sealed(content: bytes) -> bytes:
@@ -58,7 +56,10 @@ def unseal(path: Path) -> None:
 
 
 def stored_digest(path: Path) -> str | None:
-    """Return the SHA-256 that a file carries, as 64 hexadecimal digits; None without a seal."""
+    """Return the SHA-256 that a file carries, as 64 hexadecimal digits; None without a seal.
+
+    Raises OSError if it is no regular file: opening a pipe may last for ever.
+    """
     size = require_regular(path)
     with open(path, "rb") as stream:
         stream.seek(max(0, size - SEAL_SIZE))
@@ -125,7 +126,7 @@ def reading(path: Path, kind: str, remedy: str) -> Iterator[None]:
     except Exception as problem:
         # HDF5, JSON and NumPy have many names for a file that is not what it seems.
         reason = " ".join(str(problem).split()) or type(problem).__name__
-        raise DataFileError(f"{path}: not a complete {kind} ({reason[:300]}). {remedy}") from problem
+        raise DataFileError(f"{path}: not a complete {kind} ({printable(reason, LONGEST_REASON)}). {remedy}") from problem
 
 
 @contextmanager
@@ -202,11 +203,16 @@ def keep_room(path: Path) -> None:
 
 @contextmanager
 def opened(path: Path, kind: str, remedy: str, must_be_sealed: bool = False) -> Iterator[Contents]:
-    """Check the seal of a file, which may be required, and open it to be taken apart, with the errors of :func:`reading`."""
+    """Check the seal of a file, which may be required, and open it to be taken apart, with the errors of :func:`reading`.
+
+    Nothing in it leads out of it: :mod:`mpiqmd.selfcontained`.
+    """
     with reading(path, kind, remedy):
         check_seal(path, must_be_sealed)
         with open_hdf5(path, "r") as file:
-            yield Contents(file, os.path.getsize(path))
+            size = os.path.getsize(path)
+            require_self_contained(file, size)
+            yield Contents(file, size)
 
 
 class Shapes:
@@ -271,6 +277,13 @@ class Contents:
         dataset = self.dataset(name)
         self.shapes.check(name, dataset.shape, axes)
         return self.shapes.numbers(name, dataset[()], axes, integer, finite)
+
+    def positive(self, name: str, axes: str) -> np.ndarray:
+        """Return an array as :meth:`array` does, all of it above zero."""
+        values = self.array(name, axes)
+        if not (values > 0.0).all():
+            raise Unfit(f"{name} holds {values.min():g}, numbers above 0 are expected")
+        return values
 
     def arrays(self, group: str) -> dict[str, np.ndarray]:
         """Return all datasets below a group by their path in it, finite and as they are stored; none without the group."""

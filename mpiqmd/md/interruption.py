@@ -9,13 +9,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from mpiqmd.launcher import launcher_rank
 from mpiqmd.parallel.log import Log
+from mpiqmd.streams import complain
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 """What batch systems send before they kill, Ctrl-C, and what a terminal sends that closes."""
@@ -88,15 +89,17 @@ class Interruption:
         Every rank of a job listens: batch systems and mpirun send signals to all of them.  Signals that are ignored, as
         ``nohup`` has SIGHUP ignored, stay so.  A second Ctrl-C ends the process at once, wherever it is.
         """
-        before = {}
-        if threading.current_thread() is threading.main_thread():
-            heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-            before = {number: signal.signal(number, self._note) for number in heard}
-        try:
+        with _handled_by(self._note):
             yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """End the process at once on a signal, with the status of a run that wants to be started again, while the body of a
+        ``with`` block runs: nothing is to be saved there, and whatever is waited for may never come."""
+        with _handled_by(_leave):
+            if self.signal is not None:
+                _leave(signal.Signals[self.signal], None)
+            yield
 
     def clear(self) -> None:
         """Remove the file ``STOP``: it ends one run, not the next one too."""
@@ -114,6 +117,26 @@ class Interruption:
                 # Not printed: the handler may have come in the middle of that.
                 with suppress(OSError):
                     os.write(2, b"\nmpiqmd: ends as soon as what it has is saved; Ctrl-C again ends it at once\n")
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Let a function handle the signals while the body of a ``with`` block runs."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, handler) for number in heard}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, signal.SIG_DFL if earlier is None else earlier)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    name = signal.Signals(number).name
+    complain(f"{name} before the first step; the same command starts again", "stopped")
+    os._exit(exit_status(name))
 
 
 def exit_status(stopped: str | None) -> int:

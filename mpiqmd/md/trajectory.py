@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mpiqmd.datafiles import Contents, Shapes, Unfit, opened, plain, scalar
+from mpiqmd.datafiles import Contents, Shapes, Unfit, opened, plain, replacing, scalar
 from mpiqmd.md.h5md_units import unit_of
 from mpiqmd.molecule.elements import require_element
 from mpiqmd.units import ATOMIC_TIME_IN_FS, BOHR_IN_ANGSTROM, HARTREE_IN_EV
@@ -97,7 +97,7 @@ class Trajectory:
         return cls(
             path,
             symbols,
-            contents.array(f"{MOLECULE}/mass", "a"),
+            contents.positive(f"{MOLECULE}/mass", "a"),
             frames.steps_t,
             frames.in_atomic_units(f"{MOLECULE}/position/time"),
             *coordinates,
@@ -188,14 +188,14 @@ def _attributes(contents: Contents) -> dict[str, str | int | float]:
 
 
 def write_extxyz(trajectory: Trajectory, path: Path | str) -> None:
-    """Write all frames as extended XYZ: angstrom, eV, eV/angstrom and fs."""
+    """Write all frames as extended XYZ: angstrom, eV, eV/angstrom and fs.  Raises DataFileError where there is no room."""
     force_unit = HARTREE_IN_EV / BOHR_IN_ANGSTROM
     periodic = "T" if trajectory.boundary == "periodic" else "F"
     cell = ""
     if trajectory.box_v is not None:
         edges = np.diag(trajectory.box_v * BOHR_IN_ANGSTROM).ravel()
         cell = f'Lattice="{" ".join(f"{edge:.10g}" for edge in edges)}" '
-    with open(path, "w", encoding="utf-8") as file:
+    with replacing(Path(path)) as beside, open(beside, "w", encoding="utf-8") as file:
         for index in range(len(trajectory)):
             energy = trajectory.observables["potential_energy"][index] * HARTREE_IN_EV
             file.write(

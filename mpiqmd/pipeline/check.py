@@ -82,7 +82,7 @@ def _check_forces(
         numerical_av[a, v] = -(4.0 * slopes[0] - slopes[1]) / 3.0
         countdown.advance(f"{names[a]} {'xyz'[v]} {forces_av[a, v]:.8f}, difference {numerical_av[a, v]:.8f} Ha/bohr")
     error = float(np.abs(forces_av - numerical_av).max())
-    log(f"largest difference between forces and energy differences: {error:.2e} Ha/bohr")
+    log.afterwards(f"largest difference between forces and energy differences: {error:.2e} Ha/bohr")
     return {"forces": forces_av, "energy_differences": numerical_av, "largest_error": error, "step": STEP}
 
 
@@ -106,7 +106,7 @@ def _check_frame(provider: ForceProvider, positions_av: np.ndarray, log: Log) ->
         energy_errors.append(abs(moved.energy - reference.energy))
         force_errors.append(float(np.abs(moved.forces_av @ rotation_vv - reference.forces_av).max()))
         countdown.advance(f"energy {energy_errors[-1]:.2e} Ha, forces {force_errors[-1]:.2e} Ha/bohr")
-    log(f"largest change of energy {max(energy_errors):.2e} Ha, of forces {max(force_errors):.2e} Ha/bohr")
+    log.afterwards(f"largest change of energy {max(energy_errors):.2e} Ha, of forces {max(force_errors):.2e} Ha/bohr")
     return {"energy_changes": energy_errors, "force_changes": force_errors}
 
 

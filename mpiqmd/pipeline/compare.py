@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, ob
     """
     result = on_rank_zero(comm, _compare, arguments.first, arguments.second, Path(arguments.folder))
     for line in table(result):
-        log(line)
+        log.afterwards(line)
     return result
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mpiqmd.datafiles import replacing
 from mpiqmd.grid import Field, Grid
 from mpiqmd.molecule.elements import ATOMIC_NUMBERS
 from mpiqmd.molecule.molecule import Molecule
@@ -18,7 +19,8 @@ def write_cube(
 ) -> None:
     """Write a field in atomic units, x slowest as the format wants; the molecule is in the laboratory.  Collective.
 
-    A field of the body frame (``alignment``) is turned back by the axes of the cube, which may point anywhere.
+    A field of the body frame (``alignment``) is turned back by the axes of the cube, which may point anywhere.  Raises
+    DataFileError where the file cannot be written.
     """
     whole = field.gather()
     rotation_vv, centre_v = (np.eye(3), np.zeros(3)) if alignment is None else (alignment.rotation_vv, alignment.origin_v)
@@ -36,7 +38,7 @@ def _write(
 ) -> None:
     """Write the file; grid coordinates x are at ``x @ rotation + centre``."""
     origin = np.array([grid.coordinates(axis)[0] for axis in (2, 1, 0)]) @ rotation_vv + centre_v
-    with open(path, "w", encoding="utf-8") as stream:
+    with replacing(path) as beside, open(beside, "w", encoding="utf-8") as stream:
         stream.write("electron density of mpiqmd\nbohr^-3, lengths in bohr\n")
         stream.write(f"{len(molecule.symbols):5d}" + "".join(f"{value:14.8f}" for value in origin) + "\n")
         for direction in range(3):

@@ -56,8 +56,9 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     findings = [_shared(comm, check) for check in CHECKS]
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
-        advice = f"\n{'':{width + 11}}-> {finding.advice}" if finding.advice else ""
-        log(f"{finding.verdict:8s} {finding.name:{width}s}  {finding.found}{advice}")
+        log(f"{finding.verdict:8s} {finding.name:{width}s}  {finding.found}")
+        if finding.advice:
+            log(f"{'':{width + 10}} -> {finding.advice}")
     failed = [finding.name for finding in findings if finding.verdict == "problem"]
     if failed:
         raise MpiqmdError(

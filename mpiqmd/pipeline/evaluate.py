@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mpiqmd.config.settings import Settings
+from mpiqmd.errors import MpiqmdError
 from mpiqmd.kohnsham.checks import Watch
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.md.provider import ForceProvider
+from mpiqmd.md.interruption import Interruption
+from mpiqmd.md.provider import Evaluation, ForceProvider, evaluate_each, gains_from_batches
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.parallel.comm import decide, everyone_arrives, on_rank_zero
 from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule, read_frames
+from mpiqmd.pipeline.evaluated import EvaluatedFrames
+from mpiqmd.pipeline.identity import surface_identity
 from mpiqmd.pipeline.reduced import build_rom_provider
 from mpiqmd.pipeline.structure import Structure
 from mpiqmd.pipeline.structures import write_structures
 from mpiqmd.pipeline.surface import error_checks, print_checks
+from mpiqmd.pipeline.watched import EndedEarly
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -26,43 +32,114 @@ if TYPE_CHECKING:
     from mpiqmd.parallel.log import Log
 
 
+RECORD_FILE, EVALUATED_FILE = "evaluate.jsonl", "evaluated.extxyz"
+AT_ONCE = 64
+"""Frames of a reduced model between two writes to the record; of the full solver it is one."""
+MOST_NAMED = 10
+"""Failed frames that the summary names; ``result.json`` names all."""
+
+
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
-    """Evaluate every geometry of a file; write ``evaluated.extxyz`` and return what ``result.json`` holds.  Collective."""
-    settings = arguments.settings
+    """Evaluate every geometry of a file; write ``evaluated.extxyz`` and return what ``result.json`` holds.  Collective.
+
+    A frame that fails does not stop the others: it is named with its error, has null in the lists, and the status is 1.
+    Every evaluation is in ``evaluate.jsonl`` as soon as it is made, from which the same command goes on.
+    """
+    settings, folder = arguments.settings, arguments.folder
     molecule = build_molecule(settings, comm)
     positions_sav = read_frames(settings, molecule, arguments.structures, comm)
     model = build_model(settings, comm, molecule)
-    provider = _provider(arguments, settings, model, molecule, log)
-    evaluations, seconds = [], []
-    for index, positions_av in enumerate(positions_sav):
-        started = time.perf_counter()
-        evaluations.append(provider.evaluate(positions_av))
-        seconds.append(time.perf_counter() - started)
-        energy = evaluations[-1].energy
-        log.progress(
-            f"  geometry {index + 1}/{len(positions_sav)}: {energy:.8f} Ha, {seconds[-1]:.2g} s",
-            last=index + 1 == len(positions_sav),
-        )
-    energies_s = np.array([evaluation.energy for evaluation in evaluations])
-    forces_sav = np.array([evaluation.forces_av for evaluation in evaluations])
-    target = arguments.folder / "evaluated.extxyz"
-    on_rank_zero(
-        comm, write_structures, target, Structure.of_input(settings, molecule), positions_sav, energies_s, forces_sav
-    )
-    log(f"{len(energies_s)} geometries written to {target}")
-    print_checks(provider, log, "geometry")
+    provider, identity = _surface(arguments, model, molecule, log)
+    frames = EvaluatedFrames(folder / RECORD_FILE, identity, positions_sav, comm)
+    interruption = Interruption()
+    with interruption.listening():
+        seconds = evaluate_frames(provider, frames, AT_ONCE if arguments.model else 1, interruption, log)
+    on_rank_zero(comm, _write, frames, folder / EVALUATED_FILE, Structure.of_input(settings, molecule))
+    failed = decide(comm, sorted(frames.errors.items()))
+    _print_summary(failed, len(positions_sav), folder / EVALUATED_FILE, log.afterwards)
+    print_checks(provider, log.afterwards, "geometry")
     return {
         "solver": "hifi" if arguments.model is None else "rom",
         "online": settings.rom.online if arguments.model else None,
         "forces_as": _forces_as(arguments, settings),
         "body_frame": bool(_in_body_frame(arguments) or arguments.model),
         "positions": positions_sav,
-        "energies": energies_s,
-        "forces": forces_sav,
-        "extras": {name: [e.extras.get(name) for e in evaluations] for name in evaluations[0].extras},
-        "seconds_per_geometry": float(np.median(seconds)),
+        "energies": frames.energies_s,
+        "forces": frames.forces_sav,
+        "extras": frames.extras,
+        "failed": [{"frame": frame, "error": error} for frame, error in failed],
+        "seconds_per_geometry": float(np.median(seconds)) if seconds else None,
+        "exit_status": 1 if failed else 0,
         **error_checks(provider),
     }
+
+
+def evaluate_frames(
+    provider: ForceProvider, frames: EvaluatedFrames, at_once: int, interruption: Interruption, log: Log
+) -> list[float]:
+    """Evaluate the frames that have not been yet, so many between two writes; return the seconds of each.
+
+    Collective.  Raises EndedEarly between two writes where there is a reason to end.
+    """
+    pending, seconds, failures = frames.pending(), [], frames.comm.Dup()
+    known = len(frames.positions_sav) - len(pending)
+    if known:
+        log(f"{known} geometries are at hand from an earlier run")
+    fresh = {name: np.array(array) for name, array in provider.state().items()}
+    for first in range(0, len(pending), at_once):
+        reason = decide(frames.comm, interruption.reason())
+        if reason is not None:
+            raise EndedEarly(reason)
+        chosen = pending[first : first + at_once]
+        started = time.perf_counter()
+        outcomes = _outcomes(provider, [frames.positions_sav[frame] for frame in chosen], failures)
+        seconds += [(time.perf_counter() - started) / len(chosen)] * len(chosen)
+        frames.add(dict(zip(chosen, outcomes, strict=True)))
+        if any(isinstance(outcome, MpiqmdError) for outcome in outcomes):
+            provider.restore({name: array.copy() for name, array in fresh.items()})
+        _report(dict(zip(chosen, outcomes, strict=True)), len(frames.positions_sav), seconds[-1], log)
+    failures.Free()
+    return seconds
+
+
+def _outcomes(
+    provider: ForceProvider, positions_bav: list[np.ndarray], failures: MPI.Comm
+) -> list[Evaluation | MpiqmdError]:
+    """Return the evaluation or the error of each geometry.  Collective.  An error that not all ranks have is raised."""
+    together = gains_from_batches(provider, len(positions_bav))
+    outcomes = evaluate_each([provider] * len(positions_bav), positions_bav, together)
+    for outcome in outcomes:
+        if isinstance(outcome, MpiqmdError) and not everyone_arrives(failures):
+            raise outcome
+    return outcomes
+
+
+def _report(outcomes: dict[int, Evaluation | MpiqmdError], count: int, seconds: float, log: Log) -> None:
+    """Say how far it is, and which frames failed."""
+    for frame, outcome in outcomes.items():
+        if isinstance(outcome, MpiqmdError):
+            log(f"warning: frame {frame} failed: {outcome}")
+    frame, outcome = list(outcomes.items())[-1]
+    found = "failed" if isinstance(outcome, MpiqmdError) else f"{outcome.energy:.8f} Ha"
+    log.progress(f"  geometry {frame + 1}/{count}: {found}, {seconds:.2g} s", last=frame + 1 == count)
+
+
+def _write(frames: EvaluatedFrames, path: Path, structure: Structure) -> None:
+    """Write the frames that are evaluated, if any; rank 0."""
+    good = np.flatnonzero(frames.is_done_s)
+    if not len(good):
+        path.unlink(missing_ok=True)
+        return
+    numbers = good if frames.errors else None
+    write_structures(path, structure, frames.positions_sav[good], frames.energies_s[good], frames.forces_sav[good], numbers)
+
+
+def _print_summary(failed: list[tuple[int, str]], count: int, path: Path, log: Log) -> None:
+    if len(failed) < count:
+        log(f"{count - len(failed)} geometries written to {path}")
+    if failed:
+        named = ", ".join(str(frame) for frame, _ in failed[:MOST_NAMED]) + (", ..." if len(failed) > MOST_NAMED else "")
+        log(f"{len(failed)} of {count} frames failed (counted from 0: {named}); result.json has their errors")
 
 
 def _forces_as(arguments: argparse.Namespace, settings: Settings) -> str:
@@ -77,13 +154,18 @@ def _forces_as(arguments: argparse.Namespace, settings: Settings) -> str:
 _TREATED = {"remove": "removed", "keep": "kept"}
 
 
-def _provider(
-    arguments: argparse.Namespace, settings: Settings, model: KohnShamModel, molecule: Molecule, log: Log
-) -> ForceProvider:
-    if arguments.model is not None:
-        return build_rom_provider(settings, model, arguments.model, log, check_every=1)[0]
-    in_body = _in_body_frame(arguments)
-    return build_hifi_provider(settings, model, molecule, extrapolation=None, body_frame=in_body, watch=Watch(model, log))
+def _surface(
+    arguments: argparse.Namespace, model: KohnShamModel, molecule: Molecule, log: Log
+) -> tuple[ForceProvider, dict[str, str]]:
+    """Return the provider and what the evaluations of an interrupted run must share.  Collective."""
+    settings, in_body = arguments.settings, _in_body_frame(arguments)
+    how = {"forces_as": _forces_as(arguments, settings), "body_frame": str(in_body)}
+    if arguments.model is None:
+        watch = Watch(model, log)
+        provider = build_hifi_provider(settings, model, molecule, extrapolation=None, body_frame=in_body, watch=watch)
+        return provider, surface_identity(settings, model) | how
+    provider, digest = build_rom_provider(settings, model, arguments.model, log, check_every=1)
+    return provider, surface_identity(settings, model, digest) | how
 
 
 def _in_body_frame(arguments: argparse.Namespace) -> bool:

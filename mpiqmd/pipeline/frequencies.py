@@ -60,14 +60,15 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     turns = not surface.grid.is_periodic or surface.solver == "rom" or arguments.settings.scf.frame == "body"
     found = on_rank_zero(comm, vibrations, molecule, derivatives.hessian_cc, turns)
     intensities = infrared_intensities(found, derivatives.dipole_gradient_cv)
-    print_table(found, intensities, derivatives.largest_force, log)
+    print_table(found, intensities, derivatives.largest_force, log.afterwards)
     gas = None
     if not surface.grid.is_periodic:
         gas = on_rank_zero(comm, thermochemistry, found, derivatives.energy, settings.temperature)
     for line in thermochemistry_lines(gas, derivatives.energy) if gas else ():
-        log(line)
+        log.afterwards(line)
     on_rank_zero(comm, write_modes, arguments.folder, found, intensities)
-    log(f"the modes for viewers, {MOLDEN_FILE} (Molden, Jmol) and {ANIMATION_FILE} (OVITO, ASE), are in {arguments.folder}")
+    viewers = f"{MOLDEN_FILE} (Molden, Jmol) and {ANIMATION_FILE} (OVITO, ASE)"
+    log.afterwards(f"the modes for viewers, {viewers}, are in {arguments.folder}")
     return {
         "formula": molecule.formula,
         "labels": molecule.labels,

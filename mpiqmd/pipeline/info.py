@@ -16,6 +16,7 @@ from mpiqmd.datafiles import Contents, opened, stored_digest
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.model_summary import describe_model, find_singular_values
 from mpiqmd.pipeline.results import read_result
+from mpiqmd.printable import printable
 from mpiqmd.rom.kinds import SNAPSHOTS
 from mpiqmd.units import ATOMIC_TIME_IN_FS
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 LONGEST_VALUE = 90
 """Longer attributes are cut when printed."""
+LONGEST_LINE, MOST_LINES = 300, 2000
 
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, object]:
@@ -51,14 +53,21 @@ def describe(path: Path) -> tuple[str, list[str]]:
     if path.suffix == ".json":
         result = read_result(path)
         kind = f"result of mpiqmd {result.get('command', '?')}"
-        return kind, [f"{path}: {kind}", *(f"  {key} = {_short(value)}" for key, value in result.items())]
+        lines = [f"{path}: {kind}", *(f"  {key} = {_short(value)}" for key, value in result.items())]
+        return printable(kind, LONGEST_VALUE), _shown(lines)
     remedy = "Allowed are HDF5 files and result.json of mpiqmd. Check the path, or restore the file from a copy."
     with opened(path, "HDF5 file", remedy) as contents:
         kind = _kind(contents)
         lines = [f"{path}: {kind}, {path.stat().st_size / 1e6:.2f} MB", f"  {_integrity(path)}"]
         lines += [f"  {line}" for line in _summary(kind, contents)]
         lines += [f"  {line}" for line in _tree(contents.file)]
-    return kind, lines
+    return printable(kind, LONGEST_VALUE), _shown(lines)
+
+
+def _shown(lines: list[str]) -> list[str]:
+    """Return lines made of what a file holds as they may be printed: so long, so many, and all of it visible."""
+    more = len(lines) - MOST_LINES
+    return [printable(line, LONGEST_LINE) for line in lines[:MOST_LINES]] + ([f"  ... and {more} more"] if more > 0 else [])
 
 
 def _kind(contents: Contents) -> str:
@@ -141,5 +150,4 @@ def _short(value: object) -> str:
         value = [item.decode(errors="replace") for item in value]
     elif isinstance(value, bytes):
         value = value.decode(errors="replace")
-    text = " ".join(str(value).split())
-    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 4] + " ..."
+    return printable(" ".join(str(value).split()), LONGEST_VALUE)

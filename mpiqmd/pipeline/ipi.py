@@ -49,8 +49,8 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         finally:
             talk.close()
     ended = on_rank_zero(comm, talk.why)
-    log.progress(served.line(ended), last=True)
-    print_checks(surface.provider, log, "evaluation")
+    log.afterwards(served.line(ended))
+    print_checks(surface.provider, log.afterwards, "evaluation")
     signalled = None if ended in ("EXIT", "closed") else ended
     return served.as_dict() | error_checks(surface.provider) | {
         "solver": surface.solver,

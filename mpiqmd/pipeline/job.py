@@ -1,6 +1,7 @@
 """One command from parsed arguments to exit status: input, output folder, the command itself, ``result.json``.
 
-Every command module has ``run(arguments, comm, log) -> dict``; the dictionary becomes ``result.json``.
+Every command module has ``run(arguments, comm, log) -> dict``; the dictionary becomes ``result.json``.  What a command says
+of its results it says to ``log.afterwards``, which prints when that file is written.
 An error that all ranks agree on gives one message; anything else ends the whole job, so that no rank waits for
 another that has gone.
 """
@@ -25,6 +26,7 @@ from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.results import RESULT_FILE, loaded_versions, prepare_folder, write_result
 from mpiqmd.pipeline.watched import EndedEarly
 from mpiqmd.regular import in_words, require_regular
+from mpiqmd.streams import complain
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -54,9 +56,17 @@ def run_job(arguments: argparse.Namespace, comm: MPI.Comm) -> int:
 
 
 def _run(arguments: argparse.Namespace, comm: MPI.Comm) -> int:
+    """Run a command, and then print what it says of its results: they are on the disk by then, or lost but for these lines."""
+    log = Log(comm, quiet=arguments.quiet)
+    try:
+        return _run_logged(arguments, comm, log)
+    finally:
+        log.release()
+
+
+def _run_logged(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> int:
     """Read the input, prepare the folder, run the command's module, write what it returns and return the status."""
     started = time.perf_counter()
-    log = Log(comm, quiet=arguments.quiet)
     on_rank_zero(comm, _require_files, [getattr(arguments, name, None) for name in arguments.files])
     if hasattr(arguments, "input"):
         arguments.settings = on_rank_zero(comm, load_input, arguments.input)
@@ -122,11 +132,11 @@ def _require_files(paths: list[Path | None]) -> None:
 def _report(error: MpiqmdError, comm: MPI.Comm, failures: MPI.Comm) -> int:
     """Print an error once if every rank has one, otherwise end the job from the rank that has it."""
     if comm.rank == 0:
-        print(f"mpiqmd: error: {error}", file=sys.stderr, flush=True)
+        complain(error)
     if everyone_arrives(failures):
         return 1
     if comm.rank != 0:
-        print(f"mpiqmd: error on rank {comm.rank}: {error}", file=sys.stderr, flush=True)
+        complain(error, f"error on rank {comm.rank}")
     comm.Abort(1)
     return 1
 

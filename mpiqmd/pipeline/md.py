@@ -44,7 +44,8 @@ def run_trajectory(
 ) -> dict[str, Any]:
     """Run (or resume) one trajectory on all ranks.  Collective."""
     folder = arguments.folder
-    surface = build_surface(arguments, comm, log)
+    with interruption.loading():
+        surface = build_surface(arguments, comm, log)
     log(f"molecular dynamics of {surface.molecule.formula} on the {surface.solver} surface")
     log(surface.model.describe())
     settings = dynamics_settings(arguments.settings, arguments.steps)
@@ -57,13 +58,13 @@ def run_trajectory(
         on_rank_zero(comm, export_extxyz, folder)
         files.insert(1, "trajectory.extxyz")
     if result["steps"] > settings.steps:
-        log(f"the numbers of all {result['steps']} steps, of an earlier run:")
-    _print_summary(result, surface.solver, log)
+        log.afterwards(f"the numbers of all {result['steps']} steps, of an earlier run:")
+    _print_summary(result, surface.solver, log.afterwards)
     result["quality"] = judge(result, Conditions.of(surface.molecule, settings))
     for sentence in result["quality"]:
-        log(sentence)
-    print_checks(surface.provider, log)
-    log(f"{', '.join(files)} are in {folder}")
+        log.afterwards(sentence)
+    print_checks(surface.provider, log.afterwards)
+    log.afterwards(f"{', '.join(files)} are in {folder}")
     checks = error_checks(surface.provider)
     return result | checks | {"solver": surface.solver, "exit_status": exit_status(result["stopped"])}
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiqmd.config.settings import Settings
-from mpiqmd.errors import ConfigError, ConvergenceError, DataFileError
+from mpiqmd.datafiles import Shapes, reading
+from mpiqmd.errors import ConfigError, ConvergenceError
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import grid_mirrors, symmetrised_hessian
@@ -21,7 +22,7 @@ from mpiqmd.pipeline.body_frame import oriented
 from mpiqmd.pipeline.build import build_hifi_provider
 from mpiqmd.pipeline.frequencies import differences
 from mpiqmd.pipeline.identity import deciding, surface_identity, without
-from mpiqmd.pipeline.recorded import RecordedSurface
+from mpiqmd.pipeline.recorded import RecordedSurface, require_same_surface
 from mpiqmd.pipeline.relax import relax
 from mpiqmd.pipeline.results import LARGEST_RESULT, write_result
 from mpiqmd.pipeline.solving import TrainingSolver
@@ -106,19 +107,11 @@ def _load(path: Path, identity: dict[str, str]) -> dict[str, Any] | None:
     """Return positions and Hessian from a file of this identity; None if there is none."""
     if not path.exists():
         return None
-    try:
-        found = json.loads(read_text(path, LARGEST_RESULT))
-        stored = found["identity"]
-        arrays = {name: found[name] for name in ("positions", "hessian")}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
-        raise DataFileError(
-            f"{path}: not a file of vibrations ({problem}); one written by `mpiqmd train` is needed. Remove it to compute "
-            "them again."
-        ) from None
-    different = sorted(name for name in {*stored, *identity} if stored.get(name) != identity.get(name))
-    if different:
-        raise DataFileError(
-            f"{path} belongs to another input: {different[0]} is {stored.get(different[0])} there and "
-            f"{identity.get(different[0])} here. Use the input it was made with, another --output, or --overwrite."
-        )
-    return arrays
+    remedy = "One written by `mpiqmd train` is needed. Remove it to compute them again."
+    with reading(path, "file of vibrations", remedy):
+        found, shapes = json.loads(read_text(path, LARGEST_RESULT)), Shapes()
+        positions_av = shapes.numbers("positions", found["positions"], "a 3")
+        coordinates = str(positions_av.size)
+        hessian_cc = shapes.numbers("hessian", found["hessian"], f"{coordinates} {coordinates}")
+        require_same_surface(path, found["identity"], identity)
+    return {"positions": positions_av.tolist(), "hessian": hessian_cc.tolist()}

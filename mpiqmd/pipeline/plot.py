@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, ob
     only_spectrum = bool(getattr(arguments, "spectrum", False))
     kind, paths = on_rank_zero(comm, _plot, Path(arguments.file), Path(arguments.folder), only_spectrum)
     for path in paths:
-        log(path)
+        log.afterwards(path)
     return {"file": str(arguments.file), "kind": kind, "figures": paths}
 
 

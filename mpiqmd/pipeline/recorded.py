@@ -19,6 +19,7 @@ from mpiqmd.md.provider import Evaluation, ForceProvider
 from mpiqmd.md.same_run import changes
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.pipeline.results import LARGEST_RESULT
+from mpiqmd.printable import printable
 from mpiqmd.regular import in_words, read_bounded
 
 if TYPE_CHECKING:
@@ -79,15 +80,20 @@ class RecordedSurface:
                 f"energy or forces of geometry {index} are not finite; numbers are expected. Check for atoms on top of "
                 "each other, or start from another geometry."
             )
-        row = {
-            "positions": positions_av.tolist(),
-            "energy": float(evaluation.energy),
-            "forces": evaluation.forces_av.tolist(),
-            "extras": {name: float(value) for name, value in evaluation.extras.items() if np.isfinite(value)},
-        }
+        row = row_of(positions_av, evaluation)
         self._known.append(row)
         on_rank_zero(self.comm, _append, self.path, row)
         return evaluation
+
+
+def row_of(positions_av: np.ndarray, evaluation: Evaluation) -> dict[str, Any]:
+    """Return an evaluation as plain data, from which it can be made again bit for bit."""
+    return {
+        "positions": positions_av.tolist(),
+        "energy": float(evaluation.energy),
+        "forces": evaluation.forces_av.tolist(),
+        "extras": {name: float(value) for name, value in evaluation.extras.items() if np.isfinite(value)},
+    }
 
 
 def _evaluation(row: dict[str, Any]) -> Evaluation:
@@ -110,24 +116,26 @@ def _read(path: Path, identity: dict[str, str]) -> list[dict[str, Any]]:
                 f"cannot read {path}: {in_words(problem)}; a readable file is needed. Use --overwrite."
             ) from None
         if lines:
-            _require_same(path, _parsed(lines[0]), identity)
+            require_same_surface(path, parsed(lines[0]), identity)
         for line in lines[1:]:
-            row = _parsed(line)
-            if not _is_evaluation(row):
+            row = parsed(line)
+            if not is_evaluation(row):
                 break
             rows.append(row)
     _write(path, [identity, *rows])
     return rows
 
 
-def _parsed(line: str) -> Any:
+def parsed(line: str) -> Any:
+    """Return what a line of JSON holds, None if it is no JSON."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
         return None
 
 
-def _is_evaluation(row: Any) -> bool:
+def is_evaluation(row: Any) -> bool:
+    """Return whether a row holds positions (N, 3), energy, forces (N, 3) and extras, all finite."""
     if not isinstance(row, dict) or not isinstance(row.get("extras"), dict):
         return False
     try:
@@ -139,7 +147,7 @@ def _is_evaluation(row: Any) -> bool:
     return shaped and all(np.isfinite(values).all() for values in numbers)
 
 
-def _require_same(path: Path, stored: Any, identity: dict[str, str]) -> None:
+def require_same_surface(path: Path, stored: Any, identity: dict[str, str]) -> None:
     """Raise DataFileError unless a file's first line is this identity."""
     if not isinstance(stored, dict):
         raise DataFileError(
@@ -149,8 +157,8 @@ def _require_same(path: Path, stored: Any, identity: dict[str, str]) -> None:
     differing = changes(stored, identity)
     if differing:
         raise DataFileError(
-            f"{path} belongs to another surface: {'; '.join(differing)}; a run continues on its own surface only. Use "
-            "--overwrite, or another --output."
+            f"{path} belongs to another surface: {'; '.join(map(printable, differing))}; a run continues on its own surface "
+            "only. Use --overwrite, or another --output."
         )
 
 

@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         )
     on_rank_zero(comm, write_structures, folder / RELAXED_FILE, structure, *(values[-1:] for values in steps))
     internal = both_ends(molecule, path, surface.grid.cell_v if surface.grid.is_periodic else None)
-    print_summary(path, internal, log)
-    log(f"{RELAXED_FILE} and {STEPS_FILE} are in {folder}")
+    print_summary(path, internal, log.afterwards)
+    log.afterwards(f"{RELAXED_FILE} and {STEPS_FILE} are in {folder}")
     return {
         "solver": surface.solver,
         "optimiser": settings.optimiser,

@@ -32,6 +32,7 @@ from mpiqmd.md.provider import ForceProvider, gains_from_batches
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.surface import Surface, build_surface, dynamics_settings, error_checks, export_extxyz
+from mpiqmd.selfcontained import REPLICAS
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -59,7 +60,8 @@ def run_replicas(
     settings = dynamics_settings(arguments.settings, arguments.steps)
     require_different(settings, arguments.replicas)
     alone = comm.Split(comm.rank)
-    surface = build_surface(arguments, alone, log if comm.rank == 0 else silent(alone))
+    with interruption.loading():
+        surface = build_surface(arguments, alone, log if comm.rank == 0 else silent(alone))
     formula = surface.molecule.formula
     log(f"{arguments.replicas} replicas of {formula} on the {surface.solver} surface, {comm.size} rank(s)")
     on_rank_zero(comm, write_index, arguments.folder, range(arguments.replicas))
@@ -70,7 +72,7 @@ def run_replicas(
     gathered = comm.allgather((summaries, time.perf_counter() - started))
     replicas = sorted((summary for part, _ in gathered for summary in part), key=lambda summary: summary["replica"])
     result = summarise(replicas, max(seconds for _, seconds in gathered)) | {"solver": surface.solver}
-    _print_summary(result, arguments.folder, log)
+    _print_summary(result, arguments.folder, log.afterwards)
     return result
 
 
@@ -96,7 +98,7 @@ def write_index(folder: Path, indices: Sequence[int]) -> None:
     """
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
-        file.attrs["kind"] = "replicas"
+        file.attrs["kind"] = REPLICAS
         for index in indices:
             name = replica_folder(folder, index).name
             file[name] = h5py.ExternalLink(f"{name}/trajectory.h5", "/")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import mpiqmd
-from mpiqmd.datafiles import UNFINISHED, writing
+from mpiqmd.datafiles import UNFINISHED, replacing
 from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.regular import in_words, read_text
 
@@ -30,10 +30,11 @@ def prepare_folder(folder: Path, overwrite: bool, patterns: tuple[str, ...]) -> 
     Raises
     ------
     ConfigError
-        The folder cannot be created or written to.
+        The folder cannot be created or written to; nothing in it has been touched then.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _try_to_write(folder)
         if overwrite:
             for pattern in (RESULT_FILE, *patterns):
                 for path in folder.glob(pattern):
@@ -50,6 +51,14 @@ def prepare_folder(folder: Path, overwrite: bool, patterns: tuple[str, ...]) -> 
     return folder.resolve()
 
 
+def _try_to_write(folder: Path) -> None:
+    """Raise OSError if nothing can be written here: known now, not after hours of computing."""
+    with tempfile.TemporaryFile(dir=folder) as stream:
+        stream.write(b"mpiqmd")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
 def write_result(path: Path, result: dict[str, Any]) -> None:
     """Write a result as JSON, atomically: beside its final place, to the disk, then renamed.
 
@@ -61,9 +70,10 @@ def write_result(path: Path, result: dict[str, Any]) -> None:
     DataFileError
         The disk is full or the folder cannot be written to.
     """
-    text = json.dumps(plain(result), indent=2, allow_nan=False) + "\n"
-    with writing(path):
-        _replace(path, text)
+    with replacing(path) as beside, open(beside, "w", encoding="utf-8") as stream:
+        # piece by piece: the text of many geometries is several times as large as their numbers
+        json.dump(plain(result), stream, indent=2, allow_nan=False)
+        stream.write("\n")
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -116,18 +126,3 @@ def loaded_versions() -> dict[str, str]:
     if "mpiqmd.grid.petsc" in sys.modules:
         versions |= sys.modules["mpiqmd.grid.petsc"].versions()
     return versions
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write ``text`` to a temporary file in the same folder, flush it to the disk and rename it to ``path``."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

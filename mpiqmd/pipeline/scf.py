@@ -67,11 +67,11 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         "parts": state.timing,
     }
     result["moved_by"] = placement.shift_v if placement else np.zeros(3)
-    _print_summary(result, molecule, log)
-    result["checks"] = Watch(model, log).look(problem, state).describe()
+    _print_summary(result, molecule, log.afterwards)
+    result["checks"] = Watch(model, log.afterwards).look(problem, state).describe()
     if arguments.density:
         write_cube(arguments.folder / "density.cube", molecule, model.valences_a, state.density, placed)
-        log(f"density written to {arguments.folder / 'density.cube'}")
+        log.afterwards(f"density written to {arguments.folder / 'density.cube'}")
     return result
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpiqmd.datafiles import Shapes, Unfit, reading
+from mpiqmd.datafiles import Shapes, Unfit, reading, replacing
 from mpiqmd.errors import ConfigError
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.elements import SYMBOLS, standard_masses
@@ -223,7 +224,8 @@ def write_geometries(path: Path, structure: Structure, positions_sav: np.ndarray
     from ase.io import write
 
     frames = [as_atoms(structure.at(positions_av)) for positions_av in positions_sav]
-    write(path, frames, format="extxyz", parallel=False)
+    with replacing(path) as beside:
+        write(beside, frames, format="extxyz", parallel=False)
 
 
 def write_structures(
@@ -232,19 +234,21 @@ def write_structures(
     positions_sav: np.ndarray,
     energies_s: np.ndarray,
     forces_sav: np.ndarray,
+    numbers_s: Sequence[int] | None = None,
 ) -> None:
     """Write a structure at each of the positions with energies (eV) and forces (eV/angstrom) as extended XYZ.
 
-    Not collective.
+    Not collective.  ``numbers_s``, which frame of another file each of them is, is kept as ``frame``.
     """
     from ase.calculators.singlepoint import SinglePointCalculator
     from ase.io import write
 
-    frames = []
-    for positions_av, energy, forces_av in zip(positions_sav, energies_s, forces_sav, strict=True):
-        atoms = as_atoms(structure.at(positions_av))
-        force_unit = HARTREE_IN_EV / BOHR_IN_ANGSTROM
-        results = {"energy": energy * HARTREE_IN_EV, "forces": forces_av * force_unit}
-        atoms.calc = SinglePointCalculator(atoms, **results)
-        frames.append(atoms)
-    write(path, frames, format="extxyz", parallel=False)
+    with replacing(path) as beside, open(beside, "w", encoding="utf-8") as stream:
+        for index, (positions_av, energy, forces_av) in enumerate(zip(positions_sav, energies_s, forces_sav, strict=True)):
+            atoms = as_atoms(structure.at(positions_av))
+            force_unit = HARTREE_IN_EV / BOHR_IN_ANGSTROM
+            results = {"energy": energy * HARTREE_IN_EV, "forces": forces_av * force_unit}
+            atoms.calc = SinglePointCalculator(atoms, **results)
+            if numbers_s is not None:
+                atoms.info["frame"] = int(numbers_s[index])
+            write(stream, atoms, format="extxyz", parallel=False)

@@ -77,7 +77,7 @@ def write_samples(settings: Settings, folder: Path, plan: Plan, comm: MPI.Comm, 
     samples, path = plan.samples, folder / SAMPLES_FILE
     structure = Structure.of_input(settings, plan.reference)
     on_rank_zero(comm, write_geometries, path, structure, samples.positions_sav)
-    log(f"{len(samples)} geometries ({samples.name}) written to {path}")
+    log.afterwards(f"{len(samples)} geometries ({samples.name}) written to {path}")
     return {"samples": len(samples), "positions": samples.positions_sav, "labels": samples.labels}
 
 
@@ -103,7 +103,7 @@ def solve_part(arguments: argparse.Namespace, samples: Samples, solver: Training
     store = SnapshotStore(part_path(whole.path, name), signature, comm)
     solver.open(store, samples.chosen(own))
     solved = solver.solve(store, [index for index in store.pending if not whole.has(store.positions_sav[index])])
-    _announce(solved, store, log)
+    _announce(solved, store, log.afterwards)
     return _progress(solved, store) | {
         "part": [part, parts],
         "geometries": own,
@@ -119,7 +119,7 @@ def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
     log(model.describe())
     solved = solve_geometries(folder, plan, solver, store)
     if solved.stopped is not None:
-        _announce(solved, store, log)
+        _announce(solved, store, log.afterwards)
         return _progress(solved, store)
     reduced = finished_model(folder / MODEL_FILE, settings, model, store)
     if reduced is None:
@@ -137,10 +137,10 @@ def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
     }
     keep_errors(folder / MODEL_FILE, reduced, summary(errors), settings)
     on_rank_zero(model.grid.comm, _plot, folder, reduced.basis)
-    print_errors(errors, log)
-    log(f"model written to {folder / MODEL_FILE}")
+    print_errors(errors, log.afterwards)
+    log.afterwards(f"model written to {folder / MODEL_FILE}")
     judgement = verdict(summary(errors), settings.rom.error_tolerance, settings.rom.online)
-    log(judgement["words"])
+    log.afterwards(judgement["words"])
     found = {"seconds_per_geometry": solved.seconds, "verdict": judgement, "warnings": list(solver.watch.said.values())}
     return describe_basis(reduced.basis, store) | found | errors
 

@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mpiqmd.datafiles import replacing
+
 WIDTH = 6.8
 """Width of a figure in inches: two columns of a journal."""
 
@@ -91,11 +93,15 @@ def solver_labels(solvers: Sequence[object], names: Sequence[str]) -> list[str]:
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:
-    """Write ``stem.png`` (300 dots per inch) and ``stem.pdf``, and return their paths.  Not collective."""
+    """Write ``stem.png`` (300 dots per inch) and ``stem.pdf``, and return their paths.  Not collective.
+
+    Raises DataFileError where there is no room, or no permission.
+    """
     paths = [stem.with_name(stem.name + suffix) for suffix in (".png", ".pdf")]
     with style():
         for path in paths:
             # A date in the file would make every run's figure differ.
             metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
-            figure.savefig(path, dpi=RESOLUTION, metadata=metadata)
+            with replacing(path) as beside:
+                figure.savefig(beside, dpi=RESOLUTION, metadata=metadata, format=path.suffix[1:])
     return paths

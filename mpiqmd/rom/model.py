@@ -32,7 +32,7 @@ from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.rom.basis import ReducedBasis
 from mpiqmd.rom.domain import SampledBox
 from mpiqmd.rom.kinds import MODEL
-from mpiqmd.rom.signature import differences, plain
+from mpiqmd.rom.signature import differences, listed, plain
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -94,11 +94,11 @@ class ReducedModel:
         return self.basis.rank
 
     def check(self, signature: Mapping[str, object]) -> None:
-        """Raise ConfigError, naming every field that differs, unless the model belongs to this physics."""
+        """Raise ConfigError, naming what differs, unless the model belongs to this physics."""
         differing = differences(self.signature, signature)
         if differing:
             raise ConfigError(
-                f"{self.source} was made for other physics: {'; '.join(differing)}. These must agree: use the "
+                f"{self.source} was made for other physics: {listed(differing)}. These must agree: use the "
                 "model's own settings (`mpiqmd info` shows them), or train a model with this input."
             )
 
@@ -143,7 +143,7 @@ class ReducedModel:
         DataFileError
             If the file is no model or is damaged.
         ConfigError
-            If it belongs to other physics; every differing field is named with both values.
+            If it belongs to other physics; the first differing fields are named with both values.
         """
         parts = on_rank_zero(comm, _read_replicated, Path(path))
         parts["box"] = SampledBox(**parts["box"])
@@ -223,7 +223,7 @@ def _parts(contents: Contents) -> dict:
         "signature": contents.mapping(attributes, "signature"),
         "frame": scalar(attributes["frame"], str),
         "reference_av": array("reference/positions", "a 3"),
-        "masses_a": array("reference/masses", "a"),
+        "masses_a": contents.positive("reference/masses", "a"),
         "training_positions_sav": array("training/positions", "s a 3"),
         "training_energies_s": array("training/energies", "s"),
         "training_forces_sav": array("training/forces", "s a 3"),
@@ -242,7 +242,18 @@ def _parts(contents: Contents) -> dict:
     contents.shapes.check("modes", contents.dataset("modes").shape, "m z y x")
     if len(names) != contents.shapes.lengths["k"] or parts["box"]["vertex"] not in (None, 0, 1, 2):
         raise Unfit("names and bounds of the sampled box do not belong together")
+    _check_values(parts)
     return parts
+
+
+def _check_values(parts: dict) -> None:
+    """Raise Unfit where numbers cannot be what they stand for."""
+    if (parts["box"]["lower_k"] > parts["box"]["upper_k"]).any():
+        raise Unfit("a lower bound of the sampled box is above its upper bound")
+    if (np.abs(parts["basis"]["mirrors_gv"]) != 1).any() or (np.abs(parts["basis"]["parities_mg"]) != 1).any():
+        raise Unfit("mirrors or parities hold other numbers than 1 and -1")
+    if (parts["basis"]["singular_values_k"] < 0.0).any():
+        raise Unfit("a singular value is negative")
 
 
 def _basis(contents: Contents) -> dict:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from mpiqmd.printable import printable
+
+MOST_LISTED = 4
+"""Differences that a message shows."""
 
 
 def plain(signature: Mapping[str, object]) -> dict[str, object]:
@@ -20,7 +25,7 @@ def differences(stored: Mapping[str, object], expected: Mapping[str, object], pr
         if isinstance(one, dict) and isinstance(two, dict):
             lines += differences(one, two, f"{prefix}{name}.")
         elif not _same(one, two):
-            lines.append(f"{prefix}{name}: {_shown(one)} in the file, {_shown(two)} now")
+            lines.append(f"{printable(prefix + name, 60)}: {_shown(one)} in the file, {_shown(two)} now")
     return lines
 
 
@@ -32,6 +37,11 @@ def _same(one: object, two: object) -> bool:
     return one == two
 
 
+def listed(lines: Sequence[str]) -> str:
+    """Return differences as one line of bearable length, which says how many it leaves out."""
+    more = len(lines) - MOST_LISTED
+    return "; ".join(lines[:MOST_LISTED]) + (f"; and {more} more" if more > 0 else "")
+
+
 def _shown(value: object) -> str:
-    text = "nothing" if value is None else str(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return "nothing" if value is None else printable(value, 40)

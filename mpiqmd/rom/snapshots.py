@@ -38,7 +38,7 @@ from mpiqmd.grid.hdf5 import create_block, open_shared, read_orbitals, write_orb
 from mpiqmd.grid.svd import orthonormalised
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.rom.kinds import SNAPSHOTS
-from mpiqmd.rom.signature import differences, plain
+from mpiqmd.rom.signature import differences, listed, plain
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -203,7 +203,7 @@ class SnapshotStore:
         differing = differences(contents.mapping(attributes, "signature"), self.signature)
         if differing:
             raise DataFileError(
-                f"{self.path}: its snapshots belong to other physics ({'; '.join(differing)}). Use the input "
+                f"{self.path}: its snapshots belong to other physics ({listed(differing)}). Use the input "
                 "they were made with, another --output folder, or --overwrite."
             )
 

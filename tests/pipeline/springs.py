@@ -35,6 +35,13 @@ class Springs:
             forces_av[j] -= pull_v
         return Evaluation(energy, forces_av, dict(zip(DIPOLE, (CHARGES @ positions_av).tolist(), strict=True)))
 
+    def state(self) -> dict[str, np.ndarray]:
+        """No memory."""
+        return {}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Nothing to take back."""
+
 
 def relaxed() -> Molecule:
     """The molecule at the minimum."""

@@ -112,7 +112,7 @@ def test_structures_come_back_with_energies_and_forces_as_ase_reads_them(bench, 
     def check() -> None:
         from ase.io import read
 
-        frames = read(bench.folder / "ase" / "evaluated.extxyz", index=":")
+        frames = read(bench.folder / "ase" / "evaluated.extxyz", index=":", parallel=False)
         for frame, energy, forces_av, positions_av in zip(
             frames, result["energies"], result["forces"], geometries[1], strict=True
         ):

@@ -165,7 +165,14 @@ def test_choosing_may_be_interrupted(bench):
 
 @pytest.mark.parametrize(
     ("content", "part"),
-    [('{"identity": {}}', "not a file of vibrations"), ("[]", "not a file"), ("{", "not a file"), (None, "physics.cell is")],
+    [
+        ('{"identity": {}}', "not a complete file of vibrations"),
+        ('{"identity": [], "positions": [[0, 0, 0]], "hessian": [[1, 2, 3], [4, 5, 6], [7, 8, 9]]}', "identity of a surface"),
+        ('{"identity": {}, "positions": [[0, 0, "\\u001b[2J"]], "hessian": []}', "not a complete file of vibrations"),
+        ("[]", "not a complete file"),
+        ("{", "not a complete file"),
+        (None, "physics.cell is"),
+    ],
 )
 def test_modes_of_something_else_are_refused(bench, chosen, capfd, content, part):
     _, folder, _ = chosen

@@ -1,8 +1,9 @@
 """The HDF5 files that mpiqmd writes and reads back: small good ones, their readers, and what a result must be like.
 
-Each comes in four ways: ``raw``, any bytes damaged where a seal is required; ``stale``, bytes before the seal damaged;
+Each comes in five ways: ``raw``, any bytes damaged where a seal is required; ``stale``, bytes before the seal damaged;
 ``structure``, a whole and
-sealed file with other contents than mpiqmd writes; ``unsealed``, bytes of a file that a kill left without a seal, which
+sealed file with other contents than mpiqmd writes; ``hostile``, one of :mod:`hostility`, whose copy elsewhere is not opened;
+``unsealed``, bytes of a file that a kill left without a seal, which
 may crash the HDF5 library and is for a process of its own.
 """
 
@@ -22,20 +23,23 @@ import test_dynamics
 import test_snapshots
 from compiled_water import RANK, serial_water
 from damage import damage_structure, damaged_bytes
+from hostility import ELSEWHERE, Watch, hostile, hostile_index
 from judging import Format, rewriting
 from md_surfaces import PairProvider, water
 from mpi4py import MPI
 
-from mpiqmd.datafiles import SEAL_SIZE, seal, unseal
+from mpiqmd.datafiles import SEAL_SIZE, opened, seal, unseal
 from mpiqmd.errors import DataFileError
 from mpiqmd.grid.grid import Grid
 from mpiqmd.md.checkpoint import load_checkpoint, previous_path
 from mpiqmd.md.trajectory import Trajectory, write_extxyz
 from mpiqmd.pipeline.info import describe
 from mpiqmd.pipeline.reduced import mirrors_of
+from mpiqmd.pipeline.replicas import write_index
 from mpiqmd.rom.compiled.store import from_arrays, to_arrays
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.snapshots import SnapshotStore
+from mpiqmd.selfcontained import replicas_in
 
 COMM = MPI.COMM_SELF
 NOTICED = {
@@ -45,6 +49,7 @@ NOTICED = {
     "trajectory": "stale",
     "snapshots": "stale",
     "model": "raw",
+    "index": "raw",
 }
 """The kinds of file, and the damage to their bytes that must not go unnoticed."""
 KINDS = tuple(NOTICED)
@@ -100,13 +105,34 @@ def unsealed_bytes(path: Path, rng: np.random.Generator) -> str:
     return rewriting(damaged_bytes)(path, rng)
 
 
-DAMAGES = {"raw": rewriting(damaged_bytes), "stale": stale_seal, "structure": sealed_structure, "unsealed": unsealed_bytes}
+DAMAGES = {"raw": rewriting(damaged_bytes), "stale": stale_seal, "structure": sealed_structure, "hostile": hostile, "unsealed": unsealed_bytes}
 
 
 def described(path: Path) -> None:
-    """``mpiqmd info`` is held to the same."""
+    """``mpiqmd info`` is held to the same, and shows nothing that steers a terminal."""
     with suppress(DataFileError):
-        describe(path)
+        kind, lines = describe(path)
+        assert kind.isprintable() and all(line.isprintable() and len(line) <= 300 for line in lines), lines
+
+
+def read_index(path: Path) -> list[str]:
+    """The replicas of an index."""
+    described(path)
+    with opened(path, "index of replicas", "Run again.", must_be_sealed=True) as contents:
+        return list(replicas_in(contents.file))
+
+
+def unopened(read: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    """A reader that does not open the copy elsewhere."""
+
+    def watched(path: Path) -> Any:
+        watch = Watch(path.with_name(ELSEWHERE))
+        try:
+            return read(path)
+        finally:
+            assert not watch.opened(), "another file was opened"
+
+    return watched
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -177,6 +203,9 @@ def _run_folder() -> Path:
 
 @lru_cache
 def _good_file(kind: str) -> Path:
+    if kind == "index":
+        write_index(Path(_folder().name), range(3))
+        return Path(_folder().name) / "replicas.h5"
     if kind not in ("snapshots", "model"):
         return _run_folder() / ("trajectory.h5" if kind in ("trajectory", "continued") else "checkpoint.h5")
     path = Path(_folder().name) / f"{kind}.h5"
@@ -197,6 +226,7 @@ _READERS = {
     "trajectory": read_trajectory,
     "snapshots": read_snapshots,
     "model": read_model,
+    "index": read_index,
 }
 
 
@@ -207,4 +237,6 @@ def hdf5_format(kind: str, way: str) -> Format:
         copy = Path(shutil.copy(source, folder))
         good = _READERS[kind](copy)
     check = same_as(good) if way in ("raw", "stale") else finite
-    return Format(source.name, source.read_bytes(), _READERS[kind], check, DAMAGES[way])
+    read = unopened(_READERS[kind]) if way == "hostile" else _READERS[kind]
+    damage = hostile_index if (kind, way) == ("index", "hostile") else DAMAGES[way]
+    return Format(source.name, source.read_bytes(), read, check, damage)

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import test_dynamics
 import test_snapshots
 from md_surfaces import PairProvider, water
+from mpi4py import MPI
 from tiny_water import train
 
-from mpiqmd.errors import DataFileError
+from mpiqmd.errors import ConfigError, DataFileError
+from mpiqmd.grid.arrays import Field
 from mpiqmd.grid.grid import Grid
 from mpiqmd.md.checkpoint import save_checkpoint
-from mpiqmd.pipeline.results import read_result, write_result
+from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.pipeline.cube import write_cube
+from mpiqmd.pipeline.replicas import write_index
+from mpiqmd.pipeline.results import prepare_folder, read_result, write_result
+from mpiqmd.pipeline.structure import Structure
+from mpiqmd.pipeline.structures import write_geometries, write_structures
+from mpiqmd.plots.singular_values import figure_singular_values
+from mpiqmd.plots.style import save_figure
 from mpiqmd.rom.model import ReducedModel
 
 pytestmark = pytest.mark.serial
@@ -68,6 +80,65 @@ def test_a_run(serial_comm, tmp_path):
     assert not list(tmp_path.glob("*.part"))
     result = test_dynamics.run(serial_comm, tmp_path, provider, **many)
     assert result["resumed_from"] > 0 and result["frames"] == 3001
+
+
+def draw(path):
+    figure = figure_singular_values(np.geomspace(1.0, 1e-9, 30), 12)
+    save_figure(figure, path.with_suffix(""))
+
+
+def structures(path):
+    positions_sav = np.arange(3000.0).reshape(-1, 2, 3)
+    write_structures(path, Structure(("H", "H"), positions_sav[0]), positions_sav, positions_sav[:, 0, 0], positions_sav)
+
+
+def density(path):
+    grid = Grid(MPI.COMM_SELF, 5.0, (10, 11, 12), order=4)
+    write_cube(path, Molecule(("H",), np.zeros((1, 3))), np.ones(1), Field(grid, np.zeros(grid.local_shape)))
+
+
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [
+        (draw, "figure.png"),
+        (structures, "evaluated.extxyz"),
+        (lambda path: write_geometries(path, Structure(("H",), np.zeros((1, 3))), np.arange(3000.0).reshape(-1, 1, 3)), "geometries.extxyz"),
+        (density, "density.cube"),
+        (lambda path: write_index(path.parent, range(50)), "replicas.h5"),
+        (lambda path: write_result(path, {"energies": list(range(3000))}), "result.json"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_written_last(tmp_path, write, name):
+    """The old file stays, and nothing stays beside it that would keep the disk full."""
+    path = tmp_path / name
+    path.write_text("old")
+    with files_of_at_most(2000), pytest.raises(DataFileError, match=rf"cannot write .*{name}.*free some space"):
+        write(path)
+    assert path.read_text() == "old" and os.listdir(tmp_path) == [name]
+    write(path)
+    assert path.stat().st_size > 2000 and not list(tmp_path.glob("*.part"))
+
+
+def test_a_folder_is_tried_before_anything_is_computed_or_removed(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "result.json").write_text("old")
+    with files_of_at_most(0), pytest.raises(ConfigError, match=r"--output .*out: .*can be created and written to"):
+        prepare_folder(folder, True, ())
+    assert os.listdir(folder) == ["result.json"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_folder_without_permission():
+    with TemporaryDirectory() as name:
+        os.chmod(name, 0o555)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(ConfigError, match="Permission denied"):
+                prepare_folder(Path(name), False, ())
+        finally:
+            os.seteuid(0)
 
 
 def test_a_result(tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -38,6 +40,37 @@ def test_a_run_that_is_stopped_has_a_checkpoint_there_and_resumes_bit_for_bit(co
     second = test_dynamics.run(comm, parts)
     assert (second["resumed_from"], second["stopped"], second["steps"]) == (7, None, test_dynamics.STEPS)
     test_dynamics.assert_same(test_dynamics.read(comm, whole), test_dynamics.read(comm, parts))
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("early", [False, True])
+def test_a_signal_ends_what_only_loads_at_once(early):
+    """Nothing is to be saved there, and what it waits for may never come; the status asks for another start."""
+    kill = "os.kill(os.getpid(), signal.SIGTERM)"
+    program = f"""
+import os, signal, time
+from mpiqmd.md.interruption import Interruption
+interruption = Interruption()
+with interruption.listening():
+    {kill if early else "pass"}
+    with interruption.loading():
+        {kill}
+        time.sleep(60)
+"""
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=50)
+    assert process.returncode == 75
+    assert process.stderr == "mpiqmd: stopped: SIGTERM before the first step; the same command starts again\n"
+
+
+@pytest.mark.serial
+def test_listening_goes_on_after_loading():
+    interruption = Interruption()
+    with interruption.listening():
+        with interruption.loading():
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interruption.reason() == "SIGTERM"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_finished_run_was_not_stopped(comm, shared_tmp_path):

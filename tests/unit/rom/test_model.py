@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mpiqmd.datafiles import seal
+from mpiqmd.datafiles import seal, unseal
 from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.molecule.frame import make_frame
@@ -104,6 +104,37 @@ def test_what_is_no_model_is_refused(trained, shared_tmp_path):
     grid.comm.Barrier()
     with pytest.raises(DataFileError, match="not a complete reduced model"):
         ReducedModel.load(path, grid.comm, grid)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("reference/masses", lambda values: -values, "reference/masses holds -.*, numbers above 0 are expected"),
+        ("reference/masses", lambda values: 0.0 * values, "numbers above 0 are expected"),
+        ("box/lower", lambda values: values + 10.0, "a lower bound of the sampled box is above its upper bound"),
+        ("parities", lambda values: 2 * values, "mirrors or parities hold other numbers"),
+        ("mirrors", lambda values: 0 * values, "mirrors or parities hold other numbers"),
+        ("singular_values", lambda values: -values, "a singular value is negative"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused_though_the_checksum_is_right(trained, shared_tmp_path, name, change, words):
+    grid, path = trained.model.grid, shared_tmp_path / "model.h5"
+    trained.reduced_model(12).save(path)
+    if grid.comm.rank == 0:
+        unseal(path)
+        with h5py.File(path, "r+") as file:
+            file[name][...] = change(file[name][...])
+        seal(path)
+    grid.comm.Barrier()
+    with pytest.raises(DataFileError, match=words):
+        ReducedModel.load(path, grid.comm, grid)
+
+
+def test_a_message_on_other_physics_has_a_bearable_length(trained):
+    signature = {f"\x1b[31mfield {index}": "y" * 1000 for index in range(50)}
+    with pytest.raises(ConfigError, match=r"and \d+ more") as caught:
+        trained.reduced_model(12).check(signature)
+    assert len(str(caught.value)) < 700 and str(caught.value).isprintable()
 
 
 def test_saving_again_replaces_the_file(trained, shared_tmp_path):
