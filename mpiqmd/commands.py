@@ -117,7 +117,15 @@ COMMANDS = {
             "mpirun -n 8 mpiqmd md water.toml --model water-train/model.h5 --replicas 32 --walltime 04:00:00",
         ),
         "md",
-        patterns=("trajectory.h5", "trajectory.extxyz", "checkpoint*.h5", "replicas.h5", "replica-*/*.h5"),
+        patterns=(
+            "trajectory.h5",
+            "trajectory.extxyz",
+            "topology.psf",
+            "checkpoint*.h5",
+            "replicas.h5",
+            "replica-*/*.h5",
+            "replica-*/topology.psf",
+        ),
         files=("model",),
     ),
     "ipi": Command(

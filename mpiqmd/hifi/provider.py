@@ -55,7 +55,7 @@ class HifiForceProvider:
         self._warn_once(net)
         if self.net_force == "remove":
             forces_av = remove_net_force(forces_av, problem.molecule.masses_a)
-        extras = {"iterations": float(state.iterations), "residual": state.residual, "net_force": net}
+        extras = {"iterations": float(state.iterations), "scf_error": state.residual, "net_force": net}
         if not self.model.grid.is_periodic:
             extras |= dict(zip(DIPOLE, problem.dipole(state.density).tolist(), strict=True))
         return Evaluation(state.free_energy, forces_av, extras)

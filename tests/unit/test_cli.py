@@ -16,8 +16,9 @@ from mpiqmd.cli import build_parser, parse_arguments
 from mpiqmd.commands import COMMANDS
 from mpiqmd.errors import ConfigError, ConvergenceError, DataFileError
 from mpiqmd.pipeline import job
+from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.doctor import CHECKS
-from mpiqmd.pipeline.results import loaded_versions, plain, prepare_folder, read_result, write_result
+from mpiqmd.pipeline.results import plain, prepare_folder, read_result, write_result
 
 WATER = """
 [system]

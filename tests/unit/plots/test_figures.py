@@ -42,7 +42,7 @@ def water_like(solver, shift=0.0, symbols=("O", "H", "H")):
     attributes = {"solver": solver, "timestep": 40.0}
     return Trajectory(
         Path(f"{solver}/trajectory.h5"), symbols, masses_a, np.arange(FRAMES), times_t, positions_tav,
-        zeros_tav, zeros_tav, observables, attributes, None, "none",
+        zeros_tav, zeros_tav, observables, attributes, None,
     )  # fmt: skip
 
 
