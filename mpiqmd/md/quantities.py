@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mpiqmd.units import DEBYE_IN_ATOMIC_UNITS, KELVIN_IN_HARTREE
 
 FIGURE_UNITS = {
-    "energy": ("mHa", 1e3),
+    "energy": ("μHa", 1e6),
     "force": ("mHa/bohr", 1e3),
     "temperature": ("K", 1.0 / KELVIN_IN_HARTREE),
     "dipole": ("debye", 1.0 / DEBYE_IN_ATOMIC_UNITS),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpiqmd.datafiles import Shapes, Unfit, reading
-from mpiqmd.md.trajectory import Trajectory
+from mpiqmd.md.replica_files import open_runs
 from mpiqmd.molecule.elements import SYMBOLS
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def read_structures(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
-    """Return symbols and positions (frames, N, 3) in bohr of any file ASE reads, or a trajectory.h5.  Not collective.
+    """Return symbols and positions (frames, N, 3) in bohr of any file ASE reads, a trajectory.h5 or a
+    replicas.h5.  Not collective.
 
     Raises
     ------
@@ -27,8 +28,8 @@ def read_structures(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
         different atoms.
     """
     if path.suffix == ".h5":
-        trajectory = Trajectory.open(path)
-        return trajectory.symbols, trajectory.positions_tav
+        runs = open_runs(path)
+        return runs[0].symbols, np.concatenate([run.positions_tav for run in runs])
     with reading(path, "structure file", "Any format ASE knows is allowed, such as .xyz or .extxyz."):
         return _checked(_frames(path))
 
