@@ -122,9 +122,10 @@ def differences(first: Trajectory, second: Trajectory) -> Differences:
 
 
 def _measure(difference_t: np.ndarray, unit: str) -> dict[str, float | str]:
-    """Return the largest absolute value and the root mean square."""
-    rms = float(np.sqrt(np.mean(difference_t**2)))
-    return {"max": float(np.abs(difference_t).max()), "rms": rms, "unit": unit}
+    """Return the largest absolute value and the root mean square over the frames in which the quantity is defined."""
+    known_t = difference_t[np.isfinite(difference_t)]
+    rms = float(np.sqrt(np.mean(known_t**2))) if len(known_t) else float("nan")
+    return {"max": float(np.abs(known_t).max(initial=0.0)), "rms": rms, "unit": unit}
 
 
 def table(result: dict[str, object]) -> list[str]:

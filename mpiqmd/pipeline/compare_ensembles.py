@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +38,14 @@ def compare_ensembles(first: Runs, second: Runs, folder: Path) -> dict[str, obje
         "runs": [len(first), len(second)],
         "frames": [sum(map(len, first)), sum(map(len, second))],
         "means": means_of_both(first, second),
-        "hints": hints(first[0], second[0]),
+        "hints": hints(*(_without_seed(runs[0]) for runs in (first, second))),
         "figures": [str(path) for path in paths],
     }
+
+
+def _without_seed(run: Trajectory) -> Trajectory:
+    """Return a run without its seed, in which replicas differ by intention."""
+    return replace(run, attributes={name: value for name, value in run.attributes.items() if name != "seed"})
 
 
 def require_comparable(runs: Runs) -> None:
@@ -99,6 +105,7 @@ def table_of_means(result: dict[str, object]) -> list[str]:
     for name, entry in result["means"].items():
         numbers = [_with_error(mean, error) for mean, error in zip(entry["means"], entry["errors"], strict=True)]
         lines.append(f"  {name.replace('_', ' '):22s} {numbers[0]:>24s} {numbers[1]:>24s}  {entry['unit']}")
+    lines += ["", *(f"note: {hint}" for hint in result["hints"])] if result["hints"] else []
     return [*lines, "", *(f"  {path}" for path in result["figures"] if path.endswith(".png"))]
 
 
