@@ -145,7 +145,8 @@ COMMANDS = {
     "compare": Command(
         "two trajectories beside each other",
         "Draw bond lengths, angles, energies and temperature of two trajectories of the same molecule and print "
-        "their differences. Where one is a replicas.h5, distributions and means are compared instead.\nWrites the figures (PNG and PDF) and result.json.",
+        "their differences. Where one is a replicas.h5, distributions and means are compared "
+        "instead.\nWrites the figures (PNG and PDF) and result.json.",
         ("mpiqmd compare water-hifi/trajectory.h5 water-rom/trajectory.h5",),
         "compare",
         reads_input=False,

@@ -166,7 +166,8 @@ def check_egg_box(
         net = float(nets.max())
         result[name] = {"energies": energies, "net_forces": nets, "ripple": float(np.ptp(energies)), "net_force": net}
         log(f"{name:10s} energy ripple {1e3 * np.ptp(energies):8.4f} mHa, largest net force {1e3 * net:8.4f} mHa/bohr")
-    result["walls"] = max(float(abs(result[name]["energies"][-1] - result[name]["energies"][0])) for name in ("x", "diagonal"))
+    ends = [result[name]["energies"][-1] - result[name]["energies"][0] for name in ("x", "diagonal")]
+    result["walls"] = float(np.abs(ends).max())
     if result["walls"] > FINE_RIPPLE:
         log(
             f"of these, {1e3 * result['walls']:.3g} mHa are left after a whole period: they come from the walls of the cell. Use "

@@ -54,7 +54,8 @@ def require_comparable(runs: Runs) -> None:
         if run.symbols != runs[0].symbols or not len(run):
             raise DataFileError(
                 f"{run.path} has {len(run)} frames of {' '.join(run.symbols)}, {runs[0].path} is of "
-                f"{' '.join(runs[0].symbols)}; runs of the same atoms in the same order, with frames, are needed. Choose others."
+                f"{' '.join(runs[0].symbols)}; runs of the same atoms in the same order, with frames, are needed. Choose "
+                "others."
             )
 
 

@@ -20,6 +20,7 @@ from mpiqmd.plots.ensembles import figure_distributions, figure_replicas
 from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.spectrum import figure_spectrum, spectrum_of, write_spectrum
 from mpiqmd.plots.style import save_figure
+from mpiqmd.plots.titles import formula, shown
 from mpiqmd.plots.trajectory import figure_extras, figure_internal_coordinates, figure_observables
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
     from mpiqmd.parallel.log import Log
     from mpiqmd.plots.style import Figure
+
+
+PHYSICS = (("system", "symbols"), ("xc", "functional"))
+"""Where an input names molecule and functional."""
 
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, object]:
@@ -81,7 +86,9 @@ def _draw_result(path: Path) -> tuple[str, dict[str, Figure | None]]:
     if "singular_values" not in result:
         raise _nothing_to_draw(path, f"a result of `mpiqmd {result.get('command', '?')}`")
     fraction = result.get("input", {}).get("rom", {}).get("energy_fraction")
-    figure = figure_singular_values(np.array(result["singular_values"]), result.get("rank"), fraction)
+    symbols, kind = (result.get("input", {}).get(part, {}).get(name) for part, name in PHYSICS)
+    title = _physics(symbols, kind)
+    figure = figure_singular_values(np.array(result["singular_values"]), result.get("rank"), fraction, title)
     return "training", {"singular-values": figure}
 
 
@@ -93,7 +100,10 @@ def _draw_hdf5(path: Path) -> tuple[str, dict[str, Figure | None]]:
         has_replicas = is_replicas(contents.file)
         values = None if is_trajectory or has_replicas else find_singular_values(contents)
         if values is not None:
-            figure = figure_singular_values(Shapes().numbers(values.name, values[:], "k"), _rank(contents.file, values))
+            physics = contents.mapping(contents.file.attrs, "signature") if "signature" in contents.file.attrs else {}
+            title = _physics(physics.get("symbols"), physics.get("functional"))
+            numbers = Shapes().numbers(values.name, values[:], "k")
+            figure = figure_singular_values(numbers, _rank(contents.file, values), title=title)
     if is_trajectory:
         return "trajectory", _draw_trajectory(path)
     if has_replicas:
@@ -101,6 +111,12 @@ def _draw_hdf5(path: Path) -> tuple[str, dict[str, Figure | None]]:
     if values is None:
         raise _nothing_to_draw(path, f"an HDF5 file with {held} in it")
     return "model", {"singular-values": figure}
+
+
+def _physics(symbols: object, kind: object) -> str:
+    """Return formula and functional as a title; what is missing is left out."""
+    named = isinstance(symbols, list) and all(isinstance(symbol, str) for symbol in symbols)
+    return shown(", ".join([*([formula(tuple(symbols))] if named else []), *([kind] if isinstance(kind, str) else [])]))
 
 
 def _rank(file: h5py.File, values: h5py.Dataset) -> int | None:

@@ -30,6 +30,7 @@ from mpiqmd.pipeline.structures import write_geometries
 from mpiqmd.pipeline.validation import print_errors, reproduction, summary, validate
 from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.style import save_figure
+from mpiqmd.plots.titles import formula
 from mpiqmd.rom.basis import ReducedBasis, build_basis
 from mpiqmd.rom.compiled.compile import require_compilable
 from mpiqmd.rom.model import ReducedModel
@@ -134,7 +135,8 @@ def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
     }
     if "errors" not in reduced.notes:
         replace(reduced, notes={**reduced.notes, "errors": summary(errors)}).save(folder / MODEL_FILE)
-    on_rank_zero(model.grid.comm, _plot, folder, reduced.basis)
+    title = f"{formula(model.molecule.symbols)}, {settings.xc.functional}"
+    on_rank_zero(model.grid.comm, _plot, folder, reduced.basis, title)
     print_errors(errors, log)
     log(f"model written to {folder / MODEL_FILE}")
     return describe_basis(reduced.basis, store) | {"seconds_per_geometry": solved.seconds} | errors
@@ -234,5 +236,5 @@ def describe_basis(basis: ReducedBasis, store: SnapshotStore) -> dict[str, Any]:
     }
 
 
-def _plot(folder: Path, basis: ReducedBasis) -> None:
-    save_figure(figure_singular_values(basis.singular_values_k, basis.rank), folder / "singular_values")
+def _plot(folder: Path, basis: ReducedBasis, title: str) -> None:
+    save_figure(figure_singular_values(basis.singular_values_k, basis.rank, title=title), folder / "singular_values")

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mpiqmd.md.trajectory import Trajectory
-from mpiqmd.plots.coordinates import continuous, coordinates_of, dashed, panels_of, title_of_one
+from mpiqmd.plots.coordinates import continuous, coordinates_of, panels_of, title_of_one
 from mpiqmd.plots.style import COLOURS, FIRST_LINE, SECOND_LINE, legend_above, panels, solver_labels, style, titled
 from mpiqmd.plots.titles import ensemble, formula, functional, shown
 from mpiqmd.units import KELVIN_IN_HARTREE
@@ -94,7 +94,7 @@ def figure_differences(hifi: Trajectory, rom: Trajectory) -> Figure:
     """
     mine, other = coordinates_of(hifi), coordinates_of(rom, hifi)
     curves = {
-        part.title: [(dashed(mine[i]), mine[i].minus(other[i])) for i in part.coordinates]
+        part.title: [(mine[i].label, mine[i].minus(other[i])) for i in part.coordinates]
         for part in panels_of(hifi)
     }
     energies = {"total_energy": "total", "potential_energy": "potential", "kinetic_energy": "kinetic"}

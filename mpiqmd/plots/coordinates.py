@@ -68,17 +68,12 @@ def _kind(coordinate: InternalCoordinate, symbols: Sequence[str]) -> tuple[str, 
 
 
 def _title(kind: tuple[str, ...], members: list[InternalCoordinate]) -> str:
-    return title_of_one(members[0]) if len(members) == 1 else _written("–".join(kind[1:]), members[0])
+    return title_of_one(members[0]) if len(members) == 1 else _written("-".join(kind[1:]), members[0])
 
 
 def title_of_one(coordinate: InternalCoordinate) -> str:
     """Return what stands at the axis of one coordinate: its atoms, kind and unit."""
-    return _written(dashed(coordinate), coordinate)
-
-
-def dashed(coordinate: InternalCoordinate) -> str:
-    """Return a coordinate's label with the dashes of figures."""
-    return coordinate.label.replace("-", "–")
+    return _written(coordinate.label, coordinate)
 
 
 def _written(atoms: str, coordinate: InternalCoordinate) -> str:

@@ -43,11 +43,12 @@ def figure_egg_box(result: dict[str, Any], title: str) -> Figure:
 
 def _label(energies: tuple[Axes, Axes], forces: tuple[Axes, Axes]) -> None:
     """Name the axes; both panels of a row have one range."""
-    energies[0].set_ylabel("energy − mean (mHa)")
-    forces[0].set_ylabel("net force (mHa/bohr)")
+    for row, name in ((energies, "energy − mean (mHa)"), (forces, "net force (mHa/bohr)")):
+        for axis in row:
+            axis.set_ylabel(name)
     forces[0].set_xlabel("shift (grid spacings)")
     forces[1].set_xlabel("angle of a random rotation (degrees)")
     for row in (energies, forces):
-        low, high = (end(limit) for end, limit in ((min, [a.get_ylim()[0] for a in row]), (max, [a.get_ylim()[1] for a in row])))
+        limits = np.array([axis.get_ylim() for axis in row])
         for axis in row:
-            axis.set_ylim(0.0 if row is forces else low, high)
+            axis.set_ylim(0.0 if row is forces else limits.min(), limits.max())

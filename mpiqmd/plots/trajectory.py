@@ -10,7 +10,7 @@ from mpiqmd.md.observables import linear_drift
 from mpiqmd.md.quantities import STANDARD, observable
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.evaluation import DIPOLE
-from mpiqmd.plots.coordinates import continuous, dashed, panels_of
+from mpiqmd.plots.coordinates import continuous, panels_of
 from mpiqmd.plots.style import ACCENT, BRIGHT, COLOURS, DARK, legend_above, panels, style, titled
 from mpiqmd.plots.titles import title_of
 from mpiqmd.units import KELVIN_IN_HARTREE
@@ -44,7 +44,7 @@ def figure_internal_coordinates(trajectory: Trajectory) -> Figure | None:
         figure, axes = panels(-(-len(parts) // columns), 1.8, columns)
         for axis, part in zip(axes, parts, strict=False):
             for colour, coordinate in enumerate(part.coordinates.values()):
-                label = dashed(coordinate) if len(part.coordinates) > 1 else None
+                label = coordinate.label if len(part.coordinates) > 1 else None
                 _draw(axis, trajectory, continuous(coordinate), colour, label)
             axis.set_ylabel(part.title)
             legend_above(axis, 4 if columns == 1 else 2)
@@ -58,9 +58,12 @@ def figure_extras(trajectory: Trajectory) -> Figure | None:
     The dipole moment has one panel.  What is zero throughout is named under the title, and the age of the estimate shows in
     the estimate itself, which has a mark wherever it was made.
     """
-    reported = [name for name in trajectory.observables if name not in STANDARD and name != "error_age"]
-    silent = [name for name in reported if not np.nan_to_num(trajectory.observables[name]).any()]
-    names = list(dict.fromkeys("dipole" if name in DIPOLE else name for name in reported if name not in silent))
+    parts: dict[str, list[str]] = {}
+    for name in trajectory.observables:
+        if name not in STANDARD and name != "error_age":
+            parts.setdefault("dipole" if name in DIPOLE else name, []).append(name)
+    silent = [part for part, members in parts.items() if not any(_says_something(trajectory, name) for name in members)]
+    names = [part for part in parts if part not in silent]
     if not names:
         return None
     with style():
@@ -73,6 +76,11 @@ def figure_extras(trajectory: Trajectory) -> Figure | None:
         _finish(axes, trajectory)
         zero = f"0 in all frames: {', '.join(name.replace('_', ' ') for name in silent)}" if silent else ""
         return titled(figure, title_of(trajectory), zero)
+
+
+def _says_something(trajectory: Trajectory, name: str) -> bool:
+    """Return whether an observable is anything but zero or missing in some frame."""
+    return bool(np.nan_to_num(trajectory.observables[name]).any())
 
 
 def _draw(axis: Axes, trajectory: Trajectory, values_t: np.ndarray, colour: int, label: str | None = None) -> None:

@@ -19,7 +19,7 @@ from source import FILES, PACKAGE, SourceFile
 pytestmark = pytest.mark.serial
 
 FLOORS = [
-    {"__init__", "errors", "units", "launcher", "completion", "words", "datafiles", "compiling"},
+    {"__init__", "errors", "units", "launcher", "completion", "words", "datafiles", "compiling", "datasets"},
     {"config"},
     {"parallel"},
     {"grid", "molecule"},
