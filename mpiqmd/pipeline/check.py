@@ -170,8 +170,8 @@ def check_egg_box(
     result["walls"] = float(np.abs(ends).max())
     if result["walls"] > FINE_RIPPLE:
         log(
-            f"of these, {1e3 * result['walls']:.3g} mHa are left after a whole period: they come from the walls of the cell. Use "
-            "a larger grid.cell before a finer spacing"
+            f"of these, {1e3 * result['walls']:.3g} mHa are left after a whole period: they come from the walls of the cell. "
+            "Use a larger grid.cell before a finer spacing"
         )
     result["rotation"]["angles"] = np.array([0.0, *(np.degrees(turn.magnitude()) for turn in _turns())])
     return result
