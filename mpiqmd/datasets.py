@@ -13,7 +13,7 @@ import h5py
 Table = Mapping[str, tuple[str, str]]
 """Unit and description by path; a capital letter stands for a number or a name."""
 
-MODEL: Table = {
+MODEL_DATASETS: Table = {
     "modes": ("bohr^-3/2", "orthonormal modes in the body frame, on the inner points of the cell, x fastest"),
     "singular_values": ("", "all singular values of the snapshots"),
     "mirrors": ("", "signs of the axes x, y, z under each mirror of the reference"),
@@ -58,9 +58,9 @@ _COMPILED: Table = {
     "solver/curvature_mk": ("1/Ha", "predicted inverse Hessian, lower triangle"),
     "solver/remaining": ("", "share of the error of kappa that one step leaves"),
 }
-MODEL = MODEL | {f"arrays/compiled/{path}": entry for path, entry in _COMPILED.items()}
+MODEL_DATASETS = MODEL_DATASETS | {f"arrays/compiled/{path}": entry for path, entry in _COMPILED.items()}
 
-SNAPSHOTS: Table = {
+SNAPSHOT_DATASETS: Table = {
     "geometry_S/finished": ("", "1 when everything of this geometry is on the disk"),
     "geometry_S/positions": ("bohr", "positions in the body frame"),
     "geometry_S/orbitals": ("bohr^-3/2", "occupied orbitals, orthonormal, on the inner points of the cell, x fastest"),
@@ -69,7 +69,7 @@ SNAPSHOTS: Table = {
     "geometry_S/eigenvalues": ("Ha", "occupied levels"),
 }
 
-CHECKPOINT: Table = {
+CHECKPOINT_DATASETS: Table = {
     "run/identity": ("", "what a continued run must share, JSON as bytes"),
     "dynamics/positions": ("bohr", "positions of the nuclei"),
     "dynamics/velocities": ("bohr Ha/hbar", "velocities of the nuclei"),

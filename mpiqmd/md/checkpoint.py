@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from mpiqmd.datafiles import opened, plain, sealed
-from mpiqmd.datasets import CHECKPOINT, annotate
+from mpiqmd.datasets import CHECKPOINT_DATASETS, annotate
 from mpiqmd.errors import DataFileError
 
 Attribute = str | int | float
@@ -58,7 +58,7 @@ def save_checkpoint(path: Path, attributes: Mapping[str, Attribute], groups: Map
             group = file.create_group(name)
             for key, array in arrays.items():
                 group.create_dataset(key, data=array)
-        annotate(file, CHECKPOINT)
+        annotate(file, CHECKPOINT_DATASETS)
     beside = path.with_name(path.name + ".part")
     with open(beside, "wb") as file:
         file.write(sealed(content.getvalue()))

@@ -14,7 +14,7 @@ import numpy as np
 
 from mpiqmd import __version__, datafiles
 from mpiqmd.datafiles import Contents, Unfit, opened, require_room, scalar, seal, writing
-from mpiqmd.datasets import MODEL, annotate, place_on_grid
+from mpiqmd.datasets import MODEL_DATASETS, annotate, place_on_grid
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
@@ -176,7 +176,7 @@ def _finish(beside: Path, path: Path) -> None:
     """Describe and seal what is written, which waits for the disk, and give it its name."""
     with writing(path):
         with h5py.File(beside, "r+") as file:
-            annotate(file, MODEL)
+            annotate(file, MODEL_DATASETS)
             physics = json.loads(file.attrs["signature"])
             place_on_grid(file["modes"], *(physics[name] for name in ("cell", "points", "boundary")))
         seal(beside)

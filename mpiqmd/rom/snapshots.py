@@ -20,7 +20,7 @@ import numpy as np
 
 from mpiqmd import datafiles
 from mpiqmd.datafiles import Contents, keep_room, opened, require_room, scalar, seal, unseal, writing
-from mpiqmd.datasets import SNAPSHOTS, annotate, place_on_grid
+from mpiqmd.datasets import SNAPSHOT_DATASETS, annotate, place_on_grid
 from mpiqmd.errors import DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
@@ -287,7 +287,7 @@ def _add_geometries(
 
 def _describe(group: h5py.Group, physics: dict) -> None:
     """Say what the datasets of a geometry are, and where its orbitals have their points."""
-    annotate(group, SNAPSHOTS)
+    annotate(group, SNAPSHOT_DATASETS)
     grid = [physics.get(name) for name in ("cell", "points", "boundary")]
     if None not in grid:
         place_on_grid(group["orbitals"], *grid)

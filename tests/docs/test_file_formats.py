@@ -7,7 +7,7 @@ import re
 import pytest
 from generate import DOCS
 
-from mpiqmd.datasets import CHECKPOINT, MODEL, SNAPSHOTS, pattern
+from mpiqmd.datasets import CHECKPOINT_DATASETS, MODEL_DATASETS, SNAPSHOT_DATASETS, pattern
 from mpiqmd.md.h5md_units import FILE_UNITS
 from mpiqmd.md.quantities import OBSERVABLES
 
@@ -25,7 +25,10 @@ def rows(name: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize(("name", "table"), [("model.h5", MODEL), ("snapshots.h5", SNAPSHOTS), ("checkpoint.h5", CHECKPOINT)])
+TABLES = {"model.h5": MODEL_DATASETS, "snapshots.h5": SNAPSHOT_DATASETS, "checkpoint.h5": CHECKPOINT_DATASETS}
+
+
+@pytest.mark.parametrize(("name", "table"), TABLES.items(), ids=list(TABLES))
 def test_datasets_and_units_are_those_of_the_files(name, table):
     page = rows(name)
     assert set(page) == set(table)
