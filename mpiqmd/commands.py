@@ -119,7 +119,15 @@ COMMANDS = {
             "mpirun -n 8 mpiqmd md water.toml --model water-train/model.h5 --replicas 32 --walltime 04:00:00",
         ),
         "md",
-        patterns=("trajectory.h5", "trajectory.extxyz", "checkpoint*.h5", "replicas.h5", "replica-*/*.h5"),
+        patterns=(
+            "trajectory.h5",
+            "trajectory.extxyz",
+            "topology.psf",
+            "checkpoint*.h5",
+            "replicas.h5",
+            "replica-*/*.h5",
+            "replica-*/topology.psf",
+        ),
         files=("model",),
     ),
     "ipi": Command(
@@ -139,8 +147,9 @@ COMMANDS = {
     ),
     "compare": Command(
         "two trajectories beside each other",
-        "Draw bond lengths, angle, energies and temperature of two trajectories of the same molecule and print "
-        "their differences.\nWrites the figures (PNG and PDF) and result.json.",
+        "Draw bond lengths, angles, energies and temperature of two trajectories of the same molecule and print "
+        "their differences. Where one is a replicas.h5, distributions and means are compared "
+        "instead.\nWrites the figures (PNG and PDF) and result.json.",
         ("mpiqmd compare water-hifi/trajectory.h5 water-rom/trajectory.h5",),
         "compare",
         reads_input=False,
@@ -150,13 +159,18 @@ COMMANDS = {
     ),
     "plot": Command(
         "figures of one file",
-        "Draw what a file holds: the observables of a trajectory, the singular values of a model.\n"
-        "Writes figures (PNG and PDF) and result.json.",
-        ("mpiqmd plot water-md/trajectory.h5", "mpiqmd plot water-train/model.h5 --output figures"),
+        "Draw what a file holds: observables and geometry of a trajectory, the same of replicas together, the singular values "
+        "of a model.\nWrites figures (PNG and PDF) and result.json; --spectrum writes the numbers too (spectrum.csv) and says "
+        "what a run of that length and interval of frames can resolve.",
+        (
+            "mpiqmd plot water-md/trajectory.h5",
+            "mpiqmd plot water-md/replicas.h5 --spectrum",
+            "mpiqmd plot water-train/model.h5 --output figures",
+        ),
         "plot",
         reads_input=False,
         output="{file}-plot",
-        patterns=("*.png", "*.pdf"),
+        patterns=("*.png", "*.pdf", "spectrum.csv"),
         files=("file",),
     ),
     "info": Command(

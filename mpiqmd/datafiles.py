@@ -118,6 +118,13 @@ def reading(path: Path, kind: str, remedy: str) -> Iterator[None]:
         require_regular(path)
     except OSError as problem:
         raise DataFileError(f"cannot read the {kind} {path}: {in_words(problem)}. {remedy}") from None
+    with using(path, kind, remedy):
+        yield
+
+
+@contextmanager
+def using(path: Path, kind: str, remedy: str) -> Iterator[None]:
+    """Do as :func:`reading` does for what has been read from a file already, which need not be there any more."""
     try:
         with np.errstate(over="raise", invalid="raise", divide="raise"):
             yield

@@ -63,7 +63,7 @@ class HifiForceProvider:
             self.watch.look(problem, state)
         if self.net_force == "remove":
             forces_av = remove_net_force(forces_av, problem.molecule.masses_a)
-        extras = {"iterations": float(state.iterations), "residual": state.residual, "net_force": net}
+        extras = {"iterations": float(state.iterations), "scf_error": state.residual, "net_force": net}
         if not self.model.grid.is_periodic:
             dipole_v = problem.dipole(state.density) - problem.molecule.charge * shift_v
             extras |= dict(zip(DIPOLE, dipole_v.tolist(), strict=True))

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from mpiqmd.datafiles import opened, plain, sealed, swapping, to_disk
+from mpiqmd.datasets import CHECKPOINT_DATASETS, annotate
 from mpiqmd.errors import DataFileError
 
 Attribute = str | int | float
@@ -57,6 +58,7 @@ def save_checkpoint(path: Path, attributes: Mapping[str, Attribute], groups: Map
             group = file.create_group(name)
             for key, array in arrays.items():
                 group.create_dataset(key, data=array)
+        annotate(file, CHECKPOINT_DATASETS)
     with swapping(path) as beside:
         beside.write_bytes(sealed(content.getvalue()))
         to_disk(beside)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpiqmd.datafiles import reading
+from mpiqmd.datafiles import using
 from mpiqmd.errors import AccuracyError, DataFileError, MpiqmdError
 from mpiqmd.md.leader import CHECKPOINT, FAILED, FINISHED, STUCK, Leader
 from mpiqmd.md.motion import Dynamics
@@ -191,7 +191,7 @@ class _Session:
         for name, (shape, dtype) in shapes.items():
             array = np.array(state[name], order="C") if self.leader else np.empty(shape, dtype)
             copies[name] = replicate(self.comm, array)
-        with reading(self.checkpoint, "checkpoint", "One of this surface is needed. Start afresh with --overwrite."):
+        with using(self.checkpoint, "checkpoint", "One of this surface is needed. Start afresh with --overwrite."):
             self.provider.restore(copies)
 
     def run(self, resumed_from: int | None) -> Generator[np.ndarray, Evaluation, None]:

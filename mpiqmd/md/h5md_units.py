@@ -1,57 +1,84 @@
-"""Units of H5MD trajectories: what is written, and how everything that may be found is read.
+"""Units of H5MD trajectories, each of them in one place.
 
-H5MD leaves the unit strings free, readers do not: MDAnalysis knows neither bohr nor hartree and refuses a file that names
-them for positions, velocities, forces or times.  Files are therefore written in angstrom, femtosecond and kJ/mol and read
-into atomic units by the strings they carry, so that older files, in atomic units, are read as well.  Observables stay in
-hartree: readers take them as they are.
+The module ``units`` of H5MD defines one system, "SI", whose strings are SI units with prefixes.  MDAnalysis refuses strings
+that it does not know.  Nanometre, picosecond and kJ/mol are in both.  Strings have variable length: the specification asks
+for fixed length, which h5py hands over as bytes, in which MDAnalysis recognises no unit.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import h5py
 
 from mpiqmd.errors import DataFileError
-from mpiqmd.units import ATOMIC_TIME_IN_FS, BOHR_IN_ANGSTROM, HARTREE_IN_KJ_PER_MOL
+from mpiqmd.units import (
+    ATOMIC_DIPOLE_IN_COULOMB_METRE,
+    ATOMIC_TIME_IN_FS,
+    BOHR_IN_ANGSTROM,
+    DALTON_IN_ELECTRON_MASS,
+    HARTREE_IN_KJ_PER_MOL,
+    KELVIN_IN_HARTREE,
+)
 
-WRITTEN = {
-    "position": "Angstrom",
-    "velocity": "Angstrom fs-1",
-    "force": "kJ mol-1 Angstrom-1",
-    "time": "fs",
+SYSTEM = "SI"
+"""Value of the attribute ``system`` of ``h5md/modules/units``."""
+ASCII = h5py.string_dtype("ascii")
+
+
+@dataclass(frozen=True)
+class FileUnit:
+    """How a quantity is written.
+
+    Attributes
+    ----------
+    name
+        The unit string; empty for plain numbers, which get no attribute.
+    one_atomic_unit
+        What one atomic unit is in it.
+    """
+
+    name: str
+    one_atomic_unit: float
+
+
+_NM, _PS = 0.1 * BOHR_IN_ANGSTROM, 1e-3 * ATOMIC_TIME_IN_FS
+
+FILE_UNITS = {
+    "length": FileUnit("nm", _NM),
+    "time": FileUnit("ps", _PS),
+    "velocity": FileUnit("nm ps-1", _NM / _PS),
+    "force": FileUnit("kJ mol-1 nm-1", HARTREE_IN_KJ_PER_MOL / _NM),
+    "energy": FileUnit("kJ mol-1", HARTREE_IN_KJ_PER_MOL),
+    "temperature": FileUnit("K", 1.0 / KELVIN_IN_HARTREE),
+    "mass": FileUnit("g mol-1", 1.0 / DALTON_IN_ELECTRON_MASS),
+    "dipole": FileUnit("C m", ATOMIC_DIPOLE_IN_COULOMB_METRE),
+    "number": FileUnit("", 1.0),
 }
-"""Unit strings in new files, by quantity; all of them among those that MDAnalysis' H5MD reader knows."""
-
-ONE_ATOMIC_UNIT = {
-    "Angstrom": BOHR_IN_ANGSTROM,
-    "Angstrom fs-1": BOHR_IN_ANGSTROM / ATOMIC_TIME_IN_FS,
-    "kJ mol-1 Angstrom-1": HARTREE_IN_KJ_PER_MOL / BOHR_IN_ANGSTROM,
-    "fs": ATOMIC_TIME_IN_FS,
-    "bohr": 1.0,
-    "bohr hartree hbar-1": 1.0,
-    "hartree bohr-1": 1.0,
-    "hbar hartree-1": 1.0,
-}
-"""What one atomic unit is in the unit of a file."""
+"""Units of the file by quantity; a temperature is ``k_B T`` inside."""
 
 
-def written_unit(quantity: str) -> float:
-    """Return what one atomic unit of ``position``, ``velocity``, ``force`` or ``time`` is in new files."""
-    return ONE_ATOMIC_UNIT[WRITTEN[quantity]]
+def describe(dataset: h5py.Dataset, quantity: str, description: str) -> None:
+    """Put the unit of a quantity and what it is beside a dataset."""
+    unit = FILE_UNITS[quantity].name
+    if unit:
+        dataset.attrs.create("unit", unit, dtype=ASCII)
+    dataset.attrs["description"] = description
 
 
-def unit_of(dataset: h5py.Dataset) -> float:
-    """Return what one atomic unit is in the unit of a dataset.
+def one_atomic_unit(dataset: h5py.Dataset, quantity: str) -> float:
+    """Return what one atomic unit of a quantity is in the unit of a dataset.
 
     Raises
     ------
     DataFileError
-        The dataset has a unit that mpiqmd never writes.
+        The dataset has another unit than mpiqmd writes.
     """
-    unit = dataset.attrs.get("unit")
-    unit = unit.decode() if isinstance(unit, bytes) else unit.tolist() if hasattr(unit, "tolist") else unit
-    if not isinstance(unit, str) or unit not in ONE_ATOMIC_UNIT:
+    unit, found = FILE_UNITS[quantity], dataset.attrs.get("unit", "")
+    found = found.decode() if isinstance(found, bytes) else found.tolist() if hasattr(found, "tolist") else found
+    if found != unit.name:
         raise DataFileError(
-            f"{dataset.file.filename}: {dataset.name} is in {unit!r}; allowed: {', '.join(ONE_ATOMIC_UNIT)}. Use a "
-            "trajectory written by `mpiqmd md`."
+            f"{dataset.file.filename}: {dataset.name} is in {found!r}; allowed: {unit.name!r}. Use a trajectory written by "
+            "`mpiqmd md` of this version."
         )
-    return ONE_ATOMIC_UNIT[unit]
+    return unit.one_atomic_unit

@@ -21,6 +21,7 @@ from mpiqmd.md.record import Record
 from mpiqmd.md.same_run import changes
 from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.md.thermostats import make_thermostat
+from mpiqmd.md.topology import TOPOLOGY_FILE, write_topology
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.md.trajectory_writer import TrajectoryWriter
 from mpiqmd.md.velocities import initial_velocities
@@ -101,9 +102,9 @@ class Leader:
             "thermostat": self.settings.thermostat,
             "degrees_of_freedom": nuclei.degrees_of_freedom,
         }
-        return TrajectoryWriter.create(
-            record.trajectory, nuclei.symbols, nuclei.masses_a, attributes, record.box_v, record.boundary
-        )
+        topology = record.trajectory.with_name(TOPOLOGY_FILE)
+        write_topology(topology, nuclei.symbols, nuclei.masses_a, self.dynamics.positions_av, record.box_v)
+        return TrajectoryWriter.create(record.trajectory, nuclei.symbols, nuclei.masses_a, attributes, record.box_v)
 
     def _at_start(self, molecule: Molecule) -> Dynamics:
         """Return the dynamics before its first step."""

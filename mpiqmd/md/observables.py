@@ -68,36 +68,3 @@ def linear_drift(times_t: np.ndarray, energies_t: np.ndarray, n_atoms: int) -> f
     if spread == 0.0:
         return None
     return float(elapsed_t @ (energies_t - energies_t.mean()) / spread / n_atoms)
-
-
-def infrared_spectrum(times_t: np.ndarray, dipoles_tv: np.ndarray, resolution: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return angular frequencies (1/a.u. of time) and the infrared line shape of a dipole trajectory.
-
-        I(ω) ∝ ω² ∫ <μ(0)·μ(t)> exp(-iωt) w(t) dt,
-
-    the classical line shape with the harmonic quantum correction, normalised to a largest value of 1.
-
-    Parameters
-    ----------
-    times_t
-        Equidistant times, a.u.
-    dipoles_tv
-        Dipole moments in the laboratory frame, shape (T, 3), a.u.
-    resolution
-        Full width at half maximum of the Gaussian window in frequency, 1/a.u. of time.
-    """
-    step = float(times_t[1] - times_t[0])
-    centred = dipoles_tv - dipoles_tv.mean(axis=0)
-    length = 2 * len(centred)
-    power = (np.abs(np.fft.rfft(centred, n=length, axis=0)) ** 2).sum(axis=1)
-    correlation = np.fft.irfft(power, n=length)[: len(centred)] / np.arange(len(centred), 0, -1)
-    lags = step * np.arange(len(centred))
-    window = np.exp(-0.5 * (lags * resolution / (2.0 * np.sqrt(2.0 * np.log(2.0)))) ** 2)
-    damped = correlation * window
-    reach = int(np.searchsorted(-window, -1e-6))
-    damped = damped[: max(reach, 16)]
-    even = np.concatenate([damped, damped[-2:0:-1]])
-    padded = np.fft.rfft(even).real
-    frequencies = 2.0 * np.pi * np.fft.rfftfreq(len(even), d=step)
-    intensity = np.maximum(frequencies**2 * padded, 0.0)
-    return frequencies, intensity / max(float(intensity.max()), 1e-300)

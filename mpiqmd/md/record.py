@@ -21,11 +21,9 @@ class Record:
         Physics that must not change when the run is continued (``solver``: ``"hifi"`` or ``"rom"``, ``model_hash``, grid,
         functional, ...), as text by name; kept in the trajectory too.
     provenance
-        Further attributes of the trajectory (``input`` as JSON, ``versions``, ``ranks``, ...).
+        Further attributes of the trajectory (``input`` as JSON, ``versions``, ``host``, ``ranks``, ...).
     box_v
-        Edge lengths of the cell (3,), bohr, if there is one.
-    boundary
-        ``"none"`` or ``"periodic"``.
+        Edge lengths of a periodic cell (3,), bohr; None for an isolated molecule.
     overwrite
         Start afresh even if there is a checkpoint.
     verify
@@ -37,6 +35,5 @@ class Record:
     identity: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, str | int | float] = field(default_factory=dict)
     box_v: np.ndarray | None = None
-    boundary: str = "none"
     overwrite: bool = False
     verify: Callable[[], None] = lambda: None

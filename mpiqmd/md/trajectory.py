@@ -1,4 +1,4 @@
-"""Reading trajectories, and writing them as extended XYZ.
+"""Reading trajectories.
 
 :class:`Trajectory` holds all frames of an H5MD file written by :mod:`mpiqmd.md.trajectory_writer` as NumPy
 arrays in atomic units.  Not collective; needs no MPI, so figures can be drawn anywhere.
@@ -12,14 +12,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from mpiqmd.datafiles import Contents, Shapes, Unfit, opened, plain, replacing, scalar
-from mpiqmd.md.h5md_units import unit_of
+from mpiqmd.datafiles import Contents, Shapes, Unfit, opened, plain, scalar
+from mpiqmd.md.h5md_units import one_atomic_unit
+from mpiqmd.md.quantities import STANDARD, observable
 from mpiqmd.molecule.elements import require_element
-from mpiqmd.units import ATOMIC_TIME_IN_FS, BOHR_IN_ANGSTROM, HARTREE_IN_EV
+from mpiqmd.units import ATOMIC_TIME_IN_FS
 
 MOLECULE = "particles/molecule"
-OBSERVABLES = ("potential_energy", "kinetic_energy", "total_energy", "conserved_energy", "temperature")
-"""Observables of every frame, all in hartree; a provider's extras come on top, without a unit."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +36,12 @@ class Trajectory:
     positions_tav, velocities_tav, forces_tav
         Shape (frames, N, 3).
     observables
-        Name to array (frames,): ``potential_energy``, ``kinetic_energy``, ``total_energy``,
-        ``conserved_energy``, ``temperature`` (k_B T in Ha) and the provider's extras (NaN where a frame has
-        none).
+        Name to array (frames,), as :mod:`mpiqmd.md.quantities` describes them; the temperature is k_B T in Ha, and what the
+        surface reports is NaN where a frame has none.
     attributes
         Provenance: ``solver``, ``timestep``, ``seed``, ``ranks``, ``input``, ``seconds_per_step``, ...
     box_v
-        Edge lengths of the cell, bohr, or None.
-    boundary
-        ``"none"`` or ``"periodic"``.
+        Edge lengths of a periodic cell, bohr; None for an isolated molecule.
     """
 
     path: Path
@@ -59,7 +55,6 @@ class Trajectory:
     observables: dict[str, np.ndarray]
     attributes: dict[str, str | int | float]
     box_v: np.ndarray | None
-    boundary: str
 
     @classmethod
     def open(cls, path: Path | str, with_coordinates: bool = True) -> Trajectory:
@@ -86,25 +81,23 @@ class Trajectory:
     def _read(cls, path: Path, contents: Contents, with_coordinates: bool) -> Trajectory:
         """Copy everything out of an open file."""
         symbols, frames = _symbols(contents), _Frames(contents)
-        box_v, boundary = _box(contents)
         coordinates = []
-        for name in ("position", "velocity", "force"):
+        for name, quantity in (("position", "length"), ("velocity", "velocity"), ("force", "force")):
             series = f"{MOLECULE}/{name}/value"
             contents.shapes.check(series, contents.dataset(series).shape, "room a 3")
             coordinates.append(
-                frames.in_atomic_units(series, "a 3") if with_coordinates else np.empty((0, len(symbols), 3))
+                frames.series(series, quantity, "a 3") if with_coordinates else np.empty((0, len(symbols), 3))
             )
         return cls(
             path,
             symbols,
-            contents.positive(f"{MOLECULE}/mass", "a"),
+            contents.positive(f"{MOLECULE}/mass", "a") / one_atomic_unit(contents.dataset(f"{MOLECULE}/mass"), "mass"),
             frames.steps_t,
-            frames.in_atomic_units(f"{MOLECULE}/position/time"),
+            frames.series(f"{MOLECULE}/position/time", "time"),
             *coordinates,
             observables=frames.observables(),
             attributes=_attributes(contents),
-            box_v=box_v,
-            boundary=boundary,
+            box_v=_box(contents),
         )
 
     def __len__(self) -> int:
@@ -141,21 +134,20 @@ class _Frames:
         if (self.steps_t < 0).any() or (np.diff(self.steps_t) <= 0).any():
             raise Unfit("the steps of its frames do not grow")
 
-    def series(self, name: str, axes: str = "", finite: bool = True) -> np.ndarray:
-        """Return a dataset with one entry per frame."""
+    def series(self, name: str, quantity: str, axes: str = "", finite: bool = True) -> np.ndarray:
+        """Return a dataset with one entry per frame, in atomic units."""
         values = self.contents.array(name, f"room {axes}", finite=False)[: self.count]
         if finite and not np.isfinite(values).all():
             raise Unfit(f"{name} holds NaN or infinity in a complete frame")
-        return values
-
-    def in_atomic_units(self, name: str, axes: str = "") -> np.ndarray:
-        """Return a series that has a unit, which may be any of the file formats."""
-        return self.series(name, axes) / unit_of(self.contents.dataset(name))
+        return values / one_atomic_unit(self.contents.dataset(name), quantity)
 
     def observables(self) -> dict[str, np.ndarray]:
-        """Return all observables; only a provider's extras may be missing in a frame."""
-        names = [*OBSERVABLES, *(name for name in self.contents.file["observables"] if name not in OBSERVABLES)]
-        return {name: self.series(f"observables/{name}/value", finite=name in OBSERVABLES) for name in names}
+        """Return all observables; only what a surface reports may be missing in a frame."""
+        names = [*STANDARD, *(name for name in self.contents.file["observables"] if name not in STANDARD)]
+        return {
+            name: self.series(f"observables/{name}/value", observable(name).quantity, finite=name in STANDARD)
+            for name in names
+        }
 
 
 def _symbols(contents: Contents) -> tuple[str, ...]:
@@ -165,17 +157,15 @@ def _symbols(contents: Contents) -> tuple[str, ...]:
     return tuple(require_element(names[int(number)]) for number in numbers_a)
 
 
-def _box(contents: Contents) -> tuple[np.ndarray | None, str]:
-    """Return the edge lengths, if there are any frames with a box, and the boundary."""
-    box = contents.file[f"{MOLECULE}/box"]
-    boundary = bytes(box.attrs["boundary"][0]).decode()
-    if "edges" not in box:
-        return None, boundary
-    edges_tv = contents.array(f"{MOLECULE}/box/edges/value", "room 3", finite=False)
+def _box(contents: Contents) -> np.ndarray | None:
+    """Return the edges of a periodic cell, bohr; None if the molecule is isolated or there is no frame yet."""
+    edges = f"{MOLECULE}/box/edges/value"
+    if "edges" not in contents.file[f"{MOLECULE}/box"]:
+        return None
+    edges_tv = contents.array(edges, "room 3", finite=False)
     if not len(edges_tv):
-        return None, boundary
-    edges_v = Shapes().numbers("box/edges", edges_tv[0], "3") / unit_of(box["edges/value"])
-    return edges_v, boundary
+        return None
+    return Shapes().numbers(edges, edges_tv[0], "3") / one_atomic_unit(contents.dataset(edges), "length")
 
 
 def _attributes(contents: Contents) -> dict[str, str | int | float]:
@@ -185,29 +175,3 @@ def _attributes(contents: Contents) -> dict[str, str | int | float]:
         attributes[key] = contents.dataset(f"parameters/{key}").asstr()[()]
     attributes["timestep"] = scalar(attributes["timestep"], float)
     return attributes
-
-
-def write_extxyz(trajectory: Trajectory, path: Path | str) -> None:
-    """Write all frames as extended XYZ: angstrom, eV, eV/angstrom and fs.  Raises DataFileError where there is no room."""
-    force_unit = HARTREE_IN_EV / BOHR_IN_ANGSTROM
-    periodic = "T" if trajectory.boundary == "periodic" else "F"
-    cell = ""
-    if trajectory.box_v is not None:
-        edges = np.diag(trajectory.box_v * BOHR_IN_ANGSTROM).ravel()
-        cell = f'Lattice="{" ".join(f"{edge:.10g}" for edge in edges)}" '
-    with replacing(Path(path)) as beside, open(beside, "w", encoding="utf-8") as file:
-        for index in range(len(trajectory)):
-            energy = trajectory.observables["potential_energy"][index] * HARTREE_IN_EV
-            file.write(
-                f"{len(trajectory.symbols)}\n{cell}Properties=species:S:1:pos:R:3:forces:R:3 "
-                f"energy={energy:.12f} time={trajectory.times_fs_t[index]:.8g} "
-                f'step={trajectory.steps_t[index]} pbc="{periodic} {periodic} {periodic}"\n'
-            )
-            rows = np.hstack(
-                [
-                    trajectory.positions_tav[index] * BOHR_IN_ANGSTROM,
-                    trajectory.forces_tav[index] * force_unit,
-                ]
-            )
-            for symbol, row in zip(trajectory.symbols, rows, strict=True):
-                file.write(f"{symbol:2s} " + " ".join(f"{number:18.12f}" for number in row) + "\n")

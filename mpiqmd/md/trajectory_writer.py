@@ -41,8 +41,9 @@ from mpiqmd.md.h5md_layout import (
     write_attributes,
     write_particles,
 )
-from mpiqmd.md.h5md_units import written_unit
-from mpiqmd.md.trajectory import OBSERVABLES, Trajectory
+from mpiqmd.md.h5md_units import FILE_UNITS
+from mpiqmd.md.quantities import STANDARD, observable
+from mpiqmd.md.trajectory import Trajectory
 
 ROOM_FOR_THE_REST = 2**18
 """Bytes for provenance and what else is small."""
@@ -81,7 +82,6 @@ class TrajectoryWriter:
         masses_a: np.ndarray,
         attributes: Mapping[str, str | int | float],
         box_v: np.ndarray | None = None,
-        boundary: str = "none",
     ) -> TrajectoryWriter:
         """Start a new file, replacing an old one.
 
@@ -94,9 +94,7 @@ class TrajectoryWriter:
         attributes
             Provenance, kept as attributes of the file.
         box_v
-            Edge lengths of the cell, shape (3,), bohr, if there is one.
-        boundary
-            ``"none"`` or ``"periodic"``.
+            Edge lengths of a periodic cell, shape (3,), bohr; None for an isolated molecule.
 
         Raises
         ------
@@ -104,10 +102,10 @@ class TrajectoryWriter:
             There is no room for it, or no permission.
         """
         with replacing(path) as beside:
-            require_room(path, ROOM_FOR_THE_REST + 8 * CHUNK_FRAMES * (9 * len(symbols) + len(OBSERVABLES) + 5))
+            require_room(path, ROOM_FOR_THE_REST + 8 * CHUNK_FRAMES * (9 * len(symbols) + len(STANDARD) + 5))
             # Later versions of the format mark a file that a kill left open, and refuse to open it again.
             with open_hdf5(beside, "w", libver="earliest") as file:
-                write_particles(file, symbols, masses_a, boundary)
+                write_particles(file, symbols, masses_a, box_v is not None)
                 create_series(file, len(symbols), box_v)
                 write_attributes(file, attributes)
         with writing(path):
@@ -237,14 +235,17 @@ class TrajectoryWriter:
         frames, self.pending = self.pending, []
         begin, end = self.n_frames, self.n_frames + len(frames)
         self._make_room(end, list(dict.fromkeys(name for frame in frames for name in frame.observables)))
-        for name, field in ELEMENTS.items():
-            values = np.array([getattr(frame, field) for frame in frames])
-            self._dataset(f"particles/molecule/{name}/value")[begin:end] = values * written_unit(name)
+
+        def put(path: str, numbers: list, quantity: str) -> None:
+            self._dataset(path)[begin:end] = np.array(numbers, dtype=float) * FILE_UNITS[quantity].one_atomic_unit
+
+        for name, element in ELEMENTS.items():
+            coordinates = [getattr(frame, element.field) for frame in frames]
+            put(f"particles/molecule/{name}/value", coordinates, element.quantity)
         for name in self._names:
-            values = [frame.observables.get(name, np.nan) for frame in frames]
-            self._dataset(f"observables/{name}/value")[begin:end] = np.array(values, dtype=float)
-        times = np.array([frame.time for frame in frames])
-        self._dataset(f"{FIRST}/time")[begin:end] = times * written_unit("time")
+            numbers = [frame.observables.get(name, np.nan) for frame in frames]
+            put(f"observables/{name}/value", numbers, observable(name).quantity)
+        put(f"{FIRST}/time", [frame.time for frame in frames], "time")
         # Who reads meanwhile must not find a step without its numbers.
         self.file.flush()
         self._steps[begin:end] = np.array([frame.step for frame in frames], dtype=np.int64)

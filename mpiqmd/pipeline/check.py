@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.pipeline.surface import build_surface
 from mpiqmd.plots.egg_box import figure_egg_box
 from mpiqmd.plots.style import save_figure
+from mpiqmd.plots.titles import formula
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -32,8 +34,10 @@ STEP = 0.01
 """Displacement of the central differences, bohr."""
 MOTIONS = 4
 """Random rigid motions of ``check frame``."""
-SHIFTS = 6
-"""Shifts along x and along the diagonal, over one grid spacing, of ``check egg-box``."""
+SHIFTS = 12
+"""Steps along x and along the diagonal, through one period of the grids, of ``check egg-box``."""
+LONGEST_PERIOD = 2
+"""Spacings after which orbitals' and density's grids coincide again at most; 1.5 times as many points need two."""
 ROTATIONS = 6
 """Random rotations of ``check egg-box``."""
 FINE_RIPPLE, FAIR_RIPPLE = 1e-4, 1e-3
@@ -52,10 +56,12 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         provider.net_force = "keep"
     log(surface.model.describe())
     if arguments.check == "egg-box":
-        found = check_egg_box(provider, positions_av, surface.grid.spacing_v, log)
+        period = common_period(surface.grid.points_v, surface.model.density_grid.points_v)
+        found = check_egg_box(provider, positions_av, surface.grid.spacing_v, log, period)
         found |= egg_box_verdict(found, arguments.settings.grid.density)
         log(found["advice"])
-        on_rank_zero(comm, lambda: save_figure(figure_egg_box(found), arguments.folder / "egg-box"))
+        title = f"{formula(surface.molecule.symbols)}, {arguments.settings.xc.functional}\n{surface.model.describe()}"
+        on_rank_zero(comm, lambda: save_figure(figure_egg_box(found, title), arguments.folder / "egg-box"))
     else:
         names = surface.molecule.labels
         if arguments.check == "forces":
@@ -110,35 +116,64 @@ def _check_frame(provider: ForceProvider, positions_av: np.ndarray, log: Log) ->
     return {"energy_changes": energy_errors, "force_changes": force_errors}
 
 
-def egg_box_motions(positions_av: np.ndarray, spacing_v: np.ndarray) -> dict[str, list[np.ndarray]]:
-    """Return positions shifted through one grid spacing along x and along the diagonal, and turned.  Not collective."""
-    fractions = np.arange(SHIFTS) / SHIFTS
+def egg_box_motions(positions_av: np.ndarray, spacing_v: np.ndarray, period: int = 1) -> dict[str, list[np.ndarray]]:
+    """Return positions shifted through a period along x and along the diagonal, and turned.  Not collective.
+
+    Shifts go as far back as forth, which keeps the molecule away from walls.
+    """
+    fractions = _fractions(period)
     shifts = {"x": np.array([1.0, 0.0, 0.0]), "diagonal": np.ones(3)}
     motions = {name: [positions_av + f * spacing_v * axis for f in fractions] for name, axis in shifts.items()}
-    turns = [Rotation.random(random_state=seed).as_matrix() for seed in range(ROTATIONS)]
-    return motions | {"rotation": [positions_av, *(positions_av @ turn.T for turn in turns)]}
+    return motions | {"rotation": [positions_av, *(positions_av @ turn.as_matrix().T for turn in _turns())]}
+
+
+def common_period(points_v: np.ndarray, density_points_v: np.ndarray) -> int:
+    """Return the number of spacings after which the grids of orbitals and density lie on each other again.  Not collective."""
+    ratio = float(np.max(np.asarray(density_points_v) / np.asarray(points_v)))
+    return Fraction(ratio).limit_denominator(LONGEST_PERIOD).denominator
+
+
+def _fractions(period: int) -> np.ndarray:
+    """Return the shifts in spacings, 0 among them, and both ends, which look the same to the grids."""
+    return period * (np.arange(SHIFTS + 1) / SHIFTS - 0.5)
+
+
+def _turns() -> list[Rotation]:
+    return [Rotation.random(random_state=seed) for seed in range(ROTATIONS)]
 
 
 def check_egg_box(
-    provider: ForceProvider, positions_av: np.ndarray, spacing_v: np.ndarray, log: Log
+    provider: ForceProvider, positions_av: np.ndarray, spacing_v: np.ndarray, log: Log, period: int = 1
 ) -> dict[str, Any]:
-    """Evaluate the motions and return energies, their ripple and the largest net force of each kind.  Collective.
+    """Evaluate the motions and return energies and net forces, their ripple and their largest, of each kind.  Collective.
 
-    The ripple is the range of the energy, which is constant without a grid.
+    The ripple is the range of the energy, which is constant without a grid.  ``fractions`` are the shifts in spacings, over
+    ``period`` of them, after which the grids repeat; the rotations have ``angles`` in degrees.  ``walls`` is the largest
+    difference of energy from one end to the other: not the grid's, but that of the walls of the cell.
     """
-    result: dict[str, Any] = {"fractions": np.arange(SHIFTS) / SHIFTS, "spacing": spacing_v}
-    motions = egg_box_motions(positions_av, spacing_v)
+    result: dict[str, Any] = {"fractions": _fractions(period), "period": period, "spacing": spacing_v}
+    motions = egg_box_motions(positions_av, spacing_v, period)
     countdown = Countdown(log, sum(map(len, motions.values())), "geometry")
-    log(f"{countdown.total} geometries: through one grid spacing along x and the diagonal, and turned")
+    through = "one grid spacing" if period == 1 else f"{period} grid spacings"
+    log(f"{countdown.total} geometries: through {through} along x and the diagonal, and turned")
     for name, geometries in motions.items():
         evaluations = []
         for moved_av in geometries:
             evaluations.append(provider.evaluate(moved_av))
             countdown.advance(name)
         energies = np.array([evaluation.energy for evaluation in evaluations])
-        net = max(evaluation.extras.get("net_force", _net(evaluation.forces_av)) for evaluation in evaluations)
-        result[name] = {"energies": energies, "ripple": float(np.ptp(energies)), "net_force": net}
+        nets = np.array([evaluation.extras.get("net_force", _net(evaluation.forces_av)) for evaluation in evaluations])
+        net = float(nets.max())
+        result[name] = {"energies": energies, "net_forces": nets, "ripple": float(np.ptp(energies)), "net_force": net}
         log(f"{name:10s} energy ripple {1e3 * np.ptp(energies):8.4f} mHa, largest net force {1e3 * net:8.4f} mHa/bohr")
+    ends = [result[name]["energies"][-1] - result[name]["energies"][0] for name in ("x", "diagonal")]
+    result["walls"] = float(np.abs(ends).max())
+    if result["walls"] > FINE_RIPPLE:
+        log(
+            f"of these, {1e3 * result['walls']:.3g} mHa are left after a whole period: they come from the walls of the cell. "
+            "Use a larger grid.cell before a finer spacing"
+        )
+    result["rotation"]["angles"] = np.array([0.0, *(np.degrees(turn.magnitude()) for turn in _turns())])
     return result
 
 

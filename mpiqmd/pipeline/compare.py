@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpiqmd.errors import DataFileError
+from mpiqmd.md.replica_files import open_runs
 from mpiqmd.md.trajectory import Trajectory
-from mpiqmd.molecule.internal import internal_coordinates
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.comparable import hints
+from mpiqmd.pipeline.compare_ensembles import compare_ensembles, table_of_means
 from mpiqmd.plots.compare import figure_differences, figure_energy, figure_geometry, labels_of
+from mpiqmd.plots.coordinates import coordinates_of
 from mpiqmd.plots.style import save_figure
 from mpiqmd.units import ATOMIC_TIME_IN_FS, KELVIN_IN_HARTREE
 
@@ -32,9 +34,9 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, ob
     Returns
     -------
     ``labels``, ``frames``, ``time_fs`` (the range both cover), ``differences`` (for each bond length, angle,
-    energy and the temperature: ``max``, ``rms``, ``unit``), ``hints`` (what else differs),
-    ``seconds_per_step`` of both and their ratio
-    ``speed_up`` where both files have it, ``figures``.
+    energy and the temperature: ``max``, ``rms``, ``unit``), ``hints`` (what else differs), ``seconds_per_step`` of both and
+    their ratio ``speed_up`` where both files have it, ``figures``.  Where one file is a ``replicas.h5``: ``labels``,
+    ``runs``, ``frames``, ``means`` (``means``, ``errors``, ``unit`` of each), ``hints`` and ``figures``.
 
     Raises
     ------
@@ -42,14 +44,22 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, ob
         A file is not a trajectory, or the two have different atoms or timesteps, or no frames in common.
     """
     result = on_rank_zero(comm, _compare, arguments.first, arguments.second, Path(arguments.folder))
-    for line in table(result):
+    for line in table(result) if "differences" in result else table_of_means(result):
         log.afterwards(line)
     return result
 
 
 def _compare(first_path: Path, second_path: Path, folder: Path) -> dict[str, object]:
     """Do all of :func:`run` on one rank."""
-    first, second = common_frames(Trajectory.open(first_path), Trajectory.open(second_path))
+    firsts, seconds = open_runs(first_path), open_runs(second_path)
+    files = {"first": str(first_path), "second": str(second_path)}
+    if len(firsts) > 1 or len(seconds) > 1:
+        return files | compare_ensembles(firsts, seconds, folder)
+    return files | _compare_frames(*common_frames(firsts[0], seconds[0]), folder)
+
+
+def _compare_frames(first: Trajectory, second: Trajectory, folder: Path) -> dict[str, object]:
+    """Compare two trajectories with the same frames, one rank."""
     figures = []
     for name, draw in (
         ("geometry", figure_geometry),
@@ -59,8 +69,6 @@ def _compare(first_path: Path, second_path: Path, folder: Path) -> dict[str, obj
         figures += save_figure(draw(first, second), folder / f"figure-{name}")
     seconds = [trajectory.attributes.get("seconds_per_step") for trajectory in (first, second)]
     return {
-        "first": str(first_path),
-        "second": str(second_path),
         "labels": labels_of(first, second),
         "frames": len(first),
         "time_fs": [float(first.times_fs_t[0]), float(first.times_fs_t[-1])],
@@ -104,11 +112,7 @@ def common_frames(first: Trajectory, second: Trajectory) -> tuple[Trajectory, Tr
 def differences(first: Trajectory, second: Trajectory) -> Differences:
     """Return largest and root-mean-square difference of every coordinate, energy and the temperature."""
     found: Differences = {}
-    coordinates = (
-        internal_coordinates(first.symbols, trajectory.positions_tav, reference_av=first.positions_tav[0])
-        for trajectory in (first, second)
-    )
-    for one, other in zip(*coordinates, strict=True):
+    for one, other in zip(coordinates_of(first), coordinates_of(second, first), strict=True):
         found[one.key] = _measure(one.minus(other), one.unit)
     for name in ("total_energy", "potential_energy", "kinetic_energy"):
         found[name] = _measure(first.observables[name] - second.observables[name], "Ha")
@@ -118,9 +122,10 @@ def differences(first: Trajectory, second: Trajectory) -> Differences:
 
 
 def _measure(difference_t: np.ndarray, unit: str) -> dict[str, float | str]:
-    """Return the largest absolute value and the root mean square."""
-    rms = float(np.sqrt(np.mean(difference_t**2)))
-    return {"max": float(np.abs(difference_t).max()), "rms": rms, "unit": unit}
+    """Return the largest absolute value and the root mean square over the frames in which the quantity is defined."""
+    known_t = difference_t[np.isfinite(difference_t)]
+    rms = float(np.sqrt(np.mean(known_t**2))) if len(known_t) else float("nan")
+    return {"max": float(np.abs(known_t).max(initial=0.0)), "rms": rms, "unit": unit}
 
 
 def table(result: dict[str, object]) -> list[str]:

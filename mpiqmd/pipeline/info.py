@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +14,15 @@ import numpy as np
 
 from mpiqmd.claims import holder_of
 from mpiqmd.datafiles import Contents, opened, stored_digest
+from mpiqmd.errors import DataFileError
+from mpiqmd.md.replica_files import linked_files
+from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.model_summary import describe_model, find_singular_values
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.printable import printable
 from mpiqmd.rom.kinds import SNAPSHOTS
+from mpiqmd.selfcontained import REPLICAS
 from mpiqmd.units import ATOMIC_TIME_IN_FS
 
 if TYPE_CHECKING:
@@ -25,6 +30,12 @@ if TYPE_CHECKING:
 
     from mpiqmd.parallel.log import Log
 
+GROUPED = re.compile(r"arrays/[^/]+/")
+"""Parts of which only the size is worth a line."""
+NUMBER = re.compile(r"(?<=[/_])\d+(?=/|$)")
+"""A number in a path, of datasets that are all alike."""
+BESIDE = ("unit", "description")
+"""Attributes that stand beside the dataset they belong to."""
 LONGEST_VALUE = 90
 """Longer attributes are cut when printed."""
 LONGEST_LINE, MOST_LINES = 300, 2000
@@ -94,6 +105,8 @@ def _summary(kind: str, contents: Contents) -> list[str]:
         return describe_model(file)
     if kind == SNAPSHOTS:
         return _snapshots(file)
+    if kind == REPLICAS:
+        return _replicas(contents)
     if kind != "trajectory":
         return []
     steps_t = contents.array("particles/molecule/position/step", "t", integer=True)
@@ -102,6 +115,21 @@ def _summary(kind: str, contents: Contents) -> list[str]:
         return ["no frames"]
     end = steps_t[-1] * float(file.attrs["timestep"]) * ATOMIC_TIME_IN_FS
     return [f"{len(steps_t)} frames, steps {steps_t[0]} to {steps_t[-1]}, to {end:.2f} fs"]
+
+
+def _replicas(contents: Contents) -> list[str]:
+    """Return how far the linked trajectories are, and whether each is finished."""
+    lines, finished = [], 0
+    for path in linked_files(contents):
+        try:
+            run, is_whole = Trajectory.open(path, with_coordinates=False), stored_digest(path) is not None
+        except DataFileError as problem:
+            lines.append(f"  {path.parent.name}: {problem}")
+            continue
+        finished += is_whole
+        end = f", to step {run.steps_t[-1]}, {run.times_fs_t[-1]:.2f} fs" if len(run) else ""
+        lines.append(f"  {path.parent.name}: {len(run)} frames{end}, {'finished' if is_whole else 'not finished'}")
+    return [f"{len(lines)} replicas, {finished} of them finished", *lines]
 
 
 def _snapshots(file: h5py.File) -> list[str]:
@@ -123,10 +151,27 @@ def _tree(file: h5py.File) -> Iterator[str]:
     items: list[tuple[str, object]] = []
     file.visititems(lambda name, item: items.append((name, item)))
     for name, item in items:
-        yield from (f"{name} @{key} = {_short(value)}" for key, value in item.attrs.items() if key != "unit")
-        if isinstance(item, h5py.Dataset):
-            unit = f" [{item.attrs['unit']}]" if "unit" in item.attrs else ""
-            yield f"{name}: {'x'.join(map(str, item.shape)) or 'scalar'} {item.dtype}{unit}"
+        if not GROUPED.match(name):
+            yield from (f"{name} @{key} = {_short(value)}" for key, value in item.attrs.items() if key not in BESIDE)
+    yield from _datasets([(name, item) for name, item in items if isinstance(item, h5py.Dataset)])
+
+
+def _datasets(items: list[tuple[str, h5py.Dataset]]) -> Iterator[str]:
+    """Yield a line for each dataset with its unit and what it is; one for all that differ by a number, or make a part."""
+    alike: dict[str, list[h5py.Dataset]] = {}
+    for name, item in items:
+        part = GROUPED.match(name)
+        alike.setdefault(part[0].rstrip("/") if part else NUMBER.sub("*", name), []).append(item)
+    for name, members in alike.items():
+        size = f"{sum(item.nbytes for item in members) / 1e6:.2f} MB"
+        if GROUPED.match(f"{name}/"):
+            yield f"{name}: {len(members)} arrays, {size}"
+            continue
+        unit = f" [{_short(members[0].attrs['unit'])}]" if "unit" in members[0].attrs else ""
+        what = f"  {_short(members[0].attrs['description'])}" if "description" in members[0].attrs else ""
+        shapes = {"x".join(map(str, item.shape)) or "scalar" for item in members}
+        shape = shapes.pop() if len(shapes) == 1 else "several shapes"
+        yield f"{name}: {f'{len(members)} times ' if len(members) > 1 else ''}{shape} {members[0].dtype}{unit}{what}"
 
 
 def _integrity(path: Path) -> str:

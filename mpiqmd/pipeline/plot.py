@@ -11,13 +11,16 @@ import numpy as np
 
 from mpiqmd.datafiles import Shapes, opened, scalar
 from mpiqmd.errors import DataFileError
+from mpiqmd.md.replica_files import is_replicas, open_runs
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.model_summary import find_singular_values
 from mpiqmd.pipeline.results import read_result
+from mpiqmd.plots.ensembles import figure_distributions, figure_replicas
 from mpiqmd.plots.singular_values import figure_singular_values
-from mpiqmd.plots.spectrum import figure_spectrum
+from mpiqmd.plots.spectrum import figure_spectrum, spectrum_of, write_spectrum
 from mpiqmd.plots.style import save_figure
+from mpiqmd.plots.titles import formula, shown
 from mpiqmd.plots.trajectory import figure_extras, figure_internal_coordinates, figure_observables
 
 if TYPE_CHECKING:
@@ -27,37 +30,54 @@ if TYPE_CHECKING:
     from mpiqmd.plots.style import Figure
 
 
+PHYSICS = (("system", "symbols"), ("xc", "functional"))
+"""Where an input names molecule and functional."""
+
+
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, object]:
     """Draw what ``arguments.file`` holds into ``arguments.folder``.  Collective.
 
     Returns
     -------
-    ``file``, ``kind`` (``trajectory``, ``model`` or ``training``) and ``figures``.
+    ``file``, ``kind`` (``trajectory``, ``replicas``, ``model`` or ``training``) and ``figures``; with ``--spectrum`` also
+    ``spectrum``: its window, resolution, Nyquist limit (cm⁻¹), duration and interval (fs), and the ``csv`` of its numbers.
 
     Raises
     ------
     DataFileError
         The file holds nothing that can be drawn.
     """
-    only_spectrum = bool(getattr(arguments, "spectrum", False))
-    kind, paths = on_rank_zero(comm, _plot, Path(arguments.file), Path(arguments.folder), only_spectrum)
-    for path in paths:
-        log.afterwards(path)
-    return {"file": str(arguments.file), "kind": kind, "figures": paths}
+    draw = _plot_spectrum if getattr(arguments, "spectrum", False) else _plot
+    result, lines = on_rank_zero(comm, draw, Path(arguments.file), Path(arguments.folder))
+    for line in lines:
+        log.afterwards(line)
+    return {"file": str(arguments.file)} | result
 
 
-def _plot(path: Path, folder: Path, only_spectrum: bool = False) -> tuple[str, list[str]]:
-    """Recognise the file, draw and save; one rank."""
-    if only_spectrum:
-        kind, figures = "trajectory", {"spectrum": figure_spectrum(Trajectory.open(path))}
-    else:
-        kind, figures = _draw_result(path) if path.suffix == ".json" else _draw_hdf5(path)
-    saved = [
-        save_figure(figure, folder / f"figure-{name}")
-        for name, figure in figures.items()
-        if figure is not None
-    ]
-    return kind, [str(file) for files in saved for file in files]
+def _plot(path: Path, folder: Path) -> tuple[dict[str, object], list[str]]:
+    """Recognise the file, draw and save; return the result and what to print.  One rank."""
+    kind, figures = _draw_result(path) if path.suffix == ".json" else _draw_hdf5(path)
+    saved = [_saved(figure, folder, name) for name, figure in figures.items() if figure is not None]
+    paths = [file for files in saved for file in files]
+    return {"kind": kind, "figures": paths}, paths
+
+
+def _plot_spectrum(path: Path, folder: Path) -> tuple[dict[str, object], list[str]]:
+    """Draw the infrared spectrum of a trajectory, or the mean of replicas, and write its numbers.  One rank."""
+    runs = open_runs(path)
+    spectrum = spectrum_of(runs)
+    paths = _saved(figure_spectrum(spectrum, runs[0]), folder, "spectrum")
+    csv = folder / "spectrum.csv"
+    write_spectrum(spectrum, csv)
+    made = f"Gaussian window, resolution {spectrum.resolution:.3g} cm-1 (full width at half maximum)"
+    kind = "replicas" if len(runs) > 1 else "trajectory"
+    result = {"kind": kind, "figures": paths, "spectrum": spectrum.numbers() | {"csv": str(csv)}}
+    return result, [*spectrum.warnings(), made, *paths, str(csv)]
+
+
+def _saved(figure: Figure, folder: Path, name: str) -> list[str]:
+    """Write a figure and return its paths."""
+    return [str(path) for path in save_figure(figure, folder / f"figure-{name}")]
 
 
 def _draw_result(path: Path) -> tuple[str, dict[str, Figure | None]]:
@@ -66,23 +86,37 @@ def _draw_result(path: Path) -> tuple[str, dict[str, Figure | None]]:
     if "singular_values" not in result:
         raise _nothing_to_draw(path, f"a result of `mpiqmd {result.get('command', '?')}`")
     fraction = result.get("input", {}).get("rom", {}).get("energy_fraction")
-    figure = figure_singular_values(np.array(result["singular_values"]), result.get("rank"), fraction)
+    symbols, kind = (result.get("input", {}).get(part, {}).get(name) for part, name in PHYSICS)
+    title = _physics(symbols, kind)
+    figure = figure_singular_values(np.array(result["singular_values"]), result.get("rank"), fraction, title)
     return "training", {"singular-values": figure}
 
 
 def _draw_hdf5(path: Path) -> tuple[str, dict[str, Figure | None]]:
     """Draw a trajectory or the singular values of a model."""
-    remedy = "A trajectory.h5, a model.h5, or the result.json of `mpiqmd train` can be drawn."
+    remedy = "A trajectory.h5, a replicas.h5, a model.h5, or the result.json of `mpiqmd train` can be drawn."
     with opened(path, "HDF5 file", remedy) as contents:
         is_trajectory, held = "h5md" in contents.file, ", ".join(contents.file) or "nothing"
-        values = None if is_trajectory else find_singular_values(contents)
+        has_replicas = is_replicas(contents.file)
+        values = None if is_trajectory or has_replicas else find_singular_values(contents)
         if values is not None:
-            figure = figure_singular_values(Shapes().numbers(values.name, values[:], "k"), _rank(contents.file, values))
+            physics = contents.mapping(contents.file.attrs, "signature") if "signature" in contents.file.attrs else {}
+            title = _physics(physics.get("symbols"), physics.get("functional"))
+            numbers = Shapes().numbers(values.name, values[:], "k")
+            figure = figure_singular_values(numbers, _rank(contents.file, values), title=title)
     if is_trajectory:
         return "trajectory", _draw_trajectory(path)
+    if has_replicas:
+        return "replicas", _draw_replicas(path)
     if values is None:
         raise _nothing_to_draw(path, f"an HDF5 file with {held} in it")
     return "model", {"singular-values": figure}
+
+
+def _physics(symbols: object, kind: object) -> str:
+    """Return formula and functional as a title; what is missing is left out."""
+    named = isinstance(symbols, list) and all(isinstance(symbol, str) for symbol in symbols)
+    return shown(", ".join([*([formula(tuple(symbols))] if named else []), *([kind] if isinstance(kind, str) else [])]))
 
 
 def _rank(file: h5py.File, values: h5py.Dataset) -> int | None:
@@ -105,9 +139,17 @@ def _draw_trajectory(path: Path) -> dict[str, Figure | None]:
     }
 
 
+def _draw_replicas(path: Path) -> dict[str, Figure | None]:
+    """Draw the replicas that a file links, together."""
+    runs = open_runs(path)
+    if not all(len(run) for run in runs):
+        raise _nothing_to_draw(path, "a file of replicas of which some have no frames")
+    return {"observables": figure_replicas(runs), "distributions": figure_distributions({"replicas": runs})}
+
+
 def _nothing_to_draw(path: Path, found: str) -> DataFileError:
     """Return the error for a file without anything to draw."""
     return DataFileError(
-        f"{path} is {found}; figures can be drawn of a trajectory.h5, a model.h5 with singular values, or "
-        "the result.json of `mpiqmd train`. Give one of these."
+        f"{path} is {found}; figures can be drawn of a trajectory.h5, a replicas.h5, a model.h5 with singular "
+        "values, or the result.json of `mpiqmd train`. Give one of these."
     )

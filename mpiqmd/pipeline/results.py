@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import mpiqmd
 from mpiqmd.datafiles import UNFINISHED, replacing
 from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.regular import in_words, read_text
@@ -111,18 +108,3 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def loaded_versions() -> dict[str, str]:
-    """Return the versions of this program and of the libraries that the running command has loaded.
-
-    Not collective.
-    """
-    versions = {"mpiqmd": mpiqmd.__version__, "python": platform.python_version()}
-    for name in ("numpy", "scipy", "h5py", "mpi4py", "matplotlib", "ase"):
-        module = sys.modules.get(name)
-        if module is not None and isinstance(getattr(module, "__version__", None), str):
-            versions[name] = module.__version__
-    if "mpi4py.MPI" in sys.modules:
-        versions["mpi"] = sys.modules["mpi4py.MPI"].Get_library_version().split(",")[0].strip("\0 \n")
-    if "mpiqmd.grid.petsc" in sys.modules:
-        versions |= sys.modules["mpiqmd.grid.petsc"].versions()
-    return versions

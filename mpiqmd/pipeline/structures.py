@@ -11,6 +11,7 @@ import numpy as np
 
 from mpiqmd.datafiles import Shapes, Unfit, reading, replacing
 from mpiqmd.errors import ConfigError
+from mpiqmd.md.replica_files import open_runs
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.elements import SYMBOLS, standard_masses
 from mpiqmd.pipeline.structure import Structure, same_masses
@@ -31,10 +32,10 @@ NEARLY = 0.01
 
 
 def read_structures(path: Path) -> tuple[Structure, ...]:
-    """Return what any file ASE reads, or a trajectory.h5, says about its geometries, at least one.  Not collective.
+    """Return what any file ASE reads, a trajectory.h5 or a replicas.h5 says about its geometries, at least one.
 
-    Cell, periodicity, masses and isotopes, charge and pinned atoms are in the structures.  Velocities, energies and other
-    results of another calculation are not read.
+    Not collective.  Cell, periodicity, masses and isotopes, charge and pinned atoms are in the structures.  Velocities,
+    energies and other results of another calculation are not read.
 
     Raises
     ------
@@ -43,16 +44,20 @@ def read_structures(path: Path) -> tuple[Structure, ...]:
         atoms, or it says what cannot be used: unpaired electrons, constraints other than atoms held fixed.
     """
     with reading(path, "structure file", "Any format ASE knows is allowed, such as .xyz or .extxyz, and trajectory.h5."):
-        structures = _of_trajectory(Trajectory.open(path)) if path.suffix == ".h5" else tuple(_frames(path))
+        structures = _of_runs(open_runs(path)) if path.suffix == ".h5" else tuple(_frames(path))
         _require_same_atoms(structures)
         return structures
 
 
-def _of_trajectory(trajectory: Trajectory) -> tuple[Structure, ...]:
-    is_periodic = trajectory.boundary == "periodic"
-    cell_vv = np.diag(trajectory.box_v) if is_periodic and trajectory.box_v is not None else None
-    first = Structure(trajectory.symbols, np.empty(0), trajectory.masses_a, cell_vv, (is_periodic,) * 3)
-    return tuple(first.at(positions_av) for positions_av in trajectory.positions_tav)
+def _of_runs(runs: list[Trajectory]) -> tuple[Structure, ...]:
+    return tuple(structure for run in runs for structure in _of_trajectory(run))
+
+
+def _of_trajectory(trajectory: Trajectory) -> list[Structure]:
+    cell_vv = None if trajectory.box_v is None else np.diag(trajectory.box_v)
+    periodic = (cell_vv is not None,) * 3
+    first = Structure(trajectory.symbols, np.empty(0), trajectory.masses_a, cell_vv, periodic)
+    return [first.at(positions_av) for positions_av in trajectory.positions_tav]
 
 
 def _frames(path: Path) -> list[Structure]:

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpiqmd import __version__
 from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Grid
 from mpiqmd.kohnsham.checks import Watch
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.dynamics import DynamicsSettings, Record
+from mpiqmd.md.extxyz import write_extxyz
 from mpiqmd.md.provider import ForceProvider
-from mpiqmd.md.trajectory import Trajectory, write_extxyz
+from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule
+from mpiqmd.pipeline.circumstances import circumstances
 from mpiqmd.pipeline.identity import surface_identity, without
 from mpiqmd.pipeline.reduced import build_rom_provider
 from mpiqmd.rom.guarded import GuardedProvider
@@ -80,16 +81,15 @@ class Surface:
         """Return the files of a run in ``folder`` and what is kept with them.  Not collective."""
         known = {
             "input": json.dumps(arguments.settings.as_dict()),
-            "mpiqmd": __version__,
             "ranks": self.grid.comm.size,
+            **circumstances(),
         }
         return Record(
             folder / "trajectory.h5",
             folder / "checkpoint.h5",
             identity=without(self.identity, "watch"),
             provenance=known | provenance,
-            box_v=self.grid.cell_v,
-            boundary="periodic" if self.grid.is_periodic else "none",
+            box_v=self.grid.cell_v if self.grid.is_periodic else None,
             overwrite=arguments.overwrite,
             verify=arguments.claim.verify,
         )

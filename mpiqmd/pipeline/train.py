@@ -136,7 +136,8 @@ def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
         "validation": validate(settings, model, surface, unseen_sav, plan.frame, log),
     }
     keep_errors(folder / MODEL_FILE, reduced, summary(errors), settings)
-    on_rank_zero(model.grid.comm, _plot, folder, reduced.basis)
+    title = f"{model.molecule.formula}, {settings.xc.functional}"
+    on_rank_zero(model.grid.comm, _plot, folder, reduced.basis, title)
     print_errors(errors, log.afterwards)
     log.afterwards(f"model written to {folder / MODEL_FILE}")
     judgement = verdict(summary(errors), settings.rom.error_tolerance, settings.rom.online)
@@ -246,5 +247,5 @@ def describe_basis(basis: ReducedBasis, store: SnapshotStore) -> dict[str, Any]:
     }
 
 
-def _plot(folder: Path, basis: ReducedBasis) -> None:
-    save_figure(figure_singular_values(basis.singular_values_k, basis.rank), folder / "singular_values")
+def _plot(folder: Path, basis: ReducedBasis, title: str) -> None:
+    save_figure(figure_singular_values(basis.singular_values_k, basis.rank, title=title), folder / "singular_values")

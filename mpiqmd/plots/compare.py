@@ -9,19 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mpiqmd.md.trajectory import Trajectory
-from mpiqmd.molecule.internal import InternalCoordinate, internal_coordinates
+from mpiqmd.plots.coordinates import continuous, coordinates_of, panels_of, title_of_one
 from mpiqmd.plots.style import (
-    ACCENT,
-    BRIGHT,
-    DARK,
+    COLOURS,
     FIRST_LINE,
-    GREY,
     SECOND_LINE,
     legend_above,
     panels,
     solver_labels,
     style,
+    titled,
 )
+from mpiqmd.plots.titles import ensemble, formula, functional, shown
 from mpiqmd.units import KELVIN_IN_HARTREE
 
 TIME_LABEL = "time (fs)"
@@ -46,22 +45,29 @@ def labels_with_cost(first: Trajectory, second: Trajectory) -> list[str]:
     return [f"{labels[0]} ({times[0]} per step)", f"{labels[1]} ({times[1]} per step{faster})"]
 
 
+def title_of_both(first: Trajectory, second: Trajectory) -> str:
+    """Return what two runs have in common: molecule, functional, thermostat and timestep of the first."""
+    functionals = [name for name in dict.fromkeys((functional(first), functional(second))) if name]
+    return shown(", ".join([formula(first.symbols), *functionals, ensemble(first)]))
+
+
 def figure_geometry(hifi: Trajectory, rom: Trajectory) -> Figure:
-    """Draw bond lengths (bohr) and, for a bent triatomic molecule, the angle (degrees) against time (fs).
+    """Draw bond lengths (bohr), angles and dihedral angles (degrees) against time (fs), a panel each.
 
     For water this is the paper's Figure 2: L1, L2 and the angle, Hi-Fi and ROM overlaid; the legend says what a step cost.
     """
-    pairs = list(zip(*_coordinates(hifi, rom), strict=True))
+    both = [[continuous(coordinate) for coordinate in coordinates_of(run, hifi)] for run in (hifi, rom)]
+    names = [title_of_one(coordinate) for coordinate in coordinates_of(hifi)]
     with style():
-        figure, axes = _coordinate_panels(len(pairs))
-        for axis, (first, second) in zip(axes, pairs, strict=False):
-            for trajectory, coordinate, label, line in zip(
-                (hifi, rom), (first, second), labels_with_cost(hifi, rom), (FIRST_LINE, SECOND_LINE), strict=True
+        figure, axes = _coordinate_panels(len(names))
+        for axis, title, *curves in zip(axes, names, *both, strict=False):
+            for trajectory, values_t, name, line in zip(
+                (hifi, rom), curves, labels_with_cost(hifi, rom), (FIRST_LINE, SECOND_LINE), strict=True
             ):
-                axis.plot(trajectory.times_fs_t, coordinate.values_t, label=label, **line)
-            axis.set_ylabel(f"{first.label} ({first.unit})")
+                axis.plot(trajectory.times_fs_t, values_t, label=name, **line)
+            axis.set_ylabel(title)
         _finish(axes)
-    return figure
+        return titled(figure, title_of_both(hifi, rom))
 
 
 def figure_energy(hifi: Trajectory, rom: Trajectory) -> Figure:
@@ -87,56 +93,42 @@ def figure_energy(hifi: Trajectory, rom: Trajectory) -> Figure:
                 axis.plot(trajectory.times_fs_t, values_t, label=curve, **line)
             axis.set_ylabel(label)
         _finish(axes)
-    return figure
+        return titled(figure, title_of_both(hifi, rom))
 
 
 def figure_differences(hifi: Trajectory, rom: Trajectory) -> Figure:
     """Draw the absolute differences of two trajectories with the same frames, on logarithmic axes.
 
-    Bond lengths (bohr), angle (degrees), and energies (Ha) have a panel each.
+    Every kind of coordinate has a panel (bohr or degrees), and the energies (Ha) have one.
     """
-    times_t = hifi.times_fs_t
-    coordinates = list(zip(*_coordinates(hifi, rom), strict=True))
+    mine, other = coordinates_of(hifi), coordinates_of(rom, hifi)
     curves = {
-        unit: [(one.label, one.minus(other)) for one, other in coordinates if one.unit == unit]
-        for unit in dict.fromkeys(one.unit for one, _ in coordinates)
+        part.title: [(mine[i].label, mine[i].minus(other[i])) for i in part.coordinates]
+        for part in panels_of(hifi)
     }
     energies = {"total_energy": "total", "potential_energy": "potential", "kinetic_energy": "kinetic"}
-    curves["Ha"] = [
+    curves["energies\n(Ha)"] = [
         (label, hifi.observables[name] - rom.observables[name]) for name, label in energies.items()
     ]
-    names = {"bohr": "bond lengths (bohr)", "degrees": "angle (degrees)", "Ha": "energies (Ha)"}
     with style():
-        figure, axes = panels(len(curves), 1.85)
-        for axis, (unit, differences) in zip(axes, curves.items(), strict=True):
-            _draw_logarithmic(axis, times_t, differences)
-            axis.set_ylabel(f"|difference|\n{names[unit]}")
-        axes[-1].set_xlabel(TIME_LABEL)
-        axes[-1].set_xlim(*_limits(times_t))
+        figure, axes = _coordinate_panels(len(curves))
+        for axis, (title, differences) in zip(axes, curves.items(), strict=False):
+            _draw_logarithmic(axis, hifi.times_fs_t, differences)
+            axis.set_ylabel(f"|Δ| {title}")
+            if len(differences) > 1:
+                legend_above(axis, 4 if len(curves) <= PANELS_IN_ONE_COLUMN else 2)
+        _label_times(axes)
         first, second = labels_of(hifi, rom)
-        figure.suptitle(f"{second} against {first}", fontsize=10)
-    return figure
+        return titled(figure, title_of_both(hifi, rom), f"|Δ| = |{second} − {first}|")
 
 
 def _draw_logarithmic(axis: Axes, times_t: np.ndarray, curves: Sequence[tuple[str, np.ndarray]]) -> None:
     """Draw absolute values on a logarithmic axis; exact zeros, as at the start, leave gaps."""
-    colours = (DARK, BRIGHT, ACCENT, GREY)
     for index, (label, difference_t) in enumerate(curves):
         size_t = np.where(difference_t == 0.0, np.nan, np.abs(difference_t))
-        axis.plot(times_t, size_t, label=label, color=colours[index % len(colours)], linewidth=1.1)
+        axis.plot(times_t, size_t, label=label, color=COLOURS[index % len(COLOURS)], linewidth=1.1)
     if any(np.any(difference_t) for _, difference_t in curves):
         axis.set_yscale("log")
-    if len(curves) > 1:
-        axis.legend(loc="lower right", ncols=min(4, len(curves)), fontsize=8)
-
-
-def _coordinates(first: Trajectory, second: Trajectory) -> list[list[InternalCoordinate]]:
-    """Return the same bond lengths and angles of both trajectories; the first one's first frame says which."""
-    reference_av = first.positions_tav[0]
-    return [
-        internal_coordinates(trajectory.symbols, trajectory.positions_tav, reference_av=reference_av)
-        for trajectory in (first, second)
-    ]
 
 
 def _coordinate_panels(count: int) -> tuple[Figure, list[Axes]]:
@@ -147,20 +139,20 @@ def _coordinate_panels(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def _finish(axes: list[Axes]) -> None:
-    """Label the time axis, remove unused panels and add the legend."""
+    """Label the time axis, hide unused panels and add the legend above the first."""
+    _label_times(axes)
+    columns = axes[0].get_gridspec().ncols
+    legend_above(axes[columns - 1], 1 if columns > 1 else 2)
+
+
+def _label_times(axes: list[Axes]) -> None:
+    """Label the time axis under the last panel of each column, and hide panels without curves."""
     used = [axis for axis in axes if axis.lines]
     for axis in axes:
-        if axis not in used:
-            axis.set_visible(False)
-    for axis in used[-2:] if len(used) > PANELS_IN_ONE_COLUMN else used[-1:]:
+        axis.set_visible(axis in used)
+    for axis in used[-axes[0].get_gridspec().ncols :]:
         axis.set_xlabel(TIME_LABEL)
         axis.xaxis.set_tick_params(labelbottom=True)
     if used:
-        times = np.concatenate([line.get_xdata() for line in used[0].lines])
-        used[0].set_xlim(*_limits(times))
-        legend_above(used[0])
-
-
-def _limits(times_t: np.ndarray) -> tuple[float, float]:
-    """Return the range of the time axis, not empty even for a single frame."""
-    return float(times_t.min()), float(max(times_t.max(), times_t.min() + 1e-3))
+        times_t = np.concatenate([line.get_xdata() for line in used[0].lines])
+        used[0].set_xlim(float(times_t.min()), float(max(times_t.max(), times_t.min() + 1e-3)))

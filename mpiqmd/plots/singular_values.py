@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mpiqmd.plots.style import BRIGHT, DARK, GREY, panels, style
+from mpiqmd.plots.style import BRIGHT, DARK, GREY, legend_above, panels, style, titled
 
 CRITERIA = {"sigma": (DARK, "o", "Σσ"), "sigma2": (BRIGHT, "s", "Σσ²")}
 
@@ -23,7 +23,7 @@ def lost_fractions(singular_values_k: np.ndarray, criterion: str) -> np.ndarray:
 
 
 def figure_singular_values(
-    singular_values_k: np.ndarray, rank: int | None = None, energy_fraction: float | None = None
+    singular_values_k: np.ndarray, rank: int | None = None, energy_fraction: float | None = None, title: str = ""
 ) -> Figure:
     """Draw the singular values and what is lost when only the first r are kept, by either criterion.
 
@@ -35,6 +35,8 @@ def figure_singular_values(
         Number of modes of the model, marked if given.
     energy_fraction
         Fraction asked for, marked if given.
+    title
+        What the snapshots are of.
     """
     singular_values_k = np.asarray(singular_values_k, dtype=float)
     number_k = np.arange(1, len(singular_values_k) + 1)
@@ -56,8 +58,8 @@ def figure_singular_values(
             name = f"1 − {energy_fraction:g}"
             lower.axhline(1.0 - energy_fraction, color=GREY, linewidth=1.0, linestyle=":", label=name)
         _mark_rank(upper, lower, rank)
-        lower.legend(loc="lower left", fontsize=8)
-    return figure
+        legend_above(lower)
+        return titled(figure, title)
 
 
 def _mark_rank(upper: Axes, lower: Axes, rank: int | None) -> None:

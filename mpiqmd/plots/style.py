@@ -21,6 +21,8 @@ DARK = "#1c2b4a"
 BRIGHT = "#f26419"
 ACCENT = "#2a9d8f"
 GREY = "#8a8f98"
+COLOURS = (DARK, BRIGHT, ACCENT, "#8e5ea2", "#c9a227", "#4f9fd8", "#a23b49", GREY)
+"""Curves of one panel, in this order."""
 
 FIRST_LINE = {"color": DARK, "linewidth": 1.7, "linestyle": "-"}
 """The reference, usually Hi-Fi: dark and solid."""
@@ -42,7 +44,7 @@ STYLE = {
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
     "axes.formatter.useoffset": False,
-    "legend.framealpha": 0.8,
+    "legend.framealpha": 1.0,
     "legend.edgecolor": "none",
     "legend.handlelength": 2.6,
     "xtick.direction": "out",
@@ -78,10 +80,22 @@ def panels(n_rows: int, height: float, n_columns: int = 1, sharex: bool = True) 
     return figure, list(grid.ravel())
 
 
-def legend_above(axes: Axes) -> None:
-    """Put one legend for all panels above the first, where it hides no data."""
+def legend_above(axes: Axes, columns: int = 4) -> None:
+    """Put a legend above a panel, at its right end, where it hides no data; nothing without labels.
+
+    ``columns`` entries stand beside each other.
+    """
     n_curves = len(axes.get_legend_handles_labels()[1])
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=n_curves)
+    if n_curves:
+        axes.legend(
+            loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=min(n_curves, columns), borderaxespad=0.2, fontsize=8
+        )
+
+
+def titled(figure: Figure, *lines: str) -> Figure:
+    """Say above a figure what it shows, and return it; empty lines are left out."""
+    figure.suptitle("\n".join(line for line in lines if line), fontsize=9.5)
+    return figure
 
 
 def solver_labels(solvers: Sequence[object], names: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""One trajectory: geometry, energies, temperature and the drift of the conserved quantity."""
+"""One trajectory: geometry, energies, temperature, the drift of the conserved quantity, and what the surface reported."""
 
 from __future__ import annotations
 
@@ -7,85 +7,96 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mpiqmd.md.observables import linear_drift
+from mpiqmd.md.quantities import STANDARD, observable
 from mpiqmd.md.trajectory import Trajectory
-from mpiqmd.molecule.internal import internal_coordinates
-from mpiqmd.plots.style import ACCENT, BRIGHT, DARK, GREY, panels, style
+from mpiqmd.molecule.evaluation import DIPOLE
+from mpiqmd.plots.coordinates import continuous, panels_of
+from mpiqmd.plots.style import ACCENT, BRIGHT, COLOURS, DARK, legend_above, panels, style, titled
+from mpiqmd.plots.titles import title_of
 from mpiqmd.units import KELVIN_IN_HARTREE
 
-COLOURS = (DARK, BRIGHT, ACCENT, GREY)
-STANDARD = ("potential_energy", "kinetic_energy", "total_energy", "conserved_energy", "temperature")
+PANELS_IN_ONE_COLUMN = 4
+TIME_LABEL = "time (fs)"
+DECADES = 30.0
+"""Positive numbers that span more than this factor get a logarithmic axis."""
 
 
 def figure_observables(trajectory: Trajectory) -> Figure:
     """Draw energies (mHa, from the first value), conserved energy with its drift, and temperature (K)."""
     with style():
-        figure, axes = panels(3, 1.85)
+        figure, axes = panels(3, 1.9)
         _draw_energies(axes[0], trajectory)
         _draw_conserved(axes[1], trajectory)
-        temperature_t = trajectory.observables["temperature"] / KELVIN_IN_HARTREE
-        axes[2].plot(trajectory.times_fs_t, temperature_t, color=DARK, linewidth=1.2)
-        mean = temperature_t.mean()
-        axes[2].axhline(mean, color=BRIGHT, linewidth=1.0, linestyle="--", label=f"mean {mean:.0f} K")
-        axes[2].legend(loc="upper right", fontsize=8)
-        axes[2].set_ylabel("temperature (K)")
-        axes[2].set_xlabel("time (fs)")
-        axes[2].set_xlim(*_limits(trajectory))
-    return figure
+        _draw_temperature(axes[2], trajectory)
+        for axis in axes:
+            legend_above(axis)
+        _finish(axes, trajectory)
+        return titled(figure, title_of(trajectory))
 
 
 def figure_internal_coordinates(trajectory: Trajectory) -> Figure | None:
-    """Draw bond lengths (bohr) together and the angle (degrees) below; None for a single atom."""
-    coordinates = internal_coordinates(trajectory.symbols, trajectory.positions_tav)
-    units = list(dict.fromkeys(coordinate.unit for coordinate in coordinates))
-    if not units:
+    """Draw bond lengths (bohr), angles and dihedral angles (degrees), a panel for each kind; None for a single atom."""
+    parts = panels_of(trajectory)
+    if not parts:
         return None
+    columns = 1 if len(parts) <= PANELS_IN_ONE_COLUMN else 2
     with style():
-        figure, axes = panels(len(units), 2.1)
-        for axis, unit in zip(axes, units, strict=True):
-            chosen = [coordinate for coordinate in coordinates if coordinate.unit == unit]
-            for index, coordinate in enumerate(chosen):
-                colour = COLOURS[index % len(COLOURS)]
-                axis.plot(
-                    trajectory.times_fs_t,
-                    coordinate.values_t,
-                    color=colour,
-                    linewidth=1.2,
-                    label=coordinate.label,
-                )
-            axis.set_ylabel({"bohr": "bond length (bohr)", "degrees": "angle (degrees)"}[unit])
-            if len(coordinates) > 1:
-                axis.legend(loc="upper right", ncols=min(4, len(chosen)), fontsize=8)
-        axes[-1].set_xlabel("time (fs)")
-        axes[-1].set_xlim(*_limits(trajectory))
-    return figure
+        figure, axes = panels(-(-len(parts) // columns), 1.8, columns)
+        for axis, part in zip(axes, parts, strict=False):
+            for colour, coordinate in enumerate(part.coordinates.values()):
+                label = coordinate.label if len(part.coordinates) > 1 else None
+                _draw(axis, trajectory, continuous(coordinate), colour, label)
+            axis.set_ylabel(part.title)
+            legend_above(axis, 4 if columns == 1 else 2)
+        _finish(axes, trajectory)
+        return titled(figure, title_of(trajectory))
 
 
 def figure_extras(trajectory: Trajectory) -> Figure | None:
-    """Draw what the solver reported beside energies and forces, one panel each; None if nothing."""
-    names = [name for name in trajectory.observables if name not in STANDARD]
+    """Draw what the surface reported, a panel each with its unit; None if nothing.
+
+    The dipole moment has one panel.  What is zero throughout is named under the title, and the age of the estimate shows in
+    the estimate itself, which has a mark wherever it was made.
+    """
+    parts: dict[str, list[str]] = {}
+    for name in trajectory.observables:
+        if name not in STANDARD and name != "error_age":
+            parts.setdefault("dipole" if name in DIPOLE else name, []).append(name)
+    silent = [part for part, members in parts.items() if not any(_says_something(trajectory, name) for name in members)]
+    names = [part for part in parts if part not in silent]
     if not names:
         return None
     with style():
-        figure, axes = panels(len(names), 1.5)
+        figure, axes = panels(len(names), 1.6)
         for axis, name in zip(axes, names, strict=True):
-            values_t = trajectory.observables[name]
-            known = np.isfinite(values_t)
-            axis.plot(trajectory.times_fs_t[known], values_t[known], color=DARK, linewidth=1.1)
-            axis.set_ylabel(name.replace("_", " "))
-        axes[-1].set_xlabel("time (fs)")
-        axes[-1].set_xlim(*_limits(trajectory))
-    return figure
+            if name == "dipole":
+                _draw_dipole(axis, trajectory)
+            else:
+                _draw_extra(axis, trajectory, name)
+        _finish(axes, trajectory)
+        zero = f"0 in all frames: {', '.join(name.replace('_', ' ') for name in silent)}" if silent else ""
+        return titled(figure, title_of(trajectory), zero)
+
+
+def _says_something(trajectory: Trajectory, name: str) -> bool:
+    """Return whether an observable is anything but zero or missing in some frame."""
+    return bool(np.nan_to_num(trajectory.observables[name]).any())
+
+
+def _draw(axis: Axes, trajectory: Trajectory, values_t: np.ndarray, colour: int, label: str | None = None) -> None:
+    """Draw one curve against time where it has values."""
+    known = np.isfinite(values_t)
+    axis.plot(
+        trajectory.times_fs_t[known], values_t[known], color=COLOURS[colour % len(COLOURS)], linewidth=1.1, label=label
+    )
 
 
 def _draw_energies(axis: Axes, trajectory: Trajectory) -> None:
     """Draw potential, kinetic and total energy relative to their first values."""
     for name, colour in (("potential", BRIGHT), ("kinetic", ACCENT), ("total", DARK)):
         energy_t = trajectory.observables[f"{name}_energy"]
-        axis.plot(
-            trajectory.times_fs_t, 1e3 * (energy_t - energy_t[0]), color=colour, linewidth=1.2, label=name
-        )
-    axis.set_ylabel("energy − first value\n(mHa)")
-    axis.legend(loc="upper right", ncols=3, fontsize=8)
+        _draw(axis, trajectory, 1e3 * (energy_t - energy_t[0]), COLOURS.index(colour), name)
+    axis.set_ylabel("energy −\nfirst value (mHa)")
 
 
 def _draw_conserved(axis: Axes, trajectory: Trajectory) -> None:
@@ -93,18 +104,60 @@ def _draw_conserved(axis: Axes, trajectory: Trajectory) -> None:
     conserved_t = trajectory.observables["conserved_energy"]
     deviation_t = 1e6 * (conserved_t - conserved_t[0])
     times_t = trajectory.times_fs_t
-    axis.plot(times_t, deviation_t, color=DARK, linewidth=1.0)
+    _draw(axis, trajectory, deviation_t, 0)
     drift = linear_drift(trajectory.times_t, conserved_t, len(trajectory.symbols))
     if drift is not None:
         line = np.polynomial.Polynomial.fit(times_t, deviation_t, 1)
-        axis.plot(
-            times_t, line(times_t), color=BRIGHT, linestyle="--", label=f"drift {drift:+.1e} Ha/atom/ps"
-        )
-        axis.legend(loc="upper right", fontsize=8)
+        axis.plot(times_t, line(times_t), color=BRIGHT, linestyle="--", label=f"drift {drift:+.1e} Ha/atom/ps")
     axis.set_ylabel("conserved energy −\nfirst value (μHa)")
 
 
-def _limits(trajectory: Trajectory) -> tuple[float, float]:
-    """Return the range of the time axis, not empty even for a single frame."""
+def _draw_temperature(axis: Axes, trajectory: Trajectory) -> None:
+    """Draw the temperature and its mean."""
+    temperature_t = trajectory.observables["temperature"] / KELVIN_IN_HARTREE
+    _draw(axis, trajectory, temperature_t, 0)
+    mean = temperature_t.mean()
+    axis.axhline(mean, color=BRIGHT, linewidth=1.0, linestyle="--", label=f"mean {mean:.0f} K")
+    axis.set_ylabel("temperature (K)")
+
+
+def _draw_dipole(axis: Axes, trajectory: Trajectory) -> None:
+    """Draw the components of the dipole moment and its magnitude."""
+    factor = observable(DIPOLE[0]).figure_factor
+    parts_tv = factor * np.array([trajectory.observables[name] for name in DIPOLE]).T
+    for colour, (label, values_t) in enumerate(zip("xyz", parts_tv.T, strict=True), start=1):
+        _draw(axis, trajectory, values_t, colour, label)
+    _draw(axis, trajectory, np.linalg.norm(parts_tv, axis=1), 0, "magnitude")
+    axis.set_ylabel("dipole\n(debye)")
+    legend_above(axis)
+
+
+def _draw_extra(axis: Axes, trajectory: Trajectory, name: str) -> None:
+    """Draw one number that the surface reported; an estimate is held until the next, with a mark where it is new."""
+    known = observable(name)
+    values_t = known.figure_factor * trajectory.observables[name]
+    there = np.isfinite(values_t)
+    if name == "error_estimate" and "error_age" in trajectory.observables:
+        fresh = there & (trajectory.observables["error_age"] == 0)
+        times_t = trajectory.times_fs_t
+        axis.step(times_t[there], values_t[there], where="post", color=DARK, linewidth=0.8)
+        axis.plot(times_t[fresh], values_t[fresh], linestyle="none", marker="o", markersize=3, color=DARK)
+    else:
+        _draw(axis, trajectory, values_t, 0)
+    sizes_t = values_t[there]
+    if sizes_t.min() > 0.0 and sizes_t.max() > DECADES * sizes_t.min():
+        axis.set_yscale("log")
+    axis.set_ylabel(known.label.replace(" (", "\n(") if len(known.label) > 14 else known.label)
+
+
+def _finish(axes: list[Axes], trajectory: Trajectory) -> None:
+    """Hide panels without curves and label the time axis under the last of each column."""
+    used = [axis for axis in axes if axis.lines]
+    columns = axes[0].get_gridspec().ncols
+    for axis in axes:
+        axis.set_visible(axis in used)
+    for axis in used[-columns:]:
+        axis.set_xlabel(TIME_LABEL)
+        axis.xaxis.set_tick_params(labelbottom=True)
     times_t = trajectory.times_fs_t
-    return float(times_t[0]), float(max(times_t[-1], times_t[0] + 1e-3))
+    axes[0].set_xlim(float(times_t[0]), float(max(times_t[-1], times_t[0] + 1e-3)))

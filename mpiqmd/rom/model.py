@@ -24,6 +24,7 @@ from mpiqmd.datafiles import (
     seal,
     writing,
 )
+from mpiqmd.datasets import MODEL_DATASETS, annotate, place_on_grid
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
@@ -173,13 +174,10 @@ class ReducedModel:
             values.attrs.update({name: getattr(basis, name) for name in _BASIS_NUMBERS})
             file["mirrors"], file["parities"] = basis.mirrors_gv, basis.parities_mg
             reference = file.create_group("reference")
-            _put(reference, "positions", self.reference_av, "bohr")
-            _put(reference, "masses", self.masses_a, "electron masses")
+            reference["positions"], reference["masses"] = self.reference_av, self.masses_a
             training = file.create_group("training")
-            _put(training, "positions", self.training_positions_sav, "bohr")
-            _put(training, "energies", self.training_energies_s, "Ha")
-            _put(training, "forces", self.training_forces_sav, "Ha/bohr")
-            _put(training, "orbitals", self.training_orbitals_smn, "")
+            training["positions"], training["energies"] = self.training_positions_sav, self.training_energies_s
+            training["forces"], training["orbitals"] = self.training_forces_sav, self.training_orbitals_smn
             box = file.create_group("box")
             box.attrs.update({"names": json.dumps(self.box.names), "vertex": json.dumps(self.box.vertex)})
             box["lower"], box["upper"] = self.box.lower_k, self.box.upper_k
@@ -190,15 +188,13 @@ class ReducedModel:
 _BASIS_NUMBERS = {"rank_sigma": int, "rank_sigma2": int, "criterion": str, "energy_fraction": float, "n_snapshots": int}
 
 
-def _put(group: h5py.Group, name: str, values: np.ndarray, unit: str) -> None:
-    group[name] = values
-    if unit:
-        group[name].attrs["unit"] = unit
-
-
 def _finish(beside: Path, path: Path) -> None:
-    """Seal what is written, which waits for the disk, and give it its name."""
+    """Describe and seal what is written, which waits for the disk, and give it its name."""
     with writing(path):
+        with h5py.File(beside, "r+") as file:
+            annotate(file, MODEL_DATASETS)
+            physics = json.loads(file.attrs["signature"])
+            place_on_grid(file["modes"], *(physics[name] for name in ("cell", "points", "boundary")))
         seal(beside)
         os.replace(beside, path)
 

@@ -31,6 +31,7 @@ from mpiqmd.datafiles import (
     unseal,
     writing,
 )
+from mpiqmd.datasets import SNAPSHOT_DATASETS, annotate, place_on_grid
 from mpiqmd.errors import DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
@@ -289,4 +290,13 @@ def _add_geometries(
         create_block(group, "forces", (n_atoms, 3))[...] = 0.0
         create_block(group, "eigenvalues", (n_orbitals,))[...] = 0.0
         create_block(group, "finished", ())[...] = 0.0
+        _describe(group, json.loads(file.attrs["signature"]))
     file.attrs["count"] = max(first, len(positions_sav))
+
+
+def _describe(group: h5py.Group, physics: dict) -> None:
+    """Say what the datasets of a geometry are, and where its orbitals have their points."""
+    annotate(group, SNAPSHOT_DATASETS)
+    grid = [physics.get(name) for name in ("cell", "points", "boundary")]
+    if None not in grid:
+        place_on_grid(group["orbitals"], *grid)

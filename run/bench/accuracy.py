@@ -26,7 +26,8 @@ from mpiqmd.molecule.bent import water_positions
 from mpiqmd.molecule.evaluation import remove_net_force
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.build import build_model, build_molecule
-from mpiqmd.pipeline.results import loaded_versions, write_result
+from mpiqmd.pipeline.circumstances import loaded_versions
+from mpiqmd.pipeline.results import write_result
 from mpiqmd.plots.style import save_figure, style
 
 EDGE = 12.0

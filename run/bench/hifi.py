@@ -29,7 +29,8 @@ from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule, build_solver
-from mpiqmd.pipeline.results import loaded_versions, read_result, write_result
+from mpiqmd.pipeline.circumstances import loaded_versions
+from mpiqmd.pipeline.results import read_result, write_result
 from mpiqmd.units import ATOMIC_TIME_IN_FS
 
 COMM = MPI.COMM_SELF

@@ -24,7 +24,8 @@ from mpiqmd.config import parse_input
 from mpiqmd.md.observables import linear_drift
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.build import build_model, build_molecule
-from mpiqmd.pipeline.results import loaded_versions, write_result
+from mpiqmd.pipeline.circumstances import loaded_versions
+from mpiqmd.pipeline.results import write_result
 
 COMM = MPI.COMM_SELF
 TIMESTEP = 20.0

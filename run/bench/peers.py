@@ -34,7 +34,8 @@ from mpi4py import MPI
 from peer_codes.adapters import SINGLE_CORE, FailedPeer, MgmolPeer, MissingPeer, PythonPeer, SparcPeer
 
 from mpiqmd.pipeline.build import build_model, build_molecule
-from mpiqmd.pipeline.results import loaded_versions, plain, read_result, write_result
+from mpiqmd.pipeline.circumstances import loaded_versions
+from mpiqmd.pipeline.results import plain, read_result, write_result
 
 GPAW_INSTALL = "pip install gpaw, with a C++ compiler, BLAS and libxc; set MPIQMD_PEERS_PYTHON to that Python"
 PEERS = {

@@ -30,7 +30,8 @@ from reduced.cost import cost
 from reduced.drift import drift
 from reduced.estimate import estimate
 
-from mpiqmd.pipeline.results import loaded_versions, write_result
+from mpiqmd.pipeline.circumstances import loaded_versions
+from mpiqmd.pipeline.results import write_result
 
 PARTS = {
     "gradient": gradient,

@@ -26,7 +26,8 @@ from mpiqmd.hifi.provider import HifiForceProvider
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.build import build_model, build_molecule
 from mpiqmd.pipeline.check import check_egg_box, egg_box_motions
-from mpiqmd.pipeline.results import loaded_versions, plain, write_result
+from mpiqmd.pipeline.circumstances import loaded_versions
+from mpiqmd.pipeline.results import plain, write_result
 
 COMM = MPI.COMM_SELF
 OPTIONS: dict[str, dict[str, Any]] = {

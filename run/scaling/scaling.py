@@ -31,7 +31,8 @@ import model
 from figure import draw
 
 from mpiqmd.parallel.countdown import Countdown
-from mpiqmd.pipeline.results import loaded_versions, read_result, write_result
+from mpiqmd.pipeline.circumstances import loaded_versions
+from mpiqmd.pipeline.results import read_result, write_result
 
 SPACING = 0.1875
 STUDIES = {"strong": ("direct",), "weak": ("direct",), "multigrid": ("multigrid",)}

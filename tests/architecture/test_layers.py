@@ -19,7 +19,7 @@ from source import FILES, PACKAGE, SourceFile
 pytestmark = pytest.mark.serial
 
 FLOORS = [
-    {"__init__", "errors", "units", "launcher", "completion", "words", "regular", "datafiles"}
+    {"__init__", "errors", "units", "launcher", "completion", "words", "regular", "datafiles", "datasets"}
     | {"processes", "claimfiles", "claims", "compiling", "printable", "selfcontained", "streams"},
     {"config"},
     {"parallel"},

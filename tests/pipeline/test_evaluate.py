@@ -10,7 +10,7 @@ from ase.io.cube import read_cube
 from workplace import WATER, with_keys
 
 from mpiqmd.cli import parse_arguments
-from mpiqmd.pipeline.check import egg_box_verdict
+from mpiqmd.pipeline.check import common_period, egg_box_verdict
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 
@@ -156,9 +156,15 @@ def test_egg_box_is_measured_and_drawn(bench):
     path = bench.write("hydrogen.toml", HYDROGEN)
     result = bench.run("check", "egg-box", path, "--output", bench.folder / "egg-box")
     along = np.array(result["x"]["energies"])
-    assert len(along) == 6 and result["x"]["ripple"] == pytest.approx(np.ptp(along)) and np.ptp(along) > 1e-6
-    assert all(result[name]["energies"][0] == pytest.approx(along[0], abs=1e-8) for name in ("diagonal", "rotation"))
-    assert len(result["rotation"]["energies"]) == 7 and result["diagonal"]["net_force"] > 1e-6
+    assert len(along) == 13 and result["x"]["ripple"] == pytest.approx(np.ptp(along)) and np.ptp(along) > 1e-6
+    assert result["fractions"][6] == 0.0 and result["fractions"][0] == -result["fractions"][-1] == -0.5 * result["period"]
+    given = result["diagonal"]["energies"][6], result["rotation"]["energies"][0]
+    assert given == pytest.approx((along[6], along[6]), abs=1e-8)
+    assert len(result["rotation"]["energies"]) == 7 == len(result["rotation"]["angles"])
+    nets = result["diagonal"]["net_forces"]
+    assert len(nets) == 13 and result["diagonal"]["net_force"] == max(nets) > 1e-6
+    ends = [abs(result[name]["energies"][-1] - result[name]["energies"][0]) for name in ("x", "diagonal")]
+    assert result["walls"] == pytest.approx(max(ends))
     assert (bench.folder / "egg-box" / "egg-box.png").is_file()
     assert result["ripple"] == max(result[name]["ripple"] for name in ("x", "diagonal", "rotation"))
     assert result["verdict"] in ("fair", "coarse") and "grid.spacing = 0.35" in result["advice"]
@@ -183,6 +189,15 @@ def test_egg_box_says_what_the_grid_is_good_for(ripple, net, density, verdict, w
     assert result["verdict"] == verdict and words in result["advice"]
     assert (result["ripple"], result["net_force"]) == (ripple, net)
     assert f"ripple {1e3 * ripple:.3g} mHa" in result["advice"]
+
+
+@pytest.mark.parametrize(
+    ("points", "density_points", "period"),
+    [((28, 28, 28), (28, 28, 28), 1), ((28, 28, 28), (42, 42, 42), 2), ((28, 28, 28), (56, 56, 56), 1), ((27, 27, 27), (42, 42, 42), 2)],
+)
+def test_grids_of_orbitals_and_density_repeat_together(points, density_points, period):
+    """1.5 times as many points lie on the others at every second spacing only."""
+    assert common_period(np.array(points), np.array(density_points)) == period
 
 
 def test_egg_box_is_seen_from_the_laboratory(bench):

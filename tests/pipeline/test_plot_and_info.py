@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
+from mpiqmd.datasets import place_on_grid
+from mpiqmd.grid.grid import Grid
+from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.model_summary import coordinate_name
 
 
@@ -70,3 +76,123 @@ def test_info_on_the_files_of_a_run(bench, trained, trajectory, capfd):
     text = printed(bench, capfd, folder / "checkpoint.h5")
     assert "step 2" in text and "checksum" in text and "is right" in text
     assert "temperature_mean" in printed(bench, capfd, folder / "result.json")
+
+
+@pytest.fixture(scope="session")
+def replicas(session_folder):
+    """Folder of two short replicas on the model, made by the first test that asks."""
+    return session_folder / "many"
+
+
+def two_replicas(bench, trained, replicas):
+    if not bench.once((replicas / "result.json").is_file):
+        words = ("md", trained.input, "--model", trained.model, "--steps", 80, "--replicas", 2, "--output", replicas)
+        bench.run(*words)
+    return replicas / "replicas.h5"
+
+
+def test_replicas_are_drawn_together(bench, trained, replicas):
+    file = two_replicas(bench, trained, replicas)
+    result = bench.run("plot", file, "--output", bench.folder / "figures")
+    assert result["kind"] == "replicas"
+    names = {Path(figure).stem for figure in result["figures"]}
+    assert names == {"figure-observables", "figure-distributions"}
+    spectrum = bench.run("plot", file, "--spectrum", "--output", bench.folder / "spectrum")
+    assert spectrum["kind"] == "replicas" and spectrum["spectrum"]["runs"] == 2
+    table = np.loadtxt(spectrum["spectrum"]["csv"], delimiter=",", skiprows=1)
+    assert table[:, 1].max() == pytest.approx(1.0) and table[-1, 0] <= 4500.0
+    assert spectrum["spectrum"]["resolution"] > 10.0
+
+
+def test_replicas_are_compared_by_their_means(bench, trained, trajectory, replicas):
+    file, folder = two_replicas(bench, trained, replicas), short_run(bench, trained, trajectory)
+    result = bench.run("compare", folder / "trajectory.h5", file, "--output", bench.folder / "compared")
+    assert result["runs"] == [1, 2] and result["frames"] == [3, 162]
+    bond = result["means"]["bond_O1-H2"]
+    assert bond["unit"] == "bohr" and bond["errors"][0] is None and bond["errors"][1] > 0.0
+    read = bench.once(lambda: [Trajectory.open(replicas / f"replica-000{k}" / "trajectory.h5") for k in range(2)])
+    if bench.comm.rank == 0:
+        means = [np.linalg.norm(run.positions_tav[:, 1] - run.positions_tav[:, 0], axis=1).mean() for run in read]
+        assert bond["means"][1] == pytest.approx(np.mean(means))
+        assert bond["errors"][1] == pytest.approx(np.std(means, ddof=1) / np.sqrt(2.0))
+    assert [Path(figure).name for figure in result["figures"]][0] == "figure-distributions.png"
+
+
+def test_info_says_which_replicas_are_finished(bench, trained, replicas, capfd):
+    text = printed(bench, capfd, two_replicas(bench, trained, replicas))
+    assert "2 replicas, 2 of them finished" in text and "replica-0001: 81 frames, to step 80" in text
+
+
+def test_a_link_to_elsewhere_is_refused(bench, trained, replicas, capfd):
+    """Nothing but a trajectory in a folder of a replica is opened."""
+    two_replicas(bench, trained, replicas)
+
+    def make() -> None:
+        with h5py.File(bench.folder / "replicas.h5", "w") as file:
+            file.attrs["kind"] = "replicas"
+            file["replica-0000"] = h5py.ExternalLink(str(replicas / "replica-0000" / "trajectory.h5"), "/")
+
+    bench.once(make)
+    assert bench.status("plot", bench.folder / "replicas.h5", "--output", bench.folder / "figures") == 1
+    assert bench.comm.bcast("no link to replica-NNNN/trajectory.h5" in capfd.readouterr().err, root=0)
+
+
+def test_frames_of_replicas_can_be_evaluated(bench, trained, replicas):
+    file = two_replicas(bench, trained, replicas)
+    words = ("evaluate", trained.input, "--model", trained.model, "--structures", file, "--output", bench.folder / "evaluated")
+    assert len(bench.run(*words)["energies"]) == 162
+
+
+def test_a_run_leaves_a_topology_and_where_it_was_made(bench, trained, trajectory):
+    folder = short_run(bench, trained, trajectory)
+    text = bench.once((folder / "topology.psf").read_text)
+    assert bench.comm.bcast(text, root=0).splitlines()[0] == "PSF NAMD"
+    attributes = bench.comm.bcast(bench.once(lambda: Trajectory.open(folder / "trajectory.h5").attributes), root=0)
+    assert attributes["host"] and attributes["started"].endswith("+00:00")
+    assert {"mpiqmd", "numpy", "petsc"} <= set(json.loads(attributes["versions"]))
+
+
+def undescribed(path: Path) -> list[str]:
+    """Datasets of a file that do not say what they are."""
+    missing: list[str] = []
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: missing.append(name)
+            if isinstance(item, h5py.Dataset) and not item.attrs.get("description")
+            else None
+        )
+    return missing
+
+
+def test_every_dataset_says_what_it_is(bench, trained, trajectory):
+    folder = short_run(bench, trained, trajectory)
+    files = [trained.model, trained.folder / "snapshots.h5", folder / "trajectory.h5", folder / "checkpoint.h5"]
+    assert bench.comm.bcast(bench.once(lambda: [undescribed(file) for file in files]), root=0) == [[], [], [], []]
+
+
+@pytest.mark.serial
+def test_modes_can_be_drawn_from_the_model_alone(serial_comm, tmp_path):
+    """A mode made as a function of the coordinates is that function of the places that the attributes name."""
+    grid = Grid(serial_comm, (6.0, 7.0, 8.0), (10, 12, 14), order=4)
+    z, y, x = grid.local_coordinates
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        modes = file.create_dataset("modes", data=(x + 10 * y + 100 * z)[None])
+        place_on_grid(modes, grid.cell_v, grid.points_v, "isolated")
+        assert modes.shape[1:] == (13, 11, 9) and list(modes.attrs["points"]) == [10, 12, 14]
+        origin, spacing = modes.attrs["origin"], modes.attrs["spacing"]
+        k, j, i = 4, 2, 7
+        place = origin + spacing * np.array([i, j, k])
+        assert modes[0, k, j, i] == pytest.approx(place @ [1, 10, 100])
+
+
+def test_the_model_says_where_its_modes_are(bench, trained, capfd):
+    def read() -> dict:
+        with h5py.File(trained.model) as file:
+            return {name: np.array(value).tolist() for name, value in file["modes"].attrs.items()}
+
+    attributes = bench.comm.bcast(bench.once(read), root=0)
+    assert attributes["points"] == [20, 20, 20] and attributes["boundary"] == "isolated" and attributes["unit"] == "bohr^-3/2"
+    assert attributes["spacing"] == pytest.approx([0.35] * 3) and attributes["origin"] == pytest.approx([-3.15] * 3)
+    text = printed(bench, capfd, trained.model)
+    assert "modes: " in text and "[bohr^-3/2]  orthonormal modes" in text
+    assert len(text.splitlines()) < 65 and "arrays/compiled: " in text

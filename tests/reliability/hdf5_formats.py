@@ -32,7 +32,8 @@ from mpiqmd.datafiles import SEAL_SIZE, opened, seal, unseal
 from mpiqmd.errors import DataFileError
 from mpiqmd.grid.grid import Grid
 from mpiqmd.md.checkpoint import load_checkpoint, previous_path
-from mpiqmd.md.trajectory import Trajectory, write_extxyz
+from mpiqmd.md.extxyz import write_extxyz
+from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.info import describe
 from mpiqmd.pipeline.reduced import mirrors_of
 from mpiqmd.pipeline.replicas import write_index

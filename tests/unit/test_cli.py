@@ -17,8 +17,9 @@ from mpiqmd.commands import COMMANDS
 from mpiqmd.errors import ConfigError, ConvergenceError, DataFileError
 from mpiqmd.parallel import comm as parallel_comm
 from mpiqmd.pipeline import job
+from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.doctor import CHECKS
-from mpiqmd.pipeline.results import loaded_versions, plain, prepare_folder, read_result, write_result
+from mpiqmd.pipeline.results import plain, prepare_folder, read_result, write_result
 
 WATER = """
 [system]

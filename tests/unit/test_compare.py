@@ -69,7 +69,9 @@ def test_known_differences_are_found(comm, shared_tmp_path):
         comm, write, shared_tmp_path / "b.h5", "rom", 1.0, ("O", "H", "H"), 40.0, range(0, 30, 3), 0.02
     )
     stream = io.StringIO()
-    result = compare.run(arguments(shared_tmp_path), comm, Log(comm, stream))
+    log = Log(comm, stream)
+    result = compare.run(arguments(shared_tmp_path), comm, log)
+    log.release()
     common = np.arange(0, 30, 6)
     wave = np.cos(common)
     assert result["frames"] == len(common) and result["labels"] == ["Hi-Fi", "ROM"]
@@ -161,7 +163,7 @@ def test_info_says_what_a_file_holds(comm, shared_tmp_path):
 
     kind, text = describe("trajectory.h5")
     assert kind == "trajectory" and "20 frames, steps 0 to 38, to 36.77 fs" in text
-    assert "@solver = rom" in text and "particles/molecule/position/value: 20x3x3 float64 [Angstrom]" in text
+    assert "@solver = rom" in text and "particles/molecule/position/value: 20x3x3 float64 [nm]  positions of the nuclei" in text
     kind, text = describe("checkpoint.h5")
     assert kind == "checkpoint" and "step 30, 29.03 fs" in text and "md.timestep: 40.0" in text
     assert "checksum is right" in text

@@ -245,8 +245,9 @@ def test_frames_of_a_trajectory_keep_cell_and_masses(monkeypatch, tmp_path):
     frames_tav = np.arange(12.0).reshape(2, 2, 3)
     (tmp_path / "t.h5").write_bytes(b"stand-in")
     for boundary, positions_tav in (("periodic", frames_tav), ("none", frames_tav), ("none", frames_tav[:0])):
-        found = SimpleNamespace(boundary=boundary, positions_tav=positions_tav, **known)
-        monkeypatch.setattr("mpiqmd.pipeline.structures.Trajectory.open", lambda path, found=found: found)
+        box_v = known["box_v"] if boundary == "periodic" else None
+        found = SimpleNamespace(positions_tav=positions_tav, **known | {"box_v": box_v})
+        monkeypatch.setattr("mpiqmd.pipeline.structures.open_runs", lambda path, found=found: [found])
         if not len(positions_tav):
             with pytest.raises(DataFileError, match="it holds no geometry"):
                 read_structures(tmp_path / "t.h5")

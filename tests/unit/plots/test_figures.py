@@ -2,54 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from made_runs import FRAMES, water_like
 from matplotlib.colors import to_hex
 
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.plots.compare import figure_differences, figure_energy, figure_geometry
 from mpiqmd.plots.singular_values import figure_singular_values, lost_fractions
 from mpiqmd.plots.style import BRIGHT, DARK, save_figure, solver_labels
-from mpiqmd.plots.trajectory import figure_extras, figure_internal_coordinates, figure_observables
-from mpiqmd.units import ATOMIC_TIME_IN_FS, KELVIN_IN_HARTREE
+from mpiqmd.units import ATOMIC_TIME_IN_FS
 
 pytestmark = pytest.mark.serial
-FRAMES = 60
-
-
-def water_like(solver, shift=0.0, symbols=("O", "H", "H")):
-    """Bonds 1.8 + 0.05 sin, angle 104 + 5 sin degrees, energies known functions; ``shift`` moves them all."""
-    times_t = 40.0 * np.arange(FRAMES)
-    phase_t = times_t / 300.0
-    half_t = np.radians(104.0 + shift + 5 * np.sin(phase_t)) / 2
-    length_t = 1.8 + shift + 0.05 * np.sin(phase_t)
-    positions_tav = np.zeros((FRAMES, 3, 3))
-    for atom, sign in ((1, 1), (2, -1)):
-        positions_tav[:, atom, 0] = length_t * np.cos(half_t)
-        positions_tav[:, atom, 1] = sign * length_t * np.sin(half_t)
-    kinetic_t = 2e-3 + 1e-3 * np.cos(phase_t) + shift
-    observables = {
-        "potential_energy": -17.0 - kinetic_t,
-        "kinetic_energy": kinetic_t,
-        "total_energy": -17.0 + shift + 0 * times_t,
-        "conserved_energy": -17.0 + 1e-6 * phase_t,
-        "temperature": 300 * KELVIN_IN_HARTREE + 0 * times_t,
-        "iterations": np.full(FRAMES, 7.0),
-    }
-    masses_a, zeros_tav = np.array([29156.0, 1837.0, 1837.0]), np.zeros_like(positions_tav)
-    attributes = {"solver": solver, "timestep": 40.0}
-    return Trajectory(
-        Path(f"{solver}/trajectory.h5"), symbols, masses_a, np.arange(FRAMES), times_t, positions_tav,
-        zeros_tav, zeros_tav, observables, attributes, None, "none",
-    )  # fmt: skip
-
 
 def test_geometry_figure_shows_both_surfaces():
     hifi, rom = water_like("hifi"), water_like("rom", 1e-3)
     figure = figure_geometry(hifi, rom)
-    assert [axis.get_ylabel() for axis in figure.axes] == ["O1-H2 (bohr)", "O1-H3 (bohr)", "H2-O1-H3 (degrees)"]
+    assert [axis.get_ylabel() for axis in figure.axes] == ["O1-H2\n(bohr)", "O1-H3\n(bohr)", "H2-O1-H3\nangle (degrees)"]
     first, second = figure.axes[2].lines
     assert (first.get_label(), second.get_label()) == ("Hi-Fi", "ROM")
     assert (to_hex(first.get_color()), to_hex(second.get_color())) == (DARK, BRIGHT)
@@ -88,17 +57,7 @@ def test_many_coordinates_get_two_columns():
     chain = Trajectory(**{**trajectory.__dict__, "symbols": ("C",) * 6, "positions_tav": positions_tav})
     figure = figure_geometry(chain, chain)
     assert [axis.get_visible() for axis in figure.axes] == [True] * 9 + [False]
-    assert figure.axes[0].get_ylabel() == "C1-C2 (bohr)"
-
-
-def test_single_trajectory_figures():
-    trajectory = water_like("hifi")
-    figure = figure_observables(trajectory)
-    assert "drift" in figure.axes[1].get_legend().get_texts()[0].get_text()
-    assert len(figure_internal_coordinates(trajectory).axes[0].lines) == 2
-    assert figure_extras(trajectory).axes[0].get_ylabel() == "iterations"
-    plain = {name: values_t for name, values_t in trajectory.observables.items() if name != "iterations"}
-    assert figure_extras(Trajectory(**{**trajectory.__dict__, "observables": plain})) is None
+    assert figure.axes[0].get_ylabel() == "C1-C2\n(bohr)"
 
 
 def test_lost_fractions_are_exact_to_the_last_mode():

@@ -1,0 +1,132 @@
+"""What the datasets of models, snapshots and checkpoints are: unit and description, put beside each of them.
+
+Trajectories have a table of their own, since H5MD says how units are written there.  Numbers without a unit have none here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import h5py
+
+Table = Mapping[str, tuple[str, str]]
+"""Unit and description by path; a capital letter stands for a number or a name."""
+
+MODEL_DATASETS: Table = {
+    "modes": ("bohr^-3/2", "orthonormal modes in the body frame, on the inner points of the cell, x fastest"),
+    "singular_values": ("", "all singular values of the snapshots"),
+    "mirrors": ("", "signs of the axes x, y, z under each mirror of the reference"),
+    "parities": ("", "parity of each mode under each mirror"),
+    "reference/positions": ("bohr", "reference geometry in the body frame"),
+    "reference/masses": ("electron masses", "masses of the nuclei"),
+    "training/positions": ("bohr", "training geometries in the body frame"),
+    "training/energies": ("Ha", "free energies of the full solver at the training geometries"),
+    "training/forces": ("Ha/bohr", "forces of the full solver at the training geometries"),
+    "training/orbitals": ("", "training orbitals in the modes: overlaps of mode m and orbital n"),
+    "box/lower": ("bohr, rad", "lower bounds of the sampled region; attribute names says of what, theta in rad"),
+    "box/upper": ("bohr, rad", "upper bounds of the sampled region"),
+}
+_COMPILED: Table = {
+    "constant": ("Ha", "energy that depends on nothing"),
+    "linear": ("Ha", "kinetic energy, fixed atoms and linear part of xc between pairs of modes"),
+    "dipole": ("bohr", "x, y, z between pairs of modes"),
+    "sectors": ("", "class of mirror parities of each mode"),
+    "characters": ("", "parities of the modes"),
+    "fixed_overlaps": ("", "projectors of the atoms that do not move in the body frame"),
+    "fixed_coupling": ("Ha", "their coefficients"),
+    "interaction/C/vectors": ("", "Hartree and second-order xc of a class of pairs, as a sum of signed squares"),
+    "interaction/C/signs": ("", "the signs"),
+    "boxes/A": ("bohr", "lower and upper corner of where an atom may be, and three times the number of Chebyshev nodes"),
+    "atoms/A/local": ("Ha", "Chebyshev coefficients of the local potential of a moving atom"),
+    "atoms/A/overlaps": ("", "Chebyshev coefficients of its projectors"),
+    "atoms/A/coupling": ("Ha", "coefficients of its projectors"),
+    "atoms/A/image": ("", "mirror image whose table it shares: other atom, signs of the axes, signs of the classes"),
+    "quadrature/weights_q": ("bohr^3", "weights of the xc remainder"),
+    "quadrature/modes_qm": ("bohr^-3/2", "values of the modes at its points"),
+    "quadrature/slopes_qvm": ("bohr^-5/2", "gradients of the modes; last axis empty for an LDA"),
+    "quadrature/rho0_q": ("bohr^-3", "reference density"),
+    "quadrature/slope0_vq": ("bohr^-4", "gradient of the reference density"),
+    "solver/occupied_mn": ("", "reference orbitals of the parameters kappa of the minimum"),
+    "solver/empty_mn": ("", "the rest of the modes"),
+    "solver/sectors_n": ("", "class of each reference orbital"),
+    "solver/inverse_hessian": ("1/Ha", "inverse Hessian at the reference, lower triangle"),
+    "solver/axes_dx": ("1/bohr", "coordinates of the predictor"),
+    "solver/offset_d": ("", "their origin"),
+    "solver/degree": ("", "degree of the predictor's polynomials"),
+    "solver/minimum_mk": ("", "predicted minimum"),
+    "solver/curvature_mk": ("1/Ha", "predicted inverse Hessian, lower triangle"),
+    "solver/remaining": ("", "share of the error of kappa that one step leaves"),
+}
+MODEL_DATASETS = MODEL_DATASETS | {f"arrays/compiled/{path}": entry for path, entry in _COMPILED.items()}
+
+SNAPSHOT_DATASETS: Table = {
+    "geometry_S/finished": ("", "1 when everything of this geometry is on the disk"),
+    "geometry_S/positions": ("bohr", "positions in the body frame"),
+    "geometry_S/orbitals": ("bohr^-3/2", "occupied orbitals, orthonormal, on the inner points of the cell, x fastest"),
+    "geometry_S/energy": ("Ha", "free energy"),
+    "geometry_S/forces": ("Ha/bohr", "forces on the nuclei"),
+    "geometry_S/eigenvalues": ("Ha", "occupied levels"),
+}
+
+CHECKPOINT_DATASETS: Table = {
+    "run/identity": ("", "what a continued run must share, JSON as bytes"),
+    "dynamics/positions": ("bohr", "positions of the nuclei"),
+    "dynamics/velocities": ("bohr Ha/hbar", "velocities of the nuclei"),
+    "dynamics/forces": ("Ha/bohr", "forces on the nuclei"),
+    "dynamics/potential_energy": ("Ha", "potential energy of the nuclei"),
+    "dynamics/step": ("", "steps made"),
+    "thermostat/heat": ("Ha", "heat given to the nuclei"),
+    "thermostat/generator": ("", "state of the random numbers"),
+    "thermostat/coordinates": ("", "coordinates of the Nose-Hoover chain"),
+    "thermostat/velocities": ("Ha/hbar", "velocities of the Nose-Hoover chain"),
+    "thermostat/degrees_of_freedom": ("", "degrees of freedom that the chain acts on"),
+    "provider/orbitals_J": ("bohr^-3/2", "orbitals of an earlier step, the newest first"),
+    "provider/positions": ("bohr", "geometries they belong to"),
+    "provider/shift": ("bohr", "what is added to the coordinates of the nuclei where the molecule is computed elsewhere"),
+    "provider/density_matrices": ("", "earlier density matrices over the modes"),
+    "provider/permutation": ("", "order in which the body frame has the atoms"),
+    "provider/guard": ("", "age of the error estimate, the estimate (Ha), whether it was large, and counts of all so far"),
+    "provider/guard_density_matrix": ("", "density matrix over the modes where a solution in full starts from"),
+}
+
+
+def pattern(path: str) -> str:
+    """Return the regular expression of the paths that an entry of a table stands for."""
+    return re.sub(r"(?<=[/_])[A-Z](?=/|$)", "[^/]+", path)
+
+
+def annotate(group: h5py.Group, table: Table) -> None:
+    """Put ``unit`` and ``description`` beside every dataset below a group that the table knows, unless they are there."""
+    known = [(re.compile(pattern(path)), entry) for path, entry in table.items()]
+
+    def put(name: str, item: object) -> None:
+        if not isinstance(item, h5py.Dataset) or "description" in item.attrs:
+            return
+        for regular, (unit, description) in known:
+            if regular.fullmatch(item.name.strip("/")):
+                item.attrs.update({"description": description} | ({"unit": unit} if unit else {}))
+                return
+
+    group.visititems(put)
+
+
+def place_on_grid(dataset: h5py.Dataset, cell: object, points: object, boundary: str) -> None:
+    """Say where the points of a dataset (functions, z, y, x) are, so that it can be drawn from its file alone.
+
+    ``origin`` is the first point and ``spacing`` the distance of neighbours (x, y, z, bohr); ``points`` are the intervals of
+    the cell.  Functions vanish on the walls of an isolated cell, and only the points between them are stored: one fewer.
+
+    Parameters
+    ----------
+    dataset
+        The functions.
+    cell, points, boundary
+        Edges (bohr), intervals on them (x, y, z), and ``"isolated"`` or ``"periodic"``.
+    """
+    spacing = [float(edge) / int(n) for edge, n in zip(cell, points, strict=True)]
+    first = 0 if boundary == "periodic" else 1
+    origin = [-0.5 * float(edge) + first * h for edge, h in zip(cell, spacing, strict=True)]
+    dataset.attrs.update(
+        {"axes": "function z y x", "origin": origin, "spacing": spacing, "points": list(points), "boundary": boundary}
+    )

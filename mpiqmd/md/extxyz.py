@@ -1,0 +1,53 @@
+"""Trajectories as extended XYZ, in the columns and units of ASE."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mpiqmd.md.trajectory import Trajectory
+from mpiqmd.units import BOHR_IN_ANGSTROM, DALTON_IN_ELECTRON_MASS, HARTREE_IN_EV
+
+MOMENTUM = np.sqrt(DALTON_IN_ELECTRON_MASS / HARTREE_IN_EV)
+"""ASE's unit of momentum, (dalton eV)^1/2, in atomic units."""
+COLUMNS = "species:S:1:pos:R:3:masses:R:1:momenta:R:3:forces:R:3"
+
+
+def write_extxyz(trajectory: Trajectory, path: Path | str) -> None:
+    """Write all frames: positions (angstrom), masses (dalton), momenta ((dalton eV)^1/2), forces (eV/angstrom).
+
+    The comment line has energy (eV), time (fs), step and, of a periodic cell, the lattice.  ASE keeps velocities as momenta
+    and divides them by the masses beside them, which are those of the run whatever isotopes it has.
+    """
+    with open(path, "w", encoding="utf-8") as file:
+        for index in range(len(trajectory)):
+            file.write(f"{len(trajectory.symbols)}\n{_comment(trajectory, index)}\n")
+            for symbol, row_x in zip(trajectory.symbols, _rows(trajectory, index), strict=True):
+                file.write(f"{symbol:2s} " + " ".join(f"{number:18.12f}" for number in row_x) + "\n")
+
+
+def _comment(trajectory: Trajectory, index: int) -> str:
+    """Return the line that describes a frame."""
+    cell, periodic = "", "F"
+    if trajectory.box_v is not None:
+        edges = np.diag(trajectory.box_v * BOHR_IN_ANGSTROM).ravel()
+        cell, periodic = f'Lattice="{" ".join(f"{edge:.10g}" for edge in edges)}" ', "T"
+    energy = trajectory.observables["potential_energy"][index] * HARTREE_IN_EV
+    return (
+        f"{cell}Properties={COLUMNS} energy={energy:.12f} time={trajectory.times_fs_t[index]:.8g} "
+        f'step={trajectory.steps_t[index]} pbc="{periodic} {periodic} {periodic}"'
+    )
+
+
+def _rows(trajectory: Trajectory, index: int) -> np.ndarray:
+    """Return the numbers of a frame, one row for each atom."""
+    masses_ax = trajectory.masses_a[:, None]
+    return np.hstack(
+        [
+            trajectory.positions_tav[index] * BOHR_IN_ANGSTROM,
+            masses_ax / DALTON_IN_ELECTRON_MASS,
+            masses_ax * trajectory.velocities_tav[index] / MOMENTUM,
+            trajectory.forces_tav[index] * (HARTREE_IN_EV / BOHR_IN_ANGSTROM),
+        ]
+    )
