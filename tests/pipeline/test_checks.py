@@ -73,7 +73,7 @@ def test_unbound_electrons_and_walls_are_told_of_where_symmetry_hides_the_force(
     assert np.abs(result["net_force"]).max() < 1e-6
     unbound, walls = warnings
     assert "above zero" in unbound and "walls of the cell" in unbound and "grid.cell = [" in unbound
-    assert "the cell is too small" in walls and "atom 1 (H) 1.38 bohr" in walls
+    assert "the cell is too small" in walls and "atom H2 1.38 bohr" in walls
     checks = result["checks"]
     assert not checks["bound"] and checks["wall_energy_error"] > 0.1
     assert 12.0 < min(checks["sufficient_cell"]) and max(checks["sufficient_cell"]) < 30.0

@@ -287,14 +287,14 @@ def test_internal_coordinates_invert_water_positions(vertex, degrees):
 
 
 @pytest.mark.parametrize("kind", ["bisector", "eckart", "axis"])
-@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e308, -2e6])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e308, -2e8])
 def test_absurd_positions_have_no_frame(kind, wrong):
     """In words, with the atom named, and without a warning about numbers."""
     symbols = ("O", "H", "H")[: 2 if kind == "axis" else 3]
     positions_av = np.array([[0.0, 0.0, 0.0], [1.1, 1.4, 0.0], [1.1, -1.4, 0.0]])[: len(symbols)]
     frame = make_frame(Molecule(symbols, positions_av), kind)
     positions_av[1, 2] = wrong
-    with pytest.raises(GeometryError, match="position of atom 1 "), np.errstate(all="raise"):
+    with pytest.raises(GeometryError, match="position of atom 2 "), np.errstate(all="raise"):
         frame.align(positions_av)
-    with pytest.raises(GeometryError, match=r"position of atom 1 \(H\)"):
+    with pytest.raises(GeometryError, match=r"position of atom H2"):
         Molecule(symbols, positions_av).check()
