@@ -119,7 +119,9 @@ def _init_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input", type=Path, dest="target", metavar="INPUT.toml", help="file to write (default: FILE's name with .toml, here)"
     )
-    parser.add_argument("--charge", type=int, default=None, metavar="Q", help="net charge of the molecule (default: what the file says, or 0)")
+    parser.add_argument(
+        "--charge", type=int, default=None, metavar="Q", help="net charge of the molecule (default: what the file says, or 0)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the input file if it is there")
 
 
