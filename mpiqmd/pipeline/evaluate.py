@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiqmd.config.settings import Settings
-from mpiqmd.kohnsham.checks import Watch
+from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.provider import ForceProvider
 from mpiqmd.molecule.molecule import Molecule
@@ -83,7 +83,8 @@ def _provider(
     if arguments.model is not None:
         return build_rom_provider(settings, model, arguments.model, log, check_every=1)[0]
     in_body = _in_body_frame(arguments)
-    return build_hifi_provider(settings, model, molecule, extrapolation=None, body_frame=in_body, watch=Watch(model, log))
+    watch = GroundStateWatch(model, log)
+    return build_hifi_provider(settings, model, molecule, extrapolation=None, body_frame=in_body, watch=watch)
 
 
 def _in_body_frame(arguments: argparse.Namespace) -> bool:
