@@ -98,7 +98,7 @@ def _digest(stream: BinaryIO, size: int) -> bytes:
 
 @contextmanager
 def reading(path: Path, kind: str, remedy: str) -> Iterator[None]:
-    """Turn whatever goes wrong while the body of a ``with`` block takes a file apart into an error that names the file.
+    """Turn whatever goes wrong while the body of a ``with`` block reads a file into an error that names the file.
 
     Parameters
     ----------
@@ -112,19 +112,25 @@ def reading(path: Path, kind: str, remedy: str) -> Iterator[None]:
     Raises
     ------
     DataFileError
-        For any exception but an MpiqmdError, which passes as it is; numbers that overflow are one.
+        There is no such file; and as in :func:`taking_apart`.
     """
     try:
         require_regular(path)
     except OSError as problem:
         raise DataFileError(f"cannot read the {kind} {path}: {in_words(problem)}. {remedy}") from None
-    with using(path, kind, remedy):
+    with taking_apart(path, kind, remedy):
         yield
 
 
 @contextmanager
-def using(path: Path, kind: str, remedy: str) -> Iterator[None]:
-    """Do as :func:`reading` does for what has been read from a file already, which need not be there any more."""
+def taking_apart(path: Path, kind: str, remedy: str) -> Iterator[None]:
+    """Do the same for what has been read of a file already; the file itself is not looked at.
+
+    Raises
+    ------
+    DataFileError
+        For any exception but an MpiqmdError, which passes as it is; numbers that overflow are one.
+    """
     try:
         with np.errstate(over="raise", invalid="raise", divide="raise"):
             yield

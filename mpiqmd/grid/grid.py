@@ -84,6 +84,11 @@ class Grid:
         return self.boundary == "periodic"
 
     @property
+    def periodic_cell_v(self) -> np.ndarray | None:
+        """The edges of a periodic cell, shape (3,), bohr, as nearest images need them; None in an isolated one."""
+        return self.cell_v if self.is_periodic else None
+
+    @property
     def volume(self) -> float:
         """Volume of the cell, bohr³."""
         return float(np.prod(self.cell_v))

@@ -84,7 +84,7 @@ class OrbitalExtrapolation:
         if self.rule == "aspc":
             return aspc_coefficients(count)
         # the latest geometry's images, so that an atom wrapped into the cell has not moved
-        latest, cell_v = self._positions[0], self.grid.cell_v if self.grid.is_periodic else None
+        latest, cell_v = self._positions[0], self.grid.periodic_cell_v
         changes_sav = nearest_image(np.array([*self._positions, positions_av]) - latest, cell_v)
         return geometry_weights(changes_sav[:-1], changes_sav[-1])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpiqmd.hifi.extrapolation import OrbitalExtrapolation
-from mpiqmd.kohnsham.checks import Watch
+from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation, remove_net_force
@@ -39,7 +39,7 @@ class HifiForceProvider:
         solver: ElectronicSolver,
         extrapolation: OrbitalExtrapolation | None = None,
         net_force: str = "remove",
-        watch: Watch | None = None,
+        watch: GroundStateWatch | None = None,
         placement: Placement | None = None,
     ) -> None:
         self.model, self.solver, self.net_force = model, solver, net_force

@@ -139,7 +139,7 @@ class Checks:
         )
 
 
-class Watch:
+class GroundStateWatch:
     """Looks at ground states and says each kind of fault once.  Construction is not collective."""
 
     def __init__(self, model: KohnShamModel, log: Log) -> None:

@@ -84,7 +84,7 @@ class Problem:
     def __init__(self, model: KohnShamModel, positions_av: np.ndarray) -> None:
         self.model = model
         self.grid = model.grid
-        cell_v = self.grid.cell_v if self.grid.is_periodic else None
+        cell_v = self.grid.periodic_cell_v
         model.molecule.with_positions(positions_av).check(cell_v)
         # images do not matter, but the functions around a nucleus are looked for near the cell
         self.positions_av = nearest_image(np.array(positions_av, float), cell_v)

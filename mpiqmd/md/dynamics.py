@@ -14,12 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpiqmd.datafiles import using
+from mpiqmd.datafiles import taking_apart
 from mpiqmd.errors import AccuracyError, DataFileError, MpiqmdError
 from mpiqmd.md.leader import CHECKPOINT, FAILED, FINISHED, STUCK, Leader
 from mpiqmd.md.motion import Dynamics
@@ -106,7 +105,7 @@ def dynamics_steps(
 
     The provider is only asked for its memory.  Parameters, summary and errors are those of :func:`run_dynamics`.
     """
-    session = _Session(comm, provider, len(molecule.symbols), record.checkpoint)
+    session = _Session(comm, provider, len(molecule.symbols))
 
     def lead() -> int | None:
         session.leader = Leader(molecule, settings, log, record, stop)
@@ -174,10 +173,9 @@ def _advance_or_fail(
 class _Session:
     """One run on one rank; ``leader`` is None except on rank 0."""
 
-    def __init__(self, comm: MPI.Comm, provider: ForceProvider, n_atoms: int, checkpoint: Path) -> None:
+    def __init__(self, comm: MPI.Comm, provider: ForceProvider, n_atoms: int) -> None:
         self.comm = comm
         self.provider = provider
-        self.checkpoint = checkpoint
         self.leader: Leader | None = None
         self.error: Exception | None = None
         self.failures = comm if comm.size == 1 else comm.Dup()
@@ -191,7 +189,8 @@ class _Session:
         for name, (shape, dtype) in shapes.items():
             array = np.array(state[name], order="C") if self.leader else np.empty(shape, dtype)
             copies[name] = replicate(self.comm, array)
-        with using(self.checkpoint, "checkpoint", "One of this surface is needed. Start afresh with --overwrite."):
+        path = decide(self.comm, self.leader and self.leader.continued_from)
+        with taking_apart(path, "checkpoint", "One of this surface is needed. Start afresh with --overwrite."):
             self.provider.restore(copies)
 
     def run(self, resumed_from: int | None) -> Generator[np.ndarray, Evaluation, None]:

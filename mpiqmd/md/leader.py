@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpiqmd.datafiles import reading
+from mpiqmd.datafiles import taking_apart
 from mpiqmd.errors import AccuracyError, ConfigError, DataFileError
 from mpiqmd.md.checkpoint import Checkpoint, load_checkpoint, previous_path, save_checkpoint
 from mpiqmd.md.motion import Dynamics
@@ -81,6 +81,7 @@ class Leader:
         self.progress = Progress(log, settings.steps)
         self.provider_state: dict[str, np.ndarray] | None = None
         self.saved_step: int | None = None
+        self.continued_from: Path | None = None
         self._saved_at = self._flushed_at = time.perf_counter()
         saved, warning = load_checkpoint(record.checkpoint)
         if warning:
@@ -126,7 +127,7 @@ class Leader:
     def _continue_from(self, saved: Checkpoint) -> None:
         """Take up a saved run, after checking that it is this one."""
         remedy = "A checkpoint written by `mpiqmd md` is needed. Move it away, or start afresh with --overwrite."
-        with reading(saved.path, "checkpoint", remedy):
+        with taking_apart(saved.path, "checkpoint", remedy):
             before = json.loads(bytes(saved.groups["run"]["identity"]).decode())
             require_same_run(before, self.identity, saved.path)
             self.dynamics.restore(saved.groups["dynamics"])
@@ -136,7 +137,7 @@ class Leader:
         self.writer = TrajectoryWriter.resume(
             self.record.trajectory, step, self.settings.output_every, self.dynamics.nuclei.symbols
         )
-        self.saved_step = step
+        self.saved_step, self.continued_from = step, saved.path
         self.log(self._where_it_stands(step))
 
     def _where_it_stands(self, step: int) -> str:

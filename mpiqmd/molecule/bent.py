@@ -7,7 +7,7 @@ from math import atan2, cos, hypot, sin
 import numpy as np
 
 
-def internal_coordinates(positions_av: np.ndarray, vertex: int = 0) -> tuple[float, float, float]:
+def bent_coordinates(positions_av: np.ndarray, vertex: int = 0) -> tuple[float, float, float]:
     """Return ``(L1, L2, theta)``: bond lengths in bohr, angle of the bonds in radian. Not collective.
 
     ``positions_av`` has shape (3, 3), bohr; ``vertex`` is the index of the central atom, and the other two

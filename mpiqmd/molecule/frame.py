@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from mpiqmd.errors import ConfigError, GeometryError
-from mpiqmd.molecule.bent import internal_coordinates, water_positions
+from mpiqmd.molecule.bent import bent_coordinates, water_positions
 from mpiqmd.molecule.molecule import Molecule, require_positions
 from mpiqmd.molecule.rigid import Alignment, best_rotation, cross
 
@@ -115,7 +115,7 @@ class BisectorFrame:
                 f"the bisector frame was given positions of shape {positions_av.shape}; three atoms are "
                 "needed. Use the Eckart frame for other molecules."
             )
-        length_1, length_2, angle = internal_coordinates(positions_av, self.vertex)
+        length_1, length_2, angle = bent_coordinates(positions_av, self.vertex)
         if not SMALLEST_ANGLE <= angle <= LARGEST_ANGLE:
             raise GeometryError(
                 f"the bond angle is {np.degrees(angle):.4g} degrees; the bisector frame needs 0.5 to 179.5. "
@@ -286,7 +286,7 @@ def _vertex(reference: Molecule) -> int | None:
     if len(reference) != 3 or len(unique) != 1:
         return None
     vertex = unique[0]
-    length_1, length_2, _ = internal_coordinates(reference.positions_av, vertex)
+    length_1, length_2, _ = bent_coordinates(reference.positions_av, vertex)
     first_v, second_v = np.delete(reference.positions_av, vertex, axis=0)
     return vertex if max(length_1, length_2) < np.linalg.norm(first_v - second_v) else None
 

@@ -22,6 +22,8 @@ from mpiqmd.regular import in_words, read_bounded
 HIGHEST_ANGULAR_MOMENTUM = 3
 LARGEST_FILE = 16_000_000
 """Bytes; no norm-conserving potential comes near it."""
+LONGEST_MESH = 100_000
+"""Radii of a file."""
 IDLE = 1e-20
 """Ha bohr^-3: a projector whose couplings, times the largest values of what they couple, stay below adds nothing."""
 VANISHED_IN_WIDTHS = 6.0

@@ -28,9 +28,14 @@ from scipy.integrate import trapezoid
 from mpiqmd.datafiles import reading
 from mpiqmd.errors import DataFileError
 from mpiqmd.molecule.elements import SYMBOLS
-from mpiqmd.molecule.pseudopotential import HIGHEST_ANGULAR_MOMENTUM, Channel, Pseudopotential, read_file
+from mpiqmd.molecule.pseudopotential import (
+    HIGHEST_ANGULAR_MOMENTUM,
+    LONGEST_MESH,
+    Channel,
+    Pseudopotential,
+    read_file,
+)
 
-_LONGEST_MESH = 100_000
 _CORE_COLUMNS = 5
 """The model core density and four derivatives; tables of the valence density are narrower."""
 
@@ -202,8 +207,8 @@ def _read_header(lines: _Lines) -> _Header:
         raise lines.error(f"pspcod is {code}; only psp8 files, 8, can be read.")
     if not 0 <= highest <= HIGHEST_ANGULAR_MOMENTUM:
         raise lines.error(f"lmax is {highest}; 0 to {HIGHEST_ANGULAR_MOMENTUM} is supported.")
-    if not 0 <= local <= 4 or not 4 <= n_mesh <= _LONGEST_MESH:
-        raise lines.error(f"lloc is {local} and mmax {n_mesh}; 0 to 4 and 4 to {_LONGEST_MESH} are allowed.")
+    if not 0 <= local <= 4 or not 4 <= n_mesh <= LONGEST_MESH:
+        raise lines.error(f"lloc is {local} and mmax {n_mesh}; 0 to 4 and 4 to {LONGEST_MESH} are allowed.")
     core_charge = lines.numbers(2, "rchrg and fchrg")[1]
     if core_charge < 0:
         raise lines.error(f"fchrg is {core_charge:g}; 0 or more is expected.")

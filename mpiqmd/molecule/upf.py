@@ -24,11 +24,16 @@ from scipy.integrate import trapezoid
 
 from mpiqmd.datafiles import reading
 from mpiqmd.molecule.elements import ATOMIC_NUMBERS
-from mpiqmd.molecule.pseudopotential import HIGHEST_ANGULAR_MOMENTUM, Channel, Pseudopotential, read_file
+from mpiqmd.molecule.pseudopotential import (
+    HIGHEST_ANGULAR_MOMENTUM,
+    LONGEST_MESH,
+    Channel,
+    Pseudopotential,
+    read_file,
+)
 from mpiqmd.molecule.resample import Resampler
 from mpiqmd.molecule.upf_document import UpfDocument
 
-_LONGEST_MESH = 100_000
 _MOST_PROJECTORS = 40
 _BEYOND_CUTOFF = 1e-3
 """Share of the squared projectors that may lie beyond where the file says that they end."""
@@ -198,8 +203,8 @@ def _refuse_contradictions(document: UpfDocument) -> None:
 
 def _read_mesh(document: UpfDocument) -> np.ndarray:
     n_mesh = len((document.find("PP_MESH/PP_R").text or "").split())
-    if not 20 <= n_mesh <= _LONGEST_MESH:
-        raise document.error(f"PP_R holds {n_mesh} radii; 20 to {_LONGEST_MESH} are allowed.")
+    if not 20 <= n_mesh <= LONGEST_MESH:
+        raise document.error(f"PP_R holds {n_mesh} radii; 20 to {LONGEST_MESH} are allowed.")
     radii_r = document.table("PP_MESH/PP_R", n_mesh)
     if radii_r[0] < 0 or radii_r[0] > 0.1 or not (np.diff(radii_r) > 0).all() or not 2.0 < radii_r[-1] < 1e3:
         raise document.error(

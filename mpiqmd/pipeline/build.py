@@ -15,7 +15,7 @@ from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.extrapolation import OrbitalExtrapolation
 from mpiqmd.hifi.provider import HifiForceProvider
 from mpiqmd.hifi.slepc import SlepcSolver
-from mpiqmd.kohnsham.checks import Watch
+from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.kohnsham.ground_state import ElectronicSolver
 from mpiqmd.kohnsham.model import KohnShamModel
@@ -139,7 +139,7 @@ def build_hifi_provider(
     molecule: Molecule,
     extrapolation: str | None,
     body_frame: bool | None = None,
-    watch: Watch | None = None,
+    watch: GroundStateWatch | None = None,
 ) -> ForceProvider:
     """Return the Hi-Fi surface of the input, in the laboratory or (``body_frame``) in the molecule's frame.
 
@@ -157,5 +157,4 @@ def build_hifi_provider(
         # here already, and not at the first geometry, which differs where a run is continued
         watch.log(placement.describe())
     provider = HifiForceProvider(model, build_solver(settings, model), start, net_force, watch, placement)
-    cell_v = model.grid.cell_v if model.grid.is_periodic else None
-    return BodyFrameProvider(provider, molecule, cell_v) if in_body else provider
+    return BodyFrameProvider(provider, molecule, model.grid.periodic_cell_v) if in_body else provider

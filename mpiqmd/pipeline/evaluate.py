@@ -11,7 +11,7 @@ import numpy as np
 
 from mpiqmd.config.settings import Settings
 from mpiqmd.errors import MpiqmdError
-from mpiqmd.kohnsham.checks import Watch
+from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.interruption import Interruption
 from mpiqmd.md.provider import Evaluation, ForceProvider, evaluate_each, gains_from_batches
@@ -161,7 +161,7 @@ def _surface(
     settings, in_body = arguments.settings, _in_body_frame(arguments)
     how = {"forces_as": _forces_as(arguments, settings), "body_frame": str(in_body)}
     if arguments.model is None:
-        watch = Watch(model, log)
+        watch = GroundStateWatch(model, log)
         provider = build_hifi_provider(settings, model, molecule, extrapolation=None, body_frame=in_body, watch=watch)
         return provider, surface_identity(settings, model) | how
     provider, digest = build_rom_provider(settings, model, arguments.model, log, check_every=1)

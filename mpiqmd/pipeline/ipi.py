@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     log(surface.model.describe())
     # no STOP file: the server decides when the run is over
     interruption = Interruption()
-    expected = Expected(len(surface.molecule), surface.grid.cell_v if surface.grid.is_periodic else None)
+    expected = Expected(len(surface.molecule), surface.grid.periodic_cell_v)
     talk = Conversation(address, expected, interruption, connections=arguments.connections)
     with interruption.listening():
         try:

@@ -156,7 +156,7 @@ class ReducedSurface:
         self.compiled_solver: CompiledSolver | None = None
         if rom.online == "compiled":
             self.compiled_solver = _compiled_solver(model, reduced, self.frame, rom.tolerance)
-            inner = CompiledForceProvider(self.frame, self.compiled_solver, rom.forces, reduced.box)
+            inner = CompiledForceProvider(self.frame, self.compiled_solver, rom.forces, reduced.box, reference.labels)
         else:
             inner = RomForceProvider(self.frame, self.solver, rom.forces, reduced.box)
         check_every = rom.check_every if check_every is None else check_every
@@ -175,7 +175,7 @@ class ReducedSurface:
         """
         if self.compiled_solver is None:
             return None
-        provider = CompiledForceProvider(self.frame, self.compiled_solver)
+        provider = CompiledForceProvider(self.frame, self.compiled_solver, labels=self.model.molecule.labels)
         return provider.evaluate(body_positions_av)
 
     def error_estimate(self, body_positions_av: np.ndarray, state: GroundState) -> float:

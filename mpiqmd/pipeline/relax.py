@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
             f"command again, it continues; or look at {folder / STEPS_FILE}."
         )
     on_rank_zero(comm, write_structures, folder / RELAXED_FILE, structure, *(values[-1:] for values in steps))
-    internal = both_ends(molecule, path, surface.grid.cell_v if surface.grid.is_periodic else None)
+    internal = both_ends(molecule, path, surface.grid.periodic_cell_v)
     print_summary(path, internal, log.afterwards)
     log.afterwards(f"{RELAXED_FILE} and {STEPS_FILE} are in {folder}")
     return {

@@ -10,7 +10,7 @@ import numpy as np
 
 from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError, GeometryError
-from mpiqmd.molecule.bent import internal_coordinates, water_positions
+from mpiqmd.molecule.bent import bent_coordinates, water_positions
 from mpiqmd.molecule.frame import BisectorFrame, BodyFrame, make_frame
 from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule
@@ -133,7 +133,7 @@ def symmetric_shape(reference: Molecule, frame: BodyFrame) -> Molecule:
     """Return the reference, with equal bonds where it is bent XY2: the shape whose mirrors close the snapshots."""
     if not isinstance(frame, BisectorFrame):
         return reference
-    first, second, angle = internal_coordinates(reference.positions_av, frame.vertex)
+    first, second, angle = bent_coordinates(reference.positions_av, frame.vertex)
     mean = 0.5 * (first + second)
     return reference.with_positions(water_positions(mean, mean, angle, frame.vertex))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpiqmd.kohnsham.checks import Watch
+from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.evaluation import remove_net_force
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     }
     result["moved_by"] = placement.shift_v if placement else np.zeros(3)
     _print_summary(result, molecule, log.afterwards)
-    result["checks"] = Watch(model, log.afterwards).look(problem, state).describe()
+    result["checks"] = GroundStateWatch(model, log.afterwards).look(problem, state).describe()
     if arguments.density:
         write_cube(arguments.folder / "density.cube", molecule, model.valences_a, state.density, placed)
         log.afterwards(f"density written to {arguments.folder / 'density.cube'}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError
-from mpiqmd.kohnsham.checks import Watch
+from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.interruption import Interruption
@@ -65,7 +65,7 @@ class TrainingSolver:
             )
         self.settings, self.model, self.log, self.groups = settings, model, log, groups
         self.interruption = interruption or Interruption()
-        self.watch = Watch(model, log)
+        self.watch = GroundStateWatch(model, log)
 
     def open(self, store: SnapshotStore, samples: Samples) -> None:
         """Lay out storage for the samples and take in what parts beside the store hold.  Collective."""
@@ -107,12 +107,12 @@ class TrainingSolver:
         part = SnapshotStore(part_path(store.path, f"group-{group}"), store.signature, alone)
         labels = [store.labels[index] for index in own]
         part.prepare(model.grid, store.positions_sav[own], labels, store.n_orbitals)
-        watch = Watch(model, silent(alone))
+        watch = GroundStateWatch(model, silent(alone))
         solved = self._solve_here(watch, part, part.pending, self.log if self.log.active else silent(alone))
         model.grid.destroy()
         return solved, watch.said
 
-    def _solve_here(self, watch: Watch, store: SnapshotStore, indices: Sequence[int], log: Log) -> Solved:
+    def _solve_here(self, watch: GroundStateWatch, store: SnapshotStore, indices: Sequence[int], log: Log) -> Solved:
         """Solve geometries one after the other on the ranks of a model.  Collective over them."""
         model = watch.model
         solver = build_solver(self.settings, model, energy_tolerance=self.settings.train.energy_tolerance)

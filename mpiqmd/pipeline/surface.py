@@ -13,7 +13,7 @@ import numpy as np
 from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Grid
-from mpiqmd.kohnsham.checks import Watch
+from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.dynamics import DynamicsSettings, Record
 from mpiqmd.md.extxyz import write_extxyz
@@ -108,7 +108,7 @@ def _provider(arguments: argparse.Namespace, model: KohnShamModel, log: Log) -> 
     """Return the force provider and the identity of the physics that a resumed run must share.  Collective."""
     settings = arguments.settings
     if arguments.model is None:
-        watch = Watch(model, log)
+        watch = GroundStateWatch(model, log)
         provider = build_hifi_provider(settings, model, model.molecule, settings.scf.extrapolation, watch=watch)
         return provider, surface_identity(settings, model)
     provider, model_hash = build_rom_provider(settings, model, arguments.model, log)

@@ -9,7 +9,7 @@ import numpy as np
 from mpiqmd.config.settings import Settings
 from mpiqmd.errors import GeometryError
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.molecule.bent import internal_coordinates, water_positions
+from mpiqmd.molecule.bent import bent_coordinates, water_positions
 from mpiqmd.molecule.frame import BisectorFrame, BodyFrame
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.pipeline.build import build_solver
@@ -125,7 +125,7 @@ def internal_force_error(
     difference = alignment.gradient_forces(one_av) - alignment.gradient_forces(two_av)
     if not isinstance(frame, BisectorFrame):
         return float(np.abs(difference).max())
-    point, errors, step = np.array(internal_coordinates(positions_av, frame.vertex)), [], 1e-5
+    point, errors, step = np.array(bent_coordinates(positions_av, frame.vertex)), [], 1e-5
     for k in range(3):
         shift = np.eye(3)[k] * step
         tangent = (water_positions(*(point + shift), frame.vertex) - water_positions(*(point - shift), frame.vertex)) / (

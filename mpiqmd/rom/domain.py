@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mpiqmd.molecule.bent import internal_coordinates
+from mpiqmd.molecule.bent import bent_coordinates
 from mpiqmd.molecule.symmetry import mirror_image
 
 
@@ -85,7 +85,7 @@ def sampled_box(
 def _values(body_positions_av: np.ndarray, vertex: int | None) -> Sequence[float]:
     if vertex is None:
         return np.asarray(body_positions_av, float).ravel().tolist()
-    return internal_coordinates(body_positions_av, vertex)
+    return bent_coordinates(body_positions_av, vertex)
 
 
 def _axis_names(n_atoms: int) -> tuple[str, ...]:

@@ -85,7 +85,7 @@ class GuardedProvider:
     ) -> None:
         self.inner, self.estimator, self.full, self.limits, self.log = inner, estimator, full, limits, log
         grid = estimator.model.grid
-        self.cell_v = grid.cell_v if grid.is_periodic else None
+        self.cell_v = grid.periodic_cell_v
         self.watch = Watch()
         self.density_matrix_mm: np.ndarray | None = None
 

@@ -96,7 +96,8 @@ def test_nothing_is_replaced_unasked(init, bench):
 @pytest.mark.parametrize(
     ("atoms", "words"),
     [
-        (ase_molecule("CH3"), "7 valence electrons"),
+        (Atoms("CH3", ase_molecule("CH3").positions), "7 valence electrons"),
+        (ase_molecule("CH3"), "magnetic moments, up to 1"),
         ([ase_molecule("H2O")] * 2, "2 geometries"),
         (Atoms("OHH", [[0, 0, 0], [0, 0, 0.01], [0, 1, 0]]), "apart"),
     ],

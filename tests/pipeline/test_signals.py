@@ -15,7 +15,12 @@ from mpiqmd.pipeline.results import read_result
 
 pytestmark = pytest.mark.serial
 
-LONG = with_keys(WATER, md={"steps": 100_000, "checkpoint_every": 50_000}, relax={"force_tolerance": 1e-12})
+LONG = with_keys(
+    WATER,
+    md={"steps": 100_000, "checkpoint_every": 50_000},
+    relax={"force_tolerance": 1e-12},
+    frequencies={"max_force": 1.0},
+)
 
 
 def at_work(folder, command, sign, ignored=()):

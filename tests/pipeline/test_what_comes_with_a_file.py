@@ -20,6 +20,8 @@ order = 8
 density = "finer"
 [xc]
 functional = "LDA"
+[frequencies]
+max_force = 0.1
 """
 FROM_FILE = '[system]\nstructure = "h2.xyz"\n' + HYDROGEN
 BOND = 1.45 * BOHR_IN_ANGSTROM

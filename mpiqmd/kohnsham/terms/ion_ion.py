@@ -33,7 +33,7 @@ class IonIon:
 
     def __init__(self, system: System) -> None:
         self.valences_a = system.valences_a
-        self.cell_v = system.grid.cell_v if system.grid.is_periodic else None
+        self.cell_v = system.grid.periodic_cell_v
 
     def at(self, positions_av: np.ndarray) -> PlacedIonIon:
         """Return the term with the ions at these positions, shape (N, 3), bohr."""

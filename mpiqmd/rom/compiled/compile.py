@@ -190,8 +190,7 @@ def stored_solver(model: KohnShamModel, arrays: CompiledArrays, tolerance: float
 
 def compiled_energy(model: KohnShamModel, arrays: CompiledArrays) -> CompiledEnergy:
     """Return the compiled energy of a model.  Replicated, not collective."""
-    cell_v = model.grid.cell_v if model.grid.is_periodic else None
-    return CompiledEnergy(arrays, model.functional, model.valences_a, cell_v)
+    return CompiledEnergy(arrays, model.functional, model.valences_a, model.grid.periodic_cell_v)
 
 
 def _sectors(characters_mg: np.ndarray, mirrors, positions_sav: np.ndarray) -> np.ndarray:

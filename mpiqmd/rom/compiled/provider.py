@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mpiqmd.errors import ConfigError, GeometryError, MpiqmdError
@@ -42,14 +44,21 @@ class CompiledForceProvider:
         ``"gradient"`` (exact) or ``"hellmann-feynman"`` (body-frame forces turned back, as published).
     box
         The sampled region; None leaves ``outside`` unreported.
+    labels
+        What messages call the atoms; their numbers, counted from 1, by default.
     """
 
     def __init__(
-        self, frame: BodyFrame, solver: CompiledSolver, forces: str = "gradient", box: SampledBox | None = None
+        self,
+        frame: BodyFrame,
+        solver: CompiledSolver,
+        forces: str = "gradient",
+        box: SampledBox | None = None,
+        labels: Sequence[str] = (),
     ) -> None:
         if forces not in ("gradient", "hellmann-feynman"):
             raise ConfigError(f"rom.forces = {forces!r}: allowed are 'gradient' and 'hellmann-feynman'. Use 'gradient'.")
-        self.frame, self.solver, self.forces, self.box = frame, solver, forces, box
+        self.frame, self.solver, self.forces, self.box, self.labels = frame, solver, forces, box, labels
         self._latest: list[tuple[Minima, int] | None] = []
 
     def evaluate(self, positions_av: np.ndarray) -> Evaluation:
@@ -112,7 +121,7 @@ class CompiledForceProvider:
             if not outside:
                 return placed
             for b in outside:
-                results[b] = outside_tables(results[b].body_positions_av, self.solver.energy.arrays.boxes)
+                results[b] = outside_tables(results[b].body_positions_av, self.solver.energy.arrays.boxes, self.labels)
         return None
 
     def _carried_back(
@@ -176,14 +185,16 @@ class CompiledForceProvider:
         """Take back nothing.  Not collective."""
 
 
-def outside_tables(body_positions_av: np.ndarray, boxes: list[ChebyshevBox]) -> OutsideTablesError:
+def outside_tables(
+    body_positions_av: np.ndarray, boxes: list[ChebyshevBox], labels: Sequence[str] = ()
+) -> OutsideTablesError:
     """Return the error that names the atom and the coordinate (body frame, bohr) farthest outside the tables."""
     lower_av, upper_av = np.array([box.lower_v for box in boxes]), np.array([box.upper_v for box in boxes])
     beyond_av = np.where(upper_av > lower_av, np.maximum(lower_av - body_positions_av, body_positions_av - upper_av), -np.inf)
     atom, axis = np.unravel_index(np.argmax(beyond_av), beyond_av.shape)
     return OutsideTablesError(
-        f"atom {atom} (counted from 0) is {beyond_av[atom, axis]:.3f} bohr outside the box the compiled model was tabulated "
-        f"on: {'xyz'[axis]} = {body_positions_av[atom, axis]:.3f} bohr in the body frame, tabulated are "
+        f"atom {labels[atom] if labels else atom + 1} is {beyond_av[atom, axis]:.3f} bohr outside the box the compiled model "
+        f"was tabulated on: {'xyz'[axis]} = {body_positions_av[atom, axis]:.3f} bohr in the body frame, tabulated are "
         f"{lower_av[atom, axis]:.3f} to {upper_av[atom, axis]:.3f}. Train on a wider range (train.deviations, "
         "train.bond_scales, train.angle_offsets), or let rom.on_large_error = 'warn' or 'hifi' solve such geometries in full."
     )

@@ -24,8 +24,9 @@ def bond_lengths(folder: Path, prefix: str, discard: float) -> np.ndarray:
         sys.exit(f"plot.py: no {prefix}.pos_*.xyz in {folder}; run the example first")
     distances = []
     for path in files:
-        symbols, positions_tav = read_structures(path)
-        kept_tav = positions_tav[int(discard * len(positions_tav)) :]
+        structures = read_structures(path)
+        symbols = structures[0].symbols
+        kept_tav = np.array([structure.positions_av for structure in structures[int(discard * len(structures)) :]])
         oxygen = symbols.index("O")
         hydrogens = [index for index, symbol in enumerate(symbols) if symbol == "H"]
         distances.append(np.linalg.norm(kept_tav[:, hydrogens] - kept_tav[:, [oxygen]], axis=-1).ravel())

@@ -5,7 +5,7 @@ import pytest
 
 from mpiqmd.errors import GeometryError
 from mpiqmd.molecule.images import nearest_image, nearest_neighbours, whole
-from mpiqmd.molecule.molecule import LARGEST_COORDINATE, Molecule
+from mpiqmd.molecule.molecule import FARTHEST, Molecule
 
 pytestmark = pytest.mark.serial
 
@@ -59,20 +59,20 @@ def test_whole_puts_a_chain_together(rng):
 def test_a_near_image_is_refused():
     molecule = Molecule(("H", "H"), np.array([[3.95, 0, 0], [-3.95, 0, 0]]))
     molecule.check()
-    with pytest.raises(GeometryError, match=r"0 \(H\) and 1 \(H\) are 0.1 bohr apart \(nearest images"):
+    with pytest.raises(GeometryError, match=r"atoms H1 and H2 are 0.1 bohr apart \(nearest images"):
         molecule.check(np.full(3, 8.0))
     with pytest.raises(GeometryError, match="its own image are 0.2 bohr"):
         Molecule(("H",), np.zeros((1, 3))).check(np.array([5.0, 0.2, 5.0]))
 
 
 def test_coordinates_without_a_place_are_refused():
-    with pytest.raises(GeometryError, match="atom 1 .*1e\\+08"):
-        Molecule(("H", "H"), np.array([[0.0] * 3, [2 * LARGEST_COORDINATE, 0, 0]])).check(CELL)
+    with pytest.raises(GeometryError, match="atom H2 .*1e\\+08"):
+        Molecule(("H", "H"), np.array([[0.0] * 3, [2 * FARTHEST, 0, 0]])).check(CELL)
 
 
 def test_the_nearest_of_many_atoms_is_named():
     """A million pairs in an instant, and the right two atoms."""
     grid_av = np.array(np.meshgrid(*[np.arange(12.0)] * 3)).reshape(3, -1).T
     grid_av[1000] = grid_av[700] + [0.1, 0, 0]
-    with pytest.raises(GeometryError, match=r"atoms 700 \(He\) and 1000 \(He\) are 0.1 bohr apart; "):
+    with pytest.raises(GeometryError, match=r"atoms He701 and He1001 are 0.1 bohr apart; "):
         Molecule(("He",) * len(grid_av), grid_av).check()

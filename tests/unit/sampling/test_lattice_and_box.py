@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mpiqmd.errors import ConfigError, GeometryError
-from mpiqmd.molecule.bent import internal_coordinates
+from mpiqmd.molecule.bent import bent_coordinates
 from mpiqmd.molecule.frame import BisectorFrame
 from mpiqmd.sampling.box import random_in_box, sobol_in_box
 from mpiqmd.sampling.lattice import bent_samples, water_lattice
@@ -41,7 +41,7 @@ def test_published_lattice_has_eighteen_geometries():
 def test_lattice_labels_describe_the_positions_in_the_bisector_frame():
     samples = published_lattice()
     for positions_av, label in zip(samples.positions_sav, samples.labels, strict=True):
-        assert internal_coordinates(positions_av) == pytest.approx((label["L1"], label["L2"], label["theta"]))
+        assert bent_coordinates(positions_av) == pytest.approx((label["L1"], label["L2"], label["theta"]))
         assert label["L2"] <= label["L1"]
         assert BisectorFrame().align(positions_av).body_positions_av == pytest.approx(positions_av, abs=1e-14)
 

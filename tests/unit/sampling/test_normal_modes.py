@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mpiqmd.errors import ConfigError, GeometryError
-from mpiqmd.molecule.bent import internal_coordinates, water_positions
+from mpiqmd.molecule.bent import bent_coordinates, water_positions
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.rigid import random_rotation
 from mpiqmd.molecule.symmetry import grid_mirrors, mirror_image
@@ -24,7 +24,7 @@ def wilson_vectors(positions_av, step=1e-5):
         moved = [positions_av.ravel().copy() for _ in range(2)]
         moved[0][column] += step
         moved[1][column] -= step
-        upper, lower = (np.array(internal_coordinates(flat.reshape(3, 3))) for flat in moved)
+        upper, lower = (np.array(bent_coordinates(flat.reshape(3, 3))) for flat in moved)
         derivatives[:, column] = (upper - lower) / (2 * step)
     return derivatives
 
@@ -101,7 +101,7 @@ def test_a_displaced_mode_has_the_harmonic_energy(water):
     for k, frequency in enumerate(modes.frequencies_k):
         amplitude = 1e-3 / frequency
         positions_av = modes.positions(amplitude * np.eye(3)[[k]])[0]
-        length_1, length_2, angle = internal_coordinates(positions_av)
+        length_1, length_2, angle = bent_coordinates(positions_av)
         stretches = (length_1 - LENGTH) ** 2 + (length_2 - LENGTH) ** 2
         energy = 0.5 * STRETCH * stretches + 0.5 * BEND * (angle - ANGLE) ** 2
         assert energy == pytest.approx(0.5 * frequency**2 * amplitude**2, rel=0.02)

@@ -147,7 +147,7 @@ def test_warns_outside_the_tables_and_solves_in_full_until_the_molecule_is_back(
     assert [each["hifi"] for each in extras] == [1, 1, 0, 0, 1]
     assert [each.get("error_age") for each in extras] == [None, None, 0, 1, None]
     assert stream.getvalue().count("warning") == 2 and stream.getvalue().count("solving in full") == 2
-    assert "atom 1 (counted from 0)" in stream.getvalue()
+    assert "atom 2 is" in stream.getvalue()
     assert provider.watch.lines(1.0)[-1] == "4 of 6 geometries solved in full, 4 of them outside the tables"
 
 

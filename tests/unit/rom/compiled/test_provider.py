@@ -90,9 +90,12 @@ def test_tables_are_never_extrapolated(provider):
     far, box = geometry(2.3, 1.83, 0.0), provider.solver.energy.arrays.boxes[1]
     beyond = far[1, 1] - box.upper_v[1]
     assert beyond > far[1, 0] - box.upper_v[0]
+    labelled = CompiledForceProvider(provider.frame, provider.solver, labels=("O1", "H2", "H3"))
+    with pytest.raises(GeometryError, match=r"^atom H2 is"):
+        labelled.evaluate(far)
     with pytest.raises(GeometryError, match=r"rom\.on_large_error") as caught:
         provider.evaluate(far)
-    assert f"atom 1 (counted from 0) is {beyond:.3f} bohr outside the box" in str(caught.value)
+    assert f"atom 2 is {beyond:.3f} bohr outside the box" in str(caught.value)
     assert f"y = {far[1, 1]:.3f} bohr in the body frame, tabulated are {box.lower_v[1]:.3f} to" in str(caught.value)
 
 
