@@ -101,7 +101,8 @@ class Claim:
         while not self._ended.wait(claimfiles.HEARTBEAT):
             # By its number, so that another run's claim of the same name is not kept alive.
             with suppress(OSError):
-                os.utime(self._file)
+                if self._file is not None:
+                    os.utime(self._file)
 
     def _rivals(self) -> list[Path]:
         """Return the claims that exclude this one: parts exclude the whole, and parts of another division."""

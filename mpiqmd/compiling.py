@@ -42,7 +42,7 @@ def compiled(**options: Any) -> Callable[[Callable], Callable]:
     return decorate
 
 
-def cache_folder(kernel: Callable) -> Path | None:
+def cache_folder(kernel: Any) -> Path | None:
     """Return where the machine code of a compiled function is kept; None if every run compiles it.  Not collective."""
     path = kernel.stats.cache_path
     return None if path is None else Path(path)

@@ -6,11 +6,11 @@ Trajectories have a table of their own, since H5MD says how units are written th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import h5py
 
-Table = Mapping[str, tuple[str, str]]
+Table = dict[str, tuple[str, str]]
 """Unit and description by path; a capital letter stands for a number or a name."""
 
 MODEL_DATASETS: Table = {
@@ -111,7 +111,7 @@ def annotate(group: h5py.Group, table: Table) -> None:
     group.visititems(put)
 
 
-def place_on_grid(dataset: h5py.Dataset, cell: object, points: object, boundary: str) -> None:
+def place_on_grid(dataset: h5py.Dataset, cell: Sequence[float], points: Sequence[int], boundary: str) -> None:
     """Say where the points of a dataset (functions, z, y, x) are, so that it can be drawn from its file alone.
 
     ``origin`` is the first point and ``spacing`` the distance of neighbours (x, y, z, bohr); ``points`` are the intervals of

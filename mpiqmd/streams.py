@@ -40,7 +40,7 @@ class PatientStream(io.TextIOBase):
         self._is_lost = False
 
     @property
-    def encoding(self) -> str:
+    def encoding(self) -> str:  # type: ignore[override]
         """The encoding of the stream behind."""
         return getattr(self._stream, "encoding", None) or "utf-8"
 
@@ -50,8 +50,8 @@ class PatientStream(io.TextIOBase):
 
     def isatty(self) -> bool:
         """Return whether the stream behind is a terminal."""
-        with suppress(OSError, ValueError, AttributeError):
-            return self._stream.isatty()
+        with suppress(OSError, ValueError):
+            return self._stream is not None and self._stream.isatty()
         return False
 
     def fileno(self) -> int:

@@ -238,6 +238,7 @@ class MPIQMD(Calculator):
 
     def _positions_of_all_ranks(self) -> np.ndarray:
         """Return rank 0's positions in angstrom.  Collective.  Raises ConfigError on all ranks if others differ."""
+        assert self.atoms is not None
         positions_av = decide(self.comm, self.atoms.positions.copy())
         difference = float(np.abs(self.atoms.positions - positions_av).max())
         largest = max(self.comm.allgather(difference))

@@ -56,7 +56,7 @@ class Grid:
     """The real-space grid; ``points`` always holds the three numbers of points, also when a spacing was written."""
 
     cell: tuple[float, float, float] = key(OneOrThree(POSITIVE_LENGTH), REQUIRED, "edge lengths of the cell")
-    points: tuple[int, int, int] | None = key(
+    points: tuple[int, int, int] = key(
         OneOrThree(Integer(Bounds(4, 100_000))), UNSET, "grid points along each edge; or give spacing"
     )
     spacing: float | None = key(

@@ -110,6 +110,7 @@ class Checks:
         )
 
     def _larger_cell(self) -> str:
+        assert self.walls is not None, "a periodic cell has no walls"
         edges = ", ".join(f"{edge:g}" for edge in self.walls.sufficient_cell_v)
         return f"grid.cell = [{edges}] bohr or larger with the molecule in its middle"
 

@@ -75,7 +75,7 @@ class Interruption:
     def _look(self, now: float) -> str | None:
         if self.signal is not None:
             return self.signal
-        if self.walltime is not None and now - self.started >= self.walltime - self._margin():
+        if self.walltime is not None and now - self.started >= self.walltime - self._margin(self.walltime):
             return "walltime"
         if self.stop_file is not None and now - self._looked_at >= SECONDS_BETWEEN_LOOKS:
             self._looked_at = now
@@ -106,8 +106,8 @@ class Interruption:
         if self.stop_file is not None:
             self.stop_file.unlink(missing_ok=True)
 
-    def _margin(self) -> float:
-        return 2.0 * self._longest + min(MARGIN_FRACTION * self.walltime, LONGEST_MARGIN)
+    def _margin(self, walltime: float) -> float:
+        return 2.0 * self._longest + min(MARGIN_FRACTION * walltime, LONGEST_MARGIN)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number).name

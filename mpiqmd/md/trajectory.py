@@ -81,20 +81,22 @@ class Trajectory:
     def _read(cls, path: Path, contents: Contents, with_coordinates: bool) -> Trajectory:
         """Copy everything out of an open file."""
         symbols, frames = _symbols(contents), _Frames(contents)
-        coordinates = []
-        for name, quantity in (("position", "length"), ("velocity", "velocity"), ("force", "force")):
+        masses = f"{MOLECULE}/mass"
+
+        def coordinates(name: str, quantity: str) -> np.ndarray:
             series = f"{MOLECULE}/{name}/value"
             contents.shapes.check(series, contents.dataset(series).shape, "room a 3")
-            coordinates.append(
-                frames.series(series, quantity, "a 3") if with_coordinates else np.empty((0, len(symbols), 3))
-            )
+            return frames.series(series, quantity, "a 3") if with_coordinates else np.empty((0, len(symbols), 3))
+
         return cls(
             path,
             symbols,
-            contents.positive(f"{MOLECULE}/mass", "a") / one_atomic_unit(contents.dataset(f"{MOLECULE}/mass"), "mass"),
-            frames.steps_t,
-            frames.series(f"{MOLECULE}/position/time", "time"),
-            *coordinates,
+            masses_a=contents.positive(masses, "a") / one_atomic_unit(contents.dataset(masses), "mass"),
+            steps_t=frames.steps_t,
+            times_t=frames.series(f"{MOLECULE}/position/time", "time"),
+            positions_tav=coordinates("position", "length"),
+            velocities_tav=coordinates("velocity", "velocity"),
+            forces_tav=coordinates("force", "force"),
             observables=frames.observables(),
             attributes=_attributes(contents),
             box_v=_box(contents),
@@ -106,7 +108,7 @@ class Trajectory:
     @property
     def timestep(self) -> float:
         """Integration timestep, atomic units."""
-        return self.attributes["timestep"]
+        return float(self.attributes["timestep"])
 
     @property
     def times_fs_t(self) -> np.ndarray:

@@ -7,7 +7,7 @@ far bond is turned clockwise from the near one (IUPAC).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -107,7 +107,8 @@ def chains(
         for m in partners[k]
         if k != i != m != j and _bent(positions_av, (i, j, k), edges_v) and _bent(positions_av, (j, k, m), edges_v)
     ]
-    return [(j, i) if symbols[i] == "H" != symbols[j] else (i, j) for i, j in bonds] + angles + dihedrals
+    named = [(j, i) if symbols[i] == "H" != symbols[j] else (i, j) for i, j in bonds]
+    return [*named, *angles, *dihedrals]
 
 
 def measure(positions_tav: np.ndarray, chain: Sequence[int], edges_v: np.ndarray | None = None) -> np.ndarray:
@@ -116,7 +117,8 @@ def measure(positions_tav: np.ndarray, chain: Sequence[int], edges_v: np.ndarray
         nearest_image(positions_tav[..., j, :] - positions_tav[..., i, :], edges_v)
         for i, j in zip(chain[:-1], chain[1:], strict=True)
     ]
-    return {2: _length, 3: _angle, 4: _dihedral}[len(chain)](*arms)
+    kinds: dict[int, Callable[..., np.ndarray]] = {2: _length, 3: _angle, 4: _dihedral}
+    return kinds[len(chain)](*arms)
 
 
 def _length(arm: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def _compare_frames(first: Trajectory, second: Trajectory, folder: Path) -> dict
         ("differences", figure_differences),
     ):
         figures += save_figure(draw(first, second), folder / f"figure-{name}")
-    seconds = [trajectory.attributes.get("seconds_per_step") for trajectory in (first, second)]
+    seconds: list[Any] = [trajectory.attributes.get("seconds_per_step") for trajectory in (first, second)]
     return {
         "labels": labels_of(first, second),
         "frames": len(first),
@@ -128,7 +128,7 @@ def _measure(difference_t: np.ndarray, unit: str) -> dict[str, float | str]:
     return {"max": float(np.abs(known_t).max(initial=0.0)), "rms": rms, "unit": unit}
 
 
-def table(result: dict[str, object]) -> list[str]:
+def table(result: dict[str, Any]) -> list[str]:
     """Return the lines printed for the user."""
     first, second = result["labels"]
     begin, end = result["time_fs"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -97,7 +98,7 @@ def _error(means: np.ndarray) -> float | None:
     return float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else None
 
 
-def table_of_means(result: dict[str, object]) -> list[str]:
+def table_of_means(result: dict[str, Any]) -> list[str]:
     """Return the lines printed for the user."""
     first, second = result["labels"]
     runs, frames = result["runs"], result["frames"]

@@ -129,14 +129,19 @@ def differences(molecule: Molecule, provider: ForceProvider, step: float, log: L
         hessian_cc[c] = -(pair[0].forces_av - pair[1].forces_av).ravel() / (2.0 * step)
         dipoles.append([_dipole(evaluation) for evaluation in pair])
         countdown.advance(f"{names[atom]} {'xyz'[axis]}")
-    has_dipole = all(dipole_v is not None for pair in dipoles for dipole_v in pair)
     return Derivatives(
         energy=reference.energy,
         largest_force=largest_force(reference.forces_av),
         hessian_cc=0.5 * (hessian_cc + hessian_cc.T),
         asymmetry=float(np.abs(hessian_cc - hessian_cc.T).max()),
-        dipole_gradient_cv=np.array([(plus - minus) / (2.0 * step) for plus, minus in dipoles]) if has_dipole else None,
+        dipole_gradient_cv=_slopes(dipoles, step),
     )
+
+
+def _slopes(pairs: list[list[np.ndarray | None]], step: float) -> np.ndarray | None:
+    """Return the central differences of the dipole moments at either side of every displacement; None without moments."""
+    known = [(plus, minus) for plus, minus in pairs if plus is not None and minus is not None]
+    return np.array([(plus - minus) / (2.0 * step) for plus, minus in known]) if len(known) == len(pairs) else None
 
 
 def infrared_intensities(found: Vibrations, dipole_gradient_cv: np.ndarray | None) -> np.ndarray | None:

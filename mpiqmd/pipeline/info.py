@@ -148,7 +148,7 @@ def _snapshots(file: h5py.File) -> list[str]:
 def _tree(file: h5py.File) -> Iterator[str]:
     """Yield one line per attribute and dataset; linked steps and times of a trajectory appear once."""
     yield from (f"@{key} = {_short(value)}" for key, value in file.attrs.items())
-    items: list[tuple[str, object]] = []
+    items: list[tuple[str, h5py.HLObject]] = []
     file.visititems(lambda name, item: items.append((name, item)))
     for name, item in items:
         if not GROUPED.match(name):

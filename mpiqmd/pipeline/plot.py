@@ -71,7 +71,7 @@ def _plot_spectrum(path: Path, folder: Path) -> tuple[dict[str, object], list[st
     write_spectrum(spectrum, csv)
     made = f"Gaussian window, resolution {spectrum.resolution:.3g} cm-1 (full width at half maximum)"
     kind = "replicas" if len(runs) > 1 else "trajectory"
-    result = {"kind": kind, "figures": paths, "spectrum": spectrum.numbers() | {"csv": str(csv)}}
+    result: dict[str, object] = {"kind": kind, "figures": paths, "spectrum": spectrum.numbers() | {"csv": str(csv)}}
     return result, [*spectrum.warnings(), made, *paths, str(csv)]
 
 
@@ -115,8 +115,12 @@ def _draw_hdf5(path: Path) -> tuple[str, dict[str, Figure | None]]:
 
 def _physics(symbols: object, kind: object) -> str:
     """Return formula and functional as a title; what is missing is left out."""
-    named = isinstance(symbols, list) and all(isinstance(symbol, str) for symbol in symbols)
-    return shown(", ".join([*([formula(tuple(symbols))] if named else []), *([kind] if isinstance(kind, str) else [])]))
+    parts = []
+    if isinstance(symbols, list) and all(isinstance(symbol, str) for symbol in symbols):
+        parts.append(formula(tuple(symbols)))
+    if isinstance(kind, str):
+        parts.append(kind)
+    return shown(", ".join(parts))
 
 
 def _rank(file: h5py.File, values: h5py.Dataset) -> int | None:

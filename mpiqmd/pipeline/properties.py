@@ -65,7 +65,7 @@ def frontier_line(levels: dict[str, float | None]) -> str:
     line = f"HOMO {homo:.5f} Ha, LUMO {lumo:.5f} Ha, Kohn-Sham gap {gap:.5f} Ha ({gap * HARTREE_IN_EV:.3f} eV)"
     if gap == 0.0:
         return f"{line}: the highest level is partly filled"
-    return f"{line}; a LUMO above 0 is unbound and depends on the cell" if lumo > 0.0 else line
+    return f"{line}; a LUMO above 0 is unbound and depends on the cell" if lumo is not None and lumo > 0.0 else line
 
 
 def _plain(value: float | None) -> float | None:

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     placement = None if alignment or model.grid.is_periodic else Placement(model.grid.cell_v)
     if placement and placement.place(molecule.positions_av):
         log(placement.describe())
-    placed = alignment or (placement and placement.alignment(molecule.positions_av))
+    placed = alignment if placement is None else placement.alignment(molecule.positions_av)
     problem = model.place(placed.body_positions_av if placed else molecule.positions_av)
     log(MEANING_OF_A)
     setup = time.perf_counter() - started

@@ -112,7 +112,8 @@ def _cell(atoms: Atoms) -> tuple[np.ndarray | None, tuple[bool, bool, bool]]:
     # PDB files of molecules have a cell of one angstrom that stands for none
     if not vectors.any() or np.array_equal(vectors, np.eye(3)):
         return None, (False, False, False)
-    return vectors / BOHR_IN_ANGSTROM, tuple(bool(flag) for flag in atoms.pbc)
+    x, y, z = (bool(flag) for flag in atoms.pbc)
+    return vectors / BOHR_IN_ANGSTROM, (x, y, z)
 
 
 def _masses(atoms: Atoms, symbols: tuple[str, ...], isotopes: dict[int, float]) -> np.ndarray | None:
@@ -215,7 +216,9 @@ def as_atoms(structure: Structure) -> Atoms:
     """
     from ase import Atoms
 
-    masses = None if structure.has_standard_masses else structure.masses_a / DALTON_IN_ELECTRON_MASS
+    masses = None
+    if structure.masses_a is not None and not structure.has_standard_masses:
+        masses = structure.masses_a / DALTON_IN_ELECTRON_MASS
     cell = None if structure.cell_vv is None else structure.cell_vv * BOHR_IN_ANGSTROM
     positions = structure.positions_av * BOHR_IN_ANGSTROM
     atoms = Atoms(structure.symbols, positions=positions, masses=masses, cell=cell, pbc=structure.periodic)

@@ -50,7 +50,7 @@ def _ideal_gas(found: Vibrations, energy: float, sigma: int) -> Any:
     atoms = Atoms(molecule.symbols, positions=molecule.positions_av * BOHR_IN_ANGSTROM)
     atoms.set_masses(molecule.masses_a / DALTON_IN_ELECTRON_MASS)
     n_modes = len(found.frequencies_k)
-    shape = "monatomic" if len(molecule) == 1 else "linear" if n_modes == 3 * len(molecule) - 5 else "nonlinear"
+    shape: Any = "monatomic" if len(molecule) == 1 else "linear" if n_modes == 3 * len(molecule) - 5 else "nonlinear"
     return IdealGasThermo(
         vib_energies=HARTREE_IN_EV * np.asarray(found.frequencies_k),
         geometry=shape,

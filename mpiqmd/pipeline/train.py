@@ -141,6 +141,7 @@ def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
     print_errors(errors, log.afterwards)
     log.afterwards(f"model written to {folder / MODEL_FILE}")
     judgement = verdict(summary(errors), settings.rom.error_tolerance, settings.rom.online)
+    assert judgement is not None, "the errors are those of this very command"
     log.afterwards(judgement["words"])
     found = {"seconds_per_geometry": solved.seconds, "verdict": judgement, "warnings": list(solver.watch.said.values())}
     return describe_basis(reduced.basis, store) | found | errors
@@ -148,7 +149,8 @@ def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
 
 def keep_errors(path: Path, reduced: ReducedModel, errors: dict[str, Any], settings: Settings) -> None:
     """Write errors and their verdict into the model file, unless it has those of as many unseen geometries.  Collective."""
-    rom, kept = settings.rom, reduced.notes.get("errors", {})
+    rom = settings.rom
+    kept: Any = reduced.notes.get("errors", {})
     if verdict(kept, rom.error_tolerance, rom.online) is None or _unseen(kept) < _unseen(errors):
         kept = errors
     judgement = verdict(kept, rom.error_tolerance, rom.online)

@@ -126,10 +126,12 @@ def internal_force_error(
     if not isinstance(frame, BisectorFrame):
         return float(np.abs(difference).max())
     point, errors, step = np.array(bent_coordinates(positions_av, frame.vertex)), [], 1e-5
-    for k in range(3):
-        shift = np.eye(3)[k] * step
-        tangent = (water_positions(*(point + shift), frame.vertex) - water_positions(*(point - shift), frame.vertex)) / (
-            2.0 * step
-        )
-        errors.append(abs(float(np.sum(difference * tangent))))
+    for shift in step * np.eye(3):
+        after_av, before_av = (_bent(point + sign * shift, frame.vertex) for sign in (1.0, -1.0))
+        errors.append(abs(float(np.sum(difference * (after_av - before_av) / (2.0 * step)))))
     return max(errors)
+
+
+def _bent(point: np.ndarray, vertex: int) -> np.ndarray:
+    length_1, length_2, angle = point
+    return water_positions(length_1, length_2, angle, vertex)

@@ -171,7 +171,7 @@ def _check_rank(rank: int, available: int) -> None:
 def _generators(mirrors: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
     """Return mirrors whose products are all the others."""
     generators: list[tuple[int, ...]] = []
-    reached = {(1, 1, 1)}
+    reached: set[tuple[int, ...]] = {(1, 1, 1)}
     for mirror in mirrors:
         if mirror not in reached:
             generators.append(mirror)

@@ -169,7 +169,7 @@ class SnapshotStore:
         ) = contents
 
     def _read_numbers(self) -> tuple:
-        nothing = (np.empty((0, 0, 3)), np.empty(0), np.empty((0, 0, 3)), np.empty((0, 0)), [], np.empty(0, bool))
+        nothing: tuple = (np.empty((0, 0, 3)), np.empty(0), np.empty((0, 0, 3)), np.empty((0, 0)), [], np.empty(0, bool))
         if not self.path.exists():
             return nothing
         remedy = (
@@ -297,6 +297,5 @@ def _add_geometries(
 def _describe(group: h5py.Group, physics: dict) -> None:
     """Say what the datasets of a geometry are, and where its orbitals have their points."""
     annotate(group, SNAPSHOT_DATASETS)
-    grid = [physics.get(name) for name in ("cell", "points", "boundary")]
-    if None not in grid:
-        place_on_grid(group["orbitals"], *grid)
+    if {"cell", "points", "boundary"} <= physics.keys():
+        place_on_grid(group["orbitals"], physics["cell"], physics["points"], physics["boundary"])

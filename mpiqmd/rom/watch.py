@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -40,8 +41,8 @@ class Watch:
     @classmethod
     def from_array(cls, values: np.ndarray) -> Watch:
         """Return what :meth:`as_array` wrote; what older files lack is at its start."""
-        kinds = [type(field.default) for field in fields(cls)]
         values = np.asarray(values, float).ravel().tolist()
+        kinds: list[Any] = [type(field.default) for field in fields(cls)]
         return cls(*(kind(value) for kind, value in zip(kinds, values, strict=False)))
 
     def as_array(self) -> np.ndarray:
