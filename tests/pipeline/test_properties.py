@@ -89,7 +89,9 @@ def test_the_summary_says_it_all(comm, shared_tmp_path):
     comm.Barrier()
     arguments = parse_arguments(["scf", str(path)])
     arguments.settings, stream = load_input(path), io.StringIO()
-    scf.run(arguments, comm, Log(comm, stream))
+    log = Log(comm, stream)
+    scf.run(arguments, comm, log)
+    log.release()
     if comm.rank == 0:
         text = stream.getvalue()
         for part in ("H2O: 8 electrons", "free energy of the electrons", "dipole moment", "D, (", "largest ", "\n  H3 "):

@@ -171,7 +171,7 @@ def test_choosing_may_be_interrupted(bench):
         ('{"identity": {}, "positions": [[0, 0, "\\u001b[2J"]], "hessian": []}', "not a complete file of vibrations"),
         ("[]", "not a complete file"),
         ("{", "not a complete file"),
-        (None, "physics.cell is"),
+        (None, "physics.cell was"),
     ],
 )
 def test_modes_of_something_else_are_refused(bench, chosen, capfd, content, part):

@@ -20,7 +20,7 @@ def run(solver, **attributes):
     header = {"solver": solver, "timestep": 20.0, "seed": 1, "thermostat": "none"}
     return Trajectory(
         Path("t.h5"), ("H", "H"), np.ones(2), np.zeros(1, int), np.zeros(1), zeros_tav, zeros_tav, zeros_tav, {}, header | names,
-        None, "none",
+        None,
     )  # fmt: skip
 
 
