@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
 from mpiqmd.errors import ConfigError
+from mpiqmd.molecule.images import is_same_cell
 from mpiqmd.pipeline.structures import require_same_electrons
 from mpiqmd.units import BOHR_IN_ANGSTROM
 
 if TYPE_CHECKING:
     from mpiqmd.grid import Grid
     from mpiqmd.molecule.molecule import Molecule
-
-SAME_CELL = 1e-6
-"""Angstrom that a cell may differ from the input's."""
 
 
 def require_fitting_atoms(atoms: Atoms | None, molecule: Molecule, grid: Grid, source: str) -> None:
@@ -34,12 +31,11 @@ def require_fitting_atoms(atoms: Atoms | None, molecule: Molecule, grid: Grid, s
     require_same_electrons(atoms, molecule.charge)
     if not atoms.pbc.any():
         return
-    cell_v = grid.cell_v * BOHR_IN_ANGSTROM
-    if not (grid.is_periodic and np.abs(atoms.cell.array - np.diag(cell_v)).max() < SAME_CELL):
+    if not (grid.is_periodic and is_same_cell(atoms.cell.array / BOHR_IN_ANGSTROM, grid.cell_v)):
         raise ConfigError(
             f"the Atoms are periodic ({atoms.pbc.tolist()}) with the cell {atoms.cell.array.tolist()} angstrom; the "
-            f"input's grid.boundary is {grid.boundary!r} with the cell {cell_v.tolist()}. Set atoms.pbc = False "
-            "(the input decides), or use the input's cell."
+            f"input's grid.boundary is {grid.boundary!r} with the cell {(grid.cell_v * BOHR_IN_ANGSTROM).tolist()}. Set "
+            "atoms.pbc = False (the input decides), or use the input's cell."
         )
 
 

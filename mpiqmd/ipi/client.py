@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from mpiqmd.errors import AccuracyError, ConfigError, DataFileError
+from mpiqmd.molecule.images import is_same_cell
 
 HEADER_LENGTH = 12
 LOOK_EVERY = 0.5
@@ -34,8 +35,6 @@ MOST_ATOMS = 100_000
 """A larger number of atoms is a misunderstanding, not a molecule."""
 LONGEST_INIT = 1 << 20
 """Bytes of parameters beyond which an INIT is a misunderstanding."""
-SAME_CELL = 1e-4
-"""Bohr that a cell may differ from the input's: servers have it from files with few digits."""
 SAME_INVERSE = 1e-6
 """How far the product of a cell and its inverse may be from 1."""
 
@@ -60,7 +59,7 @@ class Expected:
         """Raise ConfigError unless a server's cell is the input's, DataFileError if its inverse contradicts it."""
         if self.cell_v is None:
             return
-        if not (np.isfinite(cell_vv).all() and np.abs(cell_vv - np.diag(self.cell_v)).max() < SAME_CELL):
+        if not is_same_cell(cell_vv, self.cell_v):
             raise ConfigError(
                 f"the server sends the cell {cell_vv.T.tolist()} bohr, the input's is {np.diag(self.cell_v).tolist()}; "
                 "energies are computed in the input's cell, which cannot change. Set the server's cell or grid.cell to the "

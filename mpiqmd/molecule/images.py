@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
+SAME_CELL = 2e-4
+"""Bohr that edges of the same cell may differ by: files often have four decimals of an angstrom."""
+
 
 def nearest_image(separations: np.ndarray, cell_v: np.ndarray | float | None) -> np.ndarray:
     """Return vectors (..., 3), or one component of them with its edge, to the nearest image, bohr."""
@@ -53,3 +56,8 @@ def whole(positions_av: np.ndarray, cell_v: np.ndarray | None) -> np.ndarray:
         joined_av[latest] = joined_av[parents_a[latest]] + separation_av[latest]
         missing = missing[missing != latest]
     return joined_av
+
+
+def is_same_cell(cell_vv: np.ndarray, edges_v: np.ndarray) -> bool:
+    """Return whether cell vectors, shape (3, 3), bohr, are those of a rectangular cell; NaN is not."""
+    return bool(np.abs(cell_vv - np.diag(edges_v)).max() < SAME_CELL)

@@ -21,6 +21,7 @@ from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.body_frame import oriented
 from mpiqmd.pipeline.memory import needed_memory
+from mpiqmd.pipeline.structure import Structure
 from mpiqmd.pipeline.structures import read_structures
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ functional = "{functional}"             # with the GTH pseudopotentials that wer
 steps = 1000
 {timestep}# a tenth of the fastest vibration at most
 temperature = "300 K"          # of the initial velocities; thermostat = "csvr" keeps it
-{train}"""
+{pinned}{train}"""
 FRAME = """
 [scf]
 frame = "body"                 # solve in the molecule's own frame, as reduced models do: so both can be compared
@@ -101,8 +102,8 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     Raises
     ------
     ConfigError
-        The file is there already, the structure holds more than one geometry, an element has no pseudopotential, or the
-        electrons are odd in number.
+        The file is there already, the structure holds more than one geometry or says another charge, an element has no
+        pseudopotential, or the electrons are odd in number.
     DataFileError
         The structure cannot be read or the file not be written.
     """
@@ -120,12 +121,13 @@ def write_input(arguments: argparse.Namespace, ranks: int) -> list[str]:
             f"{target} is there already; init writes a new file and replaces none unasked. Use --overwrite, or --input "
             "NAME.toml."
         )
-    molecule = read_molecule(structure, arguments.charge)
+    found = read_isolated(structure)
+    molecule = charged(found, arguments.charge, structure)
     electrons = count_electrons(molecule)
     proposal = propose(molecule)
     relative = os.path.relpath(structure.resolve(), target.resolve().parent)
     with writing(target):
-        target.write_text(input_text(molecule, proposal, relative), encoding="utf-8")
+        target.write_text(input_text(molecule, proposal, relative, found.pinned), encoding="utf-8")
     settings = load_input(target)
     memory = needed_memory(settings, math.ceil(electrons / 2), ranks) * ranks
     points = " x ".join(map(str, settings.grid.points))
@@ -136,8 +138,8 @@ def write_input(arguments: argparse.Namespace, ranks: int) -> list[str]:
     ]
 
 
-def read_molecule(path: Path, charge: int | None) -> Molecule:
-    """Return the one isolated molecule of a structure file, with this charge or the file's.  Not collective.
+def read_isolated(path: Path) -> Structure:
+    """Return the one geometry of a structure file.  Not collective.
 
     Raises ConfigError if the file holds several geometries or a crystal.
     """
@@ -150,8 +152,21 @@ def read_molecule(path: Path, charge: int | None) -> Molecule:
             f"{path} is periodic; init writes inputs for isolated molecules. Take the cell out of the file, or write the input "
             "by hand with grid.boundary = \"periodic\"."
         )
-    found = structure.charge or 0 if charge is None else charge
-    molecule = Molecule(structure.symbols, structure.positions_av, found, structure.masses_a)
+    return structure
+
+
+def charged(structure: Structure, charge: int | None, path: Path) -> Molecule:
+    """Return the molecule of a structure file with this charge, or the file's.  Not collective.
+
+    Raises ConfigError if they contradict each other, GeometryError if two nuclei coincide.
+    """
+    if None not in (charge, structure.charge) and charge != structure.charge:
+        raise ConfigError(
+            f"--charge {charge} contradicts {path}, which says {structure.charge:+d}. They must agree: leave out --charge, or "
+            "correct the file."
+        )
+    found = structure.charge if charge is None else charge
+    molecule = Molecule(structure.symbols, structure.positions_av, found or 0, structure.masses_a)
     molecule.check()
     return molecule
 
@@ -192,8 +207,8 @@ def _edge(reach: float) -> float:
     return math.ceil(2.0 * (reach + TO_WALLS) / EDGE_STEP - 1e-9) * EDGE_STEP
 
 
-def input_text(molecule: Molecule, proposal: Proposal, structure: str) -> str:
-    """Return the input file.  Not collective."""
+def input_text(molecule: Molecule, proposal: Proposal, structure: str, pinned: tuple[int, ...] = ()) -> str:
+    """Return the input file of a molecule in a file ``structure`` that holds the atoms ``pinned`` fixed.  Not collective."""
     in_body_frame = proposal.body_cell_v is not None
     smaller = f"# cell = {list(proposal.body_cell_v or ())}".ljust(COMMENTS) + "# is enough in the molecule's own frame\n"
     return TEMPLATE.format(
@@ -208,6 +223,7 @@ def input_text(molecule: Molecule, proposal: Proposal, structure: str) -> str:
         functional=FUNCTIONAL,
         frame=FRAME if in_body_frame else "",
         timestep=f'timestep = "{"0.5" if "H" in molecule.symbols else "1"} fs"'.ljust(COMMENTS),
+        pinned=f"pinned = {list(pinned)}".ljust(COMMENTS) + "# held fixed by the structure file\n" if pinned else "",
         train=TRAIN.format(count=f"# count = {40 + 4 * len(molecule)}".ljust(COMMENTS)) if in_body_frame else NO_TRAIN,
     )
 

@@ -11,13 +11,12 @@ import numpy as np
 from mpiqmd.config.settings import Settings
 from mpiqmd.errors import DataFileError
 from mpiqmd.molecule.elements import standard_masses
+from mpiqmd.molecule.images import is_same_cell
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.units import BOHR_IN_ANGSTROM, DALTON_IN_ELECTRON_MASS
 
 SAME_MASS = 3e-4
 """Relative difference below which two masses are the same: tables of standard weights differ by as much."""
-SAME_CELL = 2e-4
-"""Bohr that edges of the same cell may differ by: files often have four decimals of an angstrom."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +109,7 @@ def _cell_differs(structure: Structure, expected: Structure) -> str | None:
     whole = all(structure.periodic) or not any(structure.periodic)
     if structure.cell_vv is None and whole:
         return None
-    same = structure.cell_vv is not None and np.abs(structure.cell_vv - expected.cell_vv).max() < SAME_CELL
+    same = structure.cell_vv is not None and is_same_cell(structure.cell_vv, np.diag(expected.cell_vv))
     if same and whole:
         return None
     return (

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule as ase_molecule
+from ase.constraints import FixAtoms
 from ase.io import write
 from scipy.spatial.transform import Rotation
 
@@ -15,6 +16,7 @@ from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.gth import smallest_radius
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.pipeline.body_frame import oriented
+from mpiqmd.pipeline.build import build_molecule
 from mpiqmd.pipeline.init import TO_WALLS, propose
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.units import BOHR_IN_ANGSTROM
@@ -76,6 +78,20 @@ def test_charge_and_names_are_kept(init, bench):
     settings = load_input(bench.folder / "cation.toml")
     assert status == 0 and settings.system.charge == 1
     assert settings.system.structure == bench.folder / 'an "ion".xyz'
+
+
+def test_what_the_file_says_is_in_the_input(init, bench):
+    """Charge and atoms held fixed: without them the input would be refused, which says what its structure does not."""
+    hydronium = ase_molecule("H2O") + Atoms("H", [[0.0, 0.0, 1.2]])
+    hydronium.set_initial_charges([1.0, 0.0, 0.0, 0.0])
+    hydronium.set_constraint(FixAtoms([0, 2]))
+    assert init(hydronium, name="ion.traj")[0] == 0
+    settings = load_input(bench.folder / "ion.toml")
+    assert settings.system.charge == 1 and settings.md.pinned == (0, 2)
+    molecule = build_molecule(settings, bench.comm)
+    assert molecule.charge == 1 and molecule.formula == "H3O"
+    status, text = init(hydronium, "--charge", "-1", "--overwrite", name="ion.traj")
+    assert status == 1 and "--charge -1 contradicts ion.traj, which says +1" in text
 
 
 def test_the_structure_is_found_from_the_input(init, bench):

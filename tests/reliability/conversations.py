@@ -193,5 +193,5 @@ def _geometry(body: bytes, is_periodic: bool) -> np.ndarray | None:
     if not np.isfinite(positions_av).all():
         return None
     with np.errstate(all="ignore"):
-        fits = np.abs(cell_vv - np.diag(EDGES)).max() < 1e-4 and np.abs(cell_vv @ inverse_vv - np.eye(3)).max() < 1e-6
+        fits = np.abs(cell_vv - np.diag(EDGES)).max() < 2e-4 and np.abs(cell_vv @ inverse_vv - np.eye(3)).max() < 1e-6
     return positions_av if fits or not is_periodic else None
