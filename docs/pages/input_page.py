@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mpiqmd.config.description import default_text, described_keys
 from mpiqmd.config.settings import SECTIONS
-from mpiqmd.config.values import DIMENSIONS
+from mpiqmd.keys.values import DIMENSIONS
 
 HEAD = """# Input file
 

@@ -1,8 +1,9 @@
-"""The input file: every key that exists, what may be written there, and the settings that come out.
+"""The input file: the sections and keys that may be written, and the settings that come out.
 
-``values`` reads one value of a given kind, ``kinds`` has the kinds of our keys, ``settings`` declares every section and
-key once (type, default, description), ``parsing`` turns a TOML file into :class:`Settings` in Hartree atomic units and
-reports all problems at once.  Only ``cli`` and ``pipeline`` may import this package; it imports ``units`` and ``errors``.
+``settings`` declares the sections with the keys that are always there; what thermostats, sampling rules and energy terms
+declare joins them from :mod:`mpiqmd.keys.registries`.  ``parsing`` turns a TOML file into :class:`Settings` in Hartree atomic
+units and reports all problems at once.  Only ``cli`` and ``pipeline`` may import this package; it imports ``keys``, ``units``
+and ``errors``.
 """
 
 from mpiqmd.config.description import describe_keys

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mpiqmd.config.keys import REQUIRED, UNSET, KeySpec, key_specs
-from mpiqmd.config.kinds import PSEUDOPOTENTIAL
 from mpiqmd.config.settings import SECTIONS
-from mpiqmd.config.values import DIMENSIONS, as_written
+from mpiqmd.keys.kinds import PSEUDOPOTENTIAL
+from mpiqmd.keys.spec import REQUIRED, UNSET, KeySpec, key_specs
+from mpiqmd.keys.values import DIMENSIONS, as_written
 
 _PSEUDOPOTENTIAL_KEYS = {
     "default": KeySpec(PSEUDOPOTENTIAL, "gth", "for every element without a line of its own"),

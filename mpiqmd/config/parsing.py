@@ -10,11 +10,11 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from mpiqmd.config.keys import REQUIRED, KeySpec, key_specs
-from mpiqmd.config.kinds import PSEUDOPOTENTIAL, SPACING, element_symbol
 from mpiqmd.config.settings import SECTIONS, MolecularDynamics, Settings, Training
-from mpiqmd.config.values import Unacceptable, as_written, nearest
 from mpiqmd.errors import ConfigError
+from mpiqmd.keys.kinds import PSEUDOPOTENTIAL, SPACING, element_symbol
+from mpiqmd.keys.spec import REQUIRED, KeySpec, key_specs
+from mpiqmd.keys.values import Unacceptable, as_written, nearest
 from mpiqmd.regular import in_words, read_text
 
 LARGEST_INPUT = 16_000_000

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mpiqmd.config.composites import ListOf, OneOrThree, WordOr
-from mpiqmd.config.keys import REQUIRED, UNSET, key
-from mpiqmd.config.kinds import (
+from mpiqmd.keys.composites import ListOf, OneOrThree, WordOr
+from mpiqmd.keys.kinds import (
     ANGLE,
     ANGLE_OFFSET,
     COUNT,
@@ -29,7 +28,8 @@ from mpiqmd.config.kinds import (
     TEMPERATURE,
     VECTORS,
 )
-from mpiqmd.config.values import Boolean, Bounds, Choice, Integer, Number, PathName, Quantity
+from mpiqmd.keys.spec import REQUIRED, UNSET, key
+from mpiqmd.keys.values import Boolean, Bounds, Choice, Integer, Number, PathName, Quantity
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from mpiqmd.config.keys import key_specs
 from mpiqmd.config.settings import SECTIONS, Settings
+from mpiqmd.keys.spec import key_specs
 from mpiqmd.kohnsham.model import KohnShamModel
 
 ROLES = {

@@ -9,9 +9,9 @@ import pytest
 from judging import limited
 from workplace import WATER, with_keys
 
-from mpiqmd.config.keys import key_specs
 from mpiqmd.config.settings import SECTIONS
-from mpiqmd.config.values import Bounds, Kind
+from mpiqmd.keys.spec import key_specs
+from mpiqmd.keys.values import Bounds, Kind
 from mpiqmd.parallel import machine
 
 ABSURD = (

@@ -12,8 +12,8 @@ from damage import damaged_text
 from judging import Format, rewriting
 
 from mpiqmd.config import load_input
-from mpiqmd.config.keys import key_specs
 from mpiqmd.config.settings import SECTIONS, Settings
+from mpiqmd.keys.spec import key_specs
 from mpiqmd.molecule.elements import SYMBOLS
 from mpiqmd.molecule.pseudopotential import Pseudopotential
 from mpiqmd.molecule.psp8 import read_psp8

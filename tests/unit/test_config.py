@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from mpiqmd import units
 from mpiqmd.config import describe_keys, load_input, parse_input
-from mpiqmd.config.keys import REQUIRED, UNSET, key_specs
 from mpiqmd.config.settings import SECTIONS
 from mpiqmd.errors import ConfigError
+from mpiqmd.keys.spec import REQUIRED, UNSET, key_specs
 
 pytestmark = pytest.mark.serial
 

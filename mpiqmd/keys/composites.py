@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpiqmd.config.values import Choice, Kind, Unacceptable, as_written
+from mpiqmd.keys.values import Choice, Kind, Unacceptable, as_written
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mpiqmd.config.values import Kind
+from mpiqmd.keys.values import Kind
 
 REQUIRED = object()
 UNSET = None

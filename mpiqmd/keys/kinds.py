@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 
-from mpiqmd.config.composites import ListOf
-from mpiqmd.config.values import Bounds, Integer, Number, Quantity, Text, Unacceptable, nearest
+from mpiqmd.keys.composites import ListOf
+from mpiqmd.keys.values import Bounds, Integer, Number, Quantity, Text, Unacceptable, nearest
 
 SHORT_FUNCTIONALS = ("LDA", "PW92", "TETER93", "PBE", "REVPBE", "BLYP")
 _LIBXC_NAME = re.compile(r"(lda|gga)_(xc|x|c)(_[a-z0-9]+)*")
