@@ -16,6 +16,7 @@ import mpiqmd
 from mpiqmd.commands import COMMANDS, Command
 from mpiqmd.completion import SHELLS, completion_script
 from mpiqmd.config import describe_keys
+from mpiqmd.errors import ConfigError
 from mpiqmd.launcher import launcher_rank, prepare_environment, singletons_message
 from mpiqmd.streams import PatientStream, complain, patient_streams
 from mpiqmd.words import count, part, positive_count, walltime
@@ -291,7 +292,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace, output: PatientStream) -> int:
     """Run a command that has been parsed; one that computes says so if nobody reads its output any more."""
     if arguments.command == "help-input":
-        return _print_once(describe_keys())
+        return _help_input()
     if arguments.command == "completion":
         return _print_once(completion_script(arguments.shell, build_parser()))
     if COMMANDS[arguments.command].reads_input:
@@ -301,12 +302,24 @@ def _run(arguments: argparse.Namespace, output: PatientStream) -> int:
 
         from mpiqmd.pipeline.job import run_job
     except ImportError as problem:
-        return _fail(
-            f"a library is missing or cannot be loaded: {problem}. Run run/setup and use .venv/bin/mpiqmd."
-        )
+        return _missing(problem)
     message = singletons_message(MPI.COMM_WORLD.size)
     # a launcher that does not know them as one job may write what each says to a file of its own
     return _fail(message, everyone=True) if message else run_job(arguments, MPI.COMM_WORLD)
+
+
+def _help_input() -> int:
+    """Print every key, those of what registers itself too: that is imported, which needs NumPy, not MPI."""
+    try:
+        return _print_once(describe_keys())
+    except ImportError as problem:
+        return _missing(problem)
+    except ConfigError as problem:
+        return _fail(str(problem))
+
+
+def _missing(problem: ImportError) -> int:
+    return _fail(f"a library is missing or cannot be loaded: {problem}. Run run/setup and use .venv/bin/mpiqmd.")
 
 
 def _going_on(reason: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from mpiqmd.config.settings import SECTIONS
+from dataclasses import replace
+
+from mpiqmd.config.settings import SECTIONS, registry_of, section_keys
 from mpiqmd.keys.kinds import PSEUDOPOTENTIAL
-from mpiqmd.keys.spec import REQUIRED, UNSET, KeySpec, key_specs
+from mpiqmd.keys.spec import REQUIRED, UNSET, KeySpec
 from mpiqmd.keys.values import DIMENSIONS, as_written
 
 _PSEUDOPOTENTIAL_KEYS = {
@@ -26,7 +28,9 @@ def describe_keys() -> str:
 
 def described_keys(section: str) -> dict[str, KeySpec]:
     """Return the keys of a section as a user may write them.  Not collective."""
-    own = key_specs(SECTIONS[section])
+    own, registry = section_keys(section), registry_of(section)
+    if registry is not None:
+        own |= {name: replace(spec, description=registry.describe(name, spec)) for name, spec in registry.keys().items()}
     return _PSEUDOPOTENTIAL_KEYS | own if section == "pseudopotentials" else own
 
 

@@ -10,10 +10,12 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from mpiqmd.config.settings import SECTIONS, MolecularDynamics, Settings, Training
+from mpiqmd.config.checks import problems_between_keys
+from mpiqmd.config.settings import SECTIONS, Settings, registry_of, section_keys
 from mpiqmd.errors import ConfigError
-from mpiqmd.keys.kinds import PSEUDOPOTENTIAL, SPACING, element_symbol
-from mpiqmd.keys.spec import REQUIRED, KeySpec, key_specs
+from mpiqmd.keys.kinds import PSEUDOPOTENTIAL, element_symbol
+from mpiqmd.keys.registry import Choices
+from mpiqmd.keys.spec import REQUIRED, KeySpec
 from mpiqmd.keys.values import Unacceptable, as_written, nearest
 from mpiqmd.regular import in_words, read_text
 
@@ -51,12 +53,12 @@ def parse_input(tables: dict[str, Any], folder: Path) -> Settings:
     """
     reader = _Reader(Path(folder))
     values = reader.read(tables)
-    problems = reader.problems + _problems_between_keys(values, reader.failed)
+    problems = reader.problems + problems_between_keys(values, reader.failed)
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ConfigError(f"{count} in the input:\n" + "\n".join(f"  {line}" for line in problems))
     _fill_points(values["grid"])
-    sections = {name: section(**values[name]) for name, section in SECTIONS.items()}
+    sections = {name: section(**_arguments(name, values[name])) for name, section in SECTIONS.items()}
     return Settings(**sections, folder=Path(folder))
 
 
@@ -80,7 +82,7 @@ class _Reader:
                 self.problems.append(
                     f"{name} = {as_written(table)}: not a section. Write [{name}] and its keys below it."
                 )
-                self.failed |= {f"{name}.{key}" for key in key_specs(SECTIONS[name])}
+                self.failed |= {f"{name}.{key}" for key in section_keys(name)}
                 table = {}
             values[name] = (
                 self._pseudopotentials(table) if name == "pseudopotentials" else self._section(name, table)
@@ -88,9 +90,13 @@ class _Reader:
         return values
 
     def _section(self, section: str, table: dict[str, Any]) -> dict[str, Any]:
-        specs = key_specs(SECTIONS[section])
+        registry = registry_of(section)
+        chosen = None if registry is None else _chosen(registry, table)
+        specs = section_keys(section, chosen)
         values: dict[str, Any] = {}
         for name, written in table.items():
+            if registry is not None and self._is_misplaced(name, registry, chosen):
+                continue
             if name not in specs:
                 self._unknown_key(section, name)
                 continue
@@ -102,9 +108,23 @@ class _Reader:
                 )
         return values
 
+    def _is_misplaced(self, name: str, registry: Choices, chosen: str | None) -> bool:
+        """Whether a key belongs to what was not chosen and may not stay; then that is a problem."""
+        spec = registry.keys().get(name)
+        owners = registry.owners(name)
+        if spec is None or chosen is None or chosen in owners:
+            return False
+        if name in registry.keys_with(chosen) and not spec.only_there:
+            return False
+        self.problems.append(
+            f'[{registry.section}] {name} is given but {registry.key} is "{chosen}". '
+            f'Set {registry.key} = "{owners[0]}" or remove it.'
+        )
+        return True
+
     def _pseudopotentials(self, table: dict[str, Any]) -> dict[str, Any]:
         """Return ``table`` (paths made absolute) and the section's ordinary keys: element symbols are keys too."""
-        section, specs = "pseudopotentials", key_specs(SECTIONS["pseudopotentials"])
+        section, specs = "pseudopotentials", section_keys("pseudopotentials")
         values: dict[str, Any] = {}
         names: dict[str, Any] = {"default": "gth"}
         for name, written in table.items():
@@ -133,7 +153,7 @@ class _Reader:
             )
 
     def _unknown_section(self, name: str) -> None:
-        owners = [section for section, kind in SECTIONS.items() if name in key_specs(kind)]
+        owners = [section for section in SECTIONS if name in section_keys(section)]
         if owners:
             self.problems.append(
                 f"{name}: a key outside any section. Move it below [{'] or ['.join(owners)}]."
@@ -145,12 +165,28 @@ class _Reader:
         )
 
     def _unknown_key(self, section: str, name: str) -> None:
-        specs = key_specs(SECTIONS[section])
-        owners = [other for other, kind in SECTIONS.items() if name in key_specs(kind)]
+        specs = section_keys(section)
+        owners = [other for other in SECTIONS if name in section_keys(other)]
         where = f", it belongs below [{'] or ['.join(owners)}]" if owners else nearest(name, list(specs))
         self.problems.append(
             f"[{section}] {name}: unknown key{where}. Allowed: {', '.join(specs)}. Correct or remove it; {HELP}."
         )
+
+
+def _chosen(registry: Choices, table: dict[str, Any]) -> str | None:
+    """Return which entry of a registry a section chooses, None if that is unreadable."""
+    written = table.get(registry.key, registry.default)
+    return written if isinstance(written, str) and written in registry.entries else None
+
+
+def _arguments(section: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a section: its own values, and those of registered keys as its options."""
+    registry = registry_of(section)
+    if registry is None:
+        return values
+    chosen, registered = values.get(registry.key, registry.default), registry.keys()
+    own = {name: value for name, value in values.items() if name not in registered}
+    return own | {"options": registry.options(chosen, values)}
 
 
 def _advice(name: str, spec: KeySpec) -> str:
@@ -178,129 +214,3 @@ def _fill_points(grid: dict[str, Any]) -> None:
         return
     halves = (math.ceil(edge / (2 * grid["spacing"]) - 1e-9) for edge in grid["cell"])
     grid["points"] = tuple(2 * max(half, 2) for half in halves)
-
-
-def _problems_between_keys(values: dict[str, dict[str, Any]], failed: set[str]) -> list[str]:
-    """Return the problems that involve several keys; keys that failed by themselves are not judged again."""
-    checks = (_system_problems, _grid_problems, _dynamics_problems, _training_problems)
-    return [line for check in checks for line in check(values, failed)]
-
-
-def _system_problems(values: dict[str, dict[str, Any]], failed: set[str]) -> list[str]:
-    system = values["system"]
-    given = {
-        name for name in ("symbols", "positions", "structure") if name in system or f"system.{name}" in failed
-    }
-    if "structure" in given and len(given) > 1:
-        return [
-            "[system] structure and symbols/positions are both given: the molecule comes from one. Remove either."
-        ]
-    if not given:
-        return ["[system] says no molecule. Write symbols and positions, or structure (the path of a file)."]
-    problems = []
-    if "structure" not in given and len(given) == 1:
-        missing = ({"symbols", "positions"} - given).pop()
-        problems.append(
-            f"[system] {missing} is missing. Write one entry per atom, or give structure instead of both."
-        )
-    for name in ("positions", "masses"):
-        if name in system and "symbols" in system and len(system[name]) != len(system["symbols"]):
-            problems.append(
-                f"[system] {name} has {len(system[name])} entries, symbols has {len(system['symbols'])}: "
-                "one of each per atom is needed. Make the two lists equally long."
-            )
-    return problems
-
-
-def _grid_problems(values: dict[str, dict[str, Any]], failed: set[str]) -> list[str]:
-    grid = values["grid"]
-    given = [name for name in ("points", "spacing") if name in grid or f"grid.{name}" in failed]
-    if len(given) == 2:
-        return [
-            "[grid] points and spacing are both given: each follows from the other and the cell. Remove one."
-        ]
-    if not given:
-        return ["[grid] says no resolution. Write points (for example 64) or spacing (for example 0.1875)."]
-    if "cell" not in grid:
-        return []
-    if "spacing" in grid and max(grid["cell"]) / grid["spacing"] > 100_000:
-        return [
-            f"[grid] spacing = {grid['spacing']:g} bohr: more than 100000 points along an edge. "
-            "Allowed: 4 to 100000 points per edge. Use a larger spacing."
-        ]
-    spacings = [edge / count for edge, count in zip(grid["cell"], grid.get("points", ()), strict=False)]
-    if any(not SPACING.minimum <= spacing <= SPACING.maximum for spacing in spacings):
-        return [
-            f"[grid] points = {as_written(grid['points'])} in a cell of {as_written(grid['cell'])} bohr: the spacing is "
-            f"{max(spacings):g} bohr. Allowed: {SPACING} bohr. Correct the points, or the cell and its unit."
-        ]
-    return []
-
-
-def _dynamics_problems(values: dict[str, dict[str, Any]], failed: set[str]) -> list[str]:
-    dynamics, symbols = values["md"], values["system"].get("symbols")
-    problems = []
-    pinned = dynamics.get("pinned", ())
-    if len(set(pinned)) != len(pinned):
-        problems.append(f"[md] pinned = {as_written(pinned)}: an atom is listed twice. Name every atom once.")
-    if symbols is not None and any(index >= len(symbols) for index in pinned):
-        problems.append(
-            f"[md] pinned = {as_written(pinned)}: no such atom. Allowed: indices from 0 to {len(symbols) - 1}. "
-            "Correct the index."
-        )
-    velocities = dynamics.get("initial_velocities", "random")
-    if symbols is not None and not isinstance(velocities, str) and len(velocities) != len(symbols):
-        problems.append(
-            f"[md] initial_velocities has {len(velocities)} entries, the molecule {len(symbols)} atoms. "
-            "Write three numbers per atom."
-        )
-    problems += _constraint_problems(dynamics.get("constraints", ()), symbols)
-    needs_resolution = dynamics.get("thermostat") in ("berendsen", "nose-hoover")
-    if not {"md.timestep", "md.relaxation_time"} & failed and needs_resolution:
-        timestep, relaxation = (
-            dynamics.get(name, getattr(MolecularDynamics, name)) for name in ("timestep", "relaxation_time")
-        )
-        if relaxation < timestep:
-            problems.append(
-                f"[md] relaxation_time = {relaxation:g}: shorter than the time step of {timestep:g} a.u. "
-                "Allowed: at least one time step. Use 10 to 100 time steps."
-            )
-    return problems
-
-
-def _constraint_problems(constraints: tuple, symbols: tuple | None) -> list[str]:
-    count = None if symbols is None else len(symbols)
-    bad = [pair for pair in constraints if pair[0] == pair[1] or (count is not None and max(pair) >= count)]
-    if len({frozenset(pair) for pair in constraints}) != len(constraints):
-        bad = bad or [constraints[-1]]
-    if not bad:
-        return []
-    atoms = "different atoms" if count is None else f"different atoms, from 0 to {count - 1}"
-    return [f"[md] constraints holds {as_written(bad[0])}. Allowed: pairs of {atoms}, each pair once. Correct the list."]
-
-
-def _training_problems(values: dict[str, dict[str, Any]], failed: set[str]) -> list[str]:
-    training = values["train"]
-    if "train.sampling" in failed:
-        return []
-    sampling = training.get("sampling", Training.sampling)
-    given = "structures" in training or "train.structures" in failed
-    if sampling in ("structures", "trajectory") and not given:
-        return [
-            f'[train] structures is missing although sampling = "{sampling}". Write the path of a file of geometries.'
-        ]
-    if given and sampling in ("lattice", "normal-modes"):
-        return [
-            f'[train] structures is given but sampling is "{sampling}". Set sampling = "structures" or remove it.'
-        ]
-    angle, offsets = (
-        training.get("angle", Training.angle),
-        training.get("angle_offsets", Training.angle_offsets),
-    )
-    bad = [f"{math.degrees(angle + offset):.6g}" for offset in offsets if not 0 < angle + offset < math.pi]
-    if bad:
-        return [
-            f"[train] angle and angle_offsets: their sums are {', '.join(bad)} degrees. "
-            "Allowed: above 0 and below 180 degrees. Use smaller offsets."
-        ]
-    return []

@@ -1,7 +1,8 @@
-"""Every section and key of the input file, declared once: kind, default as written, one-line description.
+"""Every section of the input file with the keys that it always has: kind, default as written, one-line description.
 
-Each section is a frozen dataclass whose fields carry their :class:`KeySpec`; the parser, the table of
-``mpiqmd help-input`` and the defaults all come from these declarations.  Values are in Hartree atomic units,
+Each section is a frozen dataclass whose fields carry their :class:`KeySpec`; the parser, the table of ``mpiqmd help-input``
+and the defaults all come from these declarations.  A field :func:`chosen_from` a registry lets the input name one of its
+entries, and is followed by their keys, whose values are the section's ``options``.  Values are in Hartree atomic units,
 temperatures as k_B T, angles in radians.
 """
 
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mpiqmd.errors import ConfigError
 from mpiqmd.keys.composites import ListOf, OneOrThree, WordOr
 from mpiqmd.keys.kinds import (
     ANGLE,
@@ -28,8 +30,15 @@ from mpiqmd.keys.kinds import (
     TEMPERATURE,
     VECTORS,
 )
-from mpiqmd.keys.spec import REQUIRED, UNSET, key
+from mpiqmd.keys.registries import THERMOSTATS
+from mpiqmd.keys.registry import Choices
+from mpiqmd.keys.spec import REQUIRED, UNSET, KeySpec, Options, key
 from mpiqmd.keys.values import Boolean, Bounds, Choice, Integer, Number, PathName, Quantity
+
+
+def chosen_from(registry: Choices) -> Any:
+    """Return a dataclass field that holds the name of one of the registry's entries."""
+    return field(default=registry.default, metadata={"registry": registry})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,13 +149,8 @@ class MolecularDynamics:
     steps: int = key(COUNT, 500, "number of time steps")
     timestep: float = key(POSITIVE_TIME, 40.0, "time step")
     temperature: float = key(TEMPERATURE, "300 K", "of the thermostat and of random initial velocities")
-    thermostat: str = key(
-        Choice(("none", "berendsen", "langevin", "csvr", "nose-hoover")),
-        "none",
-        "none conserves the energy; langevin, csvr and nose-hoover are canonical",
-    )
-    relaxation_time: float = key(POSITIVE_TIME, 800.0, "of the thermostat; the friction of langevin is its inverse")
-    chain_length: int = key(Integer(Bounds(1, 100)), 3, "thermostats in the chain of nose-hoover")
+    thermostat: str = chosen_from(THERMOSTATS)
+    options: Options = field(default_factory=Options)
     seed: int = key(COUNT, 1, "random seed of the initial velocities and of the thermostat")
     remove_translation: bool = key(Boolean(), True, "start without net momentum")
     remove_rotation: bool = key(Boolean(), False, "start without net angular momentum")
@@ -293,7 +297,7 @@ class Settings:
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Return the sections as plain dictionaries that JSON can hold (paths as strings, tuples as lists)."""
-        return {name: _plain(dataclasses.asdict(getattr(self, name))) for name in SECTIONS}
+        return {name: _plain(_flat(getattr(self, name))) for name in SECTIONS}
 
 
 SECTIONS: dict[str, type] = {
@@ -309,6 +313,51 @@ SECTIONS: dict[str, type] = {
     "rom": ReducedModel,
 }
 """The sections of an input file by name, in the order of the table of keys."""
+
+
+def registry_of(section: str) -> Choices | None:
+    """Return the registry that adds keys to a section, if there is one.  Not collective."""
+    registries = (item.metadata.get("registry") for item in dataclasses.fields(SECTIONS[section]))
+    return next((registry for registry in registries if registry is not None), None)
+
+
+def section_keys(section: str, chosen: str | None = None) -> dict[str, KeySpec]:
+    """Return the keys of a section in the order of the table of keys.  Not collective.
+
+    With ``chosen``, the entry of the section's registry, only those that there are with it.
+    """
+    specs: dict[str, KeySpec] = {}
+    for item in dataclasses.fields(SECTIONS[section]):
+        registry = item.metadata.get("registry")
+        if registry is not None:
+            _require_free(section, registry)
+            specs[item.name] = KeySpec(Choice(tuple(registry.entries)), registry.default, registry.summary())
+            specs |= registry.keys() if chosen is None else registry.keys_with(chosen)
+        elif "spec" in item.metadata:
+            specs[item.name] = item.metadata["spec"]
+    return specs
+
+
+def _require_free(section: str, registry: Choices) -> None:
+    """Raise ConfigError for a registered key that has the name of one of the section's own."""
+    own = {item.name for item in dataclasses.fields(SECTIONS[section])}
+    for name in sorted(own & set(registry.keys())):
+        raise ConfigError(
+            f"the key {name!r} of the {registry.what} {registry.owners(name)[0]!r} has the name of a key that [{section}] has "
+            "anyway. Names are given once. Rename it."
+        )
+
+
+def _flat(section: Any) -> dict[str, Any]:
+    """Return the values of a section by key, those of its options where the table of keys has them."""
+    flat: dict[str, Any] = {}
+    for item in dataclasses.fields(section):
+        value = getattr(section, item.name)
+        if item.name == "options":
+            flat |= vars(value)
+        else:
+            flat[item.name] = dict(value) if isinstance(value, dict) else value
+    return flat
 
 
 def _plain(value: Any) -> Any:

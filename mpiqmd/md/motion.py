@@ -10,7 +10,7 @@ from mpiqmd.md.integrator import drift, kick
 from mpiqmd.md.nuclei import Nuclei
 from mpiqmd.md.observables import kinetic_energy
 from mpiqmd.md.provider import Evaluation
-from mpiqmd.md.thermostat import Thermostat
+from mpiqmd.md.thermostats.thermostat import Thermostat
 from mpiqmd.md.trajectory_writer import Frame
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mpiqmd.errors import ConfigError
+from mpiqmd.keys.registries import THERMOSTATS
+from mpiqmd.keys.spec import Options
+from mpiqmd.keys.values import Unacceptable
 
 MAY_CHANGE = ("steps", "checkpoint_every", "checkpoint_seconds", "checkpoint_minutes", "flush_seconds")
 """Settings on which no number of a run depends."""
@@ -24,13 +30,11 @@ class DynamicsSettings:
     timestep
         Length of a step.
     thermostat
-        ``"none"``, ``"berendsen"``, ``"langevin"``, ``"csvr"`` or ``"nose-hoover"``.
+        A name of ``mpiqmd.keys.registries.THERMOSTATS``: ``"none"``, ``"langevin"``, ...
     temperature
         ``k_B T`` in Ha, of the initial velocities and of the bath.
-    relaxation_time
-        Relaxation time of the thermostat; Langevin's friction is its inverse.
-    chain_length
-        Thermostats in a Nose-Hoover chain.
+    options
+        Keys of thermostats, such as ``{"relaxation_time": 800.0}``; defaults for those not given.
     seed
         Seed of everything random.
     output_every
@@ -59,8 +63,7 @@ class DynamicsSettings:
     timestep: float = 40.0
     thermostat: str = "none"
     temperature: float = 0.0
-    relaxation_time: float = 800.0
-    chain_length: int = 3
+    options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 1
     output_every: int = 1
     checkpoint_every: int = 50
@@ -74,6 +77,11 @@ class DynamicsSettings:
     remove_rotation: bool = False
     initial_velocities: str | np.ndarray = "random"
 
+    @property
+    def all_options(self) -> Options:
+        """The thermostats' keys that there are with this thermostat, as attributes."""
+        return THERMOSTATS.options(self.thermostat, self.options)
+
     def shared_by(self, count: int) -> DynamicsSettings:
         """Return the same for one of several runs in one process: together they go to the disk no more often than one."""
         seconds = {name: count * getattr(self, name) for name in ("checkpoint_seconds", "flush_seconds")}
@@ -82,23 +90,38 @@ class DynamicsSettings:
     def check(self) -> None:
         """Raise ConfigError, naming every number that is impossible."""
         problems = []
-        least_numbers = {"steps": 0, "output_every": 1, "checkpoint_every": 1, "seed": 0, "chain_length": 1}
+        least_numbers = {"steps": 0, "output_every": 1, "checkpoint_every": 1, "seed": 0}
         for name, least in least_numbers.items():
             if getattr(self, name) < least:
                 problems.append(f"md.{name} = {getattr(self, name)}; allowed: at least {least}")
-        for name in ("timestep", "relaxation_time", "checkpoint_minutes", "constraint_tolerance"):
+        for name in ("timestep", "checkpoint_minutes", "constraint_tolerance"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0.0):
                 problems.append(f"md.{name} = {value}; allowed: positive")
         if not (math.isfinite(self.temperature) and self.temperature >= 0.0):
             problems.append(f"md.temperature = {self.temperature} Ha; allowed: zero or positive")
+        problems += self._option_problems()
         if problems:
             raise ConfigError("; ".join(problems) + ". Correct the [md] section.")
 
     def identity(self) -> dict[str, str]:
         """Return what must not change when a run is continued, as text by name."""
-        deciding = [item for item in fields(self) if item.name not in MAY_CHANGE]
-        return {f"md.{item.name}": _text(getattr(self, item.name), item.type) for item in deciding}
+        deciding = [item for item in fields(self) if item.name not in (*MAY_CHANGE, "options")]
+        known = {f"md.{item.name}": _text(getattr(self, item.name), item.type) for item in deciding}
+        options = vars(self.all_options).items()
+        return known | {f"md.{name}": value if isinstance(value, str) else repr(value) for name, value in options}
+
+    def _option_problems(self) -> list[str]:
+        """Return the numbers among the options that are out of their range."""
+        problems = []
+        for name, spec in THERMOSTATS.keys_with(self.thermostat).items():
+            value = getattr(self.all_options, name, None)
+            try:
+                if isinstance(value, int | float):
+                    spec.kind.read(value, Path())
+            except Unacceptable as problem:
+                problems.append(f"md.{name} = {value}: {problem}; allowed: {spec.kind.allowed}")
+        return problems
 
 
 def _text(value: object, kind: object) -> str:

@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from mpiqmd.config.settings import SECTIONS, Settings
-from mpiqmd.keys.spec import key_specs
+from mpiqmd.config.settings import SECTIONS, Settings, section_keys
+from mpiqmd.keys.registries import CHOICES
 from mpiqmd.kohnsham.model import KohnShamModel
 
 ROLES = {
@@ -26,7 +26,7 @@ ROLES = {
     "compile": "rom.online rom.tolerance",
     # which errors of a model are watched for, and when it is left for Hi-Fi: trajectories mark such steps, and may go on so
     "watch": "rom.check_every rom.error_tolerance rom.on_large_error",
-    "dynamics": "md.timestep md.temperature md.thermostat md.relaxation_time md.chain_length md.seed md.remove_translation "
+    "dynamics": "md.timestep md.temperature md.thermostat md.seed md.remove_translation "
     "md.remove_rotation md.initial_velocities md.constraints md.constraint_tolerance md.output_every",
     # what a reduced model is made of
     "training": "train.sampling train.structures train.count train.temperature train.quantum train.deviations train.relax "
@@ -43,7 +43,7 @@ ROLES = {
     "free": "pseudopotentials.allow_mismatch scf.max_iterations md.steps md.checkpoint_every md.checkpoint_minutes "
     "relax.max_steps frequencies.max_force frequencies.temperature train.validation train.seed",
 }
-"""Keys by what they decide."""
+"""Keys by what they decide; keys of what registers itself say it where they are declared."""
 
 _ROLE = {name: role for role, names in ROLES.items() for name in names.split()}
 NO_KEYS = {"pseudopotentials": ("table",)}
@@ -52,18 +52,23 @@ NO_KEYS = {"pseudopotentials": ("table",)}
 
 def all_keys() -> list[str]:
     """Return the names of all keys of an input, ``"section.key"``."""
-    return [f"{name}.{key}" for name, section in SECTIONS.items() for key in (*key_specs(section), *NO_KEYS.get(name, ()))]
+    return [f"{name}.{key}" for name in SECTIONS for key in (*section_keys(name), *NO_KEYS.get(name, ()))]
 
 
 def role_of(key: str) -> str:
     """Return what a key decides, one of ``ROLES``."""
+    section, _, name = key.partition(".")
+    registry = CHOICES.get(section)
+    if registry is not None and name in registry.keys():
+        return registry.role_of(registry.keys()[name])
     return _ROLE.get(key, "surface")
 
 
 def deciding(settings: Settings, roles: Iterable[str]) -> dict[str, Any]:
     """Return the keys of these roles with their values, as plain data.  Not collective."""
     sections, chosen = settings.as_dict(), set(roles)
-    return {key: sections[key.split(".")[0]][key.split(".")[1]] for key in all_keys() if role_of(key) in chosen}
+    keys = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
+    return {key: value for key, value in keys.items() if role_of(key) in chosen}
 
 
 def surface_identity(settings: Settings, model: KohnShamModel, model_hash: str | None = None) -> dict[str, str]:
@@ -85,7 +90,7 @@ def surface_identity(settings: Settings, model: KohnShamModel, model_hash: str |
 
 def without(identity: dict[str, str], *roles: str) -> dict[str, str]:
     """Return an identity without the keys of some roles.  Not collective."""
-    return {name: value for name, value in identity.items() if role_of(name) not in roles or name not in _ROLE}
+    return {name: value for name, value in identity.items() if role_of(name) not in roles or name not in all_keys()}
 
 
 def snapshot_signature(settings: Settings, model: KohnShamModel) -> dict[str, Any]:

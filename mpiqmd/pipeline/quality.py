@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mpiqmd.keys.registries import THERMOSTATS
 from mpiqmd.md.nuclei import count_degrees_of_freedom
 from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.molecule.molecule import Molecule
@@ -46,7 +47,7 @@ class Conditions:
     temperature
         k_B T that was asked for, Ha.
     thermostat
-        Its name, ``"none"`` for a run at constant energy.
+        Its name, ``"none"`` for a run at constant energy; ``relaxation_time`` None if it has none.
     """
 
     n_atoms: int
@@ -54,7 +55,7 @@ class Conditions:
     timestep: float
     temperature: float
     thermostat: str
-    relaxation_time: float
+    relaxation_time: float | None
 
     @classmethod
     def of(cls, molecule: Molecule, settings: DynamicsSettings) -> Conditions:
@@ -67,9 +68,9 @@ class Conditions:
             settings.remove_rotation,
             len(settings.constraints),
         )
-        return cls(
-            len(molecule), count, settings.timestep, settings.temperature, settings.thermostat, settings.relaxation_time
-        )
+        own = THERMOSTATS.arguments(settings.thermostat, settings.all_options)
+        relaxation = own.get("relaxation_time")
+        return cls(len(molecule), count, settings.timestep, settings.temperature, settings.thermostat, relaxation)
 
 
 def judge(result: Mapping[str, Any], conditions: Conditions) -> list[str]:
@@ -121,16 +122,18 @@ def _on_temperature(result: Mapping[str, Any], conditions: Conditions) -> list[s
             f"warning: the mean temperature is {kelvin:.0f} K, {kelvin / asked:.1f} times md.temperature = {asked:.0f} K: the "
             "molecule fell from a strained geometry (`mpiqmd relax` first), or the surface or the timestep is not to be trusted"
         ]
-    if conditions.thermostat == "none":
+    if conditions.thermostat == "none" or conditions.relaxation_time is None:
         return []
-    return [_on_thermostat(kelvin, asked, result["steps"] * conditions.timestep, conditions)]
+    return [_on_thermostat(kelvin, asked, result["steps"] * conditions.timestep, conditions, conditions.relaxation_time)]
 
 
-def _on_thermostat(kelvin: float, asked: float, elapsed: float, conditions: Conditions) -> str:
+def _on_thermostat(
+    kelvin: float, asked: float, elapsed: float, conditions: Conditions, relaxation_time: float
+) -> str:
     """Compare a mean temperature with the one asked for, by the fluctuations of the canonical ensemble."""
-    samples = elapsed / (2.0 * conditions.relaxation_time)
+    samples = elapsed / (2.0 * relaxation_time)
     if samples < INDEPENDENT:
-        steps = math.ceil(2.0 * INDEPENDENT * conditions.relaxation_time / conditions.timestep)
+        steps = math.ceil(2.0 * INDEPENDENT * relaxation_time / conditions.timestep)
         return (
             f"too short for averages at {asked:.0f} K: {2.0 * samples:.2g} relaxation times of the thermostat, "
             f"{2 * INDEPENDENT} are needed; run {steps} steps or more"
@@ -142,6 +145,8 @@ def _on_thermostat(kelvin: float, asked: float, elapsed: float, conditions: Cond
             f"{error:.1f} K): it is not yet in equilibrium, or the timestep is too long. Run on, and leave the beginning out"
         )
     agrees = f"the mean temperature agrees with the {asked:.1f} K of the thermostat (standard error {error:.1f} K)"
-    if conditions.thermostat == "berendsen":
-        return f"{agrees}; berendsen is good enough to heat and relax, for averages use csvr, langevin or nose-hoover"
+    canonical = sorted(THERMOSTATS.with_flag("canonical"))
+    if conditions.thermostat not in canonical:
+        others = f"{', '.join(canonical[:-1])} or {canonical[-1]}"
+        return f"{agrees}; {conditions.thermostat} is good enough to heat and relax, for averages use {others}"
     return f"{agrees}: good enough for averages"

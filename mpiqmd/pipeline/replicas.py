@@ -25,6 +25,7 @@ import numpy as np
 
 from mpiqmd.datafiles import replacing, sealed
 from mpiqmd.errors import ConfigError, MpiqmdError
+from mpiqmd.keys.registries import THERMOSTATS
 from mpiqmd.md.dynamics import DynamicsSettings, dynamics_steps, run_dynamics, run_together
 from mpiqmd.md.interruption import Interruption, exit_status
 from mpiqmd.md.noise import replica_seed
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 INDEX_FILE = "replicas.h5"
-STOCHASTIC = ("langevin", "csvr")
 LARGEST_GROUP = 32
 """Replicas that run side by side on a rank: as many trajectories are open at once."""
 AVERAGED = ("temperature_mean", "energy_drift", "energy_fluctuation", "seconds_per_step", "iterations_per_step")
@@ -79,10 +79,11 @@ def run_replicas(
 def require_different(settings: DynamicsSettings, count: int) -> None:
     """Raise ConfigError if no random number enters a run, so that all replicas would be one trajectory."""
     starts_random = isinstance(settings.initial_velocities, str) and settings.initial_velocities == "random"
-    if count > 1 and not starts_random and settings.thermostat not in STOCHASTIC:
+    if count > 1 and not starts_random and settings.thermostat not in THERMOSTATS.with_flag("stochastic"):
         raise ConfigError(
             f"--replicas {count} with given md.initial_velocities and md.thermostat = {settings.thermostat!r}: all replicas "
-            "would be the same trajectory. Allowed: random velocities, or the thermostats langevin and csvr. Change either."
+            "would be the same trajectory. Allowed: random velocities, or the thermostats "
+            f"{' and '.join(THERMOSTATS.with_flag('stochastic'))}. Change either."
         )
 
 

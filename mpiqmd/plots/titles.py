@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from mpiqmd.keys.registries import THERMOSTATS
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.labels import hill_formula
 from mpiqmd.units import ATOMIC_TIME_IN_FS, KELVIN_IN_HARTREE
 
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-THERMOSTATS = {"none": "NVE", "csvr": "CSVR", "berendsen": "Berendsen", "langevin": "Langevin", "nose-hoover": "Nosé–Hoover"}
 SHORT_HASH = 8
 LONGEST = 110
 """Characters that fit over a figure."""
@@ -47,7 +47,8 @@ def surface(trajectory: Trajectory) -> str:
 def ensemble(trajectory: Trajectory) -> str:
     """Return the thermostat with its temperature, or NVE, and the timestep."""
     kind = str(trajectory.attributes.get("thermostat", ""))
-    name, temperature = THERMOSTATS.get(kind, kind), _section(trajectory, "md").get("temperature")
+    known = THERMOSTATS.entries.get(kind)
+    name, temperature = (known and known.title) or kind, _section(trajectory, "md").get("temperature")
     if kind != "none" and name and isinstance(temperature, float):
         name += f" {temperature / KELVIN_IN_HARTREE:.0f} K"
     steps = f"steps of {trajectory.timestep * ATOMIC_TIME_IN_FS:.3g} fs"

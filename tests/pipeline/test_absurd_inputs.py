@@ -9,8 +9,7 @@ import pytest
 from judging import limited
 from workplace import WATER, with_keys
 
-from mpiqmd.config.settings import SECTIONS
-from mpiqmd.keys.spec import key_specs
+from mpiqmd.config.settings import section_keys
 from mpiqmd.keys.values import Bounds, Kind
 from mpiqmd.parallel import machine
 
@@ -21,7 +20,7 @@ ABSURD = (
 KEYS = [
     (section, name)
     for section in ("system", "grid", "scf", "md")
-    for name, spec in key_specs(SECTIONS[section]).items()
+    for name, spec in section_keys(section).items()
     if spec.kind.short.split()[0] not in ("list", "path", "true") and name not in ("steps", "max_iterations")
 ]
 
@@ -41,7 +40,7 @@ def absurd_input(rng: np.random.Generator) -> str:
     sections: dict[str, dict] = {"scf": {"max_iterations": 40, "energy_tolerance": 1e-6}}
     for index in rng.choice(len(KEYS), size=rng.integers(1, 4), replace=False):
         section, name = KEYS[index]
-        sections.setdefault(section, {})[name] = absurd_value(key_specs(SECTIONS[section])[name].kind, rng)
+        sections.setdefault(section, {})[name] = absurd_value(section_keys(section)[name].kind, rng)
     return with_keys(WATER, **sections)
 
 

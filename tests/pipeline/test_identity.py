@@ -12,6 +12,7 @@ from workplace import WATER, with_keys
 
 from mpiqmd.config import parse_input
 from mpiqmd.config.settings import SECTIONS
+from mpiqmd.keys.registries import CHOICES, THERMOSTATS
 from mpiqmd.md.same_run import changes
 from mpiqmd.md.settings import MAY_CHANGE, DynamicsSettings
 from mpiqmd.pipeline.build import build_model, build_molecule
@@ -68,14 +69,17 @@ def identity(comm, given, model_hash=None):
 @pytest.mark.serial
 def test_every_key_has_one_role():
     named = [name for names in ROLES.values() for name in names.split()]
-    assert sorted(named) == sorted(all_keys()), "give a new key its role in mpiqmd.pipeline.identity"
+    registered = [f"{section}.{key}" for section, registry in CHOICES.items() for key in registry.keys()]
+    assert sorted(named + registered) == sorted(all_keys()), "give a new key its role in mpiqmd.pipeline.identity"
+    assert {role_of(key) for key in registered} <= set(ROLES)
     given = settings().as_dict()
     assert set(all_keys()) == {f"{section}.{key}" for section in SECTIONS for key in given[section]}
 
 
 @pytest.mark.serial
 def test_dynamics_compare_all_settings_but_those_that_may_change():
-    fields = {f"md.{item.name}" for item in dataclasses.fields(DynamicsSettings)}
+    fields = {f"md.{item.name}" for item in dataclasses.fields(DynamicsSettings)} - {"md.options"}
+    fields |= {f"md.{name}" for name in THERMOSTATS.keys()}
     compared = set(DynamicsSettings().identity())
     assert fields - compared == {f"md.{name}" for name in MAY_CHANGE}
     assert compared - {"md.pinned"} == {key for key in all_keys() if role_of(key) == "dynamics"}

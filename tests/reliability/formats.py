@@ -12,8 +12,7 @@ from damage import damaged_text
 from judging import Format, rewriting
 
 from mpiqmd.config import load_input
-from mpiqmd.config.settings import SECTIONS, Settings
-from mpiqmd.keys.spec import key_specs
+from mpiqmd.config.settings import SECTIONS, Settings, section_keys
 from mpiqmd.molecule.elements import SYMBOLS
 from mpiqmd.molecule.pseudopotential import Pseudopotential
 from mpiqmd.molecule.psp8 import read_psp8
@@ -43,9 +42,9 @@ H 0.57 -0.73 0.01 1e-3 -0.2 -0.1
 def toml_text() -> bytes:
     """An input with every key of every section."""
     lines = []
-    for section, kind in SECTIONS.items():
+    for section in SECTIONS:
         lines.append(f"[{section}]")
-        for name, spec in key_specs(kind).items():
+        for name, spec in section_keys(section).items():
             value = TOML_VALUES.get(f"{section}.{name}", spec.default)
             if value is not None:
                 lines.append(f"{name} = {json.dumps(value)}")

@@ -8,13 +8,13 @@ from md_surfaces import FreeProvider, PairProvider, advance, water
 
 from mpiqmd.errors import AccuracyError, ConfigError
 from mpiqmd.md.constraints import BondConstraints
-from mpiqmd.md.langevin import Langevin
 from mpiqmd.md.motion import Dynamics
-from mpiqmd.md.nose_hoover import NoseHoover
 from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.observables import angular_momentum, momentum
-from mpiqmd.md.rescaling import StochasticRescaling
-from mpiqmd.md.thermostat import NoThermostat
+from mpiqmd.md.thermostats.csvr import StochasticRescaling
+from mpiqmd.md.thermostats.langevin import Langevin
+from mpiqmd.md.thermostats.nose_hoover import NoseHoover
+from mpiqmd.md.thermostats.thermostat import NoThermostat
 from mpiqmd.md.velocities import maxwell_boltzmann
 from mpiqmd.molecule.internal import measure
 from mpiqmd.molecule.molecule import Molecule

@@ -30,7 +30,7 @@ SETTINGS = {
     "timestep": 20.0,
     "thermostat": "berendsen",
     "temperature": 300 * KELVIN_IN_HARTREE,
-    "relaxation_time": 400.0,
+    "options": {"relaxation_time": 400.0},
     "seed": 3,
     "output_every": 2,
     "checkpoint_every": 5,

@@ -9,8 +9,8 @@ from md_surfaces import FreeProvider, PairProvider, SpringProvider, advance, wat
 from mpiqmd.md.motion import Dynamics
 from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.observables import angular_momentum, momentum
-from mpiqmd.md.rescaling import Berendsen
-from mpiqmd.md.thermostat import NoThermostat
+from mpiqmd.md.thermostats.berendsen import Berendsen
+from mpiqmd.md.thermostats.thermostat import NoThermostat
 from mpiqmd.md.velocities import maxwell_boltzmann
 from mpiqmd.units import KELVIN_IN_HARTREE
 

@@ -9,10 +9,10 @@ from md_surfaces import water
 from mpiqmd.errors import ConfigError
 from mpiqmd.md.nuclei import count_degrees_of_freedom, make_nuclei
 from mpiqmd.md.observables import angular_momentum, kinetic_energy, momentum
-from mpiqmd.md.rescaling import Berendsen
 from mpiqmd.md.settings import DynamicsSettings
-from mpiqmd.md.thermostat import NoThermostat
 from mpiqmd.md.thermostats import make_thermostat
+from mpiqmd.md.thermostats.berendsen import Berendsen
+from mpiqmd.md.thermostats.thermostat import NoThermostat
 from mpiqmd.md.velocities import initial_velocities, maxwell_boltzmann
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.units import KELVIN_IN_HARTREE
@@ -103,12 +103,12 @@ def test_impossible_choices_are_refused():
     with pytest.raises(ConfigError, match="none, berendsen"):
         make_thermostat(DynamicsSettings(thermostat="nose", temperature=ROOM))
     for name in ("berendsen", "nose-hoover"):
-        hasty = DynamicsSettings(thermostat=name, temperature=ROOM, relaxation_time=10.0, timestep=20.0)
-        with pytest.raises(ConfigError, match="at least one timestep"):
+        hasty = DynamicsSettings(thermostat=name, temperature=ROOM, options={"relaxation_time": 10.0}, timestep=20.0)
+        with pytest.raises(ConfigError, match="at least one time step"):
             make_thermostat(hasty)
     with pytest.raises(ConfigError, match="above zero"):
         make_thermostat(DynamicsSettings(thermostat="nose-hoover", temperature=0.0))
-    assert isinstance(make_thermostat(DynamicsSettings(relaxation_time=10.0, timestep=20.0)), NoThermostat)
+    assert isinstance(make_thermostat(DynamicsSettings(options={"relaxation_time": 10.0}, timestep=20.0)), NoThermostat)
 
 
 def test_berendsen_moves_the_temperature_by_its_rule_and_books_the_heat():

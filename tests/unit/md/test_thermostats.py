@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 from md_surfaces import FreeProvider, PairProvider, SpringProvider, water
 
-from mpiqmd.md.langevin import Langevin
+from mpiqmd.keys.registries import THERMOSTATS
 from mpiqmd.md.motion import Dynamics
 from mpiqmd.md.noise import generator_state, replica_seed, restore_generator, thermostat_generator
-from mpiqmd.md.nose_hoover import NoseHoover
 from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.observables import angular_momentum, momentum
-from mpiqmd.md.rescaling import Berendsen, StochasticRescaling
 from mpiqmd.md.settings import DynamicsSettings
-from mpiqmd.md.thermostats import THERMOSTATS, make_thermostat
+from mpiqmd.md.thermostats import make_thermostat
+from mpiqmd.md.thermostats.berendsen import Berendsen
+from mpiqmd.md.thermostats.csvr import StochasticRescaling
+from mpiqmd.md.thermostats.langevin import Langevin
+from mpiqmd.md.thermostats.nose_hoover import NoseHoover
 from mpiqmd.md.velocities import maxwell_boltzmann
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.units import KELVIN_IN_HARTREE
@@ -29,7 +31,11 @@ CANONICAL = ("langevin", "csvr", "nose-hoover")
 
 def start(name, molecule, provider, timestep=20.0, relaxation_time=400.0, pinned=(), removals=(True, False), seed=5):
     settings = DynamicsSettings(
-        thermostat=name, temperature=ROOM, relaxation_time=relaxation_time, timestep=timestep, seed=seed
+        thermostat=name,
+        temperature=ROOM,
+        options={"relaxation_time": relaxation_time},
+        timestep=timestep,
+        seed=seed,
     )
     nuclei = make_nuclei(molecule, pinned, *removals)
     velocities_av = maxwell_boltzmann(ROOM, seed, molecule.positions_av, nuclei)
@@ -195,7 +201,7 @@ def test_langevin_at_no_friction_and_no_bath_are_what_they_must_be():
     assert advance(damped, FreeProvider(), 10)[-1, 0] == pytest.approx(kinetic * np.exp(-2 * 10 * 20.0 / 400.0), rel=1e-12)
 
 
-@pytest.mark.parametrize("name", THERMOSTATS)
+@pytest.mark.parametrize("name", THERMOSTATS.entries)
 def test_state_and_restore_continue_bit_for_bit(name):
     molecule = water()
     provider = PairProvider(molecule)

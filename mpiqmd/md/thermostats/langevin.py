@@ -10,12 +10,20 @@ import numpy as np
 from mpiqmd.datafiles import Shapes
 from mpiqmd.md.noise import generator_state, restore_generator, thermostat_generator
 from mpiqmd.md.observables import kinetic_energy
-from mpiqmd.md.thermostat import NoThermostat
+from mpiqmd.md.thermostats.thermostat import RELAXATION_TIME, NoThermostat, thermostat
 
 if TYPE_CHECKING:
     from mpiqmd.md.nuclei import Nuclei
 
 
+@thermostat(
+    "langevin",
+    "is canonical",
+    keys={"relaxation_time": RELAXATION_TIME},
+    canonical=True,
+    stochastic=True,
+    title="Langevin",
+)
 class Langevin(NoThermostat):
     """Friction ``1 / tau`` and the noise that balances it, solved exactly over a step [Leimkuhler2013]:
 

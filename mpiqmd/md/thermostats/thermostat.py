@@ -11,12 +11,22 @@ is constant up to the integration error.  Thermostats live on rank 0; :mod:`mpiq
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
+from mpiqmd.keys.kinds import POSITIVE_TIME
+from mpiqmd.keys.registries import THERMOSTATS
+from mpiqmd.keys.registry import Entry, no_problems
+from mpiqmd.keys.spec import KeySpec, Options
+
 if TYPE_CHECKING:
     from mpiqmd.md.nuclei import Nuclei
+
+RELAXATION_TIME = KeySpec(POSITIVE_TIME, 800.0, "relaxation time; the friction of langevin is its inverse")
+"""The key ``relaxation_time`` of thermostats that have one."""
+Maker = TypeVar("Maker", bound=Callable[..., "Thermostat"])
 
 
 class Thermostat(Protocol):
@@ -83,3 +93,59 @@ class NoThermostat:
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Accept an empty memory."""
+
+
+def thermostat(
+    name: str,
+    summary: str,
+    *,
+    keys: Mapping[str, KeySpec] | None = None,
+    check: Callable[[Options], list[str]] = no_problems,
+    canonical: bool = False,
+    stochastic: bool = False,
+    title: str = "",
+) -> Callable[[Maker], Maker]:
+    """Return a decorator that registers a thermostat: the input may choose it from then on.  Not collective.
+
+    What is decorated is called with ``temperature`` (k_B T, Ha) and its keys by name, with ``seed`` too if ``stochastic``.
+
+    Parameters
+    ----------
+    name, summary
+        Its value of ``md.thermostat``, and what it does in a few words, for the help.
+    keys
+        What it adds to the [md] section.
+    check
+        Returns the problems of the values of [md], its keys among them, each a line for the user.
+    canonical
+        Averages over its trajectories are those of the canonical ensemble.
+    stochastic
+        It draws random numbers: two seeds give two trajectories from the same start.
+    title
+        Its name in figures.
+    """
+    flags = frozenset(flag for flag, holds in {"canonical": canonical, "stochastic": stochastic}.items() if holds)
+
+    def register(make: Maker) -> Maker:
+        THERMOSTATS.register(
+            Entry(name=name, summary=summary, make=make, keys=keys or {}, check=check, flags=flags, title=title)
+        )
+        return make
+
+    return register
+
+
+def resolves_relaxation(md: Options) -> list[str]:
+    """Return the problem of a relaxation within less than a timestep, for schemes that do not solve it exactly."""
+    if md.relaxation_time >= md.timestep:
+        return []
+    return [
+        f"[md] relaxation_time = {md.relaxation_time:g}: shorter than the time step of {md.timestep:g} a.u. "
+        "Allowed: at least one time step. Use 10 to 100 time steps."
+    ]
+
+
+@thermostat("none", "conserves the energy", title="NVE")
+def no_thermostat(temperature: float) -> Thermostat:
+    """Return no thermostat.  Not collective."""
+    return NoThermostat()

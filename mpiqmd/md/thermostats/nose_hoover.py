@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpiqmd.datafiles import Shapes
+from mpiqmd.keys.spec import KeySpec, Options
+from mpiqmd.keys.values import Bounds, Integer
 from mpiqmd.md.observables import kinetic_energy
-from mpiqmd.md.thermostat import NoThermostat
+from mpiqmd.md.thermostats.thermostat import RELAXATION_TIME, NoThermostat, resolves_relaxation, thermostat
 
 if TYPE_CHECKING:
     from mpiqmd.md.nuclei import Nuclei
@@ -22,6 +24,26 @@ SUBSTEPS = 2
 """Each half step is cut into so many, since the chain can be faster than the nuclei."""
 
 
+def _problems(md: Options) -> list[str]:
+    """Return the problems of the [md] section for a chain."""
+    cold = [
+        f"[md] temperature = {md.temperature:g} Ha with thermostat = 'nose-hoover'; allowed: above zero, since the masses of "
+        "the chain are proportional to it. Use 'langevin' or 'csvr' to cool to zero."
+    ]
+    return resolves_relaxation(md) + (cold if md.temperature <= 0.0 else [])
+
+
+@thermostat(
+    "nose-hoover",
+    "is canonical and deterministic",
+    keys={
+        "relaxation_time": RELAXATION_TIME,
+        "chain_length": KeySpec(Integer(Bounds(1, 100)), 3, "thermostats in the chain"),
+    },
+    check=_problems,
+    canonical=True,
+    title="Nosé–Hoover",
+)
 class NoseHoover(NoThermostat):
     """A chain of thermostats, each controlling the one before [Martyna1992, Martyna1996].
 
