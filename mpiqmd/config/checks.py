@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from mpiqmd.config.settings import Training, section_keys
+from mpiqmd.config.settings import section_keys
 from mpiqmd.keys.kinds import SPACING
 from mpiqmd.keys.registries import CHOICES
 from mpiqmd.keys.spec import Options, defaults
@@ -17,7 +16,7 @@ def problems_between_keys(values: dict[str, dict[str, Any]], failed: set[str]) -
 
     ``values`` holds what was written, by section and key, ``failed`` the names ``section.key`` of what could not be read.
     """
-    checks = (_system_problems, _grid_problems, _dynamics_problems, _choice_problems, _training_problems)
+    checks = (_system_problems, _grid_problems, _dynamics_problems, _choice_problems)
     return [line for check in checks for line in check(values, failed)]
 
 
@@ -112,30 +111,3 @@ def _choice_problems(values: dict[str, dict[str, Any]], failed: set[str]) -> lis
             written = defaults(section_keys(section, chosen)) | values[section]
             problems += registry.entry(chosen).check(Options(**written))
     return problems
-
-
-def _training_problems(values: dict[str, dict[str, Any]], failed: set[str]) -> list[str]:
-    training = values["train"]
-    if "train.sampling" in failed:
-        return []
-    sampling = training.get("sampling", Training.sampling)
-    given = "structures" in training or "train.structures" in failed
-    if sampling in ("structures", "trajectory") and not given:
-        return [
-            f'[train] structures is missing although sampling = "{sampling}". Write the path of a file of geometries.'
-        ]
-    if given and sampling in ("lattice", "normal-modes"):
-        return [
-            f'[train] structures is given but sampling is "{sampling}". Set sampling = "structures" or remove it.'
-        ]
-    angle, offsets = (
-        training.get("angle", Training.angle),
-        training.get("angle_offsets", Training.angle_offsets),
-    )
-    bad = [f"{math.degrees(angle + offset):.6g}" for offset in offsets if not 0 < angle + offset < math.pi]
-    if bad:
-        return [
-            f"[train] angle and angle_offsets: their sums are {', '.join(bad)} degrees. "
-            "Allowed: above 0 and below 180 degrees. Use smaller offsets."
-        ]
-    return []

@@ -16,8 +16,6 @@ from typing import Any
 from mpiqmd.errors import ConfigError
 from mpiqmd.keys.composites import ListOf, OneOrThree, WordOr
 from mpiqmd.keys.kinds import (
-    ANGLE,
-    ANGLE_OFFSET,
     COUNT,
     FUNCTIONAL,
     MASS,
@@ -30,7 +28,7 @@ from mpiqmd.keys.kinds import (
     TEMPERATURE,
     VECTORS,
 )
-from mpiqmd.keys.registries import THERMOSTATS
+from mpiqmd.keys.registries import SAMPLING_RULES, THERMOSTATS
 from mpiqmd.keys.registry import Choices
 from mpiqmd.keys.spec import REQUIRED, UNSET, KeySpec, Options, key
 from mpiqmd.keys.values import Boolean, Bounds, Choice, Integer, Number, PathName, Quantity
@@ -203,41 +201,8 @@ class Frequencies:
 class Training:
     """Which geometries the reduced model is trained on, and how tightly they are solved."""
 
-    sampling: str = key(
-        Choice(("lattice", "structures", "trajectory", "normal-modes", "greedy")),
-        "lattice",
-        "lattice of water; all of a file, or few that represent it; thermal motion; those with the largest estimated errors",
-    )
-    structures: Path | None = key(
-        PathName(), UNSET, "structures, trajectory, greedy: file of geometries, any ASE reads or trajectory.h5"
-    )
-    count: int | None = key(
-        POSITIVE_COUNT, UNSET, "trajectory, normal-modes: geometries; greedy: at most; 40 plus 4 per atom if not given"
-    )
-    temperature: float = key(TEMPERATURE, "300 K", "normal-modes: of the nuclei")
-    quantum: bool = key(Boolean(), False, "normal-modes: the motion of quantum nuclei, zero-point motion included")
-    deviations: float = key(
-        Number(Bounds(above=0.0, maximum=20.0)), 3.0, "normal-modes: half-width of the region, standard deviations a mode"
-    )
-    relax: bool = key(Boolean(), True, "normal-modes: about the nearest minimum instead of the geometry in [system]")
-    candidates: int = key(POSITIVE_COUNT, 100, "greedy: geometries to choose from, of thermal motion or of the file")
-    target: float = key(POSITIVE_ENERGY, 1e-6, "greedy: largest estimated energy error of a candidate at which to stop")
-    bond_length: float = key(POSITIVE_LENGTH, 1.83, "lattice: reference bond length")
-    bond_scales: tuple[float, ...] = key(
-        ListOf(Number(Bounds(above=0.0))),
-        [0.95, 1.0, 1.05],
-        "lattice: factors of both bonds, second <= first",
-    )
-    angle: float = key(ANGLE, "104.5 deg", "lattice: reference angle")
-    angle_offsets: tuple[float, ...] = key(
-        ListOf(ANGLE_OFFSET), ["-5 deg", "0 deg", "5 deg"], "lattice: added to the angle"
-    )
-    outer_bond_scales: tuple[float, ...] = key(
-        ListOf(Number(Bounds(above=0.0)), may_be_empty=True), [], "lattice: scales of a wider lattice nested around it"
-    )
-    outer_angle_offsets: tuple[float, ...] = key(
-        ListOf(ANGLE_OFFSET, may_be_empty=True), [], "lattice: angle offsets of the wider lattice"
-    )
+    sampling: str = chosen_from(SAMPLING_RULES)
+    options: Options = field(default_factory=Options)
     symmetrize: bool = key(Boolean(), True, "close the snapshots under the molecule's mirror planes")
     energy_tolerance: float = key(POSITIVE_ENERGY, 1e-10, "of the training solves, instead of [scf]'s")
     validation: int = key(COUNT, 4, "random unseen geometries on which the model is checked")

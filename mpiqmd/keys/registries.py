@@ -18,5 +18,18 @@ THERMOSTATS = Choices(
     key="thermostat",
     default="none",
 )
-CHOICES = {"md": THERMOSTATS}
+SAMPLING_RULES = Choices(
+    "sampling rule",
+    "training",
+    (
+        "mpiqmd.sampling.rules.lattice",
+        "mpiqmd.sampling.rules.from_file",
+        "mpiqmd.sampling.rules.normal_modes",
+        "mpiqmd.sampling.rules.greedy",
+    ),
+    section="train",
+    key="sampling",
+    default="lattice",
+)
+CHOICES = {registry.section: registry for registry in (THERMOSTATS, SAMPLING_RULES)}
 """By the section whose keys they add to."""

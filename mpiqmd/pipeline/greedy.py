@@ -13,22 +13,23 @@ import numpy as np
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.symmetry import Mirror
 from mpiqmd.parallel.comm import decide
-from mpiqmd.pipeline.sampling import Plan, geometry_count
+from mpiqmd.pipeline.sampling import Plan
 from mpiqmd.pipeline.solving import Solved, TrainingSolver
 from mpiqmd.rom.estimate import ErrorEstimator
 from mpiqmd.rom.online import RomSolver
 from mpiqmd.rom.snapshots import SAME_GEOMETRY, SnapshotStore
 from mpiqmd.rom.span import SnapshotSpan
+from mpiqmd.sampling.rules.rule import CandidateRule
 from mpiqmd.sampling.selection import farthest_points
 
 TOLERANCE = 1e-6
 """Residual of the reduced density matrices that estimates are made with: errors of the energy of its square."""
 
 
-def solve_greedily(solver: TrainingSolver, store: SnapshotStore, plan: Plan) -> Solved:
+def solve_greedily(solver: TrainingSolver, store: SnapshotStore, plan: Plan, rule: CandidateRule) -> Solved:
     """Solve candidates of the plan until the target or the count is reached, after those of an earlier run.  Collective."""
-    train, model, log = solver.settings.train, solver.model, solver.log
-    count = min(geometry_count(solver.settings, plan.reference), len(plan.samples))
+    model, log = solver.model, solver.log
+    count = min(rule.most(plan.reference), len(plan.samples))
     chosen = _chosen_before(store, plan) or farthest_points(plan.samples.positions_sav, _few(plan, count), plan.mirrors)
     estimates_s = np.full(len(plan.samples), np.inf)
     estimator, seconds = CandidateEstimator(model, plan.mirrors), []
@@ -43,7 +44,7 @@ def solve_greedily(solver: TrainingSolver, store: SnapshotStore, plan: Plan) -> 
         estimator.update(store)
         worst = estimator.worst(plan.samples.positions_sav, estimates_s)
         log(f"{len(chosen)} geometries: largest estimated error {estimates_s[worst]:.1e} Ha, candidate {worst + 1}")
-        if estimates_s[worst] < train.target:
+        if estimates_s[worst] < rule.target:
             return Solved(mean)
         chosen.append(worst)
 

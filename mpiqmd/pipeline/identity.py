@@ -29,9 +29,7 @@ ROLES = {
     "dynamics": "md.timestep md.temperature md.thermostat md.seed md.remove_translation "
     "md.remove_rotation md.initial_velocities md.constraints md.constraint_tolerance md.output_every",
     # what a reduced model is made of
-    "training": "train.sampling train.structures train.count train.temperature train.quantum train.deviations train.relax "
-    "train.candidates train.target train.bond_length train.bond_scales train.angle train.angle_offsets "
-    "train.outer_bond_scales train.outer_angle_offsets train.symmetrize",
+    "training": "train.sampling train.symmetrize",
     "training solve": "train.energy_tolerance",
     "basis": "rom.energy_fraction rom.criterion rom.rank rom.max_rank",
     # which geometries are evaluated: records compare the geometries themselves

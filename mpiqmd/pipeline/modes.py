@@ -38,8 +38,12 @@ MODES_FILE = "modes.json"
 RELAX_RECORD, HESSIAN_RECORD = "modes-relax.jsonl", "modes-hessian.jsonl"
 
 
-def find_modes(solver: TrainingSolver, molecule: Molecule, folder: Path, may_compute: bool) -> NormalModes:
+def find_modes(
+    solver: TrainingSolver, molecule: Molecule, folder: Path, may_compute: bool, relaxed: bool
+) -> NormalModes:
     """Return the vibrations in the body frame, from ``modes.json`` if they are there.  Collective.
+
+    The molecule is ``relaxed`` to the nearest minimum first, or taken as it is.
 
     Raises
     ------
@@ -53,7 +57,7 @@ def find_modes(solver: TrainingSolver, molecule: Molecule, folder: Path, may_com
         There is a reason to end.
     """
     settings, comm = solver.settings, solver.model.grid.comm
-    identity = _identity(settings, solver.model, molecule)
+    identity = _identity(settings, solver.model, molecule, relaxed)
     found = on_rank_zero(comm, _load, folder / MODES_FILE, identity)
     if found is None:
         if not may_compute:
@@ -62,7 +66,7 @@ def find_modes(solver: TrainingSolver, molecule: Molecule, folder: Path, may_com
                 f"and {folder / MODES_FILE} is not there. Run `mpiqmd train INPUT --samples-only` first."
             )
         with solver.interruption.listening():
-            found = _compute(solver, molecule, folder, identity)
+            found = _compute(solver, molecule, folder, identity, relaxed)
         on_rank_zero(comm, write_result, folder / MODES_FILE, found | {"identity": identity})
     reference = molecule.with_positions(np.array(found["positions"]))
     modes = normal_modes(reference, symmetrised_hessian(np.array(found["hessian"]), grid_mirrors(reference)))
@@ -70,7 +74,9 @@ def find_modes(solver: TrainingSolver, molecule: Molecule, folder: Path, may_com
     return modes
 
 
-def _compute(solver: TrainingSolver, molecule: Molecule, folder: Path, identity: dict[str, str]) -> dict[str, Any]:
+def _compute(
+    solver: TrainingSolver, molecule: Molecule, folder: Path, identity: dict[str, str], relaxed: bool
+) -> dict[str, Any]:
     """Return positions and Hessian after relaxation, if that is asked for.  Collective."""
     settings, model, log = solver.settings, solver.model, solver.log
     comm, start = model.grid.comm, oriented(molecule)
@@ -79,7 +85,7 @@ def _compute(solver: TrainingSolver, molecule: Molecule, folder: Path, identity:
         hifi = build_hifi_provider(settings, model, about, settings.scf.extrapolation, body_frame=True, watch=solver.watch)
         return RecordedSurface(WatchedSurface(hifi, solver.interruption, comm), folder / record, identity, comm)
 
-    if settings.train.relax:
+    if relaxed:
         path = relax(start, surface(start, RELAX_RECORD), settings.relax, comm, log)
         if not path.converged:
             raise ConvergenceError(
@@ -93,9 +99,9 @@ def _compute(solver: TrainingSolver, molecule: Molecule, folder: Path, identity:
     return {"positions": start.positions_av.tolist(), "hessian": derivatives.hessian_cc.tolist()}
 
 
-def _identity(settings: Settings, model: KohnShamModel, molecule: Molecule) -> dict[str, str]:
+def _identity(settings: Settings, model: KohnShamModel, molecule: Molecule, relaxed: bool) -> dict[str, str]:
     """Return what the modes depend on, as text by name."""
-    chosen = {"positions": molecule.positions_av.tolist(), "train.relax": settings.train.relax}
+    chosen = {"positions": molecule.positions_av.tolist(), "train.relax": relaxed}
     return (
         without(surface_identity(settings, model), "laboratory")
         | {name: json.dumps(value) for name, value in chosen.items()}

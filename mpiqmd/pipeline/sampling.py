@@ -1,15 +1,18 @@
-"""The training geometries that an input asks for, with the body frame and the mirrors they are trained in."""
+"""The training geometries that an input asks for, with the body frame and the mirrors they are trained in.
+
+Which they are, a rule of :mod:`mpiqmd.sampling.rules` says; here it is given what it asks for.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError, GeometryError
+from mpiqmd.keys.registries import SAMPLING_RULES
 from mpiqmd.molecule.bent import bent_coordinates, water_positions
 from mpiqmd.molecule.frame import BisectorFrame, BodyFrame, make_frame
 from mpiqmd.molecule.images import whole
@@ -20,18 +23,40 @@ from mpiqmd.pipeline.build import read_frames
 from mpiqmd.pipeline.modes import find_modes
 from mpiqmd.pipeline.solving import TrainingSolver
 from mpiqmd.rom.compiled.learning import sample_geometries
-from mpiqmd.sampling.box import random_in_box
-from mpiqmd.sampling.lattice import bent_samples, water_lattice
-from mpiqmd.sampling.normal_modes import ThermalRegion
+from mpiqmd.sampling.normal_modes import NormalModes
+from mpiqmd.sampling.rules.rule import Body, SamplingRule
 from mpiqmd.sampling.samples import Samples
-from mpiqmd.sampling.selection import farthest_points
-
-if TYPE_CHECKING:
-    from mpi4py import MPI
 
 
-FAR = 0.75
-"""Displacement along a normal mode (bohr) beyond which real motion bends away from it."""
+class TrainingSources:
+    """What a sampling rule may ask for, of a molecule and the input; see :class:`mpiqmd.sampling.rules.rule.Sources`.
+
+    ``may_compute`` allows Hi-Fi evaluations, kept in ``folder``.  Construction is not collective.
+    """
+
+    def __init__(self, solver: TrainingSolver, molecule: Molecule, folder: Path, may_compute: bool) -> None:
+        self.solver, self.molecule, self.folder, self.may_compute = solver, molecule, folder, may_compute
+        self._vibrations: dict[bool, NormalModes] = {}
+
+    def oriented(self) -> Molecule:
+        """Return the molecule in the body frame.  Not collective."""
+        return oriented(self.molecule)
+
+    def geometries(self, path: Path) -> np.ndarray:
+        """Return the positions (frames, N, 3), bohr, of a file, molecules whole in a periodic cell.  Collective."""
+        settings, comm = self.solver.settings, self.solver.model.grid.comm
+        positions_sav = read_frames(settings, self.oriented(), path, comm)
+        return np.array([whole(positions_av, periodic_cell(settings)) for positions_av in positions_sav])
+
+    def vibrations(self, relaxed: bool) -> NormalModes:
+        """Return the vibrations, found once.  Collective.  Raises what :func:`find_modes` raises."""
+        if relaxed not in self._vibrations:
+            self._vibrations[relaxed] = find_modes(self.solver, self.molecule, self.folder, self.may_compute, relaxed)
+        return self._vibrations[relaxed]
+
+    def say(self, line: str) -> None:
+        """Write a line to the log.  Not collective."""
+        self.solver.log(line)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,33 +65,44 @@ class Plan:
 
     Attributes
     ----------
-    reference, frame, mirrors
-        The molecule in its body frame, that frame, and the mirrors under which snapshots are closed.
+    rule, sources
+        What chose the geometries, and what it asks for more.
+    body
+        The molecule in its body frame.
     samples
-        Geometries in the body frame; for greedy sampling those to choose from.
-    region
-        The thermal motion they fill, if they were made from it.
+        Geometries in the body frame; of a rule with candidates those to choose from.
     """
 
-    reference: Molecule
-    frame: BodyFrame
-    mirrors: list[Mirror]
+    rule: SamplingRule
+    sources: TrainingSources
+    body: Body
     samples: Samples
-    region: ThermalRegion | None = None
+
+    @property
+    def reference(self) -> Molecule:
+        """The molecule in its body frame."""
+        return self.body.reference
+
+    @property
+    def frame(self) -> BodyFrame:
+        """The body frame."""
+        return self.body.frame
+
+    @property
+    def mirrors(self) -> list[Mirror]:
+        """The mirrors under which snapshots are closed."""
+        return self.body.mirrors
 
     def unseen(self, count: int, seed: int) -> np.ndarray:
-        """Return random geometries of the sampled kind, shape (at most count, N, 3), bohr.
+        """Return random geometries of the sampled kind, shape (at most count, N, 3), bohr.  Collective.
 
-        Thermal motion if that was sampled, uniform in the box of a lattice, mixtures of samples otherwise.
+        Those that the rule gives, mixtures of samples where it gives none.
         """
         if count == 0:
             return np.empty((0, *self.samples.positions_sav.shape[1:]))
-        rng = np.random.default_rng(seed)
-        if self.region is not None:
-            drawn_sav = self.region.random(count, rng)
-            return np.array([self.frame.align(positions_av).body_positions_av for positions_av in drawn_sav])
-        if "theta" in self.samples.labels[0]:
-            return _random_bent(self.samples, count, rng, self.frame.vertex)
+        drawn_sav = self.rule.unseen(self.sources, self.body, self.samples, count, np.random.default_rng(seed))
+        if drawn_sav is not None:
+            return drawn_sav
         return sample_geometries(self.samples.positions_sav, self.frame, count, seed, reach=1.0)
 
 
@@ -76,35 +112,15 @@ def make_plan(solver: TrainingSolver, molecule: Molecule, folder: Path, may_comp
     ``may_compute`` allows Hi-Fi evaluations, kept in ``folder``, where the sampling needs them.  Raises ConfigError where
     sampling does not fit the molecule, and what :func:`find_modes` raises.
     """
-    settings, region = solver.settings, None
-    train = settings.train
+    train = solver.settings.train
     require_body_frame(molecule)
-    is_thermal = train.sampling == "normal-modes" or (train.sampling == "greedy" and train.structures is None)
-    if is_thermal:
-        modes = find_modes(solver, molecule, folder, may_compute)
-        region = ThermalRegion(modes, train.temperature, train.deviations, train.quantum)
-        if region.reach > FAR:
-            solver.log(
-                f"warning: atoms move by up to {region.reach:.2f} bohr along one vibration, which is no straight line any more "
-                "(an internal rotation?); frames of a trajectory (train.sampling = 'trajectory') describe such motion better"
-            )
-        reference = modes.reference
-    else:
-        reference = oriented(molecule)
+    arguments = SAMPLING_RULES.arguments(train.sampling, train.options)
+    rule: SamplingRule = SAMPLING_RULES.entry(train.sampling).make(**arguments)
+    sources = TrainingSources(solver, molecule, folder, may_compute)
+    reference = rule.reference(sources)
     frame = make_frame(reference)
-    mirrors = grid_mirrors(symmetric_shape(reference, frame)) if train.symmetrize else []
-    if region is not None:
-        samples = _aligned(region.samples(_size(settings, molecule), mirrors), frame)
-    elif train.sampling == "lattice":
-        samples = _lattice(settings, require_bent(frame, reference))
-    else:
-        samples = _from_file(settings, solver.model.grid.comm, reference, frame, mirrors)
-    return Plan(reference, frame, mirrors, samples, region)
-
-
-def geometry_count(settings: Settings, molecule: Molecule) -> int:
-    """Return how many geometries are solved, at most for greedy sampling.  Not collective."""
-    return 40 + 4 * len(molecule) if settings.train.count is None else settings.train.count
+    body = Body(reference, frame, grid_mirrors(symmetric_shape(reference, frame)) if train.symmetrize else [])
+    return Plan(rule, sources, body, rule.samples(sources, body))
 
 
 def require_body_frame(molecule: Molecule) -> None:
@@ -119,16 +135,6 @@ def require_body_frame(molecule: Molecule) -> None:
         ) from None
 
 
-def require_bent(frame: BodyFrame, molecule: Molecule) -> int:
-    """Return the central atom of a bent XY2 molecule.  Raises ConfigError for any other.  Not collective."""
-    if not isinstance(frame, BisectorFrame):
-        raise ConfigError(
-            f"train.sampling = 'lattice' with {molecule.formula}: the lattice of bond lengths and angles is for "
-            "bent XY2 molecules such as water. Use train.sampling = 'normal-modes', or 'structures' with a file of geometries."
-        )
-    return frame.vertex
-
-
 def symmetric_shape(reference: Molecule, frame: BodyFrame) -> Molecule:
     """Return the reference, with equal bonds where it is bent XY2: the shape whose mirrors close the snapshots."""
     if not isinstance(frame, BisectorFrame):
@@ -136,45 +142,3 @@ def symmetric_shape(reference: Molecule, frame: BodyFrame) -> Molecule:
     first, second, angle = bent_coordinates(reference.positions_av, frame.vertex)
     mean = 0.5 * (first + second)
     return reference.with_positions(water_positions(mean, mean, angle, frame.vertex))
-
-
-def _size(settings: Settings, molecule: Molecule) -> int:
-    """Return the number of samples to make: candidates if they will be chosen from."""
-    return settings.train.candidates if settings.train.sampling == "greedy" else geometry_count(settings, molecule)
-
-
-def _lattice(settings: Settings, vertex: int) -> Samples:
-    train = settings.train
-    inner = water_lattice(train.bond_length, train.bond_scales, train.angle, train.angle_offsets, vertex)
-    if not (train.outer_bond_scales and train.outer_angle_offsets):
-        return inner
-    outer = water_lattice(train.bond_length, train.outer_bond_scales, train.angle, train.outer_angle_offsets, vertex)
-    return inner.joined(outer, "nested lattice")
-
-
-def _from_file(
-    settings: Settings, comm: MPI.Comm, reference: Molecule, frame: BodyFrame, mirrors: list[Mirror]
-) -> Samples:
-    """Return all geometries of a file, or the few that represent it.  Collective."""
-    train = settings.train
-    positions_sav = read_frames(settings, reference, train.structures, comm)
-    positions_sav = np.array([whole(positions_av, periodic_cell(settings)) for positions_av in positions_sav])
-    samples = _aligned(Samples(positions_sav, name=train.sampling), frame)
-    if train.sampling == "structures":
-        return samples
-    return samples.chosen(farthest_points(samples.positions_sav, _size(settings, reference), mirrors))
-
-
-def _aligned(samples: Samples, frame: BodyFrame) -> Samples:
-    """Return samples in the body frame."""
-    body_sav = [frame.align(positions_av).body_positions_av for positions_av in samples.positions_sav]
-    return Samples(np.array(body_sav), samples.labels, samples.name)
-
-
-def _random_bent(samples: Samples, count: int, rng: np.random.Generator, vertex: int) -> np.ndarray:
-    """Return random bent molecules inside the box of the samples' labels."""
-    points = np.array([[label["L1"], label["L2"], label["theta"]] for label in samples.labels])
-    longest = points[:, :2].max()
-    lower = [points[:, :2].min(), points[:, :2].min(), points[:, 2].min()]
-    upper = [longest, longest, points[:, 2].max()]
-    return bent_samples(random_in_box(count, rng, lower, upper), "unseen", vertex).positions_sav

@@ -40,7 +40,7 @@ from mpiqmd.rom.compiled.compile import require_compilable
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.parts import blocks, part_path
 from mpiqmd.rom.snapshots import SnapshotStore
-from mpiqmd.sampling.samples import Samples
+from mpiqmd.sampling.rules.rule import CandidateRule
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     if arguments.samples_only:
         return write_samples(settings, folder, plan, comm, log)
     if arguments.part is not None:
-        return solve_part(arguments, plan.samples, solver)
+        return solve_part(arguments, plan, solver)
     return train(folder, plan, solver)
 
 
@@ -81,16 +81,16 @@ def write_samples(settings: Settings, folder: Path, plan: Plan, comm: MPI.Comm, 
     return {"samples": len(samples), "positions": samples.positions_sav, "labels": samples.labels}
 
 
-def solve_part(arguments: argparse.Namespace, samples: Samples, solver: TrainingSolver) -> dict[str, Any]:
+def solve_part(arguments: argparse.Namespace, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
     """Solve one part of the geometries into a snapshot file of its own and return that part's result.  Collective.
 
-    Raises ConfigError for greedy sampling, which solves one geometry after the other.
+    Raises ConfigError for sampling that chooses one geometry after the other.
     """
-    (part, parts), log = arguments.part, solver.log
-    if solver.settings.train.sampling == "greedy":
+    (part, parts), log, samples = arguments.part, solver.log, plan.samples
+    if isinstance(plan.rule, CandidateRule):
         raise ConfigError(
-            f"--part {part}/{parts} with train.sampling = 'greedy': which geometry comes next depends on all before it; parts "
-            "are for the other samplings. Leave --part out."
+            f"--part {part}/{parts} with train.sampling = {plan.rule.name!r}: which geometry comes next depends on all before "
+            "it; parts are for the other samplings. Leave --part out."
         )
     own = blocks(range(len(samples)), parts)[part - 1]
     if not own:
@@ -166,11 +166,11 @@ def _unseen(errors: Mapping[str, Any]) -> int:
 def solve_geometries(folder: Path, plan: Plan, solver: TrainingSolver, store: SnapshotStore) -> Solved:
     """Solve the plan's geometries that the store does not have.  Collective."""
     settings, log, formula = solver.settings, solver.log, plan.reference.formula
-    if settings.train.sampling == "greedy":
+    if isinstance(plan.rule, CandidateRule):
         log(f"training on the worst of {len(plan.samples)} geometries ({plan.samples.name}) of {formula}")
         if len(store) and finished_model(folder / MODEL_FILE, settings, solver.model, store) is not None:
             return Solved(None)
-        return solve_greedily(solver, store, plan)
+        return solve_greedily(solver, store, plan, plan.rule)
     log(f"training on {len(plan.samples)} geometries ({plan.samples.name}) of {formula}")
     solver.open(store, plan.samples)
     done = len(plan.samples) - len(store.pending)

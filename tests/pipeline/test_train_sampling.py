@@ -11,6 +11,7 @@ from workplace import Bench, with_keys
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.config import load_input
+from mpiqmd.keys.registries import SAMPLING_RULES
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.molecule import Molecule
@@ -216,7 +217,9 @@ def _all_among(chosen_sav, frames_sav):
 def work_of(bench, path, folder, **changes):
     """What solves the geometries of an input and its plan, with keys of [train] replaced."""
     settings = load_input(path)
-    settings = replace(settings, train=replace(settings.train, **changes))
+    train = settings.as_dict()["train"] | changes
+    rule, options = train["sampling"], SAMPLING_RULES.options(train["sampling"], train)
+    settings = replace(settings, train=replace(settings.train, sampling=rule, options=options))
     molecule = build_molecule(settings, bench.comm)
     solver = TrainingSolver(settings, build_model(settings, bench.comm, molecule), silent(bench.comm))
     return solver, make_plan(solver, molecule, folder)
@@ -229,7 +232,7 @@ def test_greedy_choice_solves_the_worst_until_the_target(bench, chosen):
         greedy = {"sampling": "greedy", "candidates": 7, "target": 1e-12} | changes
         solver, plan = work_of(bench, path, folder, **greedy)
         store = SnapshotStore(bench.folder / "snapshots.h5", snapshot_signature(solver.settings, solver.model), bench.comm)
-        solved = solve_greedily(solver, store, plan)
+        solved = solve_greedily(solver, store, plan, plan.rule)
         assert store.pending == []
         return solved, store.positions_sav
 

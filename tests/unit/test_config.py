@@ -54,7 +54,7 @@ def test_defaults_are_those_of_the_design():
         (),
     )
     assert water.md.temperature == pytest.approx(300 * 3.1668e-6, rel=1e-4)
-    assert water.train.angle == pytest.approx(math.radians(104.5))
+    assert water.train.options.angle == pytest.approx(math.radians(104.5))
     assert water.rom.rank is None and water.rom.energy_fraction == 0.9999
 
 
@@ -81,8 +81,8 @@ def test_every_dimension_is_converted():
     assert water.scf.electronic_temperature == pytest.approx(1000 * units.KELVIN_IN_HARTREE)
     assert water.scf.energy_tolerance == pytest.approx(1e-3 / units.HARTREE_IN_EV)
     assert water.md.temperature == pytest.approx(350.0 * units.KELVIN_IN_HARTREE)
-    assert water.train.bond_length == pytest.approx(1.83, abs=1e-5)
-    assert water.train.angle_offsets == pytest.approx((-math.pi / 36, 0.1))
+    assert water.train.options.bond_length == pytest.approx(1.83, abs=1e-5)
+    assert water.train.options.angle_offsets == pytest.approx((-math.pi / 36, 0.1))
 
 
 def test_masses_in_dalton():
