@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -130,13 +131,14 @@ def gth_model(
     charge: int = 0,
     temperature: float = 0.0,
     density_refinement: float = 1.0,
+    **options: Any,
 ) -> KohnShamModel:
     """A model of GTH atoms; its positions come with ``place``."""
     chosen = Functional(functional)
     far_apart_av = 3.0 * np.arange(len(symbols))[:, None] * np.ones(3)
     pseudopotentials = {symbol: load_gth(symbol, chosen.family) for symbol in set(symbols)}
     molecule = Molecule(symbols, far_apart_av, charge)
-    return KohnShamModel(grid, molecule, pseudopotentials, chosen, temperature, density_refinement)
+    return KohnShamModel(grid, molecule, pseudopotentials, chosen, temperature, density_refinement, **options)
 
 
 def water(length_1: float = 1.83, length_2: float = 1.83, angle: float = 104.5) -> np.ndarray:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from mpiqmd.config.description import default_text, described_keys
-from mpiqmd.config.settings import SECTIONS
+from mpiqmd.config.sections import section_names
+from mpiqmd.keys.registries import TERMS
 from mpiqmd.keys.values import DIMENSIONS
 
 HEAD = """# Input file
 
-<!-- Made by run/docs from the declarations in mpiqmd/config/settings.py: change those. -->
+<!-- Made by run/docs from the declarations in mpiqmd/config/settings.py, and of what registers itself: change those. -->
 
 An input is a TOML file. `mpiqmd help-input` prints the same keys in the terminal. Only `[system]` and `grid.cell` with
 `grid.points` or `grid.spacing` must be there; everything else has a default. An unknown key is refused with the nearest
@@ -60,7 +61,7 @@ ABOUT = {
 def input_page() -> str:
     """Return the page as Markdown.  Not collective."""
     units = "".join(f"| {name} | {', '.join(f'`{unit}`' for unit in known)} |\n" for name, known in DIMENSIONS.items())
-    return HEAD + units + "".join(_section(name) for name in SECTIONS)
+    return HEAD + units + "".join(_section(name) for name in section_names())
 
 
 def _section(section: str) -> str:
@@ -69,7 +70,12 @@ def _section(section: str) -> str:
         for name, spec in described_keys(section).items()
     )
     table = f"| key | value | default | |\n| --- | --- | --- | --- |\n{rows}"
-    return f"\n## [{section}]\n\n{ABOUT[section]}\n\n{table}"
+    return f"\n## [{section}]\n\n{_about(section)}\n\n{table}"
+
+
+def _about(section: str) -> str:
+    """Return what a section is for; a term's own is there where it is written."""
+    return ABOUT.get(section) or f"The energy term {section}, there if the section is written: {TERMS.entry(section).summary}."
 
 
 def _default(text: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mpiqmd.config.settings import section_keys
+from mpiqmd.config.sections import section_keys
 from mpiqmd.keys.kinds import SPACING
-from mpiqmd.keys.registries import CHOICES
-from mpiqmd.keys.spec import Options, defaults
+from mpiqmd.keys.registries import CHOICES, TERMS
+from mpiqmd.keys.spec import REQUIRED, Options, defaults
 from mpiqmd.keys.values import as_written
 
 
@@ -16,7 +16,7 @@ def problems_between_keys(values: dict[str, dict[str, Any]], failed: set[str]) -
 
     ``values`` holds what was written, by section and key, ``failed`` the names ``section.key`` of what could not be read.
     """
-    checks = (_system_problems, _grid_problems, _dynamics_problems, _choice_problems)
+    checks = (_system_problems, _grid_problems, _dynamics_problems, _choice_problems, _term_problems)
     return [line for check in checks for line in check(values, failed)]
 
 
@@ -110,4 +110,14 @@ def _choice_problems(values: dict[str, dict[str, Any]], failed: set[str]) -> lis
             chosen = values[section].get(registry.key, registry.default)
             written = defaults(section_keys(section, chosen)) | values[section]
             problems += registry.entry(chosen).check(Options(**written))
+    return problems
+
+
+def _term_problems(values: dict[str, dict[str, Any]], failed: set[str]) -> list[str]:
+    """Ask the energy terms whose sections were written whether they take their values."""
+    problems = []
+    for name, entry in TERMS.sections().items():
+        missing = [key for key, spec in entry.keys.items() if spec.default is REQUIRED and key not in values.get(name, {})]
+        if name in values and not missing and not any(key.startswith(f"{name}.") for key in failed):
+            problems += entry.check(Options(**defaults(entry.keys) | values[name]))
     return problems

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mpiqmd.config.settings import SECTIONS, registry_of, section_keys
+from mpiqmd.config.sections import registry_of, section_keys, section_names
 from mpiqmd.keys.kinds import PSEUDOPOTENTIAL
+from mpiqmd.keys.registries import TERMS
 from mpiqmd.keys.spec import REQUIRED, UNSET, KeySpec
 from mpiqmd.keys.values import DIMENSIONS, as_written
 
@@ -18,7 +19,7 @@ _PSEUDOPOTENTIAL_KEYS = {
 def describe_keys() -> str:
     """Return the table of all sections and keys: kind and atomic unit, default, description.  Not collective."""
     units = "\n".join(f"  {dimension:12s} {', '.join(names)}" for dimension, names in DIMENSIONS.items())
-    tables = "\n\n".join(_describe_section(name) for name in SECTIONS)
+    tables = "\n\n".join(_describe_section(name) for name in section_names())
     return (
         "Keys of an mpiqmd input file (TOML).\n\n"
         'Quantities are numbers in Hartree atomic units or strings with a unit, such as "0.5 fs". Units:\n'
@@ -49,4 +50,6 @@ def _describe_section(section: str) -> str:
         "  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False)) + "  " + row[3]
         for row in rows
     ]
-    return "\n".join([f"[{section}]", *lines])
+    term = TERMS.sections().get(section)
+    title = f"[{section}]" if term is None else f"[{section}]  {term.summary}; there if the section is written"
+    return "\n".join([title, *lines])

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from mpiqmd.config.checks import problems_between_keys
-from mpiqmd.config.settings import SECTIONS, Settings, registry_of, section_keys
+from mpiqmd.config.sections import registry_of, section_keys, section_names
+from mpiqmd.config.settings import SECTIONS, Settings
 from mpiqmd.errors import ConfigError
 from mpiqmd.keys.kinds import PSEUDOPOTENTIAL, element_symbol
 from mpiqmd.keys.registry import Choices
-from mpiqmd.keys.spec import REQUIRED, KeySpec
+from mpiqmd.keys.spec import REQUIRED, KeySpec, Options, defaults
 from mpiqmd.keys.values import Unacceptable, as_written, nearest
 from mpiqmd.regular import in_words, read_text
 
@@ -59,7 +60,8 @@ def parse_input(tables: dict[str, Any], folder: Path) -> Settings:
         raise ConfigError(f"{count} in the input:\n" + "\n".join(f"  {line}" for line in problems))
     _fill_points(values["grid"])
     sections = {name: section(**_arguments(name, values[name])) for name, section in SECTIONS.items()}
-    return Settings(**sections, folder=Path(folder))
+    terms = {name: Options(**defaults(section_keys(name)) | values[name]) for name in values if name not in SECTIONS}
+    return Settings(**sections, terms=terms, folder=Path(folder))
 
 
 class _Reader:
@@ -72,11 +74,12 @@ class _Reader:
 
     def read(self, tables: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """Return the values of the keys that were written and are acceptable, by section."""
+        known = section_names()
         for name in tables:
-            if name not in SECTIONS:
+            if name not in known:
                 self._unknown_section(name)
         values = {}
-        for name in SECTIONS:
+        for name in [name for name in known if name in SECTIONS or name in tables]:
             table = tables.get(name, {})
             if not isinstance(table, dict):
                 self.problems.append(
@@ -153,20 +156,20 @@ class _Reader:
             )
 
     def _unknown_section(self, name: str) -> None:
-        owners = [section for section in SECTIONS if name in section_keys(section)]
+        owners = [section for section in section_names() if name in section_keys(section)]
         if owners:
             self.problems.append(
                 f"{name}: a key outside any section. Move it below [{'] or ['.join(owners)}]."
             )
             return
         self.problems.append(
-            f"[{name}]: unknown section{nearest(name, list(SECTIONS))}. Allowed: {', '.join(SECTIONS)}. "
+            f"[{name}]: unknown section{nearest(name, section_names())}. Allowed: {', '.join(section_names())}. "
             f"Correct or remove it; {HELP}."
         )
 
     def _unknown_key(self, section: str, name: str) -> None:
         specs = section_keys(section)
-        owners = [other for other in SECTIONS if name in section_keys(other)]
+        owners = [other for other in section_names() if name in section_keys(other)]
         where = f", it belongs below [{'] or ['.join(owners)}]" if owners else nearest(name, list(specs))
         self.problems.append(
             f"[{section}] {name}: unknown key{where}. Allowed: {', '.join(specs)}. Correct or remove it; {HELP}."

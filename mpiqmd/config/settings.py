@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mpiqmd.errors import ConfigError
 from mpiqmd.keys.composites import ListOf, OneOrThree, WordOr
 from mpiqmd.keys.kinds import (
     COUNT,
@@ -30,7 +29,7 @@ from mpiqmd.keys.kinds import (
 )
 from mpiqmd.keys.registries import SAMPLING_RULES, THERMOSTATS
 from mpiqmd.keys.registry import Choices
-from mpiqmd.keys.spec import REQUIRED, UNSET, KeySpec, Options, key
+from mpiqmd.keys.spec import REQUIRED, UNSET, Options, key
 from mpiqmd.keys.values import Boolean, Bounds, Choice, Integer, Number, PathName, Quantity
 
 
@@ -246,7 +245,10 @@ class ReducedModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything an input file says, checked, in atomic units.  ``folder`` is where relative paths start."""
+    """Everything an input file says, checked, in atomic units.
+
+    ``terms`` holds the sections of energy terms that were written, ``folder`` is where relative paths start.
+    """
 
     system: System
     grid: Grid
@@ -258,11 +260,13 @@ class Settings:
     frequencies: Frequencies = Frequencies()
     train: Training = Training()
     rom: ReducedModel = ReducedModel()
+    terms: dict[str, Options] = field(default_factory=dict)
     folder: Path = Path()
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Return the sections as plain dictionaries that JSON can hold (paths as strings, tuples as lists)."""
-        return {name: _plain(_flat(getattr(self, name))) for name in SECTIONS}
+        terms = {name: _plain(vars(options)) for name, options in self.terms.items()}
+        return {name: _plain(_flat(getattr(self, name))) for name in SECTIONS} | terms
 
 
 SECTIONS: dict[str, type] = {
@@ -278,39 +282,6 @@ SECTIONS: dict[str, type] = {
     "rom": ReducedModel,
 }
 """The sections of an input file by name, in the order of the table of keys."""
-
-
-def registry_of(section: str) -> Choices | None:
-    """Return the registry that adds keys to a section, if there is one.  Not collective."""
-    registries = (item.metadata.get("registry") for item in dataclasses.fields(SECTIONS[section]))
-    return next((registry for registry in registries if registry is not None), None)
-
-
-def section_keys(section: str, chosen: str | None = None) -> dict[str, KeySpec]:
-    """Return the keys of a section in the order of the table of keys.  Not collective.
-
-    With ``chosen``, the entry of the section's registry, only those that there are with it.
-    """
-    specs: dict[str, KeySpec] = {}
-    for item in dataclasses.fields(SECTIONS[section]):
-        registry = item.metadata.get("registry")
-        if registry is not None:
-            _require_free(section, registry)
-            specs[item.name] = KeySpec(Choice(tuple(registry.entries)), registry.default, registry.summary())
-            specs |= registry.keys() if chosen is None else registry.keys_with(chosen)
-        elif "spec" in item.metadata:
-            specs[item.name] = item.metadata["spec"]
-    return specs
-
-
-def _require_free(section: str, registry: Choices) -> None:
-    """Raise ConfigError for a registered key that has the name of one of the section's own."""
-    own = {item.name for item in dataclasses.fields(SECTIONS[section])}
-    for name in sorted(own & set(registry.keys())):
-        raise ConfigError(
-            f"the key {name!r} of the {registry.what} {registry.owners(name)[0]!r} has the name of a key that [{section}] has "
-            "anyway. Names are given once. Rename it."
-        )
 
 
 def _flat(section: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpiqmd.keys.registry import Choices
+from mpiqmd.keys.registry import Choices, Sections
 
 THERMOSTATS = Choices(
     "thermostat",
@@ -31,5 +31,15 @@ SAMPLING_RULES = Choices(
     key="sampling",
     default="lattice",
 )
+TERMS = Sections("energy term", "physics")
+"""The terms of mpiqmd, in ``mpiqmd.kohnsham.terms``, have no keys and are not named here: importing them starts MPI, which the
+help does without.  One that has keys is."""
 CHOICES = {registry.section: registry for registry in (THERMOSTATS, SAMPLING_RULES)}
 """By the section whose keys they add to."""
+
+
+def registered_role(section: str, key: str) -> str | None:
+    """Return what a registered key decides, None for a key that is not registered.  Not collective."""
+    registry = CHOICES.get(section, TERMS)
+    specs = CHOICES[section].keys() if section in CHOICES else TERMS.section_keys(section)
+    return registry.role_of(specs[key]) if key in specs else None

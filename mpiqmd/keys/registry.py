@@ -188,6 +188,15 @@ class Sections(Registry):
         """Return the entries that have a section."""
         return {name: entry for name, entry in self.entries.items() if entry.keys}
 
+    def section_keys(self, section: str) -> Mapping[str, KeySpec]:
+        """Return the keys of an entry's section, none for another section."""
+        entry = self.sections().get(section)
+        return entry.keys if entry else {}
+
+    def there(self, options: Mapping[str, Options]) -> list[Entry]:
+        """Return the entries that there are with these sections written: those, and all without keys."""
+        return [entry for entry in self.entries.values() if not entry.keys or entry.name in options]
+
 
 def _merged(entries: Iterable[Entry]) -> dict[str, KeySpec]:
     return {name: spec for entry in entries for name, spec in entry.keys.items()}

@@ -11,7 +11,7 @@ from mpiqmd.grid.arrays import Field
 from mpiqmd.kohnsham.electrons import Electrons
 from mpiqmd.kohnsham.hamiltonian import Hamiltonian
 from mpiqmd.kohnsham.system import System
-from mpiqmd.kohnsham.terms import make_terms
+from mpiqmd.kohnsham.terms import make_terms, terms_signature
 from mpiqmd.kohnsham.terms.term import DensityTerm, LinearTerm, PlacedTerm, Term
 from mpiqmd.molecule.images import nearest_image
 from mpiqmd.parallel.comm import sum_over_ranks
@@ -41,7 +41,7 @@ class KohnShamModel(System):
     def signature(self) -> dict[str, object]:
         """Return what must agree for results to describe the same physics, as plain data.  Not collective."""
         finer = {"density_points": self.density_grid.points_v.tolist()} if self.refinement else {}
-        return self.grid.signature() | finer | {
+        return self.grid.signature() | finer | terms_signature(self) | {
             "functional": self.functional.name,
             "symbols": list(self.molecule.symbols),
             "charge": int(self.molecule.charge),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +13,7 @@ from mpiqmd.grid.differences import Laplacian
 from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.poisson import Poisson
 from mpiqmd.grid.refinement import Refinement
+from mpiqmd.keys.spec import Options
 from mpiqmd.kohnsham.electrons import SPIN_WEIGHT, OrbitalSpace
 from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.molecule.molecule import Molecule
@@ -43,6 +45,8 @@ class System:
         T_e in hartree; 0 for integer occupations.
     density_refinement
         How many times as many intervals the grid of the density has, at least: 1 for the same grid, 1.5, 2.
+    term_options
+        The keys of energy terms that have some, by the name of the term; terms not named here are not there.
 
     Raises
     ------
@@ -58,6 +62,8 @@ class System:
         functional: Functional,
         electronic_temperature: float = 0.0,
         density_refinement: float = 1.0,
+        *,
+        term_options: Mapping[str, Options] | None = None,
     ) -> None:
         self.grid = grid
         self.refinement = None
@@ -68,6 +74,7 @@ class System:
         self.pseudopotentials = pseudopotentials
         self.functional = functional
         self.electronic_temperature = electronic_temperature
+        self.term_options = dict(term_options or {})
         self.valences_a = np.array([pseudopotentials[symbol].valence for symbol in molecule.symbols])
         self.n_electrons = float(self.valences_a.sum() - molecule.charge)
         self._check()

@@ -9,8 +9,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from mpiqmd.config.settings import SECTIONS, Settings, section_keys
-from mpiqmd.keys.registries import CHOICES
+from mpiqmd.config.sections import section_keys, section_names
+from mpiqmd.config.settings import Settings
+from mpiqmd.keys.registries import registered_role
 from mpiqmd.kohnsham.model import KohnShamModel
 
 ROLES = {
@@ -50,16 +51,13 @@ NO_KEYS = {"pseudopotentials": ("table",)}
 
 def all_keys() -> list[str]:
     """Return the names of all keys of an input, ``"section.key"``."""
-    return [f"{name}.{key}" for name in SECTIONS for key in (*section_keys(name), *NO_KEYS.get(name, ()))]
+    return [f"{name}.{key}" for name in section_names() for key in (*section_keys(name), *NO_KEYS.get(name, ()))]
 
 
 def role_of(key: str) -> str:
     """Return what a key decides, one of ``ROLES``."""
     section, _, name = key.partition(".")
-    registry = CHOICES.get(section)
-    if registry is not None and name in registry.keys():
-        return registry.role_of(registry.keys()[name])
-    return _ROLE.get(key, "surface")
+    return registered_role(section, name) or _ROLE.get(key, "surface")
 
 
 def deciding(settings: Settings, roles: Iterable[str]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.keys.registries import SAMPLING_RULES
 from mpiqmd.molecule.bent import bent_coordinates, water_positions

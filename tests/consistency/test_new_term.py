@@ -1,21 +1,31 @@
-"""An energy term defined in this file alone: every solver, force and check takes it up, since all of them sum over terms."""
+"""An energy term defined in this file alone: every solver, force and check takes it up, since all of them sum over terms.
+
+Its key is declared here too, and the input, its checks and the help follow.
+"""
+
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from oracles import central_difference, gth_model, smooth_orbitals, water
+from workplace import WATER, Bench, with_keys
 
+from mpiqmd.config import describe_keys, parse_input
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Field, Grid, Orbitals
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.slepc import SlepcSolver
-from mpiqmd.kohnsham import terms
-from mpiqmd.kohnsham.terms import register_term
-from mpiqmd.kohnsham.terms.term import LinearTerm
+from mpiqmd.keys.registries import TERMS
+from mpiqmd.keys.spec import KeySpec, Options
+from mpiqmd.keys.values import Bounds, Number
+from mpiqmd.kohnsham.terms.term import LinearTerm, energy_term
 from mpiqmd.rom.compiled.compile import require_compilable
 from mpiqmd.rom.grid_model import GridReducedModel
 from mpiqmd.rom.online import RomSolver
 
 STRENGTH = 0.05
+KEYS = {"strength": KeySpec(Number(Bounds(above=0.0, maximum=10.0)), STRENGTH, "force constant k, Ha/bohr^2")}
 
 
 class Spring:
@@ -23,8 +33,8 @@ class Spring:
 
     name = "spring"
 
-    def __init__(self, system):
-        self.grid, self.valences_a = system.density_grid, system.valences_a
+    def __init__(self, system, strength):
+        self.grid, self.valences_a, self.strength = system.density_grid, system.valences_a, strength
 
     def at(self, positions_av):
         return PlacedSpring(self, positions_av)
@@ -35,7 +45,7 @@ class PlacedSpring(LinearTerm):
         self.spring, self.positions_av = spring, positions_av
         z, y, x = spring.grid.local_coordinates
         self.steps = [axis - centre for axis, centre in zip((x, y, z), positions_av[0], strict=True)]
-        self.potential = Field(spring.grid, 0.5 * STRENGTH * sum(step**2 for step in self.steps))
+        self.potential = Field(spring.grid, 0.5 * spring.strength * sum(step**2 for step in self.steps))
         self.arms_av = positions_av - positions_av[0]
 
     def add_to(self, hamiltonian):
@@ -43,29 +53,32 @@ class PlacedSpring(LinearTerm):
         hamiltonian.add_constant(self.of_ions())
 
     def of_ions(self):
-        return 0.5 * STRENGTH * float(self.spring.valences_a @ (self.arms_av**2).sum(axis=1))
+        return 0.5 * self.spring.strength * float(self.spring.valences_a @ (self.arms_av**2).sum(axis=1))
 
     def energy(self, electrons):
         return electrons.density.inner(self.potential) + self.of_ions()
 
     def gradient(self, electrons):
-        pull_av = STRENGTH * self.spring.valences_a[:, None] * self.arms_av
+        strength = self.spring.strength
+        pull_av = strength * self.spring.valences_a[:, None] * self.arms_av
         shape = self.spring.grid.local_shape
         fields = [Field(self.spring.grid, np.broadcast_to(step, shape).copy()) for step in self.steps]
-        pull_av[0] -= pull_av.sum(axis=0) + STRENGTH * np.array([electrons.density.inner(field) for field in fields])
+        pull_av[0] -= pull_av.sum(axis=0) + strength * np.array([electrons.density.inner(field) for field in fields])
         return pull_av
 
 
 @pytest.fixture
 def registered(monkeypatch):
-    monkeypatch.setattr(terms, "MAKERS", [*terms.MAKERS])
-    register_term(Spring)
+    monkeypatch.setattr(TERMS, "_entries", dict(TERMS.entries))
+    energy_term("spring", "a harmonic well about the first nucleus", keys=KEYS)(Spring)
 
 
 @pytest.fixture(params=[1.0, 1.5], ids=["one grid", "finer density"])
 def model(comm, request, registered):
     grid = Grid(comm, (7.0, 7.5, 8.0), (16, 17, 18), order=6, boundary="isolated")
-    yield gth_model(grid, ("O", "H", "H"), "PBE", density_refinement=request.param)
+    yield gth_model(
+        grid, ("O", "H", "H"), "PBE", density_refinement=request.param, term_options={"spring": Options(strength=STRENGTH)}
+    )
     grid.destroy()
 
 
@@ -91,7 +104,6 @@ def test_both_solvers_and_the_finite_differences_agree(model, rng):
 def test_it_raises_the_energy_by_what_the_variational_principle_allows(model):
     """Between its expectation in its own ground state and in that without it."""
     plain_model = gth_model(model.grid, ("O", "H", "H"), "PBE", density_refinement=1.5 if model.refinement else 1.0)
-    plain_model.terms = plain_model.terms[:-1]
     problem = model.place(POSITIONS)
     spring = problem.terms["spring"]
     plain = AbpgSolver(plain_model, 1e-12).solve(plain_model.place(POSITIONS))
@@ -117,3 +129,50 @@ def test_the_reduced_energy_of_full_modes_is_the_full_one(model, rng):
 def test_the_compiled_stage_refuses_what_it_does_not_know(model):
     with pytest.raises(ConfigError, match="spring.*rom.online = 'grid'"):
         require_compilable(model)
+
+
+def parse(text):
+    return parse_input(tomllib.loads(WATER + text), Path())
+
+
+@pytest.mark.serial
+def test_its_key_is_read_explained_and_checked(registered):
+    assert parse("").terms == {} and "spring" not in parse("").as_dict()
+    assert parse("[spring]").terms["spring"].strength == STRENGTH
+    assert parse("[spring]\nstrength = 0.2").as_dict()["spring"] == {"strength": 0.2}
+    shown = describe_keys()
+    assert "[spring]  a harmonic well" in shown and "force constant k" in shown
+    for written, part in [("strength = -1.0", "not above 0"), ("strenght = 1.0", "did you mean 'strength'")]:
+        with pytest.raises(ConfigError, match=part):
+            parse(f"[spring]\n{written}")
+    with pytest.raises(ConfigError, match="a key outside any section. Move it below .spring."):
+        parse_input({"strength": 1.0, **tomllib.loads(WATER)}, Path())
+
+
+@pytest.mark.serial
+def test_without_it_its_section_is_unknown():
+    with pytest.raises(ConfigError, match="unknown section"):
+        parse("[spring]")
+
+
+def test_the_commands_take_it_from_the_input(comm, shared_tmp_path, registered):
+    bench = Bench(comm, shared_tmp_path)
+    energies = []
+    for strength in (0.02, 0.05):
+        path = bench.write("spring.toml", with_keys(WATER, spring={"strength": strength}))
+        result = bench.run("scf", path, "--output", bench.folder / "scf", "--overwrite")
+        energies.append(result["energy"])
+        assert result["components"]["spring"] > 0 and result["input"]["spring"] == {"strength": strength}
+    assert energies[1] > energies[0]
+    plain = bench.run("scf", bench.write("plain.toml", WATER), "--output", bench.folder / "plain")
+    assert "spring" not in plain["components"] and plain["energy"] < energies[0]
+    checked = bench.run("check", "forces", path, "--output", bench.folder / "check")
+    assert checked["largest_error"] < 1e-4  # what the coarse grid leaves without the term; the term pulls by 0.1 Ha/bohr
+
+
+def test_a_run_is_not_continued_with_another_strength(comm, shared_tmp_path, registered, capfd):
+    bench = Bench(comm, shared_tmp_path)
+    for strength, status in ((0.02, 0), (0.03, 1)):
+        path = bench.write("spring.toml", with_keys(WATER, spring={"strength": strength}))
+        assert bench.status("md", path, "--steps", 2, "--output", bench.folder / "md") == status
+    assert "terms" in comm.bcast(capfd.readouterr().err, root=0)

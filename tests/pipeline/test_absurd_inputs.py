@@ -9,7 +9,7 @@ import pytest
 from judging import limited
 from workplace import WATER, with_keys
 
-from mpiqmd.config.settings import section_keys
+from mpiqmd.config.sections import section_keys
 from mpiqmd.keys.values import Bounds, Kind
 from mpiqmd.parallel import machine
 

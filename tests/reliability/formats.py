@@ -12,7 +12,8 @@ from damage import damaged_text
 from judging import Format, rewriting
 
 from mpiqmd.config import load_input
-from mpiqmd.config.settings import SECTIONS, Settings, section_keys
+from mpiqmd.config.sections import section_keys
+from mpiqmd.config.settings import SECTIONS, Settings
 from mpiqmd.molecule.elements import SYMBOLS
 from mpiqmd.molecule.pseudopotential import Pseudopotential
 from mpiqmd.molecule.psp8 import read_psp8

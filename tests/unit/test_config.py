@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from mpiqmd import units
 from mpiqmd.config import describe_keys, load_input, parse_input
 from mpiqmd.config.description import described_keys
-from mpiqmd.config.settings import SECTIONS, section_keys
+from mpiqmd.config.sections import section_keys
+from mpiqmd.config.settings import SECTIONS
 from mpiqmd.errors import ConfigError
 from mpiqmd.keys.spec import REQUIRED, UNSET
 

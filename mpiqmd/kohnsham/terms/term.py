@@ -9,11 +9,15 @@ functional of the density alone, with its potential ``v = δE/δρ``.  Models, s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
 from mpiqmd.grid.arrays import Field
+from mpiqmd.keys.registries import TERMS
+from mpiqmd.keys.registry import Entry, no_problems
+from mpiqmd.keys.spec import KeySpec, Options
 from mpiqmd.kohnsham.electrons import Electrons
 from mpiqmd.kohnsham.hamiltonian import Hamiltonian
 
@@ -71,6 +75,37 @@ class Term(Protocol):
 class TermMaker(Protocol):
     """Makes a term for a system; None where the system has no such term."""
 
-    def __call__(self, system: System) -> Term | None:
-        """Return the term.  Collective."""
+    def __call__(self, system: System, **keys: Any) -> Term | None:
+        """Return the term, with the values of its keys.  Collective."""
         ...
+
+
+Maker = TypeVar("Maker", bound=Callable[..., Any])
+
+
+def energy_term(
+    name: str,
+    summary: str = "",
+    *,
+    keys: Mapping[str, KeySpec] | None = None,
+    check: Callable[[Options], list[str]] = no_problems,
+) -> Callable[[Maker], Maker]:
+    """Return a decorator that registers a :class:`TermMaker`: systems made from then on have the term.  Not collective.
+
+    Parameters
+    ----------
+    name
+        The term's name in results.
+    summary
+        What it is in a few words, for the help.
+    keys
+        The keys of a section of the input called ``name``.  With any, only inputs with that section have the term.
+    check
+        Returns the problems between their values, each a line for the user.
+    """
+
+    def register(make: Maker) -> Maker:
+        TERMS.register(Entry(name=name, summary=summary, make=make, keys=keys or {}, check=check))
+        return make
+
+    return register
