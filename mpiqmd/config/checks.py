@@ -7,14 +7,15 @@ from typing import Any
 from mpiqmd.config.sections import section_keys
 from mpiqmd.keys.kinds import SPACING
 from mpiqmd.keys.registries import CHOICES, TERMS
-from mpiqmd.keys.spec import REQUIRED, Options, defaults
+from mpiqmd.keys.spec import Options, defaults
 from mpiqmd.keys.values import as_written
 
 
 def problems_between_keys(values: dict[str, dict[str, Any]], failed: set[str]) -> list[str]:
     """Return the problems that involve several keys; keys that failed by themselves are not judged again.  Not collective.
 
-    ``values`` holds what was written, by section and key, ``failed`` the names ``section.key`` of what could not be read.
+    ``values`` holds what was written, by section and key, ``failed`` the names ``section.key`` of what is missing or could
+    not be read.
     """
     checks = (_system_problems, _grid_problems, _dynamics_problems, _choice_problems, _term_problems)
     return [line for check in checks for line in check(values, failed)]
@@ -117,7 +118,6 @@ def _term_problems(values: dict[str, dict[str, Any]], failed: set[str]) -> list[
     """Ask the energy terms whose sections were written whether they take their values."""
     problems = []
     for name, entry in TERMS.sections().items():
-        missing = [key for key, spec in entry.keys.items() if spec.default is REQUIRED and key not in values.get(name, {})]
-        if name in values and not missing and not any(key.startswith(f"{name}.") for key in failed):
+        if name in values and not any(key.startswith(f"{name}.") for key in failed):
             problems += entry.check(Options(**defaults(entry.keys) | values[name]))
     return problems

@@ -106,6 +106,7 @@ class _Reader:
             self._value(section, name, written, specs[name], values)
         for name, spec in specs.items():
             if spec.default is REQUIRED and name not in table and f"{section}.{name}" not in self.failed:
+                self.failed.add(f"{section}.{name}")
                 self.problems.append(
                     f"[{section}] {name} is missing: {spec.description}. Write {spec.kind.allowed}."
                 )

@@ -86,7 +86,8 @@ def surface_identity(settings: Settings, model: KohnShamModel, model_hash: str |
 
 def without(identity: dict[str, str], *roles: str) -> dict[str, str]:
     """Return an identity without the keys of some roles.  Not collective."""
-    return {name: value for name, value in identity.items() if role_of(name) not in roles or name not in all_keys()}
+    left_out = {key for key in all_keys() if role_of(key) in roles}
+    return {name: value for name, value in identity.items() if name not in left_out}
 
 
 def snapshot_signature(settings: Settings, model: KohnShamModel) -> dict[str, Any]:
