@@ -104,13 +104,18 @@ class _Reader:
                 self._unknown_key(section, name)
                 continue
             self._value(section, name, written, specs[name], values)
-        for name, spec in specs.items():
-            if spec.default is REQUIRED and name not in table and f"{section}.{name}" not in self.failed:
+        others = set() if registry is None or chosen is not None else set(registry.keys())
+        self._require(section, {name: spec for name, spec in specs.items() if name not in {*others, *table}})
+        return values
+
+    def _require(self, section: str, unwritten: dict[str, KeySpec]) -> None:
+        """Say which of the keys that were not written must be."""
+        for name, spec in unwritten.items():
+            if spec.default is REQUIRED and f"{section}.{name}" not in self.failed:
                 self.failed.add(f"{section}.{name}")
                 self.problems.append(
                     f"[{section}] {name} is missing: {spec.description}. Write {spec.kind.allowed}."
                 )
-        return values
 
     def _is_misplaced(self, name: str, registry: Choices, chosen: str | None) -> bool:
         """Whether a key belongs to what was not chosen and may not stay; then that is a problem."""

@@ -81,6 +81,9 @@ def test_a_key_without_a_default_must_be_written_where_it_is_chosen(section, cho
     parse("")
     with pytest.raises(ConfigError, match=rf"\[{section}\] depth is missing: of the well. Write an energy above 0"):
         parse(f"[{section}]\n{chosen}")
+    with pytest.raises(ConfigError) as caught:
+        parse("[md]\nthermostat = 'another'")
+    assert "depth" not in str(caught.value)
     settings = parse(f"[{section}]\n{chosen}\ndepth = 0.5")
     options = settings.terms["mine"] if section == "mine" else settings.md.options
     assert options.depth == 0.5 and settings.as_dict()[section]["depth"] == 0.5
