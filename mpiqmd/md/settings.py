@@ -108,19 +108,22 @@ class DynamicsSettings:
         """Return what must not change when a run is continued, as text by name."""
         deciding = [item for item in fields(self) if item.name not in (*MAY_CHANGE, "options")]
         known = {f"md.{item.name}": _text(getattr(self, item.name), item.type) for item in deciding}
-        options = vars(self.all_options).items()
-        return known | {f"md.{name}": value if isinstance(value, str) else repr(value) for name, value in options}
+        specs, values = THERMOSTATS.keys_with(self.thermostat), vars(self.all_options)
+        compared = {name: values[name] for name in values if THERMOSTATS.role_of(specs[name]) != "free"}
+        return known | {
+            f"md.{name}": value if isinstance(value, str) else repr(value) for name, value in compared.items()
+        }
 
     def _option_problems(self) -> list[str]:
-        """Return the numbers among the options that are out of their range."""
-        problems = []
-        for name, spec in THERMOSTATS.keys_with(self.thermostat).items():
-            value = getattr(self.all_options, name, None)
+        """Return the options that no thermostat has, and the numbers among them that are out of their range."""
+        specs = THERMOSTATS.keys_with(self.thermostat)
+        problems = [f"md.{name}: no key; allowed: {', '.join(specs)}" for name in self.options if name not in specs]
+        for name, value in vars(self.all_options).items():
             try:
                 if isinstance(value, int | float):
-                    spec.kind.read(value, Path())
+                    specs[name].kind.read(value, Path())
             except Unacceptable as problem:
-                problems.append(f"md.{name} = {value}: {problem}; allowed: {spec.kind.allowed}")
+                problems.append(f"md.{name} = {value}: {problem}; allowed: {specs[name].kind.allowed}")
         return problems
 
 

@@ -273,6 +273,8 @@ def test_progress_line_has_what_people_look_at(comm, shared_tmp_path):
 def test_impossible_settings_are_listed_together(comm, shared_tmp_path):
     with pytest.raises(ConfigError, match=r"md.timestep = -1.0; allowed: positive; md.temperature"):
         run(comm, shared_tmp_path, timestep=-1.0, temperature=float("nan"))
+    with pytest.raises(ConfigError, match=r"md.friction: no key; .*; md.chain_length = 0: below 1; allowed: an integer"):
+        run(comm, shared_tmp_path, options={"friction": 1.0, "chain_length": 0})
 
 
 VICTIM = """
