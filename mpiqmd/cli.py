@@ -16,6 +16,7 @@ import mpiqmd
 from mpiqmd.commands import COMMANDS, Command
 from mpiqmd.completion import SHELLS, completion_script
 from mpiqmd.config import describe_keys
+from mpiqmd.errors import cannot_be_loaded
 from mpiqmd.launcher import launcher_rank, prepare_environment, singletons_message
 from mpiqmd.streams import PatientStream, complain, patient_streams
 from mpiqmd.words import count, part, positive_count, walltime
@@ -301,9 +302,7 @@ def _run(arguments: argparse.Namespace, output: PatientStream) -> int:
 
         from mpiqmd.pipeline.job import run_job
     except ImportError as problem:
-        return _fail(
-            f"a library is missing or cannot be loaded: {problem}. Run run/setup and use .venv/bin/mpiqmd."
-        )
+        return _fail(cannot_be_loaded(problem))
     message = singletons_message(MPI.COMM_WORLD.size)
     # a launcher that does not know them as one job may write what each says to a file of its own
     return _fail(message, everyone=True) if message else run_job(arguments, MPI.COMM_WORLD)

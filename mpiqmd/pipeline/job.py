@@ -16,11 +16,12 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mpiqmd.claims import Claim
 from mpiqmd.config import load_input
-from mpiqmd.errors import ConfigError, MpiqmdError
+from mpiqmd.errors import ConfigError, MpiqmdError, cannot_be_loaded
 from mpiqmd.parallel.comm import everyone_arrives, on_rank_zero
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.circumstances import loaded_versions
@@ -73,7 +74,7 @@ def _run_logged(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> int:
         arguments.settings = on_rank_zero(comm, load_input, arguments.input)
     with _claimed(arguments, comm):
         try:
-            result = importlib.import_module(f"mpiqmd.pipeline.{arguments.module}").run(arguments, comm, log)
+            result = _command(arguments.module).run(arguments, comm, log)
         except EndedEarly as early:
             log(str(early))
             result = early.result()
@@ -83,6 +84,14 @@ def _run_logged(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> int:
             on_rank_zero(comm, arguments.claim.verify)
             on_rank_zero(comm, write_result, arguments.folder / name, whole)
     return int(result.get("exit_status", 0))
+
+
+def _command(module: str) -> ModuleType:
+    """Return the module of a command.  Not collective.  Raises ConfigError if a library that it imports cannot be loaded."""
+    try:
+        return importlib.import_module(f"mpiqmd.pipeline.{module}")
+    except ImportError as problem:
+        raise ConfigError(cannot_be_loaded(problem)) from problem
 
 
 @contextmanager

@@ -209,6 +209,17 @@ def test_doctor_fails_when_something_required_does(comm, capfd, monkeypatch, tmp
     assert "checks failed (" in captured.err and "SciPy" in captured.err
 
 
+def test_a_library_that_does_not_load_is_an_error_in_words(comm, input_file, capfd, monkeypatch):
+    """As numba of a distribution with a NumPy that pip has put in front of the distribution's."""
+    monkeypatch.setitem(sys.modules, "mpiqmd.pipeline.scf", None)
+    status, _ = run_scf(comm, input_file)
+    assert status == 1
+    if comm.rank == 0:
+        told = capfd.readouterr().err
+        assert "cannot be loaded: import of mpiqmd.pipeline.scf halted" in told and "Run run/setup" in told
+        assert "Traceback" not in told
+
+
 @pytest.mark.serial
 def test_doctor_as_a_process(tmp_path):
     process = mpiqmd("doctor")
