@@ -206,7 +206,8 @@ def _file_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _plot_options(parser: argparse.ArgumentParser) -> None:
-    _file_option(parser)
+    drawn = "trajectory.h5, replicas.h5, model.h5, or the result.json of train"
+    parser.add_argument("file", type=Path, metavar="FILE", help=drawn)
     parser.add_argument(
         "--spectrum", action="store_true", help="infrared spectrum of a trajectory with dipole moments"
     )

@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -96,12 +96,16 @@ def _command(module: str) -> ModuleType:
 
 @contextmanager
 def _claimed(arguments: argparse.Namespace, comm: MPI.Comm) -> Iterator[None]:
-    """Keep other runs out of the output folder while a command works there, if it has one.  Collective."""
+    """Keep other runs out of the output folder while a command works there, if it has one.  Collective.
+
+    One that was made for a command which then wrote nothing is taken away again, unless other parts may be about to use it.
+    """
     if arguments.output is None:
         yield
         return
     part = getattr(arguments, "part", None)
     arguments.claim = Claim(arguments.output, arguments.words, part)
+    was_there = part is not None or on_rank_zero(comm, arguments.output.exists)
     on_rank_zero(comm, arguments.claim.take)
     try:
         # A part removes nothing: the unfinished files are perhaps those of the others.
@@ -110,6 +114,10 @@ def _claimed(arguments: argparse.Namespace, comm: MPI.Comm) -> Iterator[None]:
         yield
     finally:
         arguments.claim.release()
+        if comm.rank == 0 and not was_there:
+            # one with anything in it stays
+            with suppress(OSError):
+                arguments.output.rmdir()
 
 
 def _header(arguments: argparse.Namespace, comm: MPI.Comm, seconds: float) -> dict[str, Any]:

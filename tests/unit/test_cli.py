@@ -220,6 +220,21 @@ def test_a_library_that_does_not_load_is_an_error_in_words(comm, input_file, cap
         assert "Traceback" not in told
 
 
+def test_a_command_that_fails_leaves_no_empty_folder(comm, input_file, command):
+    def run(arguments, comm, log):
+        raise ConfigError("no")
+
+    command(run)
+    status, folder = run_scf(comm, input_file)
+    comm.Barrier()
+    assert status == 1 and not folder.exists()
+    comm.Barrier()
+    if comm.rank == 0:
+        folder.mkdir()
+    comm.Barrier()
+    assert run_scf(comm, input_file)[0] == 1 and folder.is_dir()
+
+
 @pytest.mark.serial
 def test_doctor_as_a_process(tmp_path):
     process = mpiqmd("doctor")
