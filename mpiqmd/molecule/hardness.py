@@ -26,7 +26,10 @@ from mpiqmd.molecule.pseudopotential import HIGHEST_ANGULAR_MOMENTUM, Pseudopote
 TOLERATED = 0.03
 """Kinetic energy beyond the grid's shortest wave (Ha) at which an element begins to feel the grid."""
 TOLERATED_OF_ONE = 0.002
-"""The same for a charge Z = 1, times Z² (Ha): H2 ripples by 0.7 mHa at the spacing where T of one atom is 0.0017 Ha."""
+"""The same for a charge Z = 1, times Z² (Ha): H2 ripples by 0.7 mHa at the spacing where T of one atom is 0.0017 Ha.
+
+Chosen for H; He, Li, B and Al, which it also concerns, were not measured against it.
+"""
 SPHERE = 9.0
 """Radius of the sphere, bohr."""
 MESH = 900
