@@ -16,7 +16,7 @@ import mpiqmd
 from mpiqmd.commands import COMMANDS, Command
 from mpiqmd.completion import SHELLS, completion_script
 from mpiqmd.config import describe_keys
-from mpiqmd.errors import ConfigError
+from mpiqmd.errors import ConfigError, cannot_be_loaded
 from mpiqmd.launcher import launcher_rank, prepare_environment, singletons_message
 from mpiqmd.streams import PatientStream, complain, patient_streams
 from mpiqmd.words import count, part, positive_count, walltime
@@ -206,7 +206,8 @@ def _file_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _plot_options(parser: argparse.ArgumentParser) -> None:
-    _file_option(parser)
+    drawn = "trajectory.h5, replicas.h5, model.h5, or the result.json of train"
+    parser.add_argument("file", type=Path, metavar="FILE", help=drawn)
     parser.add_argument(
         "--spectrum", action="store_true", help="infrared spectrum of a trajectory with dipole moments"
     )
@@ -302,7 +303,7 @@ def _run(arguments: argparse.Namespace, output: PatientStream) -> int:
 
         from mpiqmd.pipeline.job import run_job
     except ImportError as problem:
-        return _missing(problem)
+        return _fail(cannot_be_loaded(problem))
     message = singletons_message(MPI.COMM_WORLD.size)
     # a launcher that does not know them as one job may write what each says to a file of its own
     return _fail(message, everyone=True) if message else run_job(arguments, MPI.COMM_WORLD)
@@ -313,13 +314,9 @@ def _help_input() -> int:
     try:
         return _print_once(describe_keys())
     except ImportError as problem:
-        return _missing(problem)
+        return _fail(cannot_be_loaded(problem))
     except ConfigError as problem:
         return _fail(str(problem))
-
-
-def _missing(problem: ImportError) -> int:
-    return _fail(f"a library is missing or cannot be loaded: {problem}. Run run/setup and use .venv/bin/mpiqmd.")
 
 
 def _going_on(reason: str) -> None:

@@ -35,3 +35,11 @@ class ConvergenceError(MpiqmdError):
 
 class AccuracyError(MpiqmdError):
     """A number that must hold (charge, orthonormality, finiteness) does not."""
+
+
+def cannot_be_loaded(problem: ImportError) -> str:
+    """Return the message for a library that is missing or does not fit the others.  Not collective."""
+    return (
+        f"a library is missing or cannot be loaded: {problem}. mpiqmd needs all that `mpiqmd doctor` lists, in versions that "
+        "fit each other. Run run/setup, which puts back what another pip has replaced, and use .venv/bin/mpiqmd."
+    )

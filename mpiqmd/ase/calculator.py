@@ -69,8 +69,9 @@ class MPIQMD(Calculator):
     results
         ``energy`` and ``free_energy`` (eV; both are the free energy of the electrons, whose derivative the forces are),
         ``forces`` (eV/angstrom), ``dipole`` (e angstrom, where the surface has one), and beside ASE's own properties
-        ``error_estimate`` (eV, the latest one), ``error_age`` (evaluations since then) and ``outside`` (how far outside the
-        sampled region, in half-widths) of a reduced model.
+        ``error_estimate`` (eV, the latest one), ``error_age`` (evaluations since then), ``outside`` (how far outside the
+        sampled region, in half-widths) and ``hifi`` (1 where solved in full) of a reduced model; no estimate where it has
+        no energy.
 
     Raises
     ------
@@ -277,4 +278,4 @@ def in_units_of_ase(evaluation: Evaluation) -> dict[str, Any]:
         results["dipole"] = np.array([extras[name] for name in DIPOLE]) * BOHR_IN_ANGSTROM
     if "error_estimate" in extras:
         results["error_estimate"] = extras["error_estimate"] * HARTREE_IN_EV
-    return results | {name: extras[name] for name in ("error_age", "outside") if name in extras}
+    return results | {name: extras[name] for name in ("error_age", "outside", "hifi") if name in extras}

@@ -9,6 +9,11 @@ import numpy as np
 
 from mpiqmd.units import ATOMIC_TIME_IN_FS
 
+SEEN = 2.0
+"""Change of the energy by its slope, in standard deviations, from which on the slope is a drift."""
+SHORTEST = 0.1
+"""Picoseconds in which a drift can be seen at all."""
+
 
 def kinetic_energy(velocities_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
     """Return ``K = 1/2 sum_a M_a |v_a|^2`` in Ha."""
@@ -68,3 +73,12 @@ def linear_drift(times_t: np.ndarray, energies_t: np.ndarray, n_atoms: int) -> f
     if spread == 0.0:
         return None
     return float(elapsed_t @ (energies_t - energies_t.mean()) / spread / n_atoms)
+
+
+def drift_is_seen(drift: float, picoseconds: float, fluctuation: float) -> bool:
+    """Return whether a slope of the conserved energy (Ha/ps) is a drift, and not the oscillation of the integrator.
+
+    It is when it changes the energy in the time of the run by more than it fluctuates (standard deviation, Ha): a straight
+    line alone changes it by sqrt(12) standard deviations.
+    """
+    return picoseconds >= SHORTEST and abs(drift) * picoseconds > SEEN * fluctuation

@@ -14,13 +14,14 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mpiqmd.claims import Claim
 from mpiqmd.config import load_input
-from mpiqmd.errors import ConfigError, MpiqmdError
+from mpiqmd.errors import ConfigError, MpiqmdError, cannot_be_loaded
 from mpiqmd.parallel.comm import everyone_arrives, on_rank_zero
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.circumstances import loaded_versions
@@ -73,7 +74,7 @@ def _run_logged(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> int:
         arguments.settings = on_rank_zero(comm, load_input, arguments.input)
     with _claimed(arguments, comm):
         try:
-            result = importlib.import_module(f"mpiqmd.pipeline.{arguments.module}").run(arguments, comm, log)
+            result = _command(arguments.module).run(arguments, comm, log)
         except EndedEarly as early:
             log(str(early))
             result = early.result()
@@ -85,14 +86,26 @@ def _run_logged(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> int:
     return int(result.get("exit_status", 0))
 
 
+def _command(module: str) -> ModuleType:
+    """Return the module of a command.  Not collective.  Raises ConfigError if a library that it imports cannot be loaded."""
+    try:
+        return importlib.import_module(f"mpiqmd.pipeline.{module}")
+    except ImportError as problem:
+        raise ConfigError(cannot_be_loaded(problem)) from problem
+
+
 @contextmanager
 def _claimed(arguments: argparse.Namespace, comm: MPI.Comm) -> Iterator[None]:
-    """Keep other runs out of the output folder while a command works there, if it has one.  Collective."""
+    """Keep other runs out of the output folder while a command works there, if it has one.  Collective.
+
+    One that was made for a command which then wrote nothing is taken away again, unless other parts may be about to use it.
+    """
     if arguments.output is None:
         yield
         return
     part = getattr(arguments, "part", None)
     arguments.claim = Claim(arguments.output, arguments.words, part)
+    was_there = part is not None or on_rank_zero(comm, arguments.output.exists)
     on_rank_zero(comm, arguments.claim.take)
     try:
         # A part removes nothing: the unfinished files are perhaps those of the others.
@@ -101,6 +114,10 @@ def _claimed(arguments: argparse.Namespace, comm: MPI.Comm) -> Iterator[None]:
         yield
     finally:
         arguments.claim.release()
+        if comm.rank == 0 and not was_there:
+            # one with anything in it stays
+            with suppress(OSError):
+                arguments.output.rmdir()
 
 
 def _header(arguments: argparse.Namespace, comm: MPI.Comm, seconds: float) -> dict[str, Any]:

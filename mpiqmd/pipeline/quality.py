@@ -1,8 +1,7 @@
 """What a trajectory is good enough for, as far as its conserved energy and its temperature tell.
 
 A drift D of the conserved energy per atom heats a harmonic molecule, with k_B T of energy in each of three coordinates, by
-``D / 3 k_B`` per time.  A slope is seen as a drift when it changes the energy by more than it fluctuates: a straight line
-alone changes it by sqrt(12) standard deviations.
+``D / 3 k_B`` per time.
 """
 
 from __future__ import annotations
@@ -14,14 +13,11 @@ from typing import Any
 
 from mpiqmd.keys.registries import THERMOSTATS
 from mpiqmd.md.nuclei import count_degrees_of_freedom
+from mpiqmd.md.observables import SHORTEST, drift_is_seen
 from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.units import ATOMIC_TIME_IN_FS, KELVIN_IN_HARTREE
 
-SEEN = 2.0
-"""Change of the energy by its slope, in standard deviations, from which on the slope is a drift."""
-SHORTEST = 0.1
-"""Picoseconds in which a drift can be seen at all."""
 TOLERATED_HEATING = 0.01
 """Share of the temperature by which a drift may heat during the run."""
 LARGE_FLUCTUATION = 0.1
@@ -97,7 +93,7 @@ def _on_drift(result: Mapping[str, Any], conditions: Conditions) -> str:
             f"{1e3 * picoseconds:.3g} fs are too short to tell a drift from the oscillation of the integrator: "
             f"{1e3 * SHORTEST:.0f} fs are the least"
         )
-    if abs(drift) * conditions.n_atoms * picoseconds <= SEEN * fluctuation:
+    if not drift_is_seen(drift * conditions.n_atoms, picoseconds, fluctuation):
         return (
             f"no drift is seen in {picoseconds:.3g} ps: the conserved energy fluctuates by {1e6 * fluctuation:.2g} microHa, "
             "and its slope changes it by less; good enough at constant energy"

@@ -30,6 +30,12 @@ _MULTIPLICITIES = ("multiplicity", "spin_multiplicity")
 NEARLY = 0.01
 """What partial charges may lack to a whole number, and moments may have without being spin."""
 
+ADVICE = (
+    "Any format ASE knows is allowed, such as .xyz or .extxyz, and trajectory.h5. Correct the file, or take out of it what "
+    "cannot be used."
+)
+"""What to do about a file without usable structures."""
+
 
 def read_structures(path: Path) -> tuple[Structure, ...]:
     """Return what any file ASE reads, a trajectory.h5 or a replicas.h5 says about its geometries, at least one.
@@ -43,7 +49,7 @@ def read_structures(path: Path) -> tuple[Structure, ...]:
         The file cannot be read, is empty, holds other than finite positions of known elements, its frames hold different
         atoms, or it says what cannot be used: unpaired electrons, constraints other than atoms held fixed.
     """
-    with reading(path, "structure file", "Any format ASE knows is allowed, such as .xyz or .extxyz, and trajectory.h5."):
+    with reading(path, "structure file", ADVICE):
         structures = _of_runs(open_runs(path)) if path.suffix == ".h5" else tuple(_frames(path))
         _require_same_atoms(structures)
         return structures

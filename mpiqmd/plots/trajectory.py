@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mpiqmd.md.observables import linear_drift
+from mpiqmd.md.observables import drift_is_seen, linear_drift
 from mpiqmd.md.quantities import STANDARD, observable
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.evaluation import DIPOLE
@@ -100,15 +100,18 @@ def _draw_energies(axis: Axes, trajectory: Trajectory) -> None:
 
 
 def _draw_conserved(axis: Axes, trajectory: Trajectory) -> None:
-    """Draw the conserved energy and the straight line through it whose slope is the drift."""
+    """Draw the conserved energy and the straight line through it whose slope is the drift, if there is one to see."""
     conserved_t = trajectory.observables["conserved_energy"]
     deviation_t = 1e6 * (conserved_t - conserved_t[0])
     times_t = trajectory.times_fs_t
     _draw(axis, trajectory, deviation_t, 0)
-    drift = linear_drift(trajectory.times_t, conserved_t, len(trajectory.symbols))
+    n_atoms = len(trajectory.symbols)
+    drift = linear_drift(trajectory.times_t, conserved_t, n_atoms)
     if drift is not None:
         line = np.polynomial.Polynomial.fit(times_t, deviation_t, 1)
-        axis.plot(times_t, line(times_t), color=BRIGHT, linestyle="--", label=f"drift {drift:+.1e} Ha/atom/ps")
+        is_seen = drift_is_seen(drift * n_atoms, 1e-3 * float(np.ptp(times_t)), float(conserved_t.std()))
+        label = f"drift {1e6 * drift:+.2g} μHa/atom/ps" if is_seen else "no drift seen in this time"
+        axis.plot(times_t, line(times_t), color=BRIGHT, linestyle="--", label=label)
     axis.set_ylabel("conserved energy −\nfirst value (μHa)")
 
 

@@ -67,7 +67,7 @@ class Spring:
         pull_v = -STIFFNESS * (distance - LENGTH) * separation_v / distance
         energy = np.nan if self.gone_wrong else 0.5 * STIFFNESS * (distance - LENGTH) ** 2
         extras = dict(zip(DIPOLE, (CHARGE * separation_v).tolist(), strict=True)) if self.has_dipole else {}
-        return Evaluation(energy, np.array([pull_v, -pull_v]), extras | {"error_estimate": 1e-5, "error_age": 2.0})
+        return Evaluation(energy, np.array([pull_v, -pull_v]), extras | {"error_estimate": 1e-5, "error_age": 2.0, "hifi": 1.0})
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_units_are_those_of_ase(spring):
     # dipole moments in e angstrom: the charge times the bond vector
     assert np.allclose(atoms.get_dipole_moment(), CHARGE * (atoms.positions[0] - atoms.positions[1]), rtol=1e-6)
     assert calculator.results["error_estimate"] == pytest.approx(1e-5 * Hartree, rel=1e-6)
-    assert calculator.results["error_age"] == 2.0
+    assert calculator.results["error_age"] == 2.0 and calculator.results["hifi"] == 1.0
 
 
 def test_forces_are_the_derivative_in_those_units(spring):

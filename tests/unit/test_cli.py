@@ -209,6 +209,32 @@ def test_doctor_fails_when_something_required_does(comm, capfd, monkeypatch, tmp
     assert "checks failed (" in captured.err and "SciPy" in captured.err
 
 
+def test_a_library_that_does_not_load_is_an_error_in_words(comm, input_file, capfd, monkeypatch):
+    """As numba of a distribution with a NumPy that pip has put in front of the distribution's."""
+    monkeypatch.setitem(sys.modules, "mpiqmd.pipeline.scf", None)
+    status, _ = run_scf(comm, input_file)
+    assert status == 1
+    if comm.rank == 0:
+        told = capfd.readouterr().err
+        assert "cannot be loaded: import of mpiqmd.pipeline.scf halted" in told and "Run run/setup" in told
+        assert "Traceback" not in told
+
+
+def test_a_command_that_fails_leaves_no_empty_folder(comm, input_file, command):
+    def run(arguments, comm, log):
+        raise ConfigError("no")
+
+    command(run)
+    status, folder = run_scf(comm, input_file)
+    comm.Barrier()
+    assert status == 1 and not folder.exists()
+    comm.Barrier()
+    if comm.rank == 0:
+        folder.mkdir()
+    comm.Barrier()
+    assert run_scf(comm, input_file)[0] == 1 and folder.is_dir()
+
+
 @pytest.mark.serial
 def test_doctor_as_a_process(tmp_path):
     process = mpiqmd("doctor")

@@ -164,9 +164,12 @@ def gradient_forces(body, gradient, conditions, weights, rotation, permutation, 
             forces[permutation[a], v] = -total
 
 
-@compiled()
+@compiled(error_model="numpy")
 def coulomb_pairs(positions, charges, energies, gradient):
-    """Set the energies (B,) ``Σ Z_a Z_b / |R_ab|`` of positions (B, N, 3) and add their gradients to ``gradient``."""
+    """Set the energies (B,) ``Σ Z_a Z_b / |R_ab|`` of positions (B, N, 3) and add their gradients to ``gradient``.
+
+    Infinite where two nuclei coincide, which the provider then finds outside its tables.
+    """
     for g in range(len(positions)):
         energy = 0.0
         for a in range(len(charges)):

@@ -8,8 +8,11 @@ from mpiqmd.molecule.library import load_pseudopotentials
 
 pytestmark = pytest.mark.serial
 
-RIPPLE_OF_HALF_A_MILLIHARTREE = {"C": 0.5, "N": 0.38, "O": 0.27, "F": 0.23}
-"""Spacing (bohr) at which an atom's energy ripples by 0.5 mHa as it is shifted, density on the finer grid, LDA, measured."""
+RIPPLE_OF_HALF_A_MILLIHARTREE = {"H": 0.42, "C": 0.5, "N": 0.38, "O": 0.27, "F": 0.23}
+"""Spacing (bohr) at which an atom's energy ripples by 0.5 mHa as it is shifted, density on the finer grid, LDA, measured.
+
+H is half of what H2 shows with PBE, interpolated between 0.688 mHa at 0.391 bohr and 8.31 mHa at 0.595 bohr.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,7 @@ def test_first_row_needs_what_was_measured(atoms, symbol):
 
 def test_soft_elements_need_less_and_hard_ones_more(atoms):
     needed = {symbol: atom.needed_spacing() for symbol, atom in atoms.items()}
-    assert needed["F"] < needed["O"] < needed["N"] < needed["C"] < needed["H"]
+    assert needed["F"] < needed["O"] < needed["N"] < needed["H"] < needed["C"]
     assert needed["Si"] > 0.5 and needed["Zn"] < 0.26
 
 

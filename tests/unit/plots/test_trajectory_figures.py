@@ -142,6 +142,20 @@ def test_an_unknown_observable_is_drawn_without_a_unit():
     assert observable("colour").label == "colour" and observable("net_force").label == "net force (mHa/bohr)"
 
 
+@pytest.mark.parametrize(
+    ("slope", "times", "words"),
+    [(1e-6, 400.0, "drift +1e+03 μHa/atom/ps"), (0.0, 400.0, "no drift seen"), (1e-6, 10.0, "no drift seen")],
+)
+def test_a_slope_within_the_oscillation_is_not_called_a_drift(slope, times, words):
+    """The same judgement as at the end of `md`: 1 mHa/atom/ps for long enough, an oscillation of 1 microHa, and too short."""
+    trajectory = peroxide()
+    times_t = np.linspace(0.0, times, len(trajectory)) / ATOMIC_TIME_IN_FS
+    fs_t, n_atoms = times_t * ATOMIC_TIME_IN_FS, len(trajectory.symbols)
+    observables = trajectory.observables | {"conserved_energy": 1e-6 * np.cos(fs_t) + slope * n_atoms * fs_t}
+    figure = figure_observables(replace(trajectory, times_t=times_t, observables=observables))
+    assert figure.axes[1].get_legend().get_texts()[0].get_text().startswith(words)
+
+
 def test_single_trajectory_figures():
     trajectory = water_like("hifi")
     figure = figure_observables(trajectory)

@@ -109,6 +109,16 @@ def test_an_error_is_that_of_its_geometry_alone(provider, rng):
     assert all(isinstance(error, GeometryError) for error in provider.evaluate_batch(np.array([OUTSIDE, LINEAR])))
 
 
+def test_coincident_nuclei_are_infinitely_high_and_no_exception():
+    """Not of water, where three nuclei with two in one place are a line: the provider then says that they are outside."""
+    positions = np.array([[[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 2.0, 0.0]]] * 2)
+    positions[1, 1, 2] = 2.0
+    energies, gradient = np.empty(2), np.zeros_like(positions)
+    kernels.coulomb_pairs(positions, np.array([4.0, 1.0, 1.0, 1.0]), energies, gradient)
+    assert np.isinf(energies[0])
+    assert energies[1] == pytest.approx(3 * 4.0 / 2.0 + 3 / np.sqrt(8.0)) and np.isfinite(gradient[1]).all()
+
+
 def test_what_one_step_does_not_solve_is_solved_alone(provider, rng):
     positions = moved(rng, 5)
     exact = provider.evaluate_batch(positions)
