@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ import mpiqmd
 
 KEY_DIGITS = 16
 """Digits of the hash that names the code of one signature."""
+DIGEST_SIZE = hashlib.sha256().digest_size
 
 
 def compiled(**options: Any) -> Callable[[Callable], Callable]:
@@ -110,6 +112,20 @@ class _Files(IndexDataCacheFile):
         name = f"{Path(self._index_name).stem}.{digest}.nbc"
         self._save_data(name, data)
         self._save_index(self._load_index() | {key: name})
+
+    def _save_data(self, name: str, data: Any) -> None:
+        """Write code behind its checksum: machine code with a wrong bit ends the process, or computes something else."""
+        content = self._dump(data)
+        with self._open_for_write(self._data_path(name)) as stream:
+            stream.write(hashlib.sha256(content).digest() + content)
+
+    def _load_data(self, name: str) -> Any:
+        """Return what was written; raises ValueError, and unpacks nothing, if it is not that any more."""
+        stored = Path(self._data_path(name)).read_bytes()
+        digest, content = stored[:DIGEST_SIZE], stored[DIGEST_SIZE:]
+        if hashlib.sha256(content).digest() != digest:
+            raise ValueError(f"{name} is damaged")
+        return pickle.loads(content)
 
     def _load_index(self) -> dict[Any, str]:
         """Return what is there; nothing if the index is damaged, so that the next code replaces it."""
