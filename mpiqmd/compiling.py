@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -114,18 +113,18 @@ class _Files(IndexDataCacheFile):
         self._save_index(self._load_index() | {key: name})
 
     def _save_data(self, name: str, data: Any) -> None:
-        """Write code behind its checksum: machine code with a wrong bit ends the process, or computes something else."""
+        """Write code with its checksum after it: a wrong bit in it ends the process, or computes something else."""
         content = self._dump(data)
         with self._open_for_write(self._data_path(name)) as stream:
-            stream.write(hashlib.sha256(content).digest() + content)
+            stream.write(content + hashlib.sha256(content).digest())
 
     def _load_data(self, name: str) -> Any:
         """Return what was written; raises ValueError, and unpacks nothing, if it is not that any more."""
         stored = Path(self._data_path(name)).read_bytes()
-        digest, content = stored[:DIGEST_SIZE], stored[DIGEST_SIZE:]
-        if hashlib.sha256(content).digest() != digest:
+        if hashlib.sha256(stored[:-DIGEST_SIZE]).digest() != stored[-DIGEST_SIZE:]:
             raise ValueError(f"{name} is damaged")
-        return pickle.loads(content)
+        # what follows the code is not looked at
+        return super()._load_data(name)
 
     def _load_index(self) -> dict[Any, str]:
         """Return what is there; nothing if the index is damaged, so that the next code replaces it."""

@@ -140,7 +140,8 @@ def test_nothing_in_the_current_folder_decides_how_petsc_works(folder, tmp_path)
         os.mkfifo(place / ".petscrc") if "pipe" in folder else (place / ".petscrc").write_text("-eps_max_it 1\n")
     script += "from mpiqmd.grid.petsc import PETSc; print(sorted(PETSc.Options().getAll()))"
     command = [sys.executable, "-c", script]
-    process = subprocess.run(command, env=outside_environment(), cwd=place, capture_output=True, text=True, timeout=100, check=True)
+    how = {"capture_output": True, "text": True, "timeout": 100, "check": True}
+    process = subprocess.run(command, env=outside_environment(), cwd=place, **how)
     assert process.stdout == "['no_signal_handler', 'skip_petscrc']\n"
 
 
@@ -165,5 +166,6 @@ print("going on")
 
 
 def test_ctrl_c_while_libraries_are_loaded_is_not_lost():
-    process = subprocess.run([sys.executable, "-c", LOADING], env=outside_environment(), capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", LOADING]
+    process = subprocess.run(command, env=outside_environment(), capture_output=True, text=True, check=False)
     assert (process.returncode, process.stdout) == (130, "") and "Traceback" not in process.stderr
