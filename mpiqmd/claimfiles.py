@@ -7,7 +7,8 @@ Whether the holder of a claim is alive
     1. In the same table of processes (same boot, same container): its process decides, by number and start.
     2. Elsewhere: a lock that is held on the claim says yes, where file systems know locks.
     3. Otherwise the clock of the file system decides: the claim is dead when it has not been touched for ``SILENCE``
-       seconds.  Whoever asks waits until it is touched (and is refused) or until the time is over (and takes it).
+       seconds.  Whoever asks waits until it is touched (and is refused) or until the time is over (and takes it), and never
+       longer than that: a file may be dated in the future.
 
 A claim is removed by whoever holds the claim on its removal, a file of the same kind named after it, its owner included.  So
 of two that find a dead claim one removes it, and never one that has been made since.
@@ -18,6 +19,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shlex
 import tempfile
 import time
@@ -34,6 +36,8 @@ SILENCE = 300.0
 """Seconds without a sign of life after which a run on another host is dead: long calculations may hold the thread up."""
 MOMENT = 0.01
 """Seconds between two looks at a claim whose state is about to change."""
+TOKEN = re.compile("[0-9A-Za-z]{1,64}")
+"""What a token looks like; it becomes part of the name of a file."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,8 @@ def remove_if_dead(path: Path, holder: Holder) -> None:
     found = read(path)
     if found is None or found.token == holder.token:
         return
-    while (alive := is_alive(path, found)) is None:
+    deadline = time.monotonic() + SILENCE
+    while (alive := is_alive(path, found)) is None and time.monotonic() < deadline:
         time.sleep(min(1.0, SILENCE / 10))
     if alive:
         raise Taken(found)
@@ -147,19 +152,28 @@ def read(path: Path) -> Holder | None:
     except FileNotFoundError:
         return None
     except OSError:
-        state, text = os.stat(path), ""
+        try:
+            state, text = os.lstat(path), ""
+        except FileNotFoundError:
+            return None
+    return _parsed(text) or Holder("", "", "", 0, "", "", f"unreadable-{state.st_ino}")
+
+
+def _parsed(text: str) -> Holder | None:
+    """Return the holder that a claim names, None if it names none."""
     try:
         found = Holder(**json.loads(text))
-        if all(isinstance(value, str) for name, value in vars(found).items() if name != "pid") and isinstance(found.pid, int):
-            return found
     except (TypeError, ValueError, RecursionError):
-        pass
-    return Holder("", "", "", 0, "", "", f"unreadable-{state.st_ino}")
+        return None
+    texts = [value for name, value in vars(found).items() if name != "pid"]
+    if not isinstance(found.pid, int) or not all(isinstance(value, str) for value in texts):
+        return None
+    return found if TOKEN.fullmatch(found.token) else None
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Open a file, also where somebody put a pipe in its place, which would wait for a writer."""
-    return os.open(path, flags | os.O_NONBLOCK)
+    """Open a file, also where somebody put a pipe in its place, which would wait for a writer, or a link, which no claim is."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
 def is_alive(path: Path, holder: Holder, waits: bool = True) -> bool | None:
@@ -200,8 +214,9 @@ def _is_locked(path: Path) -> bool:
 
 def _touched(path: Path) -> float:
     """Return when a file was touched last; opening it makes a network file system ask its server."""
-    with open(path, "rb", opener=_without_waiting) as stream:
+    with suppress(PermissionError), open(path, "rb", opener=_without_waiting) as stream:
         return os.fstat(stream.fileno()).st_mtime
+    return os.lstat(path).st_mtime
 
 
 def now(folder: Path) -> float:

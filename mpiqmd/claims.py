@@ -14,6 +14,7 @@ from pathlib import Path
 from mpiqmd import claimfiles
 from mpiqmd.claimfiles import Holder, Taken
 from mpiqmd.errors import ConfigError, DataFileError
+from mpiqmd.printable import printable
 
 CLAIM = ".mpiqmd-claim"
 
@@ -32,7 +33,7 @@ class Claim:
     """
 
     def __init__(self, folder: Path, words: list[str], part: tuple[int, int] | None = None) -> None:
-        self.folder, self.part = folder.resolve(), part
+        self.folder, self.part = absolute(folder), part
         self.path = self.folder / (CLAIM if part is None else f"{CLAIM}-part-{part[0]}-of-{part[1]}")
         self.holder = Holder.this_process(words)
         self._file: int | None = None
@@ -59,10 +60,7 @@ class Claim:
             raise self._refusal(taken.holder) from None
         except OSError as problem:
             self.release()
-            raise ConfigError(
-                f"--output {self.folder}: {problem.strerror or problem}. A folder that can be created and written to is "
-                "needed. Choose another with --output."
-            ) from None
+            raise unusable(self.folder, problem) from None
 
     def verify(self) -> None:
         """Raise DataFileError if another run has taken the folder over, as it may from a run that was silent for long.
@@ -118,6 +116,26 @@ class Claim:
             "Wait until it has ended, end it (kill it, or for md: touch STOP in the folder), or choose another folder with "
             "--output."
         )
+
+
+def absolute(folder: Path) -> Path:
+    """Return the path of an output folder without links in it.  Raises ConfigError if it leads nowhere."""
+    try:
+        return folder.resolve()
+    except (OSError, RuntimeError) as problem:
+        # links in a circle, or the current folder is gone
+        raise unusable(folder, problem) from None
+
+
+def unusable(folder: Path, problem: OSError | RuntimeError) -> ConfigError:
+    """Return the error for an output folder that something is wrong with."""
+    reason = getattr(problem, "strerror", None) or str(problem)
+    culprit = getattr(problem, "filename", None)
+    where = f" ({printable(culprit)})" if culprit and Path(culprit).parent == folder else ""
+    return ConfigError(
+        f"--output {folder}: {reason}{where}. A folder that can be created and written to is needed. Choose another with "
+        "--output."
+    )
 
 
 def holder_of(folder: Path) -> Holder | None:

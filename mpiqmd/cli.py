@@ -17,7 +17,7 @@ from mpiqmd.commands import COMMANDS, Command
 from mpiqmd.completion import SHELLS, completion_script
 from mpiqmd.config import describe_keys
 from mpiqmd.errors import ConfigError, cannot_be_loaded
-from mpiqmd.launcher import launcher_rank, prepare_environment, singletons_message
+from mpiqmd.launcher import launcher_rank, leaving_at_once, prepare_environment, singletons_message
 from mpiqmd.streams import PatientStream, complain, patient_streams
 from mpiqmd.words import count, part, positive_count, walltime
 
@@ -299,9 +299,10 @@ def _run(arguments: argparse.Namespace, output: PatientStream) -> int:
     if COMMANDS[arguments.command].reads_input:
         output.on_loss = _going_on
     try:
-        from mpi4py import MPI
+        with leaving_at_once():
+            from mpi4py import MPI
 
-        from mpiqmd.pipeline.job import run_job
+            from mpiqmd.pipeline.job import run_job
     except ImportError as problem:
         return _fail(cannot_be_loaded(problem))
     message = singletons_message(MPI.COMM_WORLD.size)

@@ -24,6 +24,7 @@ import mpiqmd
 
 KEY_DIGITS = 16
 """Digits of the hash that names the code of one signature."""
+DIGEST_SIZE = hashlib.sha256().digest_size
 
 
 def compiled(**options: Any) -> Callable[[Callable], Callable]:
@@ -110,6 +111,20 @@ class _Files(IndexDataCacheFile):
         name = f"{Path(self._index_name).stem}.{digest}.nbc"
         self._save_data(name, data)
         self._save_index(self._load_index() | {key: name})
+
+    def _save_data(self, name: str, data: Any) -> None:
+        """Write code with its checksum after it: a wrong bit in it ends the process, or computes something else."""
+        content = self._dump(data)
+        with self._open_for_write(self._data_path(name)) as stream:
+            stream.write(content + hashlib.sha256(content).digest())
+
+    def _load_data(self, name: str) -> Any:
+        """Return what was written; raises ValueError, and unpacks nothing, if it is not that any more."""
+        stored = Path(self._data_path(name)).read_bytes()
+        if hashlib.sha256(stored[:-DIGEST_SIZE]).digest() != stored[-DIGEST_SIZE:]:
+            raise ValueError(f"{name} is damaged")
+        # what follows the code is not looked at
+        return super()._load_data(name)
 
     def _load_index(self) -> dict[Any, str]:
         """Return what is there; nothing if the index is damaged, so that the next code replaces it."""

@@ -175,6 +175,8 @@ def replacing(path: Path) -> Iterator[Path]:
 def swapping(path: Path) -> Iterator[Path]:
     """Do as :func:`replacing` does, with the errors as they come."""
     beside = path.with_name(path.name + UNFINISHED)
+    # a link in its place would lead to another file, a pipe would be waited for
+    beside.unlink(missing_ok=True)
     try:
         yield beside
         to_disk(beside)

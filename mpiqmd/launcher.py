@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 REMOTE_SHELLS = ("ssh", "rsh")
@@ -30,6 +33,33 @@ AT_A_TERMINAL = "SLURM_PTY_"
 """How the names begin that ``srun --pty`` sets: its first task is a shell, from which programs are started one by one."""
 
 
+CTRL_C_STATUS = 130
+"""What shells expect of a program that Ctrl-C has ended."""
+
+
+@contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """End the process on Ctrl-C in a ``with`` block that loads libraries, where the exception that Python makes of it may be
+    caught by one of them, and be lost.  Not collective.
+    """
+    heard = threading.current_thread() is threading.main_thread()
+    if not heard or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _leave(number: int, frame: object) -> None:
+    if launcher_rank() == 0:
+        with suppress(OSError):
+            os.write(2, b"\nmpiqmd: interrupted before it began\n")
+    os._exit(CTRL_C_STATUS)
+
+
 def prepare_environment() -> None:
     """Set one BLAS thread per rank unless the user chose otherwise, no locks of HDF5, and what MPI libraries cannot do without.
 
@@ -39,6 +69,9 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, "1")
     # Readers in other programs shall not stop a run, nor it them; it claims its folder instead.
     os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
+    # Loops of Python would take days, and fail; numba ends a process for a number of threads that it does not like.
+    for name in ("NUMBA_DISABLE_JIT", "NUMBA_NUM_THREADS"):
+        os.environ.pop(name, None)
     # Debian's h5py otherwise picks its serial library whenever it is not started by mpirun.
     os.environ.setdefault("H5PY_ALWAYS_USE_MPI", "1")
     os.environ.setdefault("PATH", os.defpath)

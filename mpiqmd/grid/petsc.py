@@ -1,12 +1,17 @@
-"""PETSc and SLEPc, initialised once, without reading the program's own command line."""
+"""PETSc and SLEPc, initialised once, without the program's own command line and without files of options.
+
+A ``.petscrc`` in the current folder, perhaps a stranger's, could change solvers and start programs.
+"""
 
 from __future__ import annotations
 
 import petsc4py
 import slepc4py
 
-petsc4py.init(["mpiqmd", "-no_signal_handler"])
-slepc4py.init(["mpiqmd", "-no_signal_handler"])
+OPTIONS = ["mpiqmd", "-no_signal_handler", "-skip_petscrc"]
+
+petsc4py.init(OPTIONS)
+slepc4py.init(OPTIONS)
 
 from petsc4py import PETSc  # noqa: E402  (the libraries must be initialised first)
 from slepc4py import SLEPc  # noqa: E402

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mpiqmd.datafiles import replacing
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.units import BOHR_IN_ANGSTROM, DALTON_IN_ELECTRON_MASS, HARTREE_IN_EV
 
@@ -19,8 +20,10 @@ def write_extxyz(trajectory: Trajectory, path: Path | str) -> None:
 
     The comment line has energy (eV), time (fs), step and, of a periodic cell, the lattice.  ASE keeps velocities as momenta
     and divides them by the masses beside them, which are those of the run whatever isotopes it has.
+
+    Raises DataFileError where there is no room, or no permission.
     """
-    with open(path, "w", encoding="utf-8") as file:
+    with replacing(Path(path)) as beside, open(beside, "w", encoding="utf-8") as file:
         for index in range(len(trajectory)):
             file.write(f"{len(trajectory.symbols)}\n{_comment(trajectory, index)}\n")
             for symbol, row_x in zip(trajectory.symbols, _rows(trajectory, index), strict=True):

@@ -14,8 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from mpiqmd.launcher import launcher_rank
+from mpiqmd.launcher import CTRL_C_STATUS, launcher_rank
 from mpiqmd.parallel.log import Log
+from mpiqmd.regular import in_words
 from mpiqmd.streams import complain
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
@@ -24,8 +25,6 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 STOP_FILE = "STOP"
 RESUBMIT_STATUS = 75
 """Exit status of a run that had to end early and wants to be started again (EX_TEMPFAIL of sysexits.h)."""
-CTRL_C_STATUS = 130
-"""What shells expect of a program that Ctrl-C has ended."""
 
 SECONDS_BETWEEN_LOOKS = 0.5
 """The folder may be on a slow file system: it is not asked after every step."""
@@ -87,10 +86,16 @@ class Interruption:
         """Note signals instead of dying of them while the body of a ``with`` block runs.
 
         Every rank of a job listens: batch systems and mpirun send signals to all of them.  Signals that are ignored, as
-        ``nohup`` has SIGHUP ignored, stay so.  A second Ctrl-C ends the process at once, wherever it is.
+        ``nohup`` has SIGHUP ignored, stay so.  A second Ctrl-C ends the process at once, wherever it is.  Once one was noted,
+        the others are not what ends the process while it saves, writes and leaves MPI: batch systems send theirs twice, to
+        mpirun, which passes it on, and to every process.
         """
         with _handled_by(self._note):
             yield self
+        # a signal was noted: this is the main thread
+        for number in SIGNALS if self.signal is not None else ():
+            if number != signal.SIGINT and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _pass)
 
     @contextmanager
     def loading(self) -> Iterator[None]:
@@ -102,9 +107,12 @@ class Interruption:
             yield
 
     def clear(self) -> None:
-        """Remove the file ``STOP``: it ends one run, not the next one too."""
-        if self.stop_file is not None:
-            self.stop_file.unlink(missing_ok=True)
+        """Remove the file ``STOP``: it ends one run, not the next one too.  Where it cannot be removed, that is said."""
+        try:
+            if self.stop_file is not None:
+                self.stop_file.unlink(missing_ok=True)
+        except OSError as problem:
+            complain(f"{self.stop_file} cannot be removed ({in_words(problem)}) and will end the next run too", "warning")
 
     def _margin(self, walltime: float) -> float:
         return 2.0 * self._longest + min(MARGIN_FRACTION * walltime, LONGEST_MARGIN)
@@ -131,6 +139,10 @@ def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[No
     finally:
         for number, earlier in before.items():
             signal.signal(number, signal.SIG_DFL if earlier is None else earlier)
+
+
+def _pass(number: int, frame: FrameType | None) -> None:
+    """Do nothing, unlike ``SIG_IGN`` not in the programs that are started from here too."""
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mpiqmd.datafiles import writing
+from mpiqmd.datafiles import replacing
 from mpiqmd.molecule.bonds import guess_bonds
 from mpiqmd.molecule.labels import hill_formula, labels
 from mpiqmd.units import DALTON_IN_ELECTRON_MASS
@@ -51,5 +51,5 @@ def write_topology(
     rows = [" ".join(ends[at : at + BONDS_PER_LINE]) for at in range(0, len(ends), BONDS_PER_LINE)]
     text = ["PSF NAMD", "", "1 !NTITLE", f"REMARKS {formula}, written by mpiqmd", ""]
     text += [f"{len(atoms)} !NATOM", *atoms, "", f"{len(bonds)} !NBOND: bonds", *rows, ""]
-    with writing(path):
-        path.write_text("\n".join(text), encoding="ascii")
+    with replacing(path) as beside:
+        beside.write_text("\n".join(text), encoding="ascii")

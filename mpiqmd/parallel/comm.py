@@ -14,9 +14,6 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from mpi4py import MPI
 
-PATIENCE_SECONDS = 10.0
-"""How long a rank with an error waits for the others to have one."""
-
 Value = TypeVar("Value")
 Parameters = ParamSpec("Parameters")
 

@@ -19,6 +19,7 @@ from mpiqmd.errors import DataFileError, MpiqmdError
 from mpiqmd.md.provider import Evaluation
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.recorded import SAME, is_evaluation, parsed, require_same_surface, row_of
+from mpiqmd.regular import in_words, require_regular
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -107,6 +108,7 @@ class EvaluatedFrames:
     def _read(self, identity: dict[str, str]) -> None:
         """Take over what an earlier run found at the frames that are still the same."""
         try:
+            require_regular(self.path)
             with open(self.path, encoding="utf-8", errors="replace") as stream:
                 require_same_surface(self.path, parsed(stream.readline()), identity)
                 for frame, row in _rows(stream):
@@ -114,7 +116,7 @@ class EvaluatedFrames:
                         self._keep(frame, row)
         except OSError as problem:
             raise DataFileError(
-                f"cannot read {self.path}: {problem.strerror}; a readable file is needed. Use --overwrite."
+                f"cannot read {self.path}: {in_words(problem)}; a readable file is needed. Use --overwrite."
             ) from None
 
     def _is_at(self, frame: int, row: dict[str, Any]) -> bool:
@@ -127,9 +129,5 @@ def _rows(lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the whole evaluations among lines of a record; a kill may have cut the last one."""
     for line in lines:
         row = parsed(line)
-        if is_evaluation(row) and type(row.get("frame")) is int and all(map(_is_number, row["extras"].values())):
+        if is_evaluation(row) and type(row.get("frame")) is int:
             yield row["frame"], row
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)

@@ -115,7 +115,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
 def write_input(arguments: argparse.Namespace, ranks: int) -> list[str]:
     """Do all of :func:`run` on one rank and return the lines to print."""
     structure: Path = arguments.structure
-    target = arguments.target or Path(structure.stem).with_suffix(".toml")
+    target = arguments.target or Path(f"{structure.stem}.toml")
     if target.exists() and not arguments.overwrite:
         raise ConfigError(
             f"{target} is there already; init writes a new file and replaces none unasked. Use --overwrite, or --input "
@@ -126,6 +126,7 @@ def write_input(arguments: argparse.Namespace, ranks: int) -> list[str]:
     electrons = count_electrons(molecule)
     proposal = propose(molecule)
     relative = os.path.relpath(structure.resolve(), target.resolve().parent)
+    _require_unicode(relative)
     with writing(target):
         target.write_text(input_text(molecule, proposal, relative, found.pinned), encoding="utf-8")
     settings = load_input(target)
@@ -242,6 +243,16 @@ def next_steps(target: Path, proposal: Proposal) -> list[str]:
         steps.append((f"mpiqmd train {target}", f"a reduced model; then mpiqmd md {target} --model {model}"))
     width = max(len(command) for command, _ in steps)
     return ["next, each also under mpirun -n N:", *(f"  {command:{width}s}  {purpose}" for command, purpose in steps)]
+
+
+def _require_unicode(path: str) -> None:
+    """Raise ConfigError for a path of bytes that are no text, which no TOML file can hold."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"{path} is not in UTF-8; an input file can name only what is. Rename the file or its folder."
+        ) from None
 
 
 def _quoted(text: str) -> str:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from mpiqmd.claims import Claim
 from mpiqmd.config import load_input
 from mpiqmd.errors import ConfigError, MpiqmdError, cannot_be_loaded
+from mpiqmd.launcher import CTRL_C_STATUS, leaving_at_once
 from mpiqmd.parallel.comm import everyone_arrives, on_rank_zero
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.circumstances import loaded_versions
@@ -74,7 +75,9 @@ def _run_logged(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> int:
         arguments.settings = on_rank_zero(comm, load_input, arguments.input)
     with _claimed(arguments, comm):
         try:
-            result = _command(arguments.module).run(arguments, comm, log)
+            with leaving_at_once():
+                command = _command(arguments.module)
+            result = command.run(arguments, comm, log)
         except EndedEarly as early:
             log(str(early))
             result = early.result()
@@ -163,5 +166,5 @@ def _interrupted(comm: MPI.Comm) -> int:
     """End the job on Ctrl-C with the status shells expect; what has been written stays and can be resumed."""
     print("mpiqmd: interrupted; run the same command again to resume", file=sys.stderr, flush=True)
     if comm.size > 1:
-        comm.Abort(130)
-    return 130
+        comm.Abort(CTRL_C_STATUS)
+    return CTRL_C_STATUS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mpiqmd.datafiles import writing
+from mpiqmd.datafiles import replacing
 from mpiqmd.molecule.vibrations import Vibrations
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_INVERSE_CM
 
@@ -22,10 +22,10 @@ def write_modes(folder: Path, found: Vibrations, intensities: np.ndarray | None)
 
     Raises DataFileError if the disk is full or the folder cannot be written to.
     """
-    with writing(folder / MOLDEN_FILE):
-        (folder / MOLDEN_FILE).write_text(molden(found, intensities), encoding="utf-8")
-    with writing(folder / ANIMATION_FILE):
-        (folder / ANIMATION_FILE).write_text(animation(found), encoding="utf-8")
+    with replacing(folder / MOLDEN_FILE) as beside:
+        beside.write_text(molden(found, intensities), encoding="utf-8")
+    with replacing(folder / ANIMATION_FILE) as beside:
+        beside.write_text(animation(found), encoding="utf-8")
 
 
 def molden(found: Vibrations, intensities: np.ndarray | None) -> str:

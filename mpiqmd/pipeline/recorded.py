@@ -135,16 +135,18 @@ def parsed(line: str) -> Any:
 
 
 def is_evaluation(row: Any) -> bool:
-    """Return whether a row holds positions (N, 3), energy, forces (N, 3) and extras, all finite."""
+    """Return whether a row holds positions (N, 3), energy, forces (N, 3) and extras, all finite numbers."""
     if not isinstance(row, dict) or not isinstance(row.get("extras"), dict):
         return False
     try:
-        numbers = [np.array(row[name], dtype=float) for name in ("positions", "forces", "energy")]
-    except (KeyError, TypeError, ValueError):
+        # taken for numbers by what they are: text that looks like one is none, nor is an integer beyond all floats
+        numbers = [np.array(row[name]) for name in ("positions", "forces", "energy")]
+        extras = np.array(list(row["extras"].values()))
+    except (KeyError, ValueError):
         return False
     positions_av, forces_av, energy = numbers
-    shaped = positions_av.ndim == 2 and positions_av.shape == forces_av.shape and energy.ndim == 0
-    return shaped and all(np.isfinite(values).all() for values in numbers)
+    shaped = positions_av.ndim == 2 and positions_av.shape == forces_av.shape and energy.ndim == 0 and extras.ndim == 1
+    return shaped and all(values.dtype.kind in "iuf" and np.isfinite(values).all() for values in (*numbers, extras))
 
 
 def require_same_surface(path: Path, stored: Any, identity: dict[str, str]) -> None:

@@ -9,8 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from mpiqmd.claims import absolute, unusable
 from mpiqmd.datafiles import UNFINISHED, replacing
-from mpiqmd.errors import ConfigError, DataFileError
+from mpiqmd.errors import DataFileError
 from mpiqmd.regular import in_words, read_text
 
 RESULT_FILE = "result.json"
@@ -40,12 +41,8 @@ def prepare_folder(folder: Path, overwrite: bool, patterns: tuple[str, ...]) -> 
             for path in folder.glob(pattern + UNFINISHED):
                 path.unlink()
     except OSError as problem:
-        reason = problem.strerror or str(problem)
-        raise ConfigError(
-            f"--output {folder}: {reason}. A folder that can be created and written to is needed. "
-            "Choose another with --output."
-        ) from None
-    return folder.resolve()
+        raise unusable(folder, problem) from None
+    return absolute(folder)
 
 
 def _try_to_write(folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from mpiqmd.datafiles import writing
+from mpiqmd.datafiles import replacing
 from mpiqmd.errors import DataFileError
 from mpiqmd.md.spectrum import finest_resolution, infrared_spectrum, nyquist_frequency
 from mpiqmd.md.trajectory import Trajectory
@@ -156,5 +156,5 @@ def _require_dipoles(trajectory: Trajectory) -> None:
 def write_spectrum(spectrum: Spectrum, path: Path) -> None:
     """Write wave numbers (cm⁻¹) and intensities as comma-separated values.  Raises DataFileError."""
     rows = [f"{wave:.4f},{intensity:.8e}" for wave, intensity in zip(spectrum.waves, spectrum.intensities, strict=True)]
-    with writing(path):
-        path.write_text("\n".join(["wave_number_per_cm,intensity", *rows, ""]), encoding="ascii")
+    with replacing(path) as beside:
+        beside.write_text("\n".join(["wave_number_per_cm,intensity", *rows, ""]), encoding="ascii")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
@@ -56,9 +57,13 @@ STYLE = {
 LABELS = {"hifi": "Hi-Fi", "rom": "ROM"}
 
 
-def style() -> matplotlib.rc_context:
-    """Return the context in which figures are made and saved."""
-    return matplotlib.rc_context(STYLE)
+@contextmanager
+def style() -> Iterator[None]:
+    """Make and save figures in the ``with`` block in our style, whatever a ``matplotlibrc`` there or at home asks for."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
 
 
 def panels(n_rows: int, height: float, n_columns: int = 1, sharex: bool = True) -> tuple[Figure, list[Axes]]:

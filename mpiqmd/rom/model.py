@@ -162,7 +162,9 @@ class ReducedModel:
         basis = self.basis
         arrays = [*self.arrays.values(), self.training_orbitals_smn, self.training_forces_sav]
         modes = 8 * basis.rank * basis.modes.grid.size
+        # a link or a pipe in its place would lead elsewhere
         with writing(path):
+            path.unlink(missing_ok=True)
             require_room(path, modes + sum(array.nbytes for array in arrays) + ROOM_FOR_THE_REST)
         with writing(path), open_hdf5(path, "w") as file:
             file.attrs.update(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -152,6 +153,26 @@ def test_what_a_kill_cut_off_is_computed_again(comm, tmp_path, lost):
     again = record(comm, path, places_sav)
     assert again.pending() == list(range(5 - len(again.pending()), 5))
     assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize(
+    "damage", [{"energy": "1.5"}, {"energy": 10**400}, {"extras": {"outside": 10**400}}, {"extras": {"x": "1"}}]
+)
+def test_a_row_whose_numbers_are_none_is_computed_again(comm, tmp_path, damage):
+    path, places_sav = tmp_path / "evaluate.jsonl", places()
+    evaluate_frames(Springs(), record(comm, path, places_sav), 2, Interruption(), silent(comm))
+    lines = path.read_text().splitlines()
+    lines[2] = json.dumps(json.loads(lines[2]) | damage)
+    path.write_text("\n".join(lines) + "\n")
+    assert record(comm, path, places_sav).pending() == [1]
+
+
+@pytest.mark.serial
+def test_a_pipe_in_the_place_of_the_record_is_not_waited_for(comm, tmp_path):
+    os.mkfifo(tmp_path / "evaluate.jsonl")
+    with pytest.raises(DataFileError, match="it is a named pipe"):
+        record(comm, tmp_path / "evaluate.jsonl", places())
 
 
 @pytest.mark.serial

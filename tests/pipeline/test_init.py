@@ -131,3 +131,16 @@ def test_the_spacing_is_that_of_the_hardest_element():
     for symbols, hardest, spacing in ((("Si", "Si"), "Si", 0.3), (("O", "O"), "O", 0.22), (("O", "H"), "H", 0.2)):
         found = propose(Molecule(symbols, np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 3.0]])))
         assert (found.hardest, found.spacing) == (hardest, spacing)
+
+
+@pytest.mark.serial
+def test_the_input_has_the_whole_name_of_the_structure(init, bench):
+    assert init(ase_molecule("H2O"), name="water.v2.xyz")[0] == 0
+    assert load_input(bench.folder / "water.v2.toml").system.structure.name == "water.v2.xyz"
+
+
+@pytest.mark.serial
+def test_a_name_that_is_no_text_is_refused_in_words(init, bench):
+    status, said = init(ase_molecule("H2O"), "--input", "water.toml", name="w\udcff.xyz")
+    assert status == 1 and "is not in UTF-8" in said
+    assert not (bench.folder / "water.toml").exists()

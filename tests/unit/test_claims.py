@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
@@ -230,6 +231,53 @@ def test_a_claim_that_cannot_be_understood_counts_by_its_age(tmp_path, quick, co
     claim.release()
 
 
+@pytest.mark.parametrize("target", ["nowhere", "a file", CLAIM])
+def test_a_link_in_the_place_of_a_claim_is_none(tmp_path, target):
+    (tmp_path / "a file").write_text("precious")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / CLAIM).symlink_to(target if target == CLAIM else tmp_path / target)
+    claim = Claim(tmp_path / "run", ["md"])
+    claim.take()
+    assert holder_of(tmp_path / "run").token == claim.holder.token
+    claim.release()
+    assert (tmp_path / "a file").read_text() == "precious" and not list((tmp_path / "run").iterdir())
+
+
+def test_a_claim_of_another_host_from_the_future_ends_all_the_same(tmp_path, quick, monkeypatch):
+    monkeypatch.setattr(Claim, "_live", lambda self: None)
+    first, second = Claim(tmp_path, ["md"]), Claim(tmp_path, ["md"])
+    first.take()
+    elsewhere(tmp_path / CLAIM)
+    os.utime(tmp_path / CLAIM, (4e9, 4e9))
+    second.take()
+    assert holder_of(tmp_path).token == second.holder.token
+    second.release()
+    first.release()
+
+
+@pytest.mark.parametrize("token", ["../../above", "a\0b", "x" * 300, "", "A" * 65])
+def test_a_token_that_is_no_name_names_no_file(tmp_path, monkeypatch, token):
+    monkeypatch.setattr(claimfiles, "SILENCE", 0.0)
+    holder = replace(Holder.this_process(["md"]), host="other", table="other boot", token=token)
+    (tmp_path / CLAIM).write_text(json.dumps(asdict(holder)))
+    claim = Claim(tmp_path, ["md"])
+    claim.take()
+    claim.release()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_leads_nowhere_is_refused_in_words(tmp_path, monkeypatch):
+    (tmp_path / "one").symlink_to("two")
+    (tmp_path / "two").symlink_to("one")
+    with pytest.raises(ConfigError, match="--output .*one.*needed"):
+        Claim(tmp_path / "one", ["md"])
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ConfigError, match="--output h2-md: No such file or directory"):
+        Claim(Path("h2-md"), ["md"])
+
+
 def test_what_a_stranger_wrote_is_printed_without_control_characters(tmp_path):
     holder = replace(Holder.this_process(["md"]), command="\x1b]0;title\x07", since="\n\x1b[2J")
     assert "\x1b" not in holder.describe() and "\n" not in holder.describe()
@@ -241,5 +289,5 @@ def test_a_folder_that_cannot_be_made_and_things_in_the_place_of_a_claim(tmp_pat
         with pytest.raises(ConfigError, match="--output .*needed"):
             Claim(folder, ["md"]).take()
     (tmp_path / CLAIM).mkdir()
-    with pytest.raises(ConfigError, match="--output"):
+    with pytest.raises(ConfigError, match=rf"--output .*Is a directory \(.*{CLAIM}\)"):
         Claim(tmp_path, ["md"]).take()

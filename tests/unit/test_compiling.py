@@ -113,6 +113,18 @@ def test_damaged_code_is_compiled_again(call, tmp_path, content, suffix):
     assert call()[:2] == ["42", "1"]
 
 
+@pytest.mark.parametrize("place", range(0, 100, 20))
+def test_code_with_a_wrong_bit_is_compiled_again(call, tmp_path, place):
+    """Machine code is not looked at when it is loaded: a wrong bit in it may end the process."""
+    call()
+    (path,) = (tmp_path / "__pycache__").glob("*.nbc")
+    content = bytearray(path.read_bytes())
+    content[place * len(content) // 100] ^= 1
+    path.write_bytes(content)
+    assert call()[:2] == ["42", "0"]
+    assert call()[:2] == ["42", "1"]
+
+
 def test_a_disk_that_is_full_is_no_error(call, tmp_path):
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY)); "

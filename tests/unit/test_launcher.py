@@ -114,6 +114,12 @@ def test_no_place_of_the_user_depends_on_the_current_folder(environment, variabl
     assert "XDG_CACHE_HOME" not in os.environ
 
 
+def test_loops_are_compiled_whatever_is_set_for_other_programs(environment):
+    environment(NUMBA_DISABLE_JIT="1", NUMBA_NUM_THREADS="0")
+    launcher.prepare_environment()
+    assert not [name for name in os.environ if name.startswith("NUMBA_")]
+
+
 def test_what_is_set_stays(environment, tmp_path):
     (tmp_path / "ssh").write_text("#!/bin/sh\n")
     (tmp_path / "ssh").chmod(0o755)
@@ -123,9 +129,43 @@ def test_what_is_set_stays(environment, tmp_path):
     assert {name: os.environ[name] for name in chosen} == chosen and "OMPI_MCA_plm" not in os.environ
 
 
+@pytest.mark.parametrize("folder", ["options of PETSc", "a pipe for options", "gone"])
+def test_nothing_in_the_current_folder_decides_how_petsc_works(folder, tmp_path):
+    place = tmp_path / "here"
+    place.mkdir()
+    if folder == "gone":
+        script = f"import os; os.rmdir({str(place)!r}); "
+    else:
+        script = ""
+        os.mkfifo(place / ".petscrc") if "pipe" in folder else (place / ".petscrc").write_text("-eps_max_it 1\n")
+    script += "from mpiqmd.grid.petsc import PETSc; print(sorted(PETSc.Options().getAll()))"
+    command = [sys.executable, "-c", script]
+    how = {"capture_output": True, "text": True, "timeout": 100, "check": True}
+    process = subprocess.run(command, env=outside_environment(), cwd=place, **how)
+    assert process.stdout == "['no_signal_handler', 'skip_petscrc']\n"
+
+
 @pytest.mark.parametrize("variables", [{}, {"PATH": "/nonexistent", "HOME": ""}], ids=["nothing", "no ssh"])
 def test_mpi_starts_in_an_empty_environment(variables, tmp_path):
     command = [sys.executable, "-m", "mpiqmd", "doctor"]
     process = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (process.returncode, process.stderr) == (0, ""), process.stdout + process.stderr
     assert "checks passed on 1 rank" in process.stdout
+
+
+LOADING = """
+import os, signal, sys
+from mpiqmd.launcher import leaving_at_once
+with leaving_at_once():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except BaseException:
+        print("a library has caught it")
+print("going on")
+"""
+
+
+def test_ctrl_c_while_libraries_are_loaded_is_not_lost():
+    command = [sys.executable, "-c", LOADING]
+    process = subprocess.run(command, env=outside_environment(), capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout) == (130, "") and "Traceback" not in process.stderr

@@ -70,7 +70,24 @@ def test_listening_goes_on_after_loading():
             pass
         os.kill(os.getpid(), signal.SIGTERM)
         assert interruption.reason() == "SIGTERM"
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.serial
+def test_a_second_signal_does_not_disturb_the_end():
+    """Batch systems send theirs to mpirun, which passes it on, and to every process."""
+    program = """if True:
+        import os, signal
+        from mpiqmd.md.interruption import Interruption, exit_status
+        interruption = Interruption()
+        with interruption.listening():
+            os.kill(os.getpid(), signal.SIGTERM)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+            os.kill(os.getpid(), number)
+        print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+        raise SystemExit(exit_status(interruption.reason()))
+    """
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=50)
+    assert (process.returncode, process.stdout, process.stderr) == (75, "True\n", "")
 
 
 def test_a_finished_run_was_not_stopped(comm, shared_tmp_path):
@@ -190,6 +207,12 @@ def test_the_file_stop_ends_one_run(tmp_path, monkeypatch):
     interruption.clear()
     assert not (tmp_path / "STOP").exists()
     monkeypatch.undo()
+
+
+def test_a_stop_file_that_cannot_be_removed_costs_no_result(tmp_path, capsys):
+    (tmp_path / "STOP").mkdir()
+    Interruption(tmp_path).clear()
+    assert "cannot be removed (Is a directory) and will end the next run too" in capsys.readouterr().err
 
 
 @pytest.mark.serial

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import matplotlib
 import numpy as np
 import pytest
 from made_runs import FRAMES, water_like
@@ -75,3 +76,13 @@ def test_files_are_written(tmp_path):
     assert min(png.stat().st_size, pdf.stat().st_size) > 10_000
     again = save_figure(figure_energy(water_like("hifi"), water_like("rom")), tmp_path / "again")
     assert again[1].read_bytes() == pdf.read_bytes()
+
+
+def test_a_figure_is_the_same_whatever_style_the_user_has(tmp_path):
+    def figure():
+        return figure_energy(water_like("hifi"), water_like("rom"))
+
+    expected = save_figure(figure(), tmp_path / "plain")[1].read_bytes()
+    with matplotlib.rc_context({"text.usetex": True, "font.size": 40.0, "savefig.bbox": "tight", "lines.linestyle": ":"}):
+        assert save_figure(figure(), tmp_path / "other")[1].read_bytes() == expected
+        assert matplotlib.rcParams["text.usetex"]
