@@ -31,7 +31,7 @@ def described_keys(section: str) -> dict[str, KeySpec]:
     """Return the keys of a section as a user may write them.  Not collective."""
     own, registry = section_keys(section), registry_of(section)
     if registry is not None:
-        own |= {name: replace(spec, description=registry.describe(name, spec)) for name, spec in registry.keys().items()}
+        own |= {name: replace(spec, description=registry.describe(name, spec)) for name, spec in registry.all_keys().items()}
     return _PSEUDOPOTENTIAL_KEYS | own if section == "pseudopotentials" else own
 
 

@@ -104,7 +104,7 @@ class _Reader:
                 self._unknown_key(section, name)
                 continue
             self._value(section, name, written, specs[name], values)
-        others = set() if registry is None or chosen is not None else set(registry.keys())
+        others = set() if registry is None or chosen is not None else set(registry.all_keys())
         self._require(section, {name: spec for name, spec in specs.items() if name not in {*others, *table}})
         return values
 
@@ -119,7 +119,7 @@ class _Reader:
 
     def _is_misplaced(self, name: str, registry: Choices, chosen: str | None) -> bool:
         """Whether a key belongs to what was not chosen and may not stay; then that is a problem."""
-        spec = registry.keys().get(name)
+        spec = registry.all_keys().get(name)
         owners = registry.owners(name)
         if spec is None or chosen is None or chosen in owners:
             return False
@@ -193,7 +193,7 @@ def _arguments(section: str, values: dict[str, Any]) -> dict[str, Any]:
     registry = registry_of(section)
     if registry is None:
         return values
-    chosen, registered = values.get(registry.key, registry.default), registry.keys()
+    chosen, registered = values.get(registry.key, registry.default), registry.all_keys()
     own = {name: value for name, value in values.items() if name not in registered}
     return own | {"options": registry.options(chosen, values)}
 

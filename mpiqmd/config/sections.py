@@ -44,7 +44,7 @@ def section_keys(section: str, chosen: str | None = None) -> dict[str, KeySpec]:
         if registry is not None:
             _require_free(section, registry)
             specs[item.name] = KeySpec(Choice(tuple(registry.entries)), registry.default, registry.summary())
-            specs |= registry.keys() if chosen is None else registry.keys_with(chosen)
+            specs |= registry.all_keys() if chosen is None else registry.keys_with(chosen)
         elif "spec" in item.metadata:
             specs[item.name] = item.metadata["spec"]
     return specs
@@ -53,7 +53,7 @@ def section_keys(section: str, chosen: str | None = None) -> dict[str, KeySpec]:
 def _require_free(section: str, registry: Choices) -> None:
     """Raise ConfigError for a registered key that has the name of one of the section's own."""
     own = {item.name for item in dataclasses.fields(SECTIONS[section])}
-    for name in sorted(own & set(registry.keys())):
+    for name in sorted(own & set(registry.all_keys())):
         raise ConfigError(
             f"the key {name!r} of the {registry.what} {registry.owners(name)[0]!r} has the name of a key that [{section}] has "
             "anyway. Names are given once. Rename it."

@@ -41,5 +41,5 @@ CHOICES = {registry.section: registry for registry in (THERMOSTATS, SAMPLING_RUL
 def registered_role(section: str, key: str) -> str | None:
     """Return what a registered key decides, None for a key that is not registered.  Not collective."""
     registry = CHOICES.get(section, TERMS)
-    specs = CHOICES[section].keys() if section in CHOICES else TERMS.section_keys(section)
+    specs = CHOICES[section].all_keys() if section in CHOICES else TERMS.section_keys(section)
     return registry.role_of(specs[key]) if key in specs else None

@@ -151,7 +151,7 @@ class Choices(Registry):
         super().__init__(what, role, modules)
         self.section, self.key, self.default = section, key, default
 
-    def keys(self) -> dict[str, KeySpec]:
+    def all_keys(self) -> dict[str, KeySpec]:
         """Return the keys of all entries, each told whose it is."""
         return _merged(self.entries.values())
 

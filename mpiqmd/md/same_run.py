@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from os.path import commonprefix
+from itertools import takewhile
 
 LONGEST = 60
 """Characters of a value in a message."""
@@ -24,6 +24,7 @@ def _shown(one: Mapping[str, object], other: Mapping[str, object], name: str) ->
     text = str(one[name])
     if len(text) <= LONGEST:
         return text
-    first = max(0, len(commonprefix([text, str(other.get(name, ""))])) - BEFORE)
+    pairs = zip(text, str(other.get(name, "")), strict=False)
+    first = max(0, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)) - BEFORE)
     part = text[first : first + LONGEST]
     return ("..." if first else "") + part + ("..." if first + LONGEST < len(text) else "")

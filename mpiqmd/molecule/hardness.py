@@ -51,7 +51,7 @@ class PseudoAtom:
     @cached_property
     def _tail(self) -> tuple[np.ndarray, np.ndarray]:
         """Wave numbers in falling order and the kinetic energy of all waves from each on."""
-        levels = [level for l in range(HIGHEST_ANGULAR_MOMENTUM + 1) for level in self._levels(l)]
+        levels = [level for order in range(HIGHEST_ANGULAR_MOMENTUM + 1) for level in self._levels(order)]
         waves, energies, left = [], [], self.pseudo.valence
         for _, degeneracy, waves_q, weights_q in sorted(levels, key=lambda level: level[0]):
             electrons = min(left, degeneracy)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -115,7 +115,7 @@ def measure(positions_tav: np.ndarray, chain: Sequence[int], edges_v: np.ndarray
     """Return the bond length (bohr), angle or dihedral angle (degrees) of a chain of 2, 3 or 4 atoms, shape (frames,)."""
     arms = [
         nearest_image(positions_tav[..., j, :] - positions_tav[..., i, :], edges_v)
-        for i, j in zip(chain[:-1], chain[1:], strict=True)
+        for i, j in pairwise(chain)
     ]
     kinds: dict[int, Callable[..., np.ndarray]] = {2: _length, 3: _angle, 4: _dihedral}
     return kinds[len(chain)](*arms)

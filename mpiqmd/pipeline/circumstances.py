@@ -6,7 +6,7 @@ import json
 import platform
 import re
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import mpiqmd
@@ -14,7 +14,7 @@ import mpiqmd
 
 def circumstances() -> dict[str, str]:
     """Return ``host``, ``started`` (ISO 8601, UTC) and ``versions`` (JSON) of this run.  Not collective."""
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     return {"host": platform.node(), "started": now, "versions": json.dumps(loaded_versions())}
 
 

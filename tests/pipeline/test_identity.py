@@ -69,7 +69,7 @@ def identity(comm, given, model_hash=None):
 @pytest.mark.serial
 def test_every_key_has_one_role():
     named = [name for names in ROLES.values() for name in names.split()]
-    registered = [f"{section}.{key}" for section, registry in CHOICES.items() for key in registry.keys()]
+    registered = [f"{section}.{key}" for section, registry in CHOICES.items() for key in registry.all_keys()]
     assert sorted(named + registered) == sorted(all_keys()), "give a new key its role in mpiqmd.pipeline.identity"
     assert {role_of(key) for key in registered} <= set(ROLES)
     given = settings().as_dict()
@@ -79,7 +79,7 @@ def test_every_key_has_one_role():
 @pytest.mark.serial
 def test_dynamics_compare_all_settings_but_those_that_may_change():
     fields = {f"md.{item.name}" for item in dataclasses.fields(DynamicsSettings)} - {"md.options"}
-    fields |= {f"md.{name}" for name in THERMOSTATS.keys()}
+    fields |= {f"md.{name}" for name in THERMOSTATS.all_keys()}
     compared = set(DynamicsSettings().identity())
     assert fields - compared == {f"md.{name}" for name in MAY_CHANGE}
     assert compared - {"md.pinned"} == {key for key in all_keys() if role_of(key) == "dynamics"}

@@ -115,7 +115,7 @@ def test_replicas_are_compared_by_their_means(bench, trained, trajectory, replic
         means = [np.linalg.norm(run.positions_tav[:, 1] - run.positions_tav[:, 0], axis=1).mean() for run in read]
         assert bond["means"][1] == pytest.approx(np.mean(means))
         assert bond["errors"][1] == pytest.approx(np.std(means, ddof=1) / np.sqrt(2.0))
-    assert [Path(figure).name for figure in result["figures"]][0] == "figure-distributions.png"
+    assert Path(result["figures"][0]).name == "figure-distributions.png"
 
 
 def test_info_says_which_replicas_are_finished(bench, trained, replicas, capfd):

@@ -278,7 +278,7 @@ def other_replica(file: h5py.File, rng: Rng, path: Path) -> str:
     where = some(["replica-0001/trajectory.h5", ELSEWHERE, "../replica-0001/trajectory.h5", "/etc/passwd", "/dev/zero"], rng)
     place = some(["/", "inside"], rng)
     group = file.require_group(place)
-    if name in group.keys():
+    if name in group:
         del group[name]
     group[name] = some([h5py.ExternalLink(where, some(["/", "/h5md"], rng)), h5py.SoftLink("/replica-0000")], rng)
     return f"{place} {name} -> {where}"

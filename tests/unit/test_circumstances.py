@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ COMMIT, PACKED = "0123456789abcdef0123456789abcdef01234567", "f" * 40
 
 def test_a_file_says_where_when_and_with_what_it_was_made():
     known = circumstances()
-    age = datetime.now(timezone.utc) - datetime.fromisoformat(known["started"])
+    age = datetime.now(UTC) - datetime.fromisoformat(known["started"])
     assert abs(age.total_seconds()) < 60 and known["host"]
     versions = json.loads(known["versions"])
     assert versions == loaded_versions() and versions["numpy"] == np.__version__ and "mpiqmd" in versions
