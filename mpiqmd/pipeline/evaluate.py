@@ -16,8 +16,9 @@ from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.interruption import Interruption
 from mpiqmd.md.provider import Evaluation, ForceProvider, evaluate_each, gains_from_batches
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.comm import decide, everyone_arrives, on_rank_zero
-from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule, read_frames
+from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, read_frames
 from mpiqmd.pipeline.evaluated import EvaluatedFrames
 from mpiqmd.pipeline.identity import surface_identity
 from mpiqmd.pipeline.reduced import build_rom_provider
@@ -162,7 +163,7 @@ def _surface(
     how = {"forces_as": _forces_as(arguments, settings), "body_frame": str(in_body)}
     if arguments.model is None:
         watch = GroundStateWatch(model, log)
-        provider = build_hifi_provider(settings, model, molecule, extrapolation=None, body_frame=in_body, watch=watch)
+        provider = Owner(build_hifi_surface(settings, model, molecule, extrapolation=None, body_frame=in_body, watch=watch))
         return provider, surface_identity(settings, model) | how
     provider, digest = build_rom_provider(settings, model, arguments.model, log, check_every=1)
     return provider, surface_identity(settings, model, digest) | how

@@ -15,11 +15,12 @@ from mpiqmd.config.settings import Settings
 from mpiqmd.datafiles import Shapes, reading
 from mpiqmd.errors import ConfigError, ConvergenceError
 from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import grid_mirrors, symmetrised_hessian
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.body_frame import oriented
-from mpiqmd.pipeline.build import build_hifi_provider
+from mpiqmd.pipeline.build import build_hifi_surface
 from mpiqmd.pipeline.frequencies import differences
 from mpiqmd.pipeline.identity import deciding, surface_identity, without
 from mpiqmd.pipeline.recorded import RecordedSurface, require_same_surface
@@ -82,7 +83,8 @@ def _compute(
     comm, start = model.grid.comm, oriented(molecule)
 
     def surface(about: Molecule, record: str) -> RecordedSurface:
-        hifi = build_hifi_provider(settings, model, about, settings.scf.extrapolation, body_frame=True, watch=solver.watch)
+        rule = settings.scf.extrapolation
+        hifi = Owner(build_hifi_surface(settings, model, about, rule, body_frame=True, watch=solver.watch))
         return RecordedSurface(WatchedSurface(hifi, solver.interruption, comm), folder / record, identity, comm)
 
     if relaxed:

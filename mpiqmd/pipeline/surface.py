@@ -21,7 +21,8 @@ from mpiqmd.md.provider import ForceProvider
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule
+from mpiqmd.molecule.surface import Owner
+from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule
 from mpiqmd.pipeline.circumstances import circumstances
 from mpiqmd.pipeline.identity import surface_identity, without
 from mpiqmd.pipeline.reduced import build_rom_provider
@@ -109,7 +110,7 @@ def _provider(arguments: argparse.Namespace, model: KohnShamModel, log: Log) -> 
     settings = arguments.settings
     if arguments.model is None:
         watch = GroundStateWatch(model, log)
-        provider = build_hifi_provider(settings, model, model.molecule, settings.scf.extrapolation, watch=watch)
+        provider = Owner(build_hifi_surface(settings, model, model.molecule, settings.scf.extrapolation, watch=watch))
         return provider, surface_identity(settings, model)
     provider, model_hash = build_rom_provider(settings, model, arguments.model, log)
     return provider, surface_identity(settings, model, model_hash)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from workplace import WATER, with_keys
 
-from mpiqmd.hifi.provider import HifiForceProvider
+from mpiqmd.molecule.body_surface import BodySurface
 from mpiqmd.rom.guarded import GuardedProvider
 
 
@@ -16,8 +16,8 @@ def weighed(monkeypatch, provider, calls):
     """Let a surface note the resident memory (MB) of this process at these evaluations, by evaluation."""
     sizes, evaluate, count = {}, provider.evaluate, [0]
 
-    def weighing(self, positions_av):
-        evaluation = evaluate(self, positions_av)
+    def weighing(self, *asked):
+        evaluation = evaluate(self, *asked)
         count[0] += 1
         if count[0] in calls:
             with open("/proc/self/statm", encoding="ascii") as file:
@@ -38,7 +38,7 @@ def assert_flat(capfd, sizes, calls, largest):
 def test_two_hundred_hifi_steps(bench, monkeypatch, capfd):
     """One function of the grid is 55 kB: one lost per step would be 8 MB."""
     calls = (60, 100, 150, 200)
-    sizes = weighed(monkeypatch, HifiForceProvider, calls)
+    sizes = weighed(monkeypatch, BodySurface, calls)
     keys = {"thermostat": "none", "initial_velocities": "zero", "pinned": [0], "timestep": 5.0, "checkpoint_every": 10}
     path = bench.write("long.toml", with_keys(WATER, md=keys))
     bench.run("md", path, "--steps", 200, "--output", bench.folder / "out")

@@ -10,8 +10,9 @@ import numpy as np
 
 from mpiqmd.md.dynamics import run_dynamics
 from mpiqmd.md.record import Record
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import silent
-from mpiqmd.pipeline.build import build_hifi_provider
+from mpiqmd.pipeline.build import build_hifi_surface
 from mpiqmd.pipeline.md import dynamics_settings
 from reduced.common import COMM, Bench
 
@@ -19,8 +20,8 @@ from reduced.common import COMM, Bench
 def cost(bench: Bench) -> dict[str, float]:
     """Median seconds per step of ``mpiqmd md`` on either surface, output every 10 steps, one core, one run."""
     reduced = _seconds(bench, bench.surface.provider, bench.arguments.timing_steps, 10)
-    provider = build_hifi_provider(bench.settings, bench.model, bench.molecule, bench.settings.scf.extrapolation)
-    hifi = _seconds(bench, provider, bench.arguments.hifi_steps, 1)
+    surface = build_hifi_surface(bench.settings, bench.model, bench.molecule, bench.settings.scf.extrapolation)
+    hifi = _seconds(bench, Owner(surface), bench.arguments.hifi_steps, 1)
     return {
         "seconds_per_step": reduced["seconds_per_step"],
         "evaluations_per_step": reduced["iterations_per_step"],
