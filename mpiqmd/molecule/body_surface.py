@@ -198,10 +198,13 @@ class BodySurface:
         return alignments, self.solver.solve(alignments, [memory.electrons for memory in memories])
 
     def carried_back(self, alignment: Alignment, solved: Solved, way_back: Carry | None = None) -> Evaluation:
-        """Return a solver's answer in the laboratory, by this surface's forces or by others.  Not collective."""
+        """Return a solver's answer in the laboratory, by this surface's forces or, without a word on the net one, by others.
+
+        Not collective.  The extras are the answer's own, added to.
+        """
         forces_av = (way_back or self._way_back)(alignment, solved.gradient_av)
         extras = solved.extras
-        if self.tells_net_force:
+        if self.tells_net_force and way_back is None:
             extras["net_force"] = float(np.linalg.norm(forces_av.sum(axis=0)))
         if solved.dipole_v is not None:
             extras |= zip(DIPOLE, alignment.dipole(solved.dipole_v).tolist(), strict=True)

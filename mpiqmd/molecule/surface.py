@@ -101,14 +101,6 @@ class Owner:
     def __init__(self, surface: Surface) -> None:
         self.surface, self.memory = surface, surface.fresh()
 
-    def evaluate(self, positions_av: np.ndarray) -> Evaluation:
-        """Return energy and forces at ``positions_av`` (N, 3), bohr.  Collective."""
+    def at(self, positions_av: np.ndarray) -> Evaluation:
+        """Return energy and forces at one geometry (N, 3), bohr.  Collective.  Raises what the surface says instead."""
         return evaluation_at(self.surface, positions_av, self.memory)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return what an exact restart needs.  Collective."""
-        return self.memory.state()
-
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take it back.  Collective."""
-        self.memory.restore(state)

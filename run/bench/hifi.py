@@ -88,13 +88,13 @@ def trajectory(settings: Settings, model: KohnShamModel, molecule: Molecule, wor
     masses, timestep = molecule.masses_a[:, None], settings.md.timestep
     velocities = start_velocities(molecule, settings.md.seed, settings.md.temperature)
     positions = molecule.positions_av.copy()
-    result = surface.evaluate(positions)
+    result = surface.at(positions)
     first, iterations, totals = result.energy, [], []
     for _ in range(settings.md.steps):
         with work():
             velocities += 0.5 * timestep * result.forces_av / masses
             positions += timestep * velocities
-            result = surface.evaluate(positions)
+            result = surface.at(positions)
             velocities += 0.5 * timestep * result.forces_av / masses
         iterations.append(int(result.extras["iterations"]))
         totals.append(result.energy + 0.5 * float((masses * velocities**2).sum()))

@@ -32,11 +32,11 @@ def model(comm):
 @pytest.mark.parametrize("atom", [0, 2])
 def test_an_atom_any_number_of_edges_away(model, atom):
     surface = surface_of(model, 1e-11)
-    reference = surface.evaluate(water())
+    reference = surface.at(water())
     for edges in (1, -3, 5, 40, 10**4, 10**6):
         moved_av = water()
         moved_av[atom] += edges * EDGES * [1, -1, 1]
-        found = surface.evaluate(moved_av)
+        found = surface.at(moved_av)
         # a coordinate of so many edges is known to so many digits
         resolution = 1e-9 + 1e-15 * abs(edges) * EDGES.max()
         assert found.energy == pytest.approx(reference.energy, abs=resolution)
@@ -62,7 +62,7 @@ def test_helium_one_edge_after_the_other(comm):
     model = gth_model(Grid(comm, 8.0, 24, order=8, boundary="periodic"), ("He", "He"))
     surface = surface_of(model, 1e-9)
     for edges in (0, 4, 10, 100):
-        found = surface.evaluate(np.array([[-2.0, 0, 0], [2.0 + 8.0 * edges, 0, 0]]))
+        found = surface.at(np.array([[-2.0, 0, 0], [2.0 + 8.0 * edges, 0, 0]]))
         assert found.energy == pytest.approx(-5.859076, abs=2e-6)
         assert np.abs(found.forces_av).max() < 1e-5
 

@@ -105,8 +105,8 @@ class Moody(Springs):
         super().__init__()
         self.failing, self.not_finite = failing, not_finite
 
-    def evaluate(self, positions_av):
-        evaluation = super().evaluate(positions_av)
+    def at(self, positions_av, memory=None):
+        evaluation = super().at(positions_av, memory)
         if self.asked - 1 in self.failing:
             raise ConvergenceError("not here")
         if self.asked - 1 in self.not_finite:

@@ -19,7 +19,7 @@ from reduced.common import COMM, Bench
 
 def cost(bench: Bench) -> dict[str, float]:
     """Median seconds per step of ``mpiqmd md`` on either surface, output every 10 steps, one core, one run."""
-    reduced = _seconds(bench, bench.surface.provider, bench.arguments.timing_steps, 10)
+    reduced = _seconds(bench, Owner(bench.surface.surface), bench.arguments.timing_steps, 10)
     surface = build_hifi_surface(bench.settings, bench.model, bench.molecule, bench.settings.scf.extrapolation)
     hifi = _seconds(bench, Owner(surface), bench.arguments.hifi_steps, 1)
     return {
@@ -32,13 +32,13 @@ def cost(bench: Bench) -> dict[str, float]:
     } | operations(bench)
 
 
-def _seconds(bench: Bench, provider, steps: int, output_every: int) -> dict[str, float]:
+def _seconds(bench: Bench, owner: Owner, steps: int, output_every: int) -> dict[str, float]:
     settings = dynamics_settings(bench.settings, steps)
     settings = dataclasses.replace(settings, output_every=output_every)
     molecule = bench.molecule.with_positions(bench.reduced.reference_av)
     with tempfile.TemporaryDirectory() as folder:
         record = Record(Path(folder) / "trajectory.h5", Path(folder) / "checkpoint.h5")
-        return run_dynamics(molecule, provider, settings, COMM, silent(COMM), record)
+        return run_dynamics(molecule, owner, settings, COMM, silent(COMM), record)
 
 
 def operations(bench: Bench) -> dict[str, float]:

@@ -70,7 +70,7 @@ def numerical_forces(surface, positions, step=1e-4):
         for sign in (1.0, -1.0):
             moved = positions.copy()
             moved[index] += sign * step
-            energies.append(Owner(surface).evaluate(moved).energy)
+            energies.append(Owner(surface).at(moved).energy)
         forces[index] = -(energies[0] - energies[1]) / (2.0 * step)
     return forces
 
@@ -78,13 +78,13 @@ def numerical_forces(surface, positions, step=1e-4):
 def test_forces_are_the_derivative_through_every_frame(serial_comm, rng):
     positions = IONS.positions_av @ Rotation.random(random_state=1).as_matrix().T + rng.normal(0.0, 0.1, (3, 3))
     for surface in (moving(), laboratory(serial_comm, net_force="keep")):
-        forces = Owner(surface).evaluate(positions).forces_av
+        forces = Owner(surface).at(positions).forces_av
         np.testing.assert_allclose(forces, numerical_forces(surface, positions), atol=1e-7)
 
 
 def test_a_moving_frame_turns_forces_and_dipole_with_the_molecule():
     turn = Rotation.random(random_state=2).as_matrix()
-    one, two = (Owner(moving()).evaluate(x) for x in (IONS.positions_av, IONS.positions_av @ turn.T + 0.7))
+    one, two = (Owner(moving()).at(x) for x in (IONS.positions_av, IONS.positions_av @ turn.T + 0.7))
     assert two.energy == pytest.approx(one.energy, abs=1e-12)
     np.testing.assert_allclose(two.forces_av, one.forces_av @ turn.T, atol=1e-12)
     dipoles = [np.array([each.extras[name] for name in DIPOLE]) for each in (one, two)]
@@ -93,7 +93,7 @@ def test_a_moving_frame_turns_forces_and_dipole_with_the_molecule():
 
 def test_the_laboratory_takes_the_net_force_out_by_mass(serial_comm):
     kept, removed = (
-        Owner(laboratory(serial_comm, net_force=choice)).evaluate(IONS.positions_av).forces_av for choice in ("keep", "remove")
+        Owner(laboratory(serial_comm, net_force=choice)).at(IONS.positions_av).forces_av for choice in ("keep", "remove")
     )
     masses = IONS.masses_a
     assert np.abs(kept.sum(axis=0)).max() > 1.0 and np.abs(removed.sum(axis=0)).max() < 1e-14
@@ -131,9 +131,9 @@ def test_an_error_is_that_of_its_geometry_alone_and_memories_are_of_their_owners
 
 
 def test_extras_follow_the_choices_and_unknown_forces_are_refused():
-    plain = Owner(moving(forces="hellmann-feynman", box=Box(), tells_net_force=True)).evaluate(IONS.positions_av)
+    plain = Owner(moving(forces="hellmann-feynman", box=Box(), tells_net_force=True)).at(IONS.positions_av)
     assert plain.extras["outside"] == 0.5
     assert plain.extras["net_force"] == pytest.approx(np.linalg.norm(PULLS.sum(axis=0)), abs=1e-12)
-    assert "outside" not in Owner(moving()).evaluate(IONS.positions_av).extras
+    assert "outside" not in Owner(moving()).at(IONS.positions_av).extras
     with pytest.raises(ConfigError, match="forces = 'pulay'"):
         moving(forces="pulay")
