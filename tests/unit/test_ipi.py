@@ -329,7 +329,7 @@ def test_a_signal_ends_the_wait(comm):
     with serving(comm, script) as address:
         talk = ipi.Conversation(address, Expected(3), SimpleNamespace(reason=lambda: next(reasons, last[0])))
         try:
-            served = ipi.serve(talk, Springs(), comm, silent(comm))
+            served = ipi.serve(talk, Springs(), [Memory()] * 2, comm, silent(comm))
         finally:
             talk.close()
     assert served.evaluations == 0
