@@ -67,6 +67,8 @@ def one_by_one(
     answer: Callable[[Asked, Remembering], Answer], asked: Sequence[Asked | MpiqmdError], memories: Sequence[Remembering]
 ) -> list[Answer | MpiqmdError]:
     """Return the answer to each thing asked, with its memory; an error takes the place of what it concerns."""
+    if len(asked) == 1:
+        return [_answer_or_error(answer, asked[0], memories[0])]
     return [_answer_or_error(answer, each, memory) for each, memory in zip(asked, memories, strict=True)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,19 +108,26 @@ class CompiledBodySolver:
         with np.errstate(over="ignore", invalid="ignore"):
             return self.solver.energy.place_batch(np.array(bodies))
 
-    def _solved(self, placed: PlacedEnergy, count: int) -> Iterator[CompiledSolved | MpiqmdError]:
-        """Yield what is found at the first ``count`` geometries of a batch."""
+    def _solved(self, placed: PlacedEnergy, count: int) -> list[CompiledSolved | MpiqmdError]:
+        """Return what is found at the first ``count`` geometries of a batch."""
         energy, minima = self.solver.energy, self.solver.solve_batch(placed, count)
         d_bp = minima.coefficients_bp
         gradient_bav = energy.gradients_of(placed, minima.orbitals_bmn, minima.dual_bmn, d_bp)
         dipoles_bv = energy.dipole_of(placed.positions_av, d_bp)
         energies, counts, errors = (x.tolist() for x in (minima.energies_b, minima.evaluations_b, minima.errors_b))
-        for b in range(count):
-            if b in minima.failures:
-                yield minima.failures[b]
-            else:
-                extras = {"evaluations": float(counts[b]), "residual": errors[b]}
-                yield CompiledSolved(energies[b], gradient_bav[b], dipoles_bv[b], extras, minima, b)
+        return [
+            minima.failures[b]
+            if b in minima.failures
+            else CompiledSolved(
+                energies[b],
+                gradient_bav[b],
+                dipoles_bv[b],
+                {"evaluations": float(counts[b]), "residual": errors[b]},
+                minima,
+                b,
+            )
+            for b in range(count)
+        ]
 
 
 def compiled_surface(
