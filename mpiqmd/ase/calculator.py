@@ -27,13 +27,14 @@ from mpiqmd.ase.fitting import require_fitting_atoms, require_properties
 from mpiqmd.errors import AccuracyError, ConfigError
 from mpiqmd.launcher import singletons_message
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.pipeline.structures import require_same_electrons
 from mpiqmd.units import BOHR_IN_ANGSTROM, DALTON_IN_ELECTRON_MASS, HARTREE_IN_EV
 
 if TYPE_CHECKING:
     from mpiqmd.config.settings import Settings
-    from mpiqmd.pipeline.surface import Surface
+    from mpiqmd.pipeline.surface import Calculation
 
 SAME_POSITION = 1e-8
 """Angstrom that positions of one atom may differ between ranks: round-off, not different geometries."""
@@ -98,7 +99,8 @@ class MPIQMD(Calculator):
         self.comm = MPI.COMM_WORLD if comm is None else comm
         self.quiet = quiet
         self._settings: Settings | None = None
-        self._opened: Surface | None = None
+        self._opened: Calculation | None = None
+        self._asking: Owner | None = None
         super().__init__(
             input=os.fspath(input),
             model=None if model is None else os.fspath(model),
@@ -138,7 +140,7 @@ class MPIQMD(Calculator):
         self.results = {}
         with errors_of_ase():
             super().calculate(atoms, properties, system_changes)
-            require_fitting_atoms(self.atoms, self._surface.molecule, self._surface.grid, self.parameters["input"])
+            require_fitting_atoms(self.atoms, self._calculation.molecule, self._calculation.grid, self.parameters["input"])
             require_properties(properties, self.implemented_properties)
             self.results = in_units_of_ase(self._evaluated())
         require_properties(properties, self.results)
@@ -150,12 +152,12 @@ class MPIQMD(Calculator):
         """
         if atoms is not None:
             with errors_of_ase():
-                require_same_electrons(atoms, self._surface.molecule.charge)
+                require_same_electrons(atoms, self._calculation.molecule.charge)
         return super().get_property(name, atoms, allow_calculation)
 
     def _evaluated(self) -> Evaluation:
         """Return what the surface says about the atoms.  Collective.  Raises AccuracyError if it is not finite."""
-        evaluation = self._surface.provider.evaluate(self._positions_of_all_ranks() / BOHR_IN_ANGSTROM)
+        evaluation = self._owner.at(self._positions_of_all_ranks() / BOHR_IN_ANGSTROM)
         if not (np.isfinite(evaluation.energy) and np.isfinite(evaluation.forces_av).all()):
             raise AccuracyError(
                 f"energy ({evaluation.energy}) or forces at this geometry are not finite; numbers are expected. Check for "
@@ -171,7 +173,7 @@ class MPIQMD(Calculator):
 
     def input_atoms(self) -> Atoms:
         """Return the molecule of the input file at its initial positions, without a calculator.  Not collective."""
-        molecule, grid = self._surface.molecule, self._surface.grid
+        molecule, grid = self._calculation.molecule, self._calculation.grid
         return Atoms(
             molecule.symbols,
             positions=molecule.positions_av * BOHR_IN_ANGSTROM,
@@ -212,17 +214,25 @@ class MPIQMD(Calculator):
         return {"parameters": parameters, **attributes}
 
     @property
-    def _surface(self) -> Surface:
-        """The surface, opened when it is first needed.  Collective."""
+    def _calculation(self) -> Calculation:
+        """Molecule and surface, opened when they are first needed.  Collective."""
         if self._opened is None:
             self._opened = self._open()
         return self._opened
 
-    def _open(self) -> Surface:
-        """Return the surface that the parameters name.  Collective."""
+    @property
+    def _owner(self) -> Owner:
+        """The surface and this calculator's memory of it.  Collective."""
+        surface = self._calculation.surface
+        if self._asking is None or self._asking.surface is not surface:
+            self._asking = Owner(surface)
+        return self._asking
+
+    def _open(self) -> Calculation:
+        """Return the molecule and the surface that the parameters name.  Collective."""
         from mpiqmd.config import load_input
         from mpiqmd.parallel.log import Log
-        from mpiqmd.pipeline.surface import build_surface
+        from mpiqmd.pipeline.surface import build_calculation
 
         message = singletons_message(MPI.COMM_WORLD.size)
         if message and MPI.Comm.Compare(self.comm, MPI.COMM_SELF) != MPI.IDENT:
@@ -235,7 +245,7 @@ class MPIQMD(Calculator):
         if parameters["check_every"] is not None:
             settings = replace(settings, rom=replace(settings.rom, check_every=parameters["check_every"]))
         arguments = argparse.Namespace(settings=settings, model=model)
-        return build_surface(arguments, self.comm, Log(self.comm, quiet=self.quiet))
+        return build_calculation(arguments, self.comm, Log(self.comm, quiet=self.quiet))
 
     def _positions_of_all_ranks(self) -> np.ndarray:
         """Return rank 0's positions in angstrom.  Collective.  Raises ConfigError on all ranks if others differ."""
@@ -257,7 +267,7 @@ def rebuilt(kind: type[MPIQMD], portable: dict[str, Any], comm: MPI.Comm | str) 
     """Return a calculator from what a copy or another process brings; its surface is opened later.  Not collective."""
     calculator = kind.__new__(kind)
     calculator.comm = SHARED[comm] if isinstance(comm, str) else comm
-    calculator._opened = None
+    calculator._opened = calculator._asking = None
     Calculator.__init__(calculator)
     calculator.parameters.update(portable["parameters"])
     for name in ("quiet", "_settings", "results", "atoms"):

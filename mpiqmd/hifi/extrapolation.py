@@ -22,6 +22,7 @@ from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.kernels import linear_combination
 from mpiqmd.kohnsham.extrapolation import aspc_coefficients
 from mpiqmd.molecule.images import nearest_image
+from mpiqmd.molecule.surface import Memory
 from mpiqmd.parallel.comm import decide
 
 DEFAULT_STEPS = {"geometry": 10, "polynomial": 3, "aspc": 4}
@@ -32,7 +33,7 @@ PRODUCT_WEIGHT = 0.3
 """Weight of products of coordinates beside the coordinates, 1/bohr."""
 
 
-class OrbitalExtrapolation:
+class OrbitalExtrapolation(Memory):
     """Remembers converged orbitals and predicts the next ones.
 
     Parameters
@@ -40,7 +41,7 @@ class OrbitalExtrapolation:
     grid
         The grid the orbitals live on.
     rule
-        ``"geometry"``, ``"polynomial"`` or ``"aspc"``.
+        ``"geometry"``, ``"polynomial"`` or ``"aspc"``; ``"none"`` remembers nothing.
     steps
         Blocks combined, at most; None for the rule's default.
 
@@ -51,17 +52,19 @@ class OrbitalExtrapolation:
     """
 
     def __init__(self, grid: Grid, rule: str = "geometry", steps: int | None = None) -> None:
-        if rule not in DEFAULT_STEPS:
+        if rule != "none" and rule not in DEFAULT_STEPS:
             raise ConfigError(
                 f"scf.extrapolation = {rule!r} is unknown; allowed: none, {', '.join(DEFAULT_STEPS)}. Use 'geometry'."
             )
         self.grid, self.rule = grid, rule
-        self.steps = DEFAULT_STEPS[rule] if steps is None else steps
+        self.steps = 0 if rule == "none" else steps or DEFAULT_STEPS[rule]
         self._history: list[Orbitals] = []
         self._positions: list[np.ndarray] = []
 
     def add(self, positions_av: np.ndarray, orbitals: Orbitals) -> None:
         """Remember converged orbitals of a geometry, the latest first.  Collective."""
+        if not self.steps:
+            return
         if self._history:
             overlap_nn = orbitals.gram(self._history[0])
             orbitals = orbitals.combine(_polar_factor(decide(self.grid.comm, overlap_nn)))
@@ -100,7 +103,7 @@ class OrbitalExtrapolation:
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Take back what :meth:`state` returned, on any number of ranks.  Not collective."""
-        names = sorted(name for name in state if name.startswith("orbitals_"))
+        names = sorted(name for name in state if name.startswith("orbitals_"))[: self.steps]
         self._history = [Orbitals(self.grid, state[name][(slice(None), *self.grid.local_slices)]) for name in names]
         self._positions = list(state["positions"]) if names else []
 

@@ -5,7 +5,7 @@ serves it alone (:func:`run_dynamics`) and another advances many side by side an
 (:func:`run_together`).
 
 Every rank runs the loop; rank 0 integrates, decides and writes, the positions are broadcast with
-the decision in one message, and the provider is asked collectively.  A run whose folder already has a
+the decision in one message, and the surface is asked collectively.  A run whose folder already has a
 checkpoint continues from it, and continues exactly: a resumed trajectory equals the uninterrupted one bit for
 bit.
 """
@@ -23,10 +23,11 @@ from mpiqmd.errors import AccuracyError, DataFileError, MpiqmdError
 from mpiqmd.md.leader import CHECKPOINT, FAILED, FINISHED, STUCK, Leader
 from mpiqmd.md.motion import Dynamics
 from mpiqmd.md.observables import linear_drift
-from mpiqmd.md.provider import Evaluation, ForceProvider, evaluate_each
 from mpiqmd.md.record import Record
 from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.md.trajectory import Trajectory
+from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.molecule.surface import Memory, Owner, Surface
 from mpiqmd.parallel.comm import decide, everyone_arrives, on_rank_zero, replicate
 from mpiqmd.units import KELVIN_IN_HARTREE
 
@@ -44,21 +45,21 @@ Steps = Generator[np.ndarray, Evaluation, dict[str, object]]
 
 def run_dynamics(
     molecule: Molecule,
-    provider: ForceProvider,
+    owner: Owner,
     settings: DynamicsSettings,
     comm: MPI.Comm,
     log: Log,
     record: Record,
     stop: Callable[[], str | None] | None = None,
 ) -> dict[str, object]:
-    """Move the nuclei on the provider's surface, from the start or from a checkpoint.  Collective.
+    """Move the nuclei on a surface, from the start or from a checkpoint.  Collective.
 
     Parameters
     ----------
     molecule
         Symbols, masses and initial positions.
-    provider
-        The potential energy surface, on the same communicator.
+    owner
+        The potential energy surface, on the same communicator, and the memory of this run.
     settings
         Steps, timestep, thermostat and the rest, atomic units.
     comm, log
@@ -72,7 +73,7 @@ def run_dynamics(
     -------
     The same on every rank: ``steps``, ``frames``, ``resumed_from`` (step or None), ``stopped`` (why the run ended early, or
     None), ``seconds_per_step`` (median of this session after warm-up), ``iterations_per_step`` and ``error_estimate_max``
-    (Ha; None unless the provider reports ``iterations`` or ``evaluations``, and ``error_estimate``), ``energy_drift``
+    (Ha; None unless the surface reports ``iterations`` or ``evaluations``, and ``error_estimate``), ``energy_drift``
     (Ha/atom/ps of the conserved quantity), ``energy_fluctuation`` (standard deviation of it, Ha), ``temperature_mean``
     (kelvin).
 
@@ -85,16 +86,16 @@ def run_dynamics(
     AccuracyError
         An energy, force or position is not finite; the message names the step and the last checkpoint.
     """
-    with closing(dynamics_steps(molecule, provider, settings, comm, log, record, stop)) as steps:
-        outcome = _advance(steps)
-        while isinstance(outcome, np.ndarray):
-            outcome = _advance(steps, *evaluate_each([provider], [outcome], together=False))
+    steps = dynamics_steps(molecule, owner.memory, settings, comm, log, record, stop)
+    (outcome,) = run_together(owner.surface, [steps], [owner.memory])
+    if isinstance(outcome, MpiqmdError):
+        raise outcome
     return outcome
 
 
 def dynamics_steps(
     molecule: Molecule,
-    provider: ForceProvider,
+    memory: Memory,
     settings: DynamicsSettings,
     comm: MPI.Comm,
     log: Log,
@@ -103,9 +104,9 @@ def dynamics_steps(
 ) -> Steps:
     """Move the nuclei as :func:`run_dynamics` does, leaving the evaluations to the caller.  Collective.
 
-    The provider is only asked for its memory.  Parameters, summary and errors are those of :func:`run_dynamics`.
+    ``memory`` is that of this run's evaluations.  Other parameters, summary and errors are those of :func:`run_dynamics`.
     """
-    session = _Session(comm, provider, len(molecule.symbols))
+    session = _Session(comm, memory, len(molecule.symbols))
 
     def lead() -> int | None:
         session.leader = Leader(molecule, settings, log, record, stop)
@@ -114,7 +115,7 @@ def dynamics_steps(
     resumed_from = on_rank_zero(comm, lead)
     try:
         if resumed_from is not None:
-            session.restore_provider()
+            session.restore_memory()
         yield from session.run(resumed_from)
     except BaseException:
         if session.leader:
@@ -127,7 +128,7 @@ def dynamics_steps(
 
 
 def run_together(
-    runs: Sequence[Steps], providers: Sequence[ForceProvider], each_round: Callable[[], object] = lambda: None
+    surface: Surface, runs: Sequence[Steps], memories: Sequence[Memory], each_round: Callable[[], object] = lambda: None
 ) -> list[dict[str, object] | MpiqmdError]:
     """Advance runs side by side, a step of each per round, evaluated at once; return their summaries.  Collective.
 
@@ -135,37 +136,33 @@ def run_together(
 
     Parameters
     ----------
-    runs, providers
-        The runs and their surfaces, forks of one :class:`~mpiqmd.md.provider.BatchProvider`.
+    surface
+        The surface of all.
+    runs, memories
+        The runs, and their memories of it, made for so many.
     each_round
         Called before every round.
     """
     with ExitStack() as stack:
         for run in runs:
             stack.enter_context(closing(run))
-        outcomes = [_advance_or_fail(run) for run in runs]
+        outcomes = [_advance(run) for run in runs]
         while active := [k for k, outcome in enumerate(outcomes) if isinstance(outcome, np.ndarray)]:
             each_round()
-            positions_bav = [outcomes[k] for k in active]
-            answers = evaluate_each([providers[k] for k in active], positions_bav, together=True)
+            answers = surface.evaluate([outcomes[k] for k in active], [memories[k] for k in active])
             for k, answer in zip(active, answers, strict=True):
-                outcomes[k] = _advance_or_fail(runs[k], answer)
+                outcomes[k] = _advance(runs[k], answer)
     return outcomes
 
 
-def _advance(steps: Steps, answer: Evaluation | MpiqmdError | None = None) -> np.ndarray | dict[str, object]:
-    """Hand a run what it asked for; return the next positions it asks about, or its summary."""
+def _advance(
+    steps: Steps, answer: Evaluation | MpiqmdError | None = None
+) -> np.ndarray | dict[str, object] | MpiqmdError:
+    """Hand a run what it asked for; return the next positions it asks about, its summary, or why it failed."""
     try:
         return steps.throw(answer) if isinstance(answer, MpiqmdError) else steps.send(answer)
     except StopIteration as end:
         return end.value
-
-
-def _advance_or_fail(
-    steps: Steps, answer: Evaluation | MpiqmdError | None = None
-) -> np.ndarray | dict[str, object] | MpiqmdError:
-    try:
-        return _advance(steps, answer)
     except MpiqmdError as error:
         return error
 
@@ -173,17 +170,17 @@ def _advance_or_fail(
 class _Session:
     """One run on one rank; ``leader`` is None except on rank 0."""
 
-    def __init__(self, comm: MPI.Comm, provider: ForceProvider, n_atoms: int) -> None:
+    def __init__(self, comm: MPI.Comm, memory: Memory, n_atoms: int) -> None:
         self.comm = comm
-        self.provider = provider
+        self.memory = memory
         self.leader: Leader | None = None
         self.error: Exception | None = None
         self.failures = comm if comm.size == 1 else comm.Dup()
         self.packet = np.zeros(1 + 3 * n_atoms)
 
-    def restore_provider(self) -> None:
-        """Give the provider its memory back on every rank.  Collective."""
-        state = self.leader.provider_state if self.leader else {}
+    def restore_memory(self) -> None:
+        """Take the memory back on every rank.  Collective."""
+        state = self.leader.memory_state if self.leader else {}
         shapes = decide(self.comm, {name: (array.shape, array.dtype.str) for name, array in state.items()})
         copies = {}
         for name, (shape, dtype) in shapes.items():
@@ -191,7 +188,7 @@ class _Session:
             copies[name] = replicate(self.comm, array)
         path = decide(self.comm, self.leader and self.leader.continued_from)
         with taking_apart(path, "checkpoint", "One of this surface is needed. Start afresh with --overwrite."):
-            self.provider.restore(copies)
+            self.memory.restore(copies)
 
     def run(self, resumed_from: int | None) -> Generator[np.ndarray, Evaluation, None]:
         """Follow rank 0's commands until the run is finished, yielding positions to be evaluated.  Collective."""
@@ -202,7 +199,7 @@ class _Session:
             if command in (STUCK, FAILED):
                 raise decide(self.comm, self.error and self.explained())
             if command == CHECKPOINT:
-                state = self.provider.state()
+                state = self.memory.state()
                 self.guard(lambda leader, state=state: leader.save(state))
                 continue
             step += 1
@@ -246,7 +243,7 @@ class _Session:
 
     def keep_last_step(self) -> None:
         """Leave a checkpoint of the last finished step, from which the run goes on bit for bit.  Collective."""
-        state = self.provider.state()
+        state = self.memory.state()
         if self.leader is not None:
             # What went wrong matters more than a second failure on the way out.
             with suppress(Exception):

@@ -16,7 +16,7 @@ from mpiqmd.md.checkpoint import Checkpoint, load_checkpoint, previous_path, sav
 from mpiqmd.md.motion import Dynamics
 from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.progress import Progress
-from mpiqmd.md.provider import Evaluation
+from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.md.record import Record
 from mpiqmd.md.same_run import changes
 from mpiqmd.md.settings import DynamicsSettings
@@ -79,7 +79,7 @@ class Leader:
             remove_old_run(record)
         self.dynamics = self._at_start(molecule)
         self.progress = Progress(log, settings.steps)
-        self.provider_state: dict[str, np.ndarray] | None = None
+        self.memory_state: dict[str, np.ndarray] | None = None
         self.saved_step: int | None = None
         self.continued_from: Path | None = None
         self._saved_at = self._flushed_at = time.perf_counter()
@@ -132,7 +132,7 @@ class Leader:
             require_same_run(before, self.identity, saved.path)
             self.dynamics.restore(saved.groups["dynamics"])
             self.dynamics.thermostat.restore(saved.groups.get("thermostat", {}))
-            self.provider_state = saved.groups.get("provider", {})
+            self.memory_state = saved.groups.get("provider", {})
         step = self.dynamics.step
         self.writer = TrajectoryWriter.resume(
             self.record.trajectory, step, self.settings.output_every, self.dynamics.nuclei.symbols
@@ -195,7 +195,7 @@ class Leader:
                 self._flushed_at = now
         self.progress.update(self.dynamics)
 
-    def save(self, provider_state: Mapping[str, np.ndarray]) -> None:
+    def save(self, memory_state: Mapping[str, np.ndarray]) -> None:
         """Write a checkpoint, the trajectory first: a checkpoint never knows of frames that are lost."""
         self.record.verify()
         self.writer.flush(sync=True)
@@ -204,16 +204,16 @@ class Leader:
             "run": {"identity": identity},
             "dynamics": self.dynamics.state(),
             "thermostat": self.dynamics.thermostat_state(),
-            "provider": provider_state,
+            "provider": memory_state,
         }
         save_checkpoint(self.record.checkpoint, {"step": self.dynamics.step, "time": self.dynamics.time}, groups)
         self.saved_step = self.dynamics.step
         self._saved_at = time.perf_counter()
 
-    def save_last_step(self, provider_state: Mapping[str, np.ndarray]) -> None:
+    def save_last_step(self, memory_state: Mapping[str, np.ndarray]) -> None:
         """Write a checkpoint of the last finished step, if there is one that is not saved yet."""
         if self.dynamics.evaluation is not None and self.dynamics.step != self.saved_step:
-            self.save(provider_state)
+            self.save(memory_state)
 
     def last_checkpoint(self) -> str:
         """Return a phrase about where a restart would continue."""

@@ -9,15 +9,15 @@ from mpiqmd.errors import AccuracyError
 from mpiqmd.md.integrator import drift, kick
 from mpiqmd.md.nuclei import Nuclei
 from mpiqmd.md.observables import kinetic_energy
-from mpiqmd.md.provider import Evaluation
 from mpiqmd.md.thermostats.thermostat import Thermostat
 from mpiqmd.md.trajectory_writer import Frame
+from mpiqmd.molecule.evaluation import Evaluation
 
 
 class Dynamics:
     """Positions, velocities and forces of the nuclei, and the step that moves them.
 
-    A step is :meth:`propose` (kick, drift), the provider's evaluation at the proposed positions, and
+    A step is :meth:`propose` (kick, drift), the surface's evaluation at the proposed positions, and
     :meth:`accept` (kick).  Before the first step :meth:`accept` takes the evaluation at the initial
     positions.  With constraints every kick and drift ends on them.
 
@@ -128,7 +128,7 @@ class Dynamics:
         return self.evaluation.energy + kinetic + self.thermostat.conserved_offset
 
     def observables(self) -> dict[str, float]:
-        """Return the energies (Ha), temperature (k_B T, Ha) and the provider's extras of this step."""
+        """Return the energies (Ha), temperature (k_B T, Ha) and the surface's extras of this step."""
         kinetic = float(kinetic_energy(self.velocities_av, self.nuclei.masses_a))
         total = self.evaluation.energy + kinetic
         return {

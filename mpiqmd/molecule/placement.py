@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpiqmd.molecule.rigid import Alignment
+from mpiqmd.molecule.surface import Memory
 
 NEAR = 4.0
 """Distance of an atom from a wall (bohr) that gives reason to move the molecule."""
@@ -16,7 +17,7 @@ GAIN = 1.0
 """Least gain in that distance (bohr) for which it is moved."""
 
 
-class Placement:
+class Placement(Memory):
     """The shift that takes a molecule into its cell, kept while it moves on until another one is better.
 
     Parameters
@@ -46,6 +47,14 @@ class Placement:
         if changes:
             self.shift_v = centred_v
         return changes
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the shift of a molecule that has been moved.  Not collective."""
+        return {"shift": self.shift_v} if self.shift_v.any() else {}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take back what :meth:`state` returned.  Not collective."""
+        self.shift_v = np.array(state.get("shift", np.zeros(3)), float).reshape(3)
 
     def _distance(self, positions_av: np.ndarray) -> float:
         """Return the least distance of an atom from a wall, negative beyond it."""

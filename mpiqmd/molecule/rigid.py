@@ -95,6 +95,10 @@ class Alignment:
         """Return a vector of the body frame, such as a dipole moment, in laboratory components ``Q^T d``."""
         return body_vector_v @ self.rotation_vv
 
+    def dipole(self, body_dipole_v: np.ndarray) -> np.ndarray:
+        """Return a dipole moment of the frame in laboratory components, shape (3,), atomic units.  Not collective."""
+        return self.laboratory_vector(body_dipole_v)
+
     def _multipliers(self, gradient_av: np.ndarray) -> np.ndarray:
         """lambda of ``A^T lambda = tau``; least squares where the frame leaves a rotation free."""
         torque_v = _moment(self.body_positions_av, gradient_av)

@@ -1,12 +1,11 @@
-"""The molecule in its body frame, and any surface evaluated there."""
+"""The molecule in its body frame."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from mpiqmd.config import Settings
-from mpiqmd.md.provider import ForceProvider
-from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
+from mpiqmd.molecule.body_surface import MovingFrame
 from mpiqmd.molecule.frame import BisectorFrame, make_frame
 from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule
@@ -45,31 +44,9 @@ def periodic_cell(settings: Settings) -> np.ndarray | None:
     return np.array(settings.grid.cell, float) if settings.grid.boundary == "periodic" else None
 
 
-class BodyFrameProvider:
-    """Another surface evaluated in the molecule's body frame: ``E(R) = E'(x(R))`` with its exact gradient.
+def moving_frame(molecule: Molecule, cell_v: np.ndarray | None) -> MovingFrame:
+    """Return the body frame of a molecule, which takes out the grid's dependence on its orientation.
 
-    The frame takes out the grid's dependence on the molecule's orientation.  A molecule that is spread over the images of a
-    periodic cell with edges ``cell_v`` is put together first.
+    Not collective.  A molecule that is spread over the images of a periodic cell with edges ``cell_v`` is put together first.
     """
-
-    def __init__(self, provider: ForceProvider, molecule: Molecule, cell_v: np.ndarray | None = None) -> None:
-        self.provider, self.cell_v = provider, cell_v
-        self.frame = make_frame(oriented(molecule.with_positions(whole(molecule.positions_av, cell_v))))
-
-    def evaluate(self, positions_av: np.ndarray) -> Evaluation:
-        """Return energy and forces in the laboratory frame.  Collective."""
-        alignment = self.frame.align(whole(positions_av, self.cell_v))
-        inner = self.provider.evaluate(alignment.body_positions_av)
-        extras = dict(inner.extras)
-        if all(name in extras for name in DIPOLE):
-            laboratory_v = alignment.laboratory_vector(np.array([extras[name] for name in DIPOLE]))
-            extras |= dict(zip(DIPOLE, laboratory_v.tolist(), strict=True))
-        return Evaluation(inner.energy, alignment.gradient_forces(-inner.forces_av), extras)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return what the inner surface needs to restart.  Collective."""
-        return self.provider.state()
-
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Hand the state back to the inner surface.  Collective."""
-        self.provider.restore(state)
+    return MovingFrame(make_frame(oriented(molecule.with_positions(whole(molecule.positions_av, cell_v)))), cell_v)

@@ -12,20 +12,19 @@ from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
-from mpiqmd.hifi.extrapolation import OrbitalExtrapolation
-from mpiqmd.hifi.provider import HifiForceProvider
+from mpiqmd.hifi.body_solver import HifiBodySolver
 from mpiqmd.hifi.slepc import SlepcSolver
 from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.kohnsham.ground_state import ElectronicSolver
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.md.provider import ForceProvider
+from mpiqmd.molecule.body_surface import BodySurface
 from mpiqmd.molecule.elements import without_isotopes
+from mpiqmd.molecule.laboratory import LaboratoryFrame
 from mpiqmd.molecule.library import load_pseudopotentials
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.placement import Placement
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.body_frame import BodyFrameProvider, periodic_cell
+from mpiqmd.pipeline.body_frame import moving_frame, periodic_cell
 from mpiqmd.pipeline.memory import DENSITY_REFINEMENT, require_memory
 from mpiqmd.pipeline.structure import Structure, require_fitting, same_masses
 from mpiqmd.pipeline.structures import read_structures
@@ -135,14 +134,14 @@ def build_solver(
     return AbpgSolver(model, history=scf.anderson_history, fallback=slepc, **common)
 
 
-def build_hifi_provider(
+def build_hifi_surface(
     settings: Settings,
     model: KohnShamModel,
     molecule: Molecule,
     extrapolation: str | None,
     body_frame: bool | None = None,
     watch: GroundStateWatch | None = None,
-) -> ForceProvider:
+) -> BodySurface:
     """Return the Hi-Fi surface of the input, in the laboratory or (``body_frame``) in the molecule's frame.
 
     Not collective.  ``extrapolation`` is the rule for starting orbitals, None to start from atoms.  ``body_frame`` None
@@ -150,13 +149,12 @@ def build_hifi_provider(
     ``watch`` tells of a cell too small, of a grid too coarse for the atoms, and of a molecule moved into its cell.
     """
     in_body = settings.scf.frame == "body" if body_frame is None else body_frame
-    net_force = "keep" if settings.md.pinned or in_body else settings.scf.net_force
-    start = None
-    if extrapolation not in (None, "none"):
-        start = OrbitalExtrapolation(model.grid, extrapolation, settings.scf.extrapolation_steps)
-    placement = None if in_body or model.grid.is_periodic else Placement(model.grid.cell_v, anew=extrapolation is None)
-    if placement and placement.place(molecule.positions_av) and watch:
-        # here already, and not at the first geometry, which differs where a run is continued
-        watch.log(placement.describe())
-    provider = HifiForceProvider(model, build_solver(settings, model), start, net_force, watch, placement)
-    return BodyFrameProvider(provider, molecule, model.grid.periodic_cell_v) if in_body else provider
+    grid = model.grid
+    if in_body:
+        frame = moving_frame(molecule, grid.periodic_cell_v)
+    else:
+        net_force = "keep" if settings.md.pinned else settings.scf.net_force
+        places = {"cell_v": None if grid.is_periodic else grid.cell_v, "anew": extrapolation is None}
+        frame = LaboratoryFrame(grid.comm, molecule, net_force, log=watch and watch.log, **places)
+    start = {"extrapolation": extrapolation or "none", "steps": settings.scf.extrapolation_steps}
+    return BodySurface(frame, HifiBodySolver(model, build_solver(settings, model), watch=watch, **start))

@@ -17,10 +17,10 @@ from scipy.spatial.transform import Rotation
 
 from mpiqmd.config import Settings
 from mpiqmd.kohnsham.checks import COARSE
-from mpiqmd.md.provider import ForceProvider
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.countdown import Countdown
-from mpiqmd.pipeline.surface import build_surface
+from mpiqmd.pipeline.surface import build_calculation
 from mpiqmd.plots.egg_box import figure_egg_box
 from mpiqmd.plots.style import save_figure
 from mpiqmd.plots.titles import formula
@@ -49,42 +49,43 @@ FINE_NET_FORCE = 0.1 * COARSE
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
     """Run one check and return its numbers.  Collective."""
     if arguments.check == "egg-box":
-        arguments.settings = _in_laboratory(arguments.settings)
-    surface = build_surface(arguments, comm, log)
-    provider, positions_av = surface.provider, surface.molecule.positions_av
-    if surface.solver == "hifi" and arguments.check == "forces" and arguments.settings.scf.frame == "lab":
-        provider.net_force = "keep"
-    log(surface.model.describe())
+        arguments.settings = _with(arguments.settings, frame="lab")
+    elif arguments.check == "forces":
+        # the net force that is taken out is none of the energy's
+        arguments.settings = _with(arguments.settings, net_force="keep")
+    calculation = build_calculation(arguments, comm, log)
+    owner, positions_av = Owner(calculation.surface), calculation.molecule.positions_av
+    log(calculation.model.describe())
     if arguments.check == "egg-box":
-        period = common_period(surface.grid.points_v, surface.model.density_grid.points_v)
-        found = check_egg_box(provider, positions_av, surface.grid.spacing_v, log, period)
+        period = common_period(calculation.grid.points_v, calculation.model.density_grid.points_v)
+        found = check_egg_box(owner, positions_av, calculation.grid.spacing_v, log, period)
         found |= egg_box_verdict(found, arguments.settings.grid.density)
         log(found["advice"])
-        title = f"{formula(surface.molecule.symbols)}, {arguments.settings.xc.functional}\n{surface.model.describe()}"
+        title = f"{formula(calculation.molecule.symbols)}, {arguments.settings.xc.functional}\n{calculation.model.describe()}"
         on_rank_zero(comm, lambda: save_figure(figure_egg_box(found, title), arguments.folder / "egg-box"))
     else:
-        names = surface.molecule.labels
+        names = calculation.molecule.labels
         if arguments.check == "forces":
-            found = _check_forces(provider, positions_av, names, log)
+            found = _check_forces(owner, positions_av, names, log)
         else:
-            found = _check_frame(provider, positions_av, log)
+            found = _check_frame(owner, positions_av, log)
     return {"check": arguments.check} | found
 
 
-def _in_laboratory(settings: Settings) -> Settings:
-    """Return settings with which Hi-Fi sees the molecule move: in its own frame it would not."""
-    return dataclasses.replace(settings, scf=dataclasses.replace(settings.scf, frame="lab"))
+def _with(settings: Settings, **scf: str) -> Settings:
+    """Return settings with other choices of its section ``[scf]``."""
+    return dataclasses.replace(settings, scf=dataclasses.replace(settings.scf, **scf))
 
 
 def _check_forces(
-    provider: ForceProvider, positions_av: np.ndarray, names: tuple[str, ...], log: Log
+    owner: Owner, positions_av: np.ndarray, names: tuple[str, ...], log: Log
 ) -> dict[str, Any]:
     """Compare every force component with ``-(E(+d) - E(-d)) / 2d``, extrapolated over d and 2d.  Collective."""
-    forces_av = provider.evaluate(positions_av).forces_av
+    forces_av = owner.at(positions_av).forces_av
     numerical_av = np.zeros_like(positions_av)
     countdown = Countdown(log, positions_av.size, "force")
     for a, v in np.ndindex(*positions_av.shape):
-        slopes = [_central_difference(provider, positions_av, a, v, step) for step in (STEP, 2 * STEP)]
+        slopes = [_central_difference(owner, positions_av, a, v, step) for step in (STEP, 2 * STEP)]
         numerical_av[a, v] = -(4.0 * slopes[0] - slopes[1]) / 3.0
         countdown.advance(f"{names[a]} {'xyz'[v]} {forces_av[a, v]:.8f}, difference {numerical_av[a, v]:.8f} Ha/bohr")
     error = float(np.abs(forces_av - numerical_av).max())
@@ -92,23 +93,23 @@ def _check_forces(
     return {"forces": forces_av, "energy_differences": numerical_av, "largest_error": error, "step": STEP}
 
 
-def _central_difference(provider: ForceProvider, positions_av: np.ndarray, a: int, v: int, step: float) -> float:
+def _central_difference(owner: Owner, positions_av: np.ndarray, a: int, v: int, step: float) -> float:
     energies = []
     for sign in (1.0, -1.0):
         displaced = positions_av.copy()
         displaced[a, v] += sign * step
-        energies.append(provider.evaluate(displaced).energy)
+        energies.append(owner.at(displaced).energy)
     return (energies[0] - energies[1]) / (2.0 * step)
 
 
-def _check_frame(provider: ForceProvider, positions_av: np.ndarray, log: Log) -> dict[str, Any]:
+def _check_frame(owner: Owner, positions_av: np.ndarray, log: Log) -> dict[str, Any]:
     """Rotate and shift the molecule at random and compare energies and co-rotated forces.  Collective."""
-    reference = provider.evaluate(positions_av)
+    reference = owner.at(positions_av)
     energy_errors, force_errors, countdown = [], [], Countdown(log, MOTIONS, "motion")
     for seed in range(MOTIONS):
         rotation_vv = Rotation.random(random_state=seed).as_matrix()
         shift_v = np.random.default_rng(seed).uniform(-0.1, 0.1, 3)
-        moved = provider.evaluate(positions_av @ rotation_vv.T + shift_v)
+        moved = owner.at(positions_av @ rotation_vv.T + shift_v)
         energy_errors.append(abs(moved.energy - reference.energy))
         force_errors.append(float(np.abs(moved.forces_av @ rotation_vv - reference.forces_av).max()))
         countdown.advance(f"energy {energy_errors[-1]:.2e} Ha, forces {force_errors[-1]:.2e} Ha/bohr")
@@ -143,7 +144,7 @@ def _turns() -> list[Rotation]:
 
 
 def check_egg_box(
-    provider: ForceProvider, positions_av: np.ndarray, spacing_v: np.ndarray, log: Log, period: int = 1
+    owner: Owner, positions_av: np.ndarray, spacing_v: np.ndarray, log: Log, period: int = 1
 ) -> dict[str, Any]:
     """Evaluate the motions and return energies and net forces, their ripple and their largest, of each kind.  Collective.
 
@@ -159,7 +160,7 @@ def check_egg_box(
     for name, geometries in motions.items():
         evaluations = []
         for moved_av in geometries:
-            evaluations.append(provider.evaluate(moved_av))
+            evaluations.append(owner.at(moved_av))
             countdown.advance(name)
         energies = np.array([evaluation.energy for evaluation in evaluations])
         nets = np.array([evaluation.extras.get("net_force", _net(evaluation.forces_av)) for evaluation in evaluations])

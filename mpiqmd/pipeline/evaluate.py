@@ -14,13 +14,14 @@ from mpiqmd.errors import MpiqmdError
 from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.interruption import Interruption
-from mpiqmd.md.provider import Evaluation, ForceProvider, evaluate_each, gains_from_batches
+from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.surface import Memory, Surface
 from mpiqmd.parallel.comm import decide, everyone_arrives, on_rank_zero
-from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule, read_frames
+from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, read_frames
 from mpiqmd.pipeline.evaluated import EvaluatedFrames
 from mpiqmd.pipeline.identity import surface_identity
-from mpiqmd.pipeline.reduced import build_rom_provider
+from mpiqmd.pipeline.reduced import build_rom_surface
 from mpiqmd.pipeline.structure import Structure
 from mpiqmd.pipeline.structures import write_structures
 from mpiqmd.pipeline.surface import error_checks, print_checks
@@ -49,15 +50,15 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     molecule = build_molecule(settings, comm)
     positions_sav = read_frames(settings, molecule, arguments.structures, comm)
     model = build_model(settings, comm, molecule)
-    provider, identity = _surface(arguments, model, molecule, log)
+    surface, identity = _surface(arguments, model, molecule, log)
     frames = EvaluatedFrames(folder / RECORD_FILE, identity, positions_sav, comm)
     interruption = Interruption()
     with interruption.listening():
-        seconds = evaluate_frames(provider, frames, AT_ONCE if arguments.model else 1, interruption, log)
+        seconds, memory = evaluate_frames(surface, frames, AT_ONCE if arguments.model else 1, interruption, log)
     on_rank_zero(comm, _write, frames, folder / EVALUATED_FILE, Structure.of_input(settings, molecule))
     failed = decide(comm, sorted(frames.errors.items()))
     _print_summary(failed, len(positions_sav), folder / EVALUATED_FILE, log.afterwards)
-    print_checks(provider, log.afterwards, "geometry")
+    print_checks(surface, [memory], log.afterwards, "geometry")
     return {
         "solver": "hifi" if arguments.model is None else "rom",
         "online": settings.rom.online if arguments.model else None,
@@ -70,44 +71,54 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         "failed": [{"frame": frame, "error": error} for frame, error in failed],
         "seconds_per_geometry": float(np.median(seconds)) if seconds else None,
         "exit_status": 1 if failed else 0,
-        **error_checks(provider),
+        **error_checks(surface, [memory]),
     }
 
 
 def evaluate_frames(
-    provider: ForceProvider, frames: EvaluatedFrames, at_once: int, interruption: Interruption, log: Log
-) -> list[float]:
-    """Evaluate the frames that have not been yet, so many between two writes; return the seconds of each.
+    surface: Surface, frames: EvaluatedFrames, at_once: int, interruption: Interruption, log: Log
+) -> tuple[list[float], Memory]:
+    """Evaluate the frames that have not been yet, so many between two writes; return the seconds of each, and the memory.
 
-    Collective.  Raises EndedEarly between two writes where there is a reason to end.
+    Collective.  The memory is one for all, and a new one after a failure.  Raises EndedEarly between two writes where there is
+    a reason to end.
     """
     pending, seconds, failures = frames.pending(), [], frames.comm.Dup()
     known = len(frames.positions_sav) - len(pending)
     if known:
         log(f"{known} geometries are at hand from an earlier run")
-    fresh = {name: np.array(array) for name, array in provider.state().items()}
+    memory = surface.fresh()
     for first in range(0, len(pending), at_once):
         reason = decide(frames.comm, interruption.reason())
         if reason is not None:
             raise EndedEarly(reason)
         chosen = pending[first : first + at_once]
         started = time.perf_counter()
-        outcomes = _outcomes(provider, [frames.positions_sav[frame] for frame in chosen], failures)
+        memory = _continued(surface, len(chosen), memory)
+        outcomes = _outcomes(surface, [frames.positions_sav[frame] for frame in chosen], memory, failures)
         seconds += [(time.perf_counter() - started) / len(chosen)] * len(chosen)
         frames.add(dict(zip(chosen, outcomes, strict=True)))
         if any(isinstance(outcome, MpiqmdError) for outcome in outcomes):
-            provider.restore({name: array.copy() for name, array in fresh.items()})
+            memory = surface.fresh()
         _report(dict(zip(chosen, outcomes, strict=True)), len(frames.positions_sav), seconds[-1], log)
     failures.Free()
-    return seconds
+    return seconds, memory
+
+
+def _continued(surface: Surface, company: int, before: Memory) -> Memory:
+    """Return a memory for so many frames at once that goes on from another.  Collective."""
+    memory = surface.fresh(company)
+    if memory.at_once == before.at_once:
+        return before
+    memory.restore(before.state())
+    return memory
 
 
 def _outcomes(
-    provider: ForceProvider, positions_bav: list[np.ndarray], failures: MPI.Comm
+    surface: Surface, positions_bav: list[np.ndarray], memory: Memory, failures: MPI.Comm
 ) -> list[Evaluation | MpiqmdError]:
     """Return the evaluation or the error of each geometry.  Collective.  An error that not all ranks have is raised."""
-    together = gains_from_batches(provider, len(positions_bav))
-    outcomes = evaluate_each([provider] * len(positions_bav), positions_bav, together)
+    outcomes = surface.evaluate(positions_bav, [memory] * len(positions_bav))
     for outcome in outcomes:
         if isinstance(outcome, MpiqmdError) and not everyone_arrives(failures):
             raise outcome
@@ -156,16 +167,16 @@ _TREATED = {"remove": "removed", "keep": "kept"}
 
 def _surface(
     arguments: argparse.Namespace, model: KohnShamModel, molecule: Molecule, log: Log
-) -> tuple[ForceProvider, dict[str, str]]:
-    """Return the provider and what the evaluations of an interrupted run must share.  Collective."""
+) -> tuple[Surface, dict[str, str]]:
+    """Return the surface and what the evaluations of an interrupted run must share.  Collective."""
     settings, in_body = arguments.settings, _in_body_frame(arguments)
     how = {"forces_as": _forces_as(arguments, settings), "body_frame": str(in_body)}
     if arguments.model is None:
         watch = GroundStateWatch(model, log)
-        provider = build_hifi_provider(settings, model, molecule, extrapolation=None, body_frame=in_body, watch=watch)
-        return provider, surface_identity(settings, model) | how
-    provider, digest = build_rom_provider(settings, model, arguments.model, log, check_every=1)
-    return provider, surface_identity(settings, model, digest) | how
+        surface = build_hifi_surface(settings, model, molecule, extrapolation=None, body_frame=in_body, watch=watch)
+        return surface, surface_identity(settings, model) | how
+    surface, digest = build_rom_surface(settings, model, arguments.model, log, check_every=1)
+    return surface, surface_identity(settings, model, digest) | how
 
 
 def _in_body_frame(arguments: argparse.Namespace) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mpiqmd.datafiles import replacing, writing
 from mpiqmd.errors import DataFileError, MpiqmdError
-from mpiqmd.md.provider import Evaluation
+from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.recorded import SAME, is_evaluation, parsed, require_same_surface, row_of
 from mpiqmd.regular import in_words, require_regular

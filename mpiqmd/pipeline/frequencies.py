@@ -13,16 +13,17 @@ import numpy as np
 
 from mpiqmd.errors import GeometryError
 from mpiqmd.md.interruption import Interruption
-from mpiqmd.md.provider import Evaluation, ForceProvider
+from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.evaluation import DIPOLE
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.vibrations import Vibrations, vibrations
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.pipeline.mode_files import ANIMATION_FILE, MOLDEN_FILE, strongest_atoms, write_modes
 from mpiqmd.pipeline.properties import largest_force
 from mpiqmd.pipeline.recorded import RecordedSurface
-from mpiqmd.pipeline.surface import build_surface
+from mpiqmd.pipeline.surface import build_calculation
 from mpiqmd.pipeline.thermochemistry import thermochemistry, thermochemistry_lines
 from mpiqmd.pipeline.watched import WatchedSurface
 from mpiqmd.units import (
@@ -44,25 +45,26 @@ LARGE_FORCE = 1e-3
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
     """Compute the vibrations at the input's geometry and return what ``result.json`` holds.  Collective.  Raises EndedEarly."""
-    surface, settings = build_surface(arguments, comm, log), arguments.settings.frequencies
-    molecule, step = surface.molecule, settings.displacement
-    log(f"vibrations of {molecule.formula} on the {surface.solver} surface, displacements of {step:g} bohr")
-    log(surface.model.describe())
+    calculation, settings = build_calculation(arguments, comm, log), arguments.settings.frequencies
+    molecule, step = calculation.molecule, settings.displacement
+    log(f"vibrations of {molecule.formula} on the {calculation.solver} surface, displacements of {step:g} bohr")
+    log(calculation.model.describe())
     interruption = Interruption()
-    watched = WatchedSurface(surface.provider, interruption, comm)
-    provider = RecordedSurface(watched, arguments.folder / RECORD_FILE, surface.identity, comm)
-    if provider.known:
-        log(f"{provider.known} evaluations are at hand from an earlier run")
+    watched = WatchedSurface(calculation.surface, interruption, comm)
+    recorded = RecordedSurface(watched, arguments.folder / RECORD_FILE, calculation.identity, comm)
+    if recorded.known:
+        log(f"{recorded.known} evaluations are at hand from an earlier run")
+    owner = Owner(recorded)
     with interruption.listening():
-        require_relaxed(provider.evaluate(molecule.positions_av), settings.max_force, comm, log)
-        derivatives = differences(molecule, provider, step, log)
+        require_relaxed(owner.at(molecule.positions_av), settings.max_force, comm, log)
+        derivatives = differences(molecule, owner, step, log)
     # in its own frame, Hi-Fi or reduced, a molecule turns freely even in a periodic cell
-    turns = not surface.grid.is_periodic or surface.solver == "rom" or arguments.settings.scf.frame == "body"
+    turns = not calculation.grid.is_periodic or calculation.solver == "rom" or arguments.settings.scf.frame == "body"
     found = on_rank_zero(comm, vibrations, molecule, derivatives.hessian_cc, turns)
     intensities = infrared_intensities(found, derivatives.dipole_gradient_cv)
     print_table(found, intensities, derivatives.largest_force, log.afterwards)
     gas = None
-    if not surface.grid.is_periodic:
+    if not calculation.grid.is_periodic:
         gas = on_rank_zero(comm, thermochemistry, found, derivatives.energy, settings.temperature)
     for line in thermochemistry_lines(gas, derivatives.energy) if gas else ():
         log.afterwards(line)
@@ -72,7 +74,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     return {
         "formula": molecule.formula,
         "labels": molecule.labels,
-        "solver": surface.solver,
+        "solver": calculation.solver,
         "displacement": step,
         "energy": derivatives.energy,
         "positions": molecule.positions_av,
@@ -113,9 +115,9 @@ class Derivatives:
     dipole_gradient_cv: np.ndarray | None
 
 
-def differences(molecule: Molecule, provider: ForceProvider, step: float, log: Log) -> Derivatives:
+def differences(molecule: Molecule, owner: Owner, step: float, log: Log) -> Derivatives:
     """Return central differences of forces and dipole over all 3 N coordinates.  Collective."""
-    reference = provider.evaluate(molecule.positions_av)
+    reference = owner.at(molecule.positions_av)
     n_coordinates, names = 3 * len(molecule), molecule.labels
     countdown = Countdown(log, n_coordinates, "displaced")
     hessian_cc, dipoles = np.zeros((n_coordinates, n_coordinates)), []
@@ -125,7 +127,7 @@ def differences(molecule: Molecule, provider: ForceProvider, step: float, log: L
         for sign in (1.0, -1.0):
             displaced_av = molecule.positions_av.copy()
             displaced_av[atom, axis] += sign * step
-            pair.append(provider.evaluate(displaced_av))
+            pair.append(owner.at(displaced_av))
         hessian_cc[c] = -(pair[0].forces_av - pair[1].forces_av).ravel() / (2.0 * step)
         dipoles.append([_dipole(evaluation) for evaluation in pair])
         countdown.advance(f"{names[atom]} {'xyz'[axis]}")

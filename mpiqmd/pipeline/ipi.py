@@ -10,6 +10,7 @@ import argparse
 import select
 import socket
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +18,10 @@ import numpy as np
 from mpiqmd.errors import MpiqmdError
 from mpiqmd.ipi import LOOK_EVERY, Address, Answer, Client, Expected, connect, connect_now
 from mpiqmd.md.interruption import Interruption, exit_status
-from mpiqmd.md.provider import Evaluation, ForceProvider, evaluate_each, gains_from_batches
-from mpiqmd.molecule.evaluation import DIPOLE
+from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
+from mpiqmd.molecule.surface import Memory, Surface
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.surface import build_surface, error_checks, print_checks
+from mpiqmd.pipeline.surface import build_calculation, error_checks, print_checks
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -36,24 +37,25 @@ EXTRAS = ("error_estimate", "error_age", "outside", "hifi")
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
     """Serve until the server says EXIT and return what ``result.json`` holds.  Collective."""
     address = Address.internet(arguments.address) if arguments.unix is None else Address.unix(arguments.unix)
-    surface = build_surface(arguments, comm, log)
-    log(f"{surface.solver} surface of {surface.molecule.formula} for the i-PI server at {address}")
-    log(surface.model.describe())
+    calculation = build_calculation(arguments, comm, log)
+    log(f"{calculation.solver} surface of {calculation.molecule.formula} for the i-PI server at {address}")
+    log(calculation.model.describe())
     # no STOP file: the server decides when the run is over
     interruption = Interruption()
-    expected = Expected(len(surface.molecule), surface.grid.periodic_cell_v)
+    expected = Expected(len(calculation.molecule), calculation.grid.periodic_cell_v)
     talk = Conversation(address, expected, interruption, connections=arguments.connections)
+    memories = [calculation.surface.fresh(arguments.connections) for _ in range(arguments.connections)]
     with interruption.listening():
         try:
-            served = serve(talk, surface.provider, comm, log)
+            served = serve(talk, calculation.surface, memories, comm, log)
         finally:
             talk.close()
     ended = on_rank_zero(comm, talk.why)
     log.afterwards(served.line(ended))
-    print_checks(surface.provider, log.afterwards, "evaluation")
+    print_checks(calculation.surface, memories, log.afterwards, "evaluation")
     signalled = None if ended in ("EXIT", "closed") else ended
-    return served.as_dict() | error_checks(surface.provider) | {
-        "solver": surface.solver,
+    return served.as_dict() | error_checks(calculation.surface, memories) | {
+        "solver": calculation.solver,
         "address": str(address),
         "connections": arguments.connections,
         "ended": ended,
@@ -92,8 +94,8 @@ class Conversation:
         self._asked: list[Client] = []
         self._next_try = 0.0
 
-    def next_geometries(self) -> list[np.ndarray]:
-        """Return the next geometries (N, 3), bohr, one per connection that has one; none at the end.
+    def next_geometries(self) -> dict[int, np.ndarray]:
+        """Return the next geometries (N, 3), bohr, by the number of the connection that has one; none at the end.
 
         Waits for all connections, but not long for those that get nothing.  Raises as :class:`mpiqmd.ipi.Client` does.
         """
@@ -102,7 +104,7 @@ class Conversation:
         self._connect_first()
         while (waiting := [client for client in self._clients if not client.ended and client not in asked]) or asked:
             if self.interruption.reason() is not None:
-                return []
+                return {}
             if asked and (not waiting or time.monotonic() - latest > GATHERING):
                 break
             self._connect_another()
@@ -112,7 +114,7 @@ class Conversation:
                 if positions_av is not None:
                     asked[client], latest = positions_av, time.monotonic()
         self._asked = list(asked)
-        return list(asked.values())
+        return {self._clients.index(client): positions_av for client, positions_av in asked.items()}
 
     def answer(self, answers: list[Answer]) -> None:
         """Keep what the server will fetch next.  Raises AccuracyError if something is not finite."""
@@ -202,15 +204,15 @@ class Served:
         }
 
 
-def serve(talk: Conversation, provider: ForceProvider, comm: MPI.Comm, log: Log) -> Served:
-    """Answer until there are no more geometries and return what was served.  Collective.
+def serve(talk: Conversation, surface: Surface, memories: Sequence[Memory], comm: MPI.Comm, log: Log) -> Served:
+    """Answer until there are no more geometries and return what was served.  Collective.  Every connection has its memory.
 
     Errors of the surface (outside the tables, not converged) and of the connection are raised on all ranks.
     """
-    served, together = Served(), gains_from_batches(provider, talk.connections)
-    while geometries := on_rank_zero(comm, talk.next_geometries):
-        started = time.perf_counter()
-        evaluations = evaluate_each([provider] * len(geometries), geometries, together)
+    served = Served()
+    while asked := on_rank_zero(comm, talk.next_geometries):
+        started, geometries = time.perf_counter(), list(asked.values())
+        evaluations = surface.evaluate(geometries, [memories[number] for number in asked])
         for each in evaluations:
             if isinstance(each, MpiqmdError):
                 raise each

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from mpiqmd.md.dynamics import run_dynamics
 from mpiqmd.md.interruption import Interruption, announce, exit_status
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.quality import Conditions, judge
 from mpiqmd.pipeline.replicas import run_replicas
 from mpiqmd.pipeline.surface import (
-    build_surface,
+    build_calculation,
     dynamics_settings,
     error_checks,
     export_extxyz,
@@ -45,13 +46,14 @@ def run_trajectory(
     """Run (or resume) one trajectory on all ranks.  Collective."""
     folder = arguments.folder
     with interruption.loading():
-        surface = build_surface(arguments, comm, log)
-    log(f"molecular dynamics of {surface.molecule.formula} on the {surface.solver} surface")
-    log(surface.model.describe())
+        calculation = build_calculation(arguments, comm, log)
+    log(f"molecular dynamics of {calculation.molecule.formula} on the {calculation.solver} surface")
+    log(calculation.model.describe())
     settings = dynamics_settings(arguments.settings, arguments.steps)
-    record = surface.record(folder, arguments)
-    molecule = surface.at_start(arguments.settings)
-    result = run_dynamics(molecule, surface.provider, settings, comm, log, record, interruption.reason)
+    record = calculation.record(folder, arguments)
+    molecule = calculation.at_start(arguments.settings)
+    owner = Owner(calculation.surface)
+    result = run_dynamics(molecule, owner, settings, comm, log, record, interruption.reason)
     announce(result["stopped"], result["steps"], log)
     files = ["trajectory.h5", "checkpoint.h5"]
     if arguments.extxyz:
@@ -59,14 +61,14 @@ def run_trajectory(
         files.insert(1, "trajectory.extxyz")
     if result["steps"] > settings.steps:
         log.afterwards(f"the numbers of all {result['steps']} steps, of an earlier run:")
-    _print_summary(result, surface.solver, log.afterwards)
-    result["quality"] = judge(result, Conditions.of(surface.molecule, settings))
+    _print_summary(result, calculation.solver, log.afterwards)
+    result["quality"] = judge(result, Conditions.of(calculation.molecule, settings))
     for sentence in result["quality"]:
         log.afterwards(sentence)
-    print_checks(surface.provider, log.afterwards)
+    print_checks(owner.surface, [owner.memory], log.afterwards)
     log.afterwards(f"{', '.join(files)} are in {folder}")
-    checks = error_checks(surface.provider)
-    return result | checks | {"solver": surface.solver, "exit_status": exit_status(result["stopped"])}
+    checks = error_checks(owner.surface, [owner.memory])
+    return result | checks | {"solver": calculation.solver, "exit_status": exit_status(result["stopped"])}
 
 
 def _print_summary(result: dict[str, Any], solver: str, log: Log) -> None:

@@ -16,10 +16,11 @@ from mpiqmd.datafiles import Shapes, reading
 from mpiqmd.errors import ConfigError, ConvergenceError
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.symmetry import grid_mirrors, symmetrised_hessian
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.body_frame import oriented
-from mpiqmd.pipeline.build import build_hifi_provider
+from mpiqmd.pipeline.build import build_hifi_surface
 from mpiqmd.pipeline.frequencies import differences
 from mpiqmd.pipeline.identity import deciding, surface_identity, without
 from mpiqmd.pipeline.recorded import RecordedSurface, require_same_surface
@@ -81,12 +82,14 @@ def _compute(
     settings, model, log = solver.settings, solver.model, solver.log
     comm, start = model.grid.comm, oriented(molecule)
 
-    def surface(about: Molecule, record: str) -> RecordedSurface:
-        hifi = build_hifi_provider(settings, model, about, settings.scf.extrapolation, body_frame=True, watch=solver.watch)
-        return RecordedSurface(WatchedSurface(hifi, solver.interruption, comm), folder / record, identity, comm)
+    def owner(about: Molecule, record: str) -> Owner:
+        rule = settings.scf.extrapolation
+        hifi = build_hifi_surface(settings, model, about, rule, body_frame=True, watch=solver.watch)
+        watched = WatchedSurface(hifi, solver.interruption, comm)
+        return Owner(RecordedSurface(watched, folder / record, identity, comm))
 
     if relaxed:
-        path = relax(start, surface(start, RELAX_RECORD), settings.relax, comm, log)
+        path = relax(start, owner(start, RELAX_RECORD), settings.relax, comm, log)
         if not path.converged:
             raise ConvergenceError(
                 f"the geometry is not relaxed: the largest force is {path.largest_force:.2e} Ha/bohr after "
@@ -95,7 +98,7 @@ def _compute(
             )
         start = oriented(molecule.with_positions(path.positions_sav[-1]))
     step = settings.frequencies.displacement
-    derivatives = differences(start, surface(start, HESSIAN_RECORD), step, log)
+    derivatives = differences(start, owner(start, HESSIAN_RECORD), step, log)
     return {"positions": start.positions_av.tolist(), "hessian": derivatives.hessian_cc.tolist()}
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mpiqmd.datafiles import replacing, writing
-from mpiqmd.errors import AccuracyError, DataFileError
-from mpiqmd.md.provider import Evaluation, ForceProvider
+from mpiqmd.errors import AccuracyError, DataFileError, MpiqmdError
 from mpiqmd.md.same_run import changes
+from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.molecule.surface import Memory, Surface, evaluation_at, one_by_one
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.pipeline.results import LARGEST_RESULT
 from mpiqmd.printable import printable
@@ -36,7 +38,7 @@ class RecordedSurface:
 
     Parameters
     ----------
-    provider
+    surface
         The surface.
     path
         The file; made if it is not there.
@@ -51,8 +53,8 @@ class RecordedSurface:
         The file cannot be read or written, or belongs to another surface.
     """
 
-    def __init__(self, provider: ForceProvider, path: Path, identity: dict[str, str], comm: MPI.Comm) -> None:
-        self.provider, self.path, self.comm = provider, path, comm
+    def __init__(self, surface: Surface, path: Path, identity: dict[str, str], comm: MPI.Comm) -> None:
+        self.surface, self.path, self.comm = surface, path, comm
         self.identity = identity
         self._known: list[dict[str, Any]] = on_rank_zero(comm, _read, path, identity)
         self._asked = 0
@@ -62,18 +64,25 @@ class RecordedSurface:
         """Number of evaluations that the file holds."""
         return len(self._known)
 
-    def evaluate(self, positions_av: np.ndarray) -> Evaluation:
-        """Return energy and forces at ``positions_av`` (N, 3), bohr.  Collective.
+    def fresh(self, company: int = 1) -> Memory:
+        """Return the surface's memory of a new owner.  Not collective."""
+        return self.surface.fresh(company)
 
-        Raises AccuracyError if they are not finite.
+    def evaluate(self, positions_bav: Sequence[np.ndarray], memories: Sequence[Memory]) -> list[Evaluation | MpiqmdError]:
+        """Return energies and forces, one after the other, or errors in their places.  Collective.
+
+        Those that are not finite are an AccuracyError.
         """
+        return one_by_one(self._known_or_asked, positions_bav, memories)
+
+    def _known_or_asked(self, positions_av: np.ndarray, memory: Memory) -> Evaluation:
         index, self._asked = self._asked, self._asked + 1
         if index < len(self._known) and not _is_at(self._known[index], positions_av):
             del self._known[index:]
             on_rank_zero(self.comm, _write, self.path, [self.identity, *self._known])
         if index < len(self._known):
             return _evaluation(self._known[index])
-        evaluation = self.provider.evaluate(positions_av)
+        evaluation = evaluation_at(self.surface, positions_av, memory)
         is_finite = np.isfinite(evaluation.energy) and np.isfinite(evaluation.forces_av).all()
         if not decide(self.comm, bool(is_finite)):
             raise AccuracyError(

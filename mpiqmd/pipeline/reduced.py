@@ -14,25 +14,27 @@ from mpiqmd.errors import DataFileError
 from mpiqmd.kohnsham.extrapolation import purify
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.md.provider import ForceProvider
+from mpiqmd.molecule.body_surface import MovingFrame
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.frame import BisectorFrame, BodyFrame, make_frame
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.surface import evaluation_at
 from mpiqmd.molecule.symmetry import Mirror, mirror_image
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.build import build_solver
 from mpiqmd.pipeline.verdict import verdict
 from mpiqmd.rom.basis import ReducedBasis
+from mpiqmd.rom.body_solver import grid_surface
+from mpiqmd.rom.compiled.body_solver import compiled_surface
 from mpiqmd.rom.compiled.compile import TrainingSet, compile_model, make_solver, stored_solver
-from mpiqmd.rom.compiled.provider import CompiledForceProvider
 from mpiqmd.rom.compiled.solver import CompiledSolver
 from mpiqmd.rom.compiled.store import from_arrays, to_arrays
 from mpiqmd.rom.domain import sampled_box
 from mpiqmd.rom.estimate import ErrorEstimator
+from mpiqmd.rom.error_control import ErrorControl
 from mpiqmd.rom.full import FullSolution
-from mpiqmd.rom.guarded import GuardedProvider
 from mpiqmd.rom.model import ReducedModel
-from mpiqmd.rom.online import RomForceProvider, RomSolver
+from mpiqmd.rom.online import RomSolver
 from mpiqmd.rom.reactions import Limits
 from mpiqmd.rom.snapshots import SnapshotStore
 
@@ -92,9 +94,9 @@ def closed_training_set(
     return TrainingSet(np.array(positions), np.array(densities))
 
 
-def build_rom_provider(
+def build_rom_surface(
     settings: Settings, model: KohnShamModel, path: Path, log: Log, check_every: int | None = None
-) -> tuple[ForceProvider, str]:
+) -> tuple[ErrorControl, str]:
     """Return the reduced surface of a model file and the file's hash.  Collective.
 
     ``check_every`` overrides the input's.  Raises ConfigError if the model belongs to other physics than the input.
@@ -105,7 +107,7 @@ def build_rom_provider(
     judgement = verdict(reduced.notes.get("errors", {}), settings.rom.error_tolerance, settings.rom.online)
     if judgement is not None and not judgement["good"]:
         log(f"{path}: {judgement['words']}")
-    return ReducedSurface(settings, model, reduced, log, check_every).provider, digest
+    return ReducedSurface(settings, model, reduced, log, check_every).surface, digest
 
 
 def mirrors_of(reduced: ReducedModel) -> list[Mirror]:
@@ -134,7 +136,7 @@ def _compiled_solver(model: KohnShamModel, reduced: ReducedModel, frame: BodyFra
 
 
 class ReducedSurface:
-    """A reduced model ready for use: force provider, ground states in the body frame, error estimates.
+    """A reduced model ready for use: its surface, ground states in the body frame, error estimates.
 
     Construction is collective.
     """
@@ -151,18 +153,19 @@ class ReducedSurface:
         self.model = model
         reference = Molecule(model.molecule.symbols, reduced.reference_av, model.molecule.charge, reduced.masses_a)
         self.frame = make_frame(reference, reduced.frame)
+        moving = MovingFrame(self.frame, model.grid.periodic_cell_v)
         self.solver = RomSolver.from_model(model, reduced, rom.minimiser, rom.tolerance)
         self.estimator = ErrorEstimator(model, reduced.basis.modes)
         self.compiled_solver: CompiledSolver | None = None
         if rom.online == "compiled":
             self.compiled_solver = _compiled_solver(model, reduced, self.frame, rom.tolerance)
-            inner = CompiledForceProvider(self.frame, self.compiled_solver, rom.forces, reduced.box, reference.labels)
+            inner = compiled_surface(moving, self.compiled_solver, rom.forces, reduced.box, reference.labels)
         else:
-            inner = RomForceProvider(self.frame, self.solver, rom.forces, reduced.box)
+            inner = grid_surface(moving, self.solver, rom.forces, reduced.box)
         check_every = rom.check_every if check_every is None else check_every
         limits = Limits.named(check_every, rom.error_tolerance, rom.on_large_error)
-        full = FullSolution(self.estimator, lambda: build_solver(settings, model), reduced.box)
-        self.provider: ForceProvider = GuardedProvider(inner, self.estimator, full, limits, log)
+        full = FullSolution(self.estimator, lambda: build_solver(settings, model))
+        self.surface = ErrorControl(inner, self.estimator, full, limits, log)
 
     def ground_state(self, body_positions_av: np.ndarray) -> GroundState:
         """Return the reduced ground state on the grid at body-frame positions.  Collective."""
@@ -175,8 +178,8 @@ class ReducedSurface:
         """
         if self.compiled_solver is None:
             return None
-        provider = CompiledForceProvider(self.frame, self.compiled_solver, labels=self.model.molecule.labels)
-        return provider.evaluate(body_positions_av)
+        surface = compiled_surface(MovingFrame(self.frame), self.compiled_solver, labels=self.model.molecule.labels)
+        return evaluation_at(surface, body_positions_av, surface.fresh())
 
     def error_estimate(self, body_positions_av: np.ndarray, state: GroundState) -> float:
         """Return the estimated energy error of a reduced ground state, Ha.  Collective."""

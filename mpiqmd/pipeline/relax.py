@@ -14,14 +14,15 @@ import numpy as np
 
 from mpiqmd.errors import ConvergenceError
 from mpiqmd.md.interruption import Interruption
-from mpiqmd.md.provider import Evaluation, ForceProvider
+from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.internal import InternalCoordinate, internal_coordinates
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.pipeline.recorded import RecordedSurface
 from mpiqmd.pipeline.structure import Structure
 from mpiqmd.pipeline.structures import write_structures
-from mpiqmd.pipeline.surface import build_surface
+from mpiqmd.pipeline.surface import build_calculation
 from mpiqmd.pipeline.watched import WatchedSurface
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 
@@ -40,17 +41,17 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     Raises ConvergenceError, after the steps made have been written, if ``relax.max_steps`` were not enough, and EndedEarly.
     """
     settings, folder = arguments.settings.relax, arguments.folder
-    surface = build_surface(arguments, comm, log)
-    molecule = surface.molecule
-    log(f"relaxation of {molecule.formula} on the {surface.solver} surface, {settings.optimiser}")
-    log(surface.model.describe())
+    calculation = build_calculation(arguments, comm, log)
+    molecule = calculation.molecule
+    log(f"relaxation of {molecule.formula} on the {calculation.solver} surface, {settings.optimiser}")
+    log(calculation.model.describe())
     interruption = Interruption()
-    watched = WatchedSurface(surface.provider, interruption, comm)
-    provider = RecordedSurface(watched, folder / RECORD_FILE, surface.identity, comm)
-    if provider.known:
-        log(f"{provider.known} evaluations are at hand from an earlier run")
+    watched = WatchedSurface(calculation.surface, interruption, comm)
+    recorded = RecordedSurface(watched, folder / RECORD_FILE, calculation.identity, comm)
+    if recorded.known:
+        log(f"{recorded.known} evaluations are at hand from an earlier run")
     with interruption.listening():
-        path = relax(molecule, provider, settings, comm, log)
+        path = relax(molecule, Owner(recorded), settings, comm, log)
     steps = [path.positions_sav, path.energies_s, path.forces_sav]
     structure = Structure.of_input(arguments.settings, molecule)
     on_rank_zero(comm, write_structures, folder / STEPS_FILE, structure, *steps)
@@ -61,11 +62,11 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
             f"command again, it continues; or look at {folder / STEPS_FILE}."
         )
     on_rank_zero(comm, write_structures, folder / RELAXED_FILE, structure, *(values[-1:] for values in steps))
-    internal = both_ends(molecule, path, surface.grid.periodic_cell_v)
+    internal = both_ends(molecule, path, calculation.grid.periodic_cell_v)
     print_summary(path, internal, log.afterwards)
     log.afterwards(f"{RELAXED_FILE} and {STEPS_FILE} are in {folder}")
     return {
-        "solver": surface.solver,
+        "solver": calculation.solver,
         "optimiser": settings.optimiser,
         "converged": True,
         "steps": len(path.energies_s) - 1,
@@ -97,13 +98,13 @@ class RelaxationPath:
 
 
 def relax(
-    molecule: Molecule, provider: ForceProvider, settings: Relaxation, comm: MPI.Comm, log: Log
+    molecule: Molecule, owner: Owner, settings: Relaxation, comm: MPI.Comm, log: Log
 ) -> RelaxationPath:
     """Return the way from the molecule's positions down the surface.  Collective."""
     optimiser = Optimiser(molecule, settings.optimiser)
     positions_av, visited, converged = molecule.positions_av, [], False
     for step in range(settings.max_steps + 1):
-        evaluation = provider.evaluate(positions_av)
+        evaluation = owner.at(positions_av)
         visited.append((positions_av, evaluation))
         largest = float(np.linalg.norm(evaluation.forces_av, axis=1).max())
         converged = decide(comm, largest < settings.force_tolerance)

@@ -29,18 +29,16 @@ from mpiqmd.keys.registries import THERMOSTATS
 from mpiqmd.md.dynamics import DynamicsSettings, dynamics_steps, run_dynamics, run_together
 from mpiqmd.md.interruption import Interruption, exit_status
 from mpiqmd.md.noise import replica_seed
-from mpiqmd.md.provider import ForceProvider, gains_from_batches
+from mpiqmd.molecule.surface import Memory, Owner
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.log import Log, silent
-from mpiqmd.pipeline.surface import Surface, build_surface, dynamics_settings, error_checks, export_extxyz
+from mpiqmd.pipeline.surface import Calculation, build_calculation, dynamics_settings, error_checks, export_extxyz
 from mpiqmd.selfcontained import REPLICAS
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
 INDEX_FILE = "replicas.h5"
-LARGEST_GROUP = 32
-"""Replicas that run side by side on a rank: as many trajectories are open at once."""
 AVERAGED = ("temperature_mean", "energy_drift", "energy_fluctuation", "seconds_per_step", "iterations_per_step")
 """Numbers of the single runs of which the summary gives the mean."""
 
@@ -61,17 +59,17 @@ def run_replicas(
     require_different(settings, arguments.replicas)
     alone = comm.Split(comm.rank)
     with interruption.loading():
-        surface = build_surface(arguments, alone, log if comm.rank == 0 else silent(alone))
-    formula = surface.molecule.formula
-    log(f"{arguments.replicas} replicas of {formula} on the {surface.solver} surface, {comm.size} rank(s)")
+        calculation = build_calculation(arguments, alone, log if comm.rank == 0 else silent(alone))
+    formula = calculation.molecule.formula
+    log(f"{arguments.replicas} replicas of {formula} on the {calculation.solver} surface, {comm.size} rank(s)")
     on_rank_zero(comm, write_index, arguments.folder, range(arguments.replicas))
     started = time.perf_counter()
     own = list(range(comm.rank, arguments.replicas, comm.size))
-    runner = _Runner(arguments, settings, surface, alone, log if log.active else silent(alone), interruption)
+    runner = _Runner(arguments, settings, calculation, alone, log if log.active else silent(alone), interruption)
     summaries = runner.run(own)
     gathered = comm.allgather((summaries, time.perf_counter() - started))
     replicas = sorted((summary for part, _ in gathered for summary in part), key=lambda summary: summary["replica"])
-    result = summarise(replicas, max(seconds for _, seconds in gathered)) | {"solver": surface.solver}
+    result = summarise(replicas, max(seconds for _, seconds in gathered)) | {"solver": calculation.solver}
     _print_summary(result, arguments.folder, log.afterwards)
     return result
 
@@ -138,20 +136,19 @@ class _Runner:
         self,
         arguments: argparse.Namespace,
         settings: DynamicsSettings,
-        surface: Surface,
+        calculation: Calculation,
         alone: MPI.Comm,
         log: Log,
         interruption: Interruption,
     ) -> None:
-        self.arguments, self.settings, self.surface, self.alone = arguments, settings, surface, alone
+        self.arguments, self.settings, self.calculation, self.alone = arguments, settings, calculation, alone
         self.log, self.interruption = log, interruption
         self.reason: str | None = None
-        self._fresh = {name: np.array(array) for name, array in surface.provider.state().items()}
 
     def run(self, own: list[int]) -> list[dict[str, Any]]:
         """Run replicas and return their summaries.  Not collective."""
         summaries = []
-        for group in groups(own, self.surface.provider):
+        for group in groups(own, self.calculation.surface.fresh(len(own)).at_once):
             if self.interruption.reason() is not None:
                 outcomes = [{"stopped": self.interruption.reason()} for _ in group]
             else:
@@ -162,38 +159,38 @@ class _Runner:
         return summaries
 
     def _alone(self, index: int) -> list[dict[str, object] | MpiqmdError]:
-        """Run one replica, which finds the provider as it was made."""
-        provider = self.surface.provider
-        provider.restore({name: array.copy() for name, array in self._fresh.items()})
+        """Run one replica."""
+        owner = Owner(self.calculation.surface)
         try:
-            outcome = run_dynamics(*self._parts(index, provider, self.settings, self.log), self.interruption.reason)
+            outcome = run_dynamics(*self._parts(index, owner, self.settings, self.log), self.interruption.reason)
         except MpiqmdError as error:
             return [error]
-        return [outcome | error_checks(provider)]
+        return [outcome | error_checks(owner.surface, [owner.memory])]
 
     def _together(self, group: list[int]) -> list[dict[str, object] | MpiqmdError]:
         """Run several replicas side by side; whether to stop is asked once for all of them."""
-        providers = [self.surface.provider.fork() for _ in group]
+        surface = self.calculation.surface
+        memories = [surface.fresh(len(group)) for _ in group]
         settings, runs = self.settings.shared_by(len(group)), []
-        for index, provider in zip(group, providers, strict=True):
+        for index, memory in zip(group, memories, strict=True):
             log = self.log.named(f"replica {index}", shows_progress=index == group[0])
-            runs.append(dynamics_steps(*self._parts(index, provider, settings, log), lambda: self.reason))
-        outcomes = run_together(runs, providers, self._look)
+            runs.append(dynamics_steps(*self._parts(index, memory, settings, log), lambda: self.reason))
+        outcomes = run_together(surface, runs, memories, self._look)
         return [
-            outcome if isinstance(outcome, MpiqmdError) else outcome | error_checks(provider)
-            for outcome, provider in zip(outcomes, providers, strict=True)
+            outcome if isinstance(outcome, MpiqmdError) else outcome | error_checks(surface, [memory])
+            for outcome, memory in zip(outcomes, memories, strict=True)
         ]
 
     def _look(self) -> None:
         self.reason = self.interruption.reason()
 
-    def _parts(self, index: int, provider: ForceProvider, settings: DynamicsSettings, log: Log) -> tuple:
+    def _parts(self, index: int, owner: Owner | Memory, settings: DynamicsSettings, log: Log) -> tuple:
         """Return the arguments of one replica's dynamics, with its folder made."""
         folder = replica_folder(self.arguments.folder, index)
         folder.mkdir(exist_ok=True)
-        record = self.surface.record(folder, self.arguments, replica=index)
+        record = self.calculation.record(folder, self.arguments, replica=index)
         seeded = replace(settings, seed=replica_seed(settings.seed, index))
-        return self.surface.at_start(self.arguments.settings), provider, seeded, self.alone, log, record
+        return self.calculation.at_start(self.arguments.settings), owner, seeded, self.alone, log, record
 
     def _summary(self, index: int, outcome: dict[str, object] | MpiqmdError) -> dict[str, Any]:
         """Return the summary of a replica, exporting its trajectory if that was asked for and there is one."""
@@ -206,11 +203,9 @@ class _Runner:
         return summary | outcome
 
 
-def groups(own: list[int], provider: ForceProvider) -> list[list[int]]:
-    """Return the replicas that run side by side: all alone, or groups as equal as they can be.  Not collective."""
-    if not gains_from_batches(provider, len(own)):
-        return [[index] for index in own]
-    return [part.tolist() for part in np.array_split(own, ceil(len(own) / LARGEST_GROUP))]
+def groups(own: list[int], at_once: int) -> list[list[int]]:
+    """Return the replicas that run side by side, ``at_once`` at most, in groups as equal as they can be.  Not collective."""
+    return [part.tolist() for part in np.array_split(own, ceil(len(own) / at_once))] if own else []
 
 
 def _print_summary(result: dict[str, Any], folder: Path, log: Log) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,15 +18,16 @@ from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.md.dynamics import DynamicsSettings, Record
 from mpiqmd.md.extxyz import write_extxyz
-from mpiqmd.md.provider import ForceProvider
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule
+from mpiqmd.molecule.surface import Memory, Surface
+from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule
 from mpiqmd.pipeline.circumstances import circumstances
 from mpiqmd.pipeline.identity import surface_identity, without
-from mpiqmd.pipeline.reduced import build_rom_provider
-from mpiqmd.rom.guarded import GuardedProvider
+from mpiqmd.pipeline.reduced import build_rom_surface
+from mpiqmd.rom.error_control import ErrorControl, ErrorMemory
+from mpiqmd.rom.watch import Watch
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -34,14 +36,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Surface:
+class Calculation:
     """A molecule on a potential energy surface.
 
     Attributes
     ----------
     molecule, model
         The nuclei at their initial positions, and the physics.
-    provider
+    surface
         Energy and forces, on the communicator of the model's grid.
     identity
         What a resumed run must share, as text by name.
@@ -49,7 +51,7 @@ class Surface:
 
     molecule: Molecule
     model: KohnShamModel
-    provider: ForceProvider
+    surface: Surface
     identity: dict[str, str]
 
     @property
@@ -95,39 +97,44 @@ class Surface:
         )
 
 
-def build_surface(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> Surface:
-    """Return the surface that the command line asks for: the Hi-Fi one, or a reduced model's.  Collective."""
+def build_calculation(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> Calculation:
+    """Return the molecule on the surface that the command line asks for: the Hi-Fi one, or a reduced model's.  Collective."""
     settings = arguments.settings
     molecule = build_molecule(settings, comm)
     model = build_model(settings, comm, molecule)
-    provider, identity = _provider(arguments, model, log)
-    return Surface(molecule, model, provider, identity)
+    surface, identity = _surface(arguments, model, log)
+    return Calculation(molecule, model, surface, identity)
 
 
-def _provider(arguments: argparse.Namespace, model: KohnShamModel, log: Log) -> tuple[ForceProvider, dict[str, str]]:
-    """Return the force provider and the identity of the physics that a resumed run must share.  Collective."""
+def _surface(arguments: argparse.Namespace, model: KohnShamModel, log: Log) -> tuple[Surface, dict[str, str]]:
+    """Return the surface and the identity of the physics that a resumed run must share.  Collective."""
     settings = arguments.settings
     if arguments.model is None:
         watch = GroundStateWatch(model, log)
-        provider = build_hifi_provider(settings, model, model.molecule, settings.scf.extrapolation, watch=watch)
-        return provider, surface_identity(settings, model)
-    provider, model_hash = build_rom_provider(settings, model, arguments.model, log)
-    return provider, surface_identity(settings, model, model_hash)
+        surface = build_hifi_surface(settings, model, model.molecule, settings.scf.extrapolation, watch=watch)
+        return surface, surface_identity(settings, model)
+    surface, model_hash = build_rom_surface(settings, model, arguments.model, log)
+    return surface, surface_identity(settings, model, model_hash)
 
 
-def error_checks(provider: ForceProvider) -> dict[str, Any]:
-    """Return ``error_checks``, what a reduced surface found out about its errors, for ``result.json``; nothing of Hi-Fi.
+def error_checks(surface: Surface, memories: Sequence[Memory]) -> dict[str, Any]:
+    """Return ``error_checks``, what a reduced surface's owners saw of its errors, for ``result.json``; nothing of Hi-Fi.
 
     Not collective.
     """
-    return {"error_checks": provider.summary()} if isinstance(provider, GuardedProvider) else {}
+    return {"error_checks": surface.summary(_seen(memories))} if isinstance(surface, ErrorControl) else {}
 
 
-def print_checks(provider: ForceProvider, log: Log, counted: str = "step") -> None:
-    """Say what a reduced surface found out about its errors; nothing of Hi-Fi.  Not collective."""
-    if isinstance(provider, GuardedProvider):
-        for line in provider.summary_lines(counted):
+def print_checks(surface: Surface, memories: Sequence[Memory], log: Log, counted: str = "step") -> None:
+    """Say what a reduced surface's owners saw of its errors; nothing of Hi-Fi.  Not collective."""
+    if isinstance(surface, ErrorControl):
+        for line in surface.summary_lines(_seen(memories), counted):
             log(line)
+
+
+def _seen(memories: Sequence[Memory]) -> Watch:
+    """Return what all owners saw."""
+    return Watch.joined([memory.watch for memory in memories if isinstance(memory, ErrorMemory)])
 
 
 def dynamics_settings(settings: Settings, steps: int | None) -> DynamicsSettings:

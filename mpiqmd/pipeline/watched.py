@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mpiqmd.errors import MpiqmdError
 from mpiqmd.md.interruption import Interruption, exit_status
-from mpiqmd.md.provider import Evaluation, ForceProvider
+from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.molecule.surface import Memory, Surface
 from mpiqmd.parallel.comm import decide
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ class WatchedSurface:
 
     Parameters
     ----------
-    provider
+    surface
         The surface.
     interruption
         Asked on rank 0 before every evaluation.
@@ -39,12 +42,16 @@ class WatchedSurface:
         Communicator of the surface.
     """
 
-    def __init__(self, provider: ForceProvider, interruption: Interruption, comm: MPI.Comm) -> None:
-        self.provider, self.interruption, self.comm = provider, interruption, comm
+    def __init__(self, surface: Surface, interruption: Interruption, comm: MPI.Comm) -> None:
+        self.surface, self.interruption, self.comm = surface, interruption, comm
 
-    def evaluate(self, positions_av: np.ndarray) -> Evaluation:
-        """Return energy and forces at ``positions_av`` (N, 3), bohr.  Collective.  Raises EndedEarly."""
+    def fresh(self, company: int = 1) -> Memory:
+        """Return the surface's memory of a new owner.  Not collective."""
+        return self.surface.fresh(company)
+
+    def evaluate(self, positions_bav: Sequence[np.ndarray], memories: Sequence[Memory]) -> list[Evaluation | MpiqmdError]:
+        """Return energies and forces, or errors in their places.  Collective.  Raises EndedEarly."""
         reason = decide(self.comm, self.interruption.reason())
         if reason is not None:
             raise EndedEarly(reason)
-        return self.provider.evaluate(positions_av)
+        return self.surface.evaluate(positions_bav, memories)

@@ -8,11 +8,9 @@ from functools import cached_property
 import numpy as np
 
 from mpiqmd.grid.arrays import Orbitals
-from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
+from mpiqmd.kohnsham.ground_state import ElectronicSolver
 from mpiqmd.kohnsham.model import Problem
-from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
-from mpiqmd.molecule.rigid import Alignment
-from mpiqmd.rom.domain import SampledBox
+from mpiqmd.molecule.body_surface import Solved
 from mpiqmd.rom.estimate import ErrorEstimator
 
 
@@ -25,33 +23,18 @@ class FullSolution:
         Knows the physics and the modes.
     make_solver
         Makes the full-space solver when it is first needed, which may be never.
-    box
-        The sampled region; None leaves ``outside`` unreported.
-
-    Attributes
-    ----------
-    last
-        The latest ground state.
     """
 
-    def __init__(
-        self, estimator: ErrorEstimator, make_solver: Callable[[], ElectronicSolver], box: SampledBox | None = None
-    ) -> None:
-        self.estimator, self.box = estimator, box
-        self.last: GroundState | None = None
-        self._make_solver = make_solver
+    def __init__(self, estimator: ErrorEstimator, make_solver: Callable[[], ElectronicSolver]) -> None:
+        self.estimator, self._make_solver = estimator, make_solver
 
-    def evaluate(self, alignment: Alignment, density_matrix_mm: np.ndarray | None) -> Evaluation:
-        """Return energy and forces in the laboratory, from reduced orbitals where there are any.  Collective.
+    def solve(self, problem: Problem, density_matrix_mm: np.ndarray | None) -> Solved:
+        """Return the ground state of a problem, from reduced orbitals where there are any.  Collective.
 
         Raises ConvergenceError if the full solver does not converge.
         """
-        problem = self.estimator.model.place(alignment.body_positions_av)
-        state = self.last = self.solver.solve(problem, self._guess(density_matrix_mm))
-        extras = self._dipole(alignment, problem, state)
-        if self.box is not None:
-            extras["outside"] = self.box.excess(alignment.body_positions_av)
-        return Evaluation(state.free_energy, alignment.gradient_forces(state.gradient_av), extras)
+        state = self.solver.solve(problem, self._guess(density_matrix_mm))
+        return Solved(state.free_energy, state.gradient_av, problem.dipole(state.density), {})
 
     @cached_property
     def solver(self) -> ElectronicSolver:
@@ -64,10 +47,3 @@ class FullSolution:
             return None
         orbitals = self.estimator.electrons(density_matrix_mm).orbitals
         return orbitals if len(orbitals) == getattr(self.solver, "n_orbitals", len(orbitals)) else None
-
-    def _dipole(self, alignment: Alignment, problem: Problem, state: GroundState) -> dict[str, float]:
-        """Return the dipole moment in the laboratory, atomic units."""
-        if state.density is None:
-            return {}
-        laboratory_v = alignment.laboratory_vector(problem.dipole(state.density))
-        return dict(zip(DIPOLE, laboratory_v.tolist(), strict=True))

@@ -1,8 +1,4 @@
-"""The online stage: ground states in the span of the modes, and the potential energy surface they make.
-
-Per geometry: align with the body frame, minimise over density matrices from an extrapolated start, carry
-energy and gradient back.  The modes are fixed in the body frame, so ``E_rom(R) = Ebar(x(R))``.
-"""
+"""The online stage on the grid: ground states in the span of the modes, by minimising over density matrices."""
 
 from __future__ import annotations
 
@@ -13,20 +9,16 @@ import numpy as np
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.kohnsham.ensemble_minimiser import Minimum, minimise_diis, minimise_mvp
-from mpiqmd.kohnsham.extrapolation import AspcExtrapolation, purify
+from mpiqmd.kohnsham.extrapolation import purify
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.occupations import fermi_occupations
-from mpiqmd.molecule.evaluation import Evaluation
-from mpiqmd.molecule.frame import BodyFrame
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.dense import eigh
-from mpiqmd.rom.domain import SampledBox
 from mpiqmd.rom.grid_model import GridReducedModel, PlacedGridModel
 from mpiqmd.rom.model import ReducedModel
 
 MINIMISERS = {"diis": minimise_diis, "mvp": minimise_mvp}
-FORCES = ("gradient", "hellmann-feynman")
 
 
 class RomSolver:
@@ -93,16 +85,20 @@ class RomSolver:
         return self.model.electronic_temperature == 0.0
 
     def solve(
-        self, body_positions_av: np.ndarray, guess_mm: np.ndarray | None = None, forces: bool = True
+        self,
+        body_positions_av: np.ndarray,
+        guess_mm: np.ndarray | None = None,
+        forces: bool = True,
+        placed: PlacedGridModel | None = None,
     ) -> GroundState:
         """Return the reduced ground state at body-frame positions (N, 3) in bohr.  Collective.
 
         ``density_matrix_nn`` is P over the modes, ``orbitals`` are its occupied natural orbitals,
         ``iterations`` counts evaluations of the energy.  ``gradient_av`` is dE/dx in the body frame.  Raises
-        ConvergenceError.
+        ConvergenceError.  ``placed`` is the reduced energy there, where it is at hand.
         """
         started = time.perf_counter()
-        placed = self.reduced.place(body_positions_av)
+        placed = placed or self.reduced.place(body_positions_av)
         set_up = time.perf_counter()
         guess = self._start(placed, body_positions_av) if guess_mm is None else guess_mm
         minimum = MINIMISERS[self.minimiser](
@@ -150,93 +146,3 @@ class RomSolver:
         eigenvalues, vectors = eigh(comm, placed.linear_mm)
         occupations, _, _ = fermi_occupations(eigenvalues, model.n_electrons, model.electronic_temperature)
         return (vectors * occupations) @ vectors.T
-
-
-class RomForceProvider:
-    """The reduced potential energy surface in the laboratory, as molecular dynamics sees it.
-
-    Parameters
-    ----------
-    frame
-        The body frame the modes belong to.
-    solver
-        The reduced solver.
-    forces
-        ``"gradient"``: the exact derivative of the reduced energy through the frame; ``"hellmann-feynman"``:
-        body-frame forces turned back, as published.
-    box
-        The sampled region; None leaves ``outside`` unreported.
-    extrapolation
-        Order of the density-matrix extrapolation between calls; None starts every call from the training
-        data.
-    """
-
-    def __init__(
-        self,
-        frame: BodyFrame,
-        solver: RomSolver,
-        forces: str = "gradient",
-        box: SampledBox | None = None,
-        extrapolation: int | None = 2,
-    ) -> None:
-        if forces not in FORCES:
-            raise ConfigError(
-                f"rom.forces = {forces!r}: allowed are {', '.join(map(repr, FORCES))}. Use 'gradient'."
-            )
-        self.frame, self.solver, self.forces, self.box = frame, solver, forces, box
-        self.extrapolation = None
-        if extrapolation is not None:
-            comm, electrons = solver.model.grid.comm, solver.model.n_electrons
-            self.extrapolation = AspcExtrapolation(comm, electrons, extrapolation, solver.is_integer)
-        self.last: GroundState | None = None
-        self._permutation: tuple[int, ...] = ()
-
-    def evaluate(self, positions_av: np.ndarray) -> Evaluation:
-        """Return free energy and forces at laboratory positions (N, 3) in bohr.  Collective.
-
-        ``extras``: ``evaluations`` of the reduced energy, ``residual``, ``net_force`` (norm, Ha/bohr) and
-        ``outside`` (how far outside the sampled box, in half-widths).  Raises GeometryError or
-        ConvergenceError.
-        """
-        alignment = self.frame.align(positions_av)
-        body_av = alignment.body_positions_av
-        guess = self._predicted(tuple(int(a) for a in alignment.permutation_a))
-        state = self.last = self.solver.solve(body_av, guess)
-        if self.extrapolation is not None:
-            self.extrapolation.append(state.density_matrix_nn)
-        carry = alignment.gradient_forces if self.forces == "gradient" else alignment.rotated_forces
-        forces_av = carry(state.gradient_av)
-        extras = {
-            "evaluations": float(state.iterations),
-            "residual": state.residual,
-            "net_force": float(np.linalg.norm(forces_av.sum(axis=0))),
-        }
-        if self.box is not None:
-            extras["outside"] = self.box.excess(body_av)
-        return Evaluation(state.free_energy, forces_av, extras)
-
-    @property
-    def density_matrix_mm(self) -> np.ndarray | None:
-        """P over the modes at the latest evaluation; None before the first."""
-        return None if self.last is None else self.last.density_matrix_nn
-
-    def _predicted(self, permutation: tuple[int, ...]) -> np.ndarray | None:
-        """Return the extrapolated density matrix; a folding frame that changes sides starts afresh."""
-        if self.extrapolation is None:
-            return None
-        if permutation != self._permutation:
-            self.extrapolation.clear()
-            self._permutation = permutation
-        return self.extrapolation.predict()
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return the density-matrix history.  Not collective."""
-        if self.extrapolation is None:
-            return {}
-        return self.extrapolation.state() | {"permutation": np.array(self._permutation, int)}
-
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Continue bitwise from what :meth:`state` returned.  Not collective."""
-        if self.extrapolation is not None:
-            self.extrapolation.restore(state)
-            self._permutation = tuple(int(a) for a in state.get("permutation", ()))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+
+
+COUNTS = ("evaluations", "checks", "exceeded", "unknown", "full")
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,13 @@ class Watch:
         values = np.asarray(values, float).ravel().tolist()
         kinds: list[Any] = [type(field.default) for field in fields(cls)]
         return cls(*(kind(value) for kind, value in zip(kinds, values, strict=False)))
+
+    @classmethod
+    def joined(cls, watches: Sequence[Watch]) -> Watch:
+        """Return the summary of several owners' watches; what only the latest geometry tells is at its start."""
+        worst = max(watches, key=lambda watch: watch.largest)
+        counts = {name: sum(getattr(watch, name) for watch in watches) for name in COUNTS}
+        return cls(largest=worst.largest, largest_at=worst.largest_at, **counts)
 
     def as_array(self) -> np.ndarray:
         """Return all numbers as one array."""

@@ -27,8 +27,9 @@ from mpi4py import MPI
 from mpiqmd.config import Settings
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log
-from mpiqmd.pipeline.build import build_hifi_provider, build_model, build_molecule, build_solver
+from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, build_solver
 from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import read_result, write_result
 from mpiqmd.units import ATOMIC_TIME_IN_FS
@@ -83,17 +84,17 @@ def ground_state(settings: Settings, model: KohnShamModel, work: Stopwatch) -> d
 
 def trajectory(settings: Settings, model: KohnShamModel, molecule: Molecule, work: Stopwatch) -> dict[str, Any]:
     """Run NVE dynamics by velocity Verlet; times are those of the steps, without the first ground state."""
-    provider = build_hifi_provider(settings, model, molecule, settings.scf.extrapolation)
+    surface = Owner(build_hifi_surface(settings, model, molecule, settings.scf.extrapolation))
     masses, timestep = molecule.masses_a[:, None], settings.md.timestep
     velocities = start_velocities(molecule, settings.md.seed, settings.md.temperature)
     positions = molecule.positions_av.copy()
-    result = provider.evaluate(positions)
+    result = surface.at(positions)
     first, iterations, totals = result.energy, [], []
     for _ in range(settings.md.steps):
         with work():
             velocities += 0.5 * timestep * result.forces_av / masses
             positions += timestep * velocities
-            result = provider.evaluate(positions)
+            result = surface.at(positions)
             velocities += 0.5 * timestep * result.forces_av / masses
         iterations.append(int(result.extras["iterations"]))
         totals.append(result.energy + 0.5 * float((masses * velocities**2).sum()))

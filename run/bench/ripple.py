@@ -22,7 +22,10 @@ from peers import GPAW_INSTALL, case
 
 from mpiqmd.config import Settings, parse_input
 from mpiqmd.hifi.abpg import AbpgSolver
-from mpiqmd.hifi.provider import HifiForceProvider
+from mpiqmd.hifi.body_solver import HifiBodySolver
+from mpiqmd.molecule.body_surface import BodySurface
+from mpiqmd.molecule.laboratory import LaboratoryFrame
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.build import build_model, build_molecule
 from mpiqmd.pipeline.check import check_egg_box, egg_box_motions
@@ -59,9 +62,10 @@ def measure(name: str, points: int, log: Log) -> dict[str, Any]:
     molecule = build_molecule(settings, COMM)
     model = build_model(settings, COMM, molecule)
     solver = _Counting(AbpgSolver(model, TOLERANCE))
-    provider = HifiForceProvider(model, solver, net_force="keep")
+    frame = LaboratoryFrame(COMM, molecule, net_force="keep")
+    surface = Owner(BodySurface(frame, HifiBodySolver(model, solver)))
     with watch():
-        found = check_egg_box(provider, molecule.positions_av, model.grid.spacing_v, log)
+        found = check_egg_box(surface, molecule.positions_av, model.grid.spacing_v, log)
     model.grid.destroy()
     if model.grid.is_periodic:
         found.pop("rotation")

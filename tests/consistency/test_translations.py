@@ -7,39 +7,48 @@ from oracles import gth_model, water
 from mpiqmd.errors import GeometryError
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
+from mpiqmd.hifi.body_solver import HifiBodySolver
 from mpiqmd.hifi.extrapolation import OrbitalExtrapolation
-from mpiqmd.hifi.provider import HifiForceProvider
 from mpiqmd.kohnsham.terms.term import LinearTerm
+from mpiqmd.molecule.body_surface import BodySurface
+from mpiqmd.molecule.laboratory import LaboratoryFrame
+from mpiqmd.molecule.surface import Owner
 
 EDGES = np.array([7.0, 7.6, 8.2])
 
 
+def surface_of(model, tolerance):
+    """The Hi-Fi surface in the laboratory, every geometry from atoms."""
+    frame = LaboratoryFrame(model.grid.comm, model.molecule, net_force="keep")
+    return Owner(BodySurface(frame, HifiBodySolver(model, AbpgSolver(model, tolerance))))
+
+
 @pytest.fixture
-def provider(comm):
+def model(comm):
     grid = Grid(comm, EDGES, [18, 20, 20], order=8, boundary="periodic")
-    model = gth_model(grid, ("O", "H", "H"), density_refinement=1.5)
-    return HifiForceProvider(model, AbpgSolver(model, 1e-11), net_force="keep")
+    return gth_model(grid, ("O", "H", "H"), density_refinement=1.5)
 
 
 @pytest.mark.parametrize("atom", [0, 2])
-def test_an_atom_any_number_of_edges_away(provider, atom):
-    reference = provider.evaluate(water())
+def test_an_atom_any_number_of_edges_away(model, atom):
+    surface = surface_of(model, 1e-11)
+    reference = surface.at(water())
     for edges in (1, -3, 5, 40, 10**4, 10**6):
         moved_av = water()
         moved_av[atom] += edges * EDGES * [1, -1, 1]
-        found = provider.evaluate(moved_av)
+        found = surface.at(moved_av)
         # a coordinate of so many edges is known to so many digits
         resolution = 1e-9 + 1e-15 * abs(edges) * EDGES.max()
         assert found.energy == pytest.approx(reference.energy, abs=resolution)
         assert found.forces_av == pytest.approx(reference.forces_av, abs=1e-5 + 10 * resolution)
 
 
-def test_every_term_of_the_problem(provider):
+def test_every_term_of_the_problem(model):
     """The terms themselves, without a solver between: to round-off."""
     moved_av = water()
     moved_av[1] += 17 * EDGES * [0, 1, -1]
-    here, there = provider.model.place(water()), provider.model.place(moved_av)
-    electrons = provider.solver.solve(here).electrons
+    here, there = model.place(water()), model.place(moved_av)
+    electrons = AbpgSolver(model, 1e-11).solve(here).electrons
     for name in [name for name, term in here.terms.items() if isinstance(term, LinearTerm)]:
         terms = [problem.terms[name] for problem in (here, there)]
         energies = [term.energy(electrons) for term in terms]
@@ -51,9 +60,9 @@ def test_every_term_of_the_problem(provider):
 def test_helium_one_edge_after_the_other(comm):
     """-5.859076 Ha and no force, whichever image of the second atom is given."""
     model = gth_model(Grid(comm, 8.0, 24, order=8, boundary="periodic"), ("He", "He"))
-    surface = HifiForceProvider(model, AbpgSolver(model, 1e-9), net_force="keep")
+    surface = surface_of(model, 1e-9)
     for edges in (0, 4, 10, 100):
-        found = surface.evaluate(np.array([[-2.0, 0, 0], [2.0 + 8.0 * edges, 0, 0]]))
+        found = surface.at(np.array([[-2.0, 0, 0], [2.0 + 8.0 * edges, 0, 0]]))
         assert found.energy == pytest.approx(-5.859076, abs=2e-6)
         assert np.abs(found.forces_av).max() < 1e-5
 
@@ -64,11 +73,11 @@ def test_a_near_image_is_refused(comm):
         model.place(np.array([[3.95, 0, 0], [-3.95, 0, 0]]))
 
 
-def test_extrapolation_does_not_see_images(provider):
+def test_extrapolation_does_not_see_images(model):
     """Orbitals of a path whose atoms are wrapped into the cell are extrapolated as those of the path itself."""
-    grid = provider.model.grid
+    grid, solver = model.grid, AbpgSolver(model, 1e-11)
     path = [water(1.80 + 0.02 * k) for k in range(4)]
-    states = [provider.solver.solve(provider.model.place(positions_av)) for positions_av in path[:3]]
+    states = [solver.solve(model.place(positions_av)) for positions_av in path[:3]]
     predictions = []
     for shift in (0.0, 1.0):
         rule = OrbitalExtrapolation(grid, "geometry")

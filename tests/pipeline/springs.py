@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from toy_surfaces import ToySurface
 
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.molecule import Molecule
@@ -14,13 +15,13 @@ REST = {(0, 1): LENGTH, (0, 2): LENGTH, (1, 2): 2 * LENGTH * np.sin(ANGLE / 2)}
 CONSTANTS = {(0, 1): STRETCH, (0, 2): STRETCH, (1, 2): REPULSION}
 
 
-class Springs:
+class Springs(ToySurface):
     """``E = sum k_ij (|R_i - R_j| - d_ij)^2 / 2`` of a water molecule, with point charges."""
 
     def __init__(self, fails_after: int | None = None) -> None:
         self.asked, self.fails_after = 0, fails_after
 
-    def evaluate(self, positions_av: np.ndarray) -> Evaluation:
+    def at(self, positions_av: np.ndarray, memory: object = None) -> Evaluation:
         """Energy, forces and dipole; raises KeyboardInterrupt like a user once it was asked often enough."""
         if self.asked == self.fails_after:
             raise KeyboardInterrupt
@@ -34,13 +35,6 @@ class Springs:
             forces_av[i] += pull_v
             forces_av[j] -= pull_v
         return Evaluation(energy, forces_av, dict(zip(DIPOLE, (CHARGES @ positions_av).tolist(), strict=True)))
-
-    def state(self) -> dict[str, np.ndarray]:
-        """No memory."""
-        return {}
-
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Nothing to take back."""
 
 
 def relaxed() -> Molecule:

@@ -45,7 +45,8 @@ def test_it_relaxes(water):
 
 
 def test_geometries_outside_the_tables_are_errors(water):
-    water.calc._surface.provider.limits = replace(water.calc._surface.provider.limits, reaction=STOP)
+    control = water.calc._calculation.surface
+    control.limits = replace(control.limits, reaction=STOP)
     water.positions[1] *= 1.5
     with pytest.raises(GeometryError, match="outside the box"):
         water.get_potential_energy()

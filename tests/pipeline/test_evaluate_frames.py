@@ -60,25 +60,25 @@ def test_a_bad_frame_is_named_and_the_others_are_there(bench, water):
 
 
 def test_a_second_run_computes_what_is_missing_only(bench, water, monkeypatch):
-    from mpiqmd.hifi.provider import HifiForceProvider
+    from mpiqmd.molecule.body_surface import BodySurface
 
     path, frames = water
     words = ("evaluate", path, "--structures", frames, "--output", bench.folder / "out")
-    evaluate, asked = HifiForceProvider.evaluate, []
+    evaluate, asked = BodySurface.evaluate, []
 
-    def counted(self, positions_av):
-        asked.append(positions_av)
+    def counted(self, *where):
+        asked.append(where)
         if len(asked) == 2:
             raise KeyboardInterrupt
-        return evaluate(self, positions_av)
+        return evaluate(self, *where)
 
-    monkeypatch.setattr(HifiForceProvider, "evaluate", counted)
+    monkeypatch.setattr(BodySurface, "evaluate", counted)
     if bench.comm.size == 1:
         assert bench.status(*words) == 130
         assert not (bench.folder / "out" / "result.json").exists()
     asked.clear()
     asked.append(None)
-    monkeypatch.setattr(HifiForceProvider, "evaluate", lambda self, where: asked.append(where) or evaluate(self, where))
+    monkeypatch.setattr(BodySurface, "evaluate", lambda self, *where: asked.append(where) or evaluate(self, *where))
     assert bench.status(*words) == 1
     assert len(asked) - 1 == (3 if bench.comm.size == 1 else 4)
     assert bench.status(*words) == 1
@@ -105,8 +105,8 @@ class Moody(Springs):
         super().__init__()
         self.failing, self.not_finite = failing, not_finite
 
-    def evaluate(self, positions_av):
-        evaluation = super().evaluate(positions_av)
+    def at(self, positions_av, memory=None):
+        evaluation = super().at(positions_av, memory)
         if self.asked - 1 in self.failing:
             raise ConvergenceError("not here")
         if self.asked - 1 in self.not_finite:

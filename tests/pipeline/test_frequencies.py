@@ -10,6 +10,7 @@ from springs import CHARGES, CONSTANTS, REST, Springs, distorted, relaxed
 
 from mpiqmd.errors import GeometryError
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.vibrations import vibrations
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.frequencies import differences, infrared_intensities, print_table, require_relaxed
@@ -70,9 +71,9 @@ def test_point_charges_have_their_exact_intensities(comm):
 def test_an_interrupted_run_gives_the_same(comm, shared_tmp_path):
     record = shared_tmp_path / "record.jsonl"
     with pytest.raises(KeyboardInterrupt):
-        differences(relaxed(), RecordedSurface(Springs(fails_after=7), record, {}, comm), 0.01, silent(comm))
+        differences(relaxed(), Owner(RecordedSurface(Springs(fails_after=7), record, {}, comm)), 0.01, silent(comm))
     springs = Springs()
-    found = differences(relaxed(), RecordedSurface(springs, record, {}, comm), 0.01, silent(comm))
+    found = differences(relaxed(), Owner(RecordedSurface(springs, record, {}, comm)), 0.01, silent(comm))
     assert springs.asked == 19 - 7
     assert np.array_equal(found.hessian_cc, differences(relaxed(), Springs(), 0.01, silent(comm)).hessian_cc)
 
@@ -93,7 +94,7 @@ def test_what_is_no_minimum_is_said(comm):
 def test_what_is_not_relaxed_is_said_before_anything_is_displaced(comm):
     """One evaluation: silent when relaxed, a warning when nearly, refused with the remedy when far."""
     springs, stream = Springs(), io.StringIO()
-    here = springs.evaluate(distorted().positions_av)
+    here = springs.at(distorted().positions_av)
     force = float(np.linalg.norm(here.forces_av, axis=1).max())
     assert force > 2e-3
     with pytest.raises(GeometryError, match=r"not relaxed.*max_force = 1\.00e-03.*mpiqmd relax"):
@@ -101,7 +102,7 @@ def test_what_is_not_relaxed_is_said_before_anything_is_displaced(comm):
     assert not stream.getvalue()
     require_relaxed(here, 1.0, comm, Log(comm, stream))
     assert ("warning: the largest force" in stream.getvalue()) == (comm.rank == 0)
-    require_relaxed(springs.evaluate(relaxed().positions_av), 1e-3, comm, silent(comm))
+    require_relaxed(springs.at(relaxed().positions_av), 1e-3, comm, silent(comm))
     assert springs.asked == 2
 
 

@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 from workplace import WATER, with_keys
 
-from mpiqmd.hifi.provider import HifiForceProvider
-from mpiqmd.rom.guarded import GuardedProvider
+from mpiqmd.molecule.body_surface import BodySurface
+from mpiqmd.rom.error_control import ErrorControl
 
 
-def weighed(monkeypatch, provider, calls):
+def weighed(monkeypatch, surface, calls):
     """Let a surface note the resident memory (MB) of this process at these evaluations, by evaluation."""
-    sizes, evaluate, count = {}, provider.evaluate, [0]
+    sizes, evaluate, count = {}, surface.evaluate, [0]
 
-    def weighing(self, positions_av):
-        evaluation = evaluate(self, positions_av)
+    def weighing(self, *asked):
+        evaluation = evaluate(self, *asked)
         count[0] += 1
         if count[0] in calls:
             with open("/proc/self/statm", encoding="ascii") as file:
                 sizes[count[0]] = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
         return evaluation
 
-    monkeypatch.setattr(provider, "evaluate", weighing)
+    monkeypatch.setattr(surface, "evaluate", weighing)
     return sizes
 
 
@@ -38,7 +38,7 @@ def assert_flat(capfd, sizes, calls, largest):
 def test_two_hundred_hifi_steps(bench, monkeypatch, capfd):
     """One function of the grid is 55 kB: one lost per step would be 8 MB."""
     calls = (60, 100, 150, 200)
-    sizes = weighed(monkeypatch, HifiForceProvider, calls)
+    sizes = weighed(monkeypatch, BodySurface, calls)
     keys = {"thermostat": "none", "initial_velocities": "zero", "pinned": [0], "timestep": 5.0, "checkpoint_every": 10}
     path = bench.write("long.toml", with_keys(WATER, md=keys))
     bench.run("md", path, "--steps", 200, "--output", bench.folder / "out")
@@ -50,7 +50,7 @@ def test_two_hundred_hifi_steps(bench, monkeypatch, capfd):
 def test_a_hundred_thousand_reduced_steps(bench, trained, monkeypatch, capfd):
     """Forty bytes lost per step would be 3 MB."""
     calls = (30_000, 65_000, 100_000)
-    sizes = weighed(monkeypatch, GuardedProvider, calls)
+    sizes = weighed(monkeypatch, ErrorControl, calls)
     keys = {"temperature": "50 K", "thermostat": "langevin", "relaxation_time": 2000.0, "output_every": 10}
     path = bench.write("long.toml", with_keys(WATER, md=keys, rom={"check_every": 20_000}))
     bench.run("md", path, "--model", trained.model, "--steps", 100_000, "--output", bench.folder / "out")

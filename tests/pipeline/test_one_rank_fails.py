@@ -14,16 +14,16 @@ import sys
 from mpi4py import MPI
 from mpiqmd.cli import main
 from mpiqmd.errors import ConvergenceError
-from mpiqmd.hifi.provider import HifiForceProvider
+from mpiqmd.hifi.body_solver import HifiBodySolver
 from mpiqmd.parallel import comm
 comm.PATIENCE_SECONDS = 1.0
-evaluate, calls = HifiForceProvider.evaluate, []
-def failing(self, positions_av):
+solved, calls = HifiBodySolver._solved, []
+def failing(self, alignment, memory):
     calls.append(1)
     if len(calls) == 3 and MPI.COMM_WORLD.rank == {rank}:
         raise {error}("boom")
-    return evaluate(self, positions_av)
-HifiForceProvider.evaluate = failing
+    return solved(self, alignment, memory)
+HifiBodySolver._solved = failing
 sys.exit(main(["md", {path!r}, "--output", {folder!r}]))
 """
 CROWDED = {

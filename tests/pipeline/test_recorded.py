@@ -7,17 +7,20 @@ import json
 import numpy as np
 import pytest
 from springs import Springs, distorted
+from toy_surfaces import ToySurface
 
 from mpiqmd.errors import AccuracyError, DataFileError
 from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.pipeline.recorded import RecordedSurface
 
 IDENTITY = {"solver": "springs", "physics.order": "8"}
 PLACES = [distorted().positions_av * factor for factor in (1.0, 1.01, 0.97)]
 
 
-def ask(provider, places=PLACES):
-    return [provider.evaluate(positions_av) for positions_av in places]
+def ask(surface, places=PLACES):
+    owner = Owner(surface)
+    return [owner.at(positions_av) for positions_av in places]
 
 
 @pytest.fixture
@@ -105,11 +108,11 @@ def test_damaged_rows_are_left_out(comm, path, first, damage):
 
 
 def test_what_is_not_finite_is_not_kept(comm, path):
-    class Broken:
-        def evaluate(self, positions_av):
+    class Broken(ToySurface):
+        def at(self, positions_av, memory=None):
             return Evaluation(np.nan, np.zeros_like(positions_av))
 
-    provider = RecordedSurface(Broken(), path, IDENTITY, comm)
+    surface = RecordedSurface(Broken(), path, IDENTITY, comm)
     with pytest.raises(AccuracyError, match="geometry 0 are not finite"):
-        provider.evaluate(PLACES[0])
+        Owner(surface).at(PLACES[0])
     assert RecordedSurface(Springs(), path, IDENTITY, comm).known == 0

@@ -12,6 +12,7 @@ from workplace import with_keys
 
 from mpiqmd.config.settings import Relaxation
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.recorded import RecordedSurface
 from mpiqmd.pipeline.relax import RelaxationPath, both_ends, print_summary, relax
@@ -74,11 +75,11 @@ def test_an_interrupted_run_takes_the_same_way(comm, shared_tmp_path, optimiser)
     whole = relax(distorted(), Springs(), settings, comm, silent(comm))
     record = shared_tmp_path / "record.jsonl"
     with pytest.raises(KeyboardInterrupt):
-        relax(distorted(), RecordedSurface(Springs(fails_after=4), record, {}, comm), settings, comm, silent(comm))
+        relax(distorted(), Owner(RecordedSurface(Springs(fails_after=4), record, {}, comm)), settings, comm, silent(comm))
     springs = Springs()
     again = RecordedSurface(springs, record, {}, comm)
     assert again.known == 4
-    resumed = relax(distorted(), again, settings, comm, silent(comm))
+    resumed = relax(distorted(), Owner(again), settings, comm, silent(comm))
     assert np.array_equal(resumed.positions_sav, whole.positions_sav)
     assert springs.asked == len(whole.energies_s) - 4
 

@@ -14,7 +14,7 @@ from workplace import Bench, Trained, with_keys
 from mpiqmd.md.checkpoint import previous_path
 from mpiqmd.md.noise import replica_seed
 from mpiqmd.md.trajectory import Trajectory
-from mpiqmd.pipeline.replicas import LARGEST_GROUP, groups, replica_folder
+from mpiqmd.pipeline.replicas import groups, replica_folder
 from mpiqmd.pipeline.results import read_result
 
 PER_RANK = 4
@@ -144,10 +144,7 @@ def test_errors_of_the_surface_are_those_of_each_replica(batches):
 
 @pytest.mark.serial
 def test_groups_are_as_equal_as_they_can_be():
-    class Surface:
-        batches = True
-
-    assert groups([3, 5, 7], Surface()) == [[3], [5], [7]]
-    assert groups(list(range(9)), object()) == [[index] for index in range(9)]
-    sizes = [len(group) for group in groups(list(range(2 * LARGEST_GROUP + 1)), Surface())]
+    assert groups(list(range(9)), 1) == [[index] for index in range(9)]
+    assert groups([3, 5, 7, 9], 32) == [[3, 5, 7, 9]] and groups([], 32) == []
+    sizes = [len(group) for group in groups(list(range(65)), 32)]
     assert len(sizes) == 3 and max(sizes) - min(sizes) <= 1

@@ -25,7 +25,7 @@ from compiled_water import RANK, serial_water
 from damage import damage_structure, damaged_bytes
 from hostility import ELSEWHERE, Watch, hostile, hostile_index
 from judging import Format, rewriting
-from md_surfaces import PairProvider, water
+from md_surfaces import PairSurface, water
 from mpi4py import MPI
 
 from mpiqmd.datafiles import SEAL_SIZE, opened, seal, unseal
@@ -178,7 +178,7 @@ def read_by_resuming(path: Path) -> list[np.ndarray]:
     for source in _run_folder().iterdir():
         if source.name != path.name:
             shutil.copyfile(source, path.with_name(source.name))
-    test_dynamics.run(COMM, path.parent, PairProvider(water()), steps=16, thermostat="langevin")
+    test_dynamics.run(COMM, path.parent, PairSurface(water()), steps=16, thermostat="langevin")
     return read_trajectory(path.with_name("trajectory.h5"))
 
 
@@ -197,7 +197,7 @@ def _run_folder() -> Path:
     """A run of 13 steps with checkpoints of steps 10 and 13."""
     folder = Path(_folder().name) / "run"
     folder.mkdir()
-    test_dynamics.run(COMM, folder, PairProvider(water()), steps=13, thermostat="langevin")
+    test_dynamics.run(COMM, folder, PairSurface(water()), steps=13, thermostat="langevin")
     assert previous_path(folder / "checkpoint.h5").exists()
     return folder
 

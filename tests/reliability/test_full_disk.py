@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import test_dynamics
 import test_snapshots
-from md_surfaces import PairProvider, water
+from md_surfaces import PairSurface, water
 from mpi4py import MPI
 from tiny_water import train
 
@@ -71,14 +71,14 @@ def test_a_store_of_snapshots(serial_comm, tmp_path):
 
 def test_a_run(serial_comm, tmp_path):
     """The trajectory outgrows the disk; with room again the run goes on from its checkpoint."""
-    provider, many = PairProvider(water()), {"steps": 3000, "output_every": 1, "checkpoint_every": 100}
+    surface, many = PairSurface(water()), {"steps": 3000, "output_every": 1, "checkpoint_every": 100}
     with files_of_at_most(500_000), pytest.raises(DataFileError, match=r"MD step \d+: .*cannot be written to.*checkpoint is"):
-        test_dynamics.run(serial_comm, tmp_path, provider, **many)
+        test_dynamics.run(serial_comm, tmp_path, surface, **many)
     assert not list(tmp_path.glob("*.part"))
     with files_of_at_most((tmp_path / "checkpoint.h5").stat().st_size - 1), pytest.raises(OSError):
         save_checkpoint(tmp_path / "checkpoint.h5", {"step": 0}, {"a": {"b": np.zeros(10_000)}})
     assert not list(tmp_path.glob("*.part"))
-    result = test_dynamics.run(serial_comm, tmp_path, provider, **many)
+    result = test_dynamics.run(serial_comm, tmp_path, surface, **many)
     assert result["resumed_from"] > 0 and result["frames"] == 3001
 
 

@@ -21,6 +21,7 @@ import pytest
 from conversations import EDGES, HEADER, N_ATOMS, due, good, hostile
 from judging import limited
 from mpi4py import MPI
+from toy_surfaces import ToySurface
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.errors import MpiqmdError
@@ -47,10 +48,10 @@ energy_tolerance = 1e-5
 """
 
 
-class Springs:
+class Springs(ToySurface):
     """Every atom pulled to the origin, by another spring each."""
 
-    def evaluate(self, positions_av):
+    def at(self, positions_av, memory=None):
         constants_a = np.arange(1.0, 1.0 + len(positions_av))[:, None]
         with np.errstate(over="ignore"):
             energy = 0.5 * float((constants_a * positions_av**2).sum())
@@ -118,12 +119,12 @@ def replies_of(heard: bytes) -> list[str | tuple[float, np.ndarray]]:
     return replies
 
 
-def assert_right(replies, owed, provider):
+def assert_right(replies, owed, surface):
     for reply, expected in zip(replies, owed, strict=False):
         if isinstance(expected, str):
             assert reply == expected
         else:
-            right = provider.evaluate(expected)
+            right = surface.at(expected)
             assert reply[0] == right.energy and np.array_equal(reply[1], right.forces_av)
 
 
@@ -139,14 +140,14 @@ def converse(folder: Path, case: int) -> str:
     rng = np.random.default_rng([case, 5])
     said, is_periodic = hostile(rng), bool(rng.integers(2))
     manner = str(rng.choice(["patient", "abrupt", "silent"], p=[0.8, 0.15, 0.05]))
-    server, provider = Server(folder / "socket", said, rng, manner), Springs()
+    server, surface = Server(folder / "socket", said, rng, manner), Springs()
     expected = Expected(N_ATOMS, EDGES if is_periodic else None)
     started = time.monotonic()
     patience = Interruption(walltime=0.2 if manner == "silent" else None)
     talk = ipi.Conversation(Address.unix(str(folder / "socket")), expected, patience)
     try:
         with limited():
-            ipi.serve(talk, provider, MPI.COMM_SELF, silent(MPI.COMM_SELF))
+            ipi.serve(talk, surface, [surface.fresh()], MPI.COMM_SELF, silent(MPI.COMM_SELF))
         ended = talk.why()
     except MpiqmdError as error:
         refusal(error)
@@ -155,8 +156,8 @@ def converse(folder: Path, case: int) -> str:
         talk.close()
     replies, owed = replies_of(server.end()), due(said, is_periodic)
     assert time.monotonic() - started < 5.0
-    assert_right(replies, owed.replies, provider)
-    if manner == "patient" and all(np.isfinite(provider.evaluate(each).energy) for each in owed.asked):
+    assert_right(replies, owed.replies, surface)
+    if manner == "patient" and all(np.isfinite(surface.at(each).energy) for each in owed.asked):
         assert (ended, len(replies)) == (owed.ends, len(owed.replies)), (ended, owed.ends)
     return f"{manner}: {ended}"
 

@@ -21,6 +21,7 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 from ase.units import Bohr, Hartree, fs
 from ase.vibrations import Vibrations
+from toy_surfaces import ToySurface
 
 from mpiqmd.ase import MPIQMD
 from mpiqmd.errors import (
@@ -33,7 +34,7 @@ from mpiqmd.errors import (
 )
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.rom.compiled.provider import OutsideTablesError
+from mpiqmd.rom.compiled.body_solver import OutsideTablesError
 
 LENGTH, STIFFNESS, CHARGE = 1.4, 0.37, 0.2
 """A bond of hydrogen: length (bohr), force constant (Ha/bohr^2), charge on the first atom."""
@@ -52,13 +53,13 @@ energy_tolerance = 1e-11
 """
 
 
-class Spring:
+class Spring(ToySurface):
     """``E = k (|R_0 - R_1| - d)^2 / 2`` in atomic units, counting how often it is asked."""
 
     def __init__(self) -> None:
         self.asked, self.gone_wrong, self.error, self.has_dipole = 0, False, None, True
 
-    def evaluate(self, positions_av):
+    def at(self, positions_av, memory=None):
         if self.error is not None:
             raise self.error
         self.asked += 1
@@ -73,12 +74,12 @@ class Spring:
 @pytest.fixture
 def spring(comm, monkeypatch):
     """A calculator whose surface is a spring."""
-    provider = Spring()
+    surface = Spring()
     molecule = Molecule(("H", "H"), np.array([[0.0, 0.0, 0.0], [1.5, 0.0, 0.0]]))
     grid = SimpleNamespace(cell_v=np.full(3, 8.0), is_periodic=False, boundary="isolated")
-    surface = SimpleNamespace(molecule=molecule, grid=grid, provider=provider)
-    monkeypatch.setattr(MPIQMD, "_open", lambda self: surface)
-    return MPIQMD("spring.toml", comm=comm), provider
+    calculation = SimpleNamespace(molecule=molecule, grid=grid, surface=surface)
+    monkeypatch.setattr(MPIQMD, "_open", lambda self: calculation)
+    return MPIQMD("spring.toml", comm=comm), surface
 
 
 def stretched(calculator, bohr=1.5):
@@ -114,20 +115,20 @@ def test_forces_are_the_derivative_in_those_units(spring):
 
 
 def test_nothing_is_computed_twice(spring):
-    calculator, provider = spring
+    calculator, surface = spring
     atoms = stretched(calculator)
     atoms.get_forces(), atoms.get_potential_energy(), atoms.get_dipole_moment(), atoms.get_forces()
-    assert provider.asked == 1 and calculator.check_state(atoms) == []
+    assert surface.asked == 1 and calculator.check_state(atoms) == []
     atoms.set_initial_charges([0.5, -0.5])
     atoms.get_forces()
-    assert provider.asked == 1
+    assert surface.asked == 1
     atoms.positions[0, 0] += 0.01
     assert calculator.check_state(atoms) == ["positions"]
     atoms.get_potential_energy()
-    assert provider.asked == 2
+    assert surface.asked == 2
     calculator.reset()
     atoms.get_potential_energy()
-    assert provider.asked == 3
+    assert surface.asked == 3
 
 
 def test_conventions(spring, comm):
@@ -148,20 +149,20 @@ def test_conventions(spring, comm):
 
 
 def test_atoms_that_do_not_fit_are_refused(spring):
-    calculator, provider = spring
+    calculator, surface = spring
     with pytest.raises(ConfigError, match=r"\['H', 'O'\].*input_atoms"):
         Atoms("HO", positions=[[0, 0, 0], [1, 0, 0]], calculator=calculator).get_potential_energy()
     atoms = stretched(calculator)
     atoms.pbc = True
     with pytest.raises(ConfigError, match="Set atoms.pbc = False"):
         atoms.get_forces()
-    assert provider.asked == 0
+    assert surface.asked == 0
     atoms.pbc = False
     assert atoms.get_potential_energy() > 0
 
 
 def test_charge_and_spin_of_the_atoms_must_be_the_inputs(spring):
-    calculator, provider = spring
+    calculator, surface = spring
     atoms = stretched(calculator)
     atoms.set_initial_charges([0.6, 0.4])
     with pytest.raises(ConfigError, match=r"charge of the Atoms is \+1, the input's \+0"):
@@ -175,12 +176,12 @@ def test_charge_and_spin_of_the_atoms_must_be_the_inputs(spring):
         atoms.get_potential_energy()
     atoms.set_initial_magnetic_moments(None)
     atoms.get_potential_energy()
-    assert provider.asked == 1
+    assert surface.asked == 1
 
 
 def test_a_periodic_input_wants_its_own_cell(spring):
     calculator, _ = spring
-    calculator._surface.grid.is_periodic = True
+    calculator._calculation.grid.is_periodic = True
     atoms = stretched(calculator)
     assert atoms.get_potential_energy() > 0
     atoms.set_cell(np.full(3, 8.0 * Bohr))
@@ -193,12 +194,12 @@ def test_a_periodic_input_wants_its_own_cell(spring):
 
 
 def test_numbers_that_are_not_finite_are_errors(spring):
-    calculator, provider = spring
-    provider.gone_wrong = True
+    calculator, surface = spring
+    surface.gone_wrong = True
     atoms = stretched(calculator)
     with pytest.raises(AccuracyError, match="not finite"):
         atoms.get_forces()
-    provider.gone_wrong = False
+    surface.gone_wrong = False
     assert np.isfinite(atoms.get_forces()).all()
 
 
@@ -216,31 +217,31 @@ def test_numbers_that_are_not_finite_are_errors(spring):
 )
 def test_errors_are_of_both_worlds_and_leave_no_results(spring, error, of_ase):
     """ASE's own algorithms catch CalculatorError; after one there is nothing stale to be read."""
-    calculator, provider = spring
+    calculator, surface = spring
     atoms = stretched(calculator)
     atoms.get_forces()
-    provider.error = error("atom 1 is where it should not be")
+    surface.error = error("atom 1 is where it should not be")
     atoms.positions[0, 0] += 0.1
     for attempt in (atoms.get_forces, atoms.get_potential_energy, lambda: calculator.calculate(atoms)):
         with pytest.raises(of_ase, match="atom 1 is where it should not be") as caught:
             attempt()
         assert isinstance(caught.value, CalculatorError) and isinstance(caught.value, MpiqmdError)
         assert isinstance(caught.value.__cause__, error) and calculator.results == {}
-    provider.error = None
+    surface.error = None
     assert np.isfinite(atoms.get_forces()).all()
 
 
 def test_what_is_not_there_is_refused_in_words(spring):
-    calculator, provider = spring
+    calculator, surface = spring
     atoms = stretched(calculator)
-    asked = provider.asked
+    asked = surface.asked
     for name in ("stress", "magmoms", "charges", "energies"):
         with pytest.raises(PropertyNotImplementedError):
             calculator.get_property(name, atoms)
         with pytest.raises(PropertyNotImplementedError, match=f"no {name}; it has energy"):
             calculator.calculate(atoms, [name])
-    assert provider.asked == asked and calculator.results == {}
-    provider.has_dipole = False
+    assert surface.asked == asked and calculator.results == {}
+    surface.has_dipole = False
     with pytest.raises(PropertyNotImplementedError, match="no dipole; it has"):
         atoms.get_dipole_moment()
     assert "energy" in calculator.results
@@ -250,7 +251,7 @@ def test_what_is_not_there_is_refused_in_words(spring):
 
 def test_changes_of_the_atoms_are_noticed(spring):
     """Everything that belongs to other physics is refused even where the results are known already."""
-    calculator, provider = spring
+    calculator, surface = spring
     atoms = stretched(calculator)
     atoms.get_forces()
     for charges in ([1.0, 0.0], [0.5, 0.5], [np.nan, 0.0]):
@@ -266,17 +267,17 @@ def test_changes_of_the_atoms_are_noticed(spring):
     atoms.set_masses([2.014, 1.0])
     atoms.set_constraint(FixAtoms([0]))
     free, fixed = atoms.get_forces(apply_constraint=False), atoms.get_forces()
-    assert provider.asked == 1 and not fixed[0].any() and np.array_equal(free[1], fixed[1]) and free[0].any()
+    assert surface.asked == 1 and not fixed[0].any() and np.array_equal(free[1], fixed[1]) and free[0].any()
     atoms.numbers[1] = 2
     with pytest.raises(InputError, match="the Atoms hold"):
         atoms.get_forces()
 
 
 def test_a_failed_change_of_parameters_leaves_no_old_surface(spring, monkeypatch):
-    calculator, provider = spring
+    calculator, surface = spring
     atoms = stretched(calculator)
     atoms.get_forces()
-    surface = calculator._surface
+    opened = calculator._calculation
 
     def fails(self):
         raise DataFileError("no such model")
@@ -286,16 +287,16 @@ def test_a_failed_change_of_parameters_leaves_no_old_surface(spring, monkeypatch
         calculator.set(model="missing.h5")
     with pytest.raises(InputError, match="no such model"):
         atoms.get_forces()
-    monkeypatch.setattr(MPIQMD, "_open", lambda self: surface)
+    monkeypatch.setattr(MPIQMD, "_open", lambda self: opened)
     atoms.get_forces()
-    assert provider.asked == 2
+    assert surface.asked == 2
 
 
 def test_langevin_meets_an_error_that_ase_knows(spring):
-    calculator, provider = spring
+    calculator, surface = spring
     atoms = stretched(calculator)
     dynamics = Langevin(atoms, 0.5 * fs, temperature_K=300, friction=0.01 / fs, fixcm=False, rng=np.random.RandomState(3))
-    dynamics.attach(lambda: setattr(provider, "error", GeometryError("outside") if dynamics.nsteps == 5 else None))
+    dynamics.attach(lambda: setattr(surface, "error", GeometryError("outside") if dynamics.nsteps == 5 else None))
     with pytest.raises(CalculatorError, match="outside"):
         dynamics.run(20)
     assert dynamics.nsteps == 5

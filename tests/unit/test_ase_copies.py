@@ -56,7 +56,7 @@ def test_a_copy_is_on_its_own(comm, path, duplicate):
     moved.calc = other
     moved.positions[0, 0] -= 0.05
     assert moved.get_potential_energy() != energy == atoms.get_potential_energy()
-    assert other._surface is not calculator._surface
+    assert other._calculation is not calculator._calculation
     moved.positions[0, 0] += 0.05
     assert moved.get_potential_energy() == pytest.approx(energy, abs=1e-6)
 

@@ -14,12 +14,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from toy_surfaces import ToySurface
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.errors import AccuracyError, ConfigError, DataFileError, GeometryError
 from mpiqmd.ipi import Address, Answer, Client, Expected, connect
 from mpiqmd.md.interruption import Interruption
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
+from mpiqmd.molecule.surface import Memory
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline import ipi
 
@@ -114,13 +116,13 @@ def serving(comm, script):
     assert not problems, problems
 
 
-class Springs:
+class Springs(ToySurface):
     """Every atom pulled to the origin by its own spring: ``E = sum k_a R_a^2 / 2``."""
 
     def __init__(self, **extras) -> None:
         self.asked, self.extras = [], extras
 
-    def evaluate(self, positions_av):
+    def at(self, positions_av, memory=None):
         self.asked.append(positions_av)
         constants_a = np.arange(1.0, 1.0 + len(positions_av))[:, None]
         energy = 0.5 * float((constants_a * positions_av**2).sum())
@@ -128,10 +130,10 @@ class Springs:
         return Evaluation(energy, -constants_a * positions_av, extras)
 
 
-def converse(comm, address, provider, n_atoms=3, patience=WAIT, cell_v=None):
+def converse(comm, address, surface, n_atoms=3, patience=WAIT, cell_v=None):
     talk = ipi.Conversation(address, Expected(n_atoms, cell_v), Interruption(), patience)
     try:
-        return ipi.serve(talk, provider, comm, silent(comm)), comm.bcast(talk.why() if comm.rank == 0 else None)
+        return ipi.serve(talk, surface, [surface.fresh()], comm, silent(comm)), comm.bcast(talk.why() if comm.rank == 0 else None)
     finally:
         talk.close()
 
@@ -151,16 +153,16 @@ def test_a_whole_conversation(comm, rng):
         assert server.status() == "READY"
         server.send("EXIT")
 
-    provider = Springs(error_estimate=1e-6, outside=0.5)
+    surface = Springs(error_estimate=1e-6, outside=0.5)
     with serving(comm, script) as address:
-        served, ended = converse(comm, address, provider)
+        served, ended = converse(comm, address, surface)
     assert ended == "EXIT" and served.evaluations == served.outside == 5
     assert served.as_dict()["largest_outside"] == 0.5 and served.as_dict()["largest_error_estimate"] == 1e-6
     assert "5 outside the sampled region (up to 0.50 half-widths)" in served.line(ended)
     # every rank was asked for the server's very numbers
-    assert np.array_equal(provider.asked, geometries)
+    assert np.array_equal(surface.asked, geometries)
     for positions_av, (energy, forces_av, virial_vv, extras) in zip(geometries, answers, strict=False):
-        expected = Springs().evaluate(positions_av)
+        expected = Springs().at(positions_av)
         assert energy == expected.energy and np.array_equal(forces_av, expected.forces_av)
         centred_av = positions_av - positions_av.mean(axis=0)
         assert np.allclose(virial_vv, np.einsum("av,aw->vw", centred_av, forces_av), atol=1e-14)
@@ -238,7 +240,7 @@ def test_a_periodic_input_wants_its_own_cell(comm):
 
     def script(server):
         server.send_positions(positions_av, CELL + 3e-5)
-        assert server.fetch(3)[0] == Springs().evaluate(positions_av).energy
+        assert server.fetch(3)[0] == Springs().at(positions_av).energy
         server.send("EXIT")
 
     with serving(comm, script) as address:
@@ -289,8 +291,8 @@ def test_the_number_of_connections_has_no_limit_of_ours():
 @pytest.mark.parametrize("where", ["energy", "forces"])
 def test_numbers_that_are_not_finite_are_not_sent(comm, where):
     class Broken(Springs):
-        def evaluate(self, positions_av):
-            good = super().evaluate(positions_av)
+        def at(self, positions_av, memory=None):
+            good = super().at(positions_av, memory)
             forces_av = good.forces_av * (np.nan if where == "forces" else 1.0)
             return Evaluation(np.inf if where == "energy" else good.energy, forces_av)
 
@@ -305,7 +307,7 @@ def test_numbers_that_are_not_finite_are_not_sent(comm, where):
 
 def test_an_error_of_the_surface_ends_it_on_all_ranks(comm):
     class Narrow(Springs):
-        def evaluate(self, positions_av):
+        def at(self, positions_av, memory=None):
             raise GeometryError("outside the tables")
 
     def script(server):
@@ -327,7 +329,7 @@ def test_a_signal_ends_the_wait(comm):
     with serving(comm, script) as address:
         talk = ipi.Conversation(address, Expected(3), SimpleNamespace(reason=lambda: next(reasons, last[0])))
         try:
-            served = ipi.serve(talk, Springs(), comm, silent(comm))
+            served = ipi.serve(talk, Springs(), [Memory()] * 2, comm, silent(comm))
         finally:
             talk.close()
     assert served.evaluations == 0
@@ -396,24 +398,33 @@ def test_a_real_signal_while_waiting():
     with interruption.listening(), listener:
         timer.start()
         talk = ipi.Conversation(Address("127.0.0.1", listener.getsockname()[1]), Expected(3), interruption, connections=2)
-        assert talk.next_geometries() == [] and talk.why() == "SIGTERM"
+        assert talk.next_geometries() == {} and talk.why() == "SIGTERM"
         talk.close()
     timer.join()
 
 
 class BatchedSprings(Springs):
-    """The springs, several geometries at once."""
+    """The springs; counts how many geometries are asked for at once, and remembers what each connection asked for."""
 
-    batches = True
+    class Asked(Memory):
+        def __init__(self):
+            self.geometries = []
 
     def __init__(self) -> None:
         super().__init__()
         self.sizes = []
 
-    def evaluate_together(self, members, positions_bav):
+    def fresh(self, company=1):
+        assert company == 4
+        return self.Asked()
+
+    def evaluate(self, positions_bav, memories):
         self.sizes.append(len(positions_bav))
-        assert len(members) == len(positions_bav)
-        return [self.evaluate(positions_av) for positions_av in positions_bav]
+        return super().evaluate(positions_bav, memories)
+
+    def at(self, positions_av, memory=None):
+        memory.geometries.append(positions_av)
+        return super().at(positions_av, memory)
 
 
 @pytest.mark.parametrize("busy", [4, 2])
@@ -442,28 +453,32 @@ def test_several_connections_are_answered_together(comm, rng, busy):
         each(lambda b: server.send("EXIT"))
         each(lambda b: server.connection.close())
 
-    provider = BatchedSprings()
+    surface = BatchedSprings()
     with serving(comm, script) as address:
         talk = ipi.Conversation(address, Expected(3), Interruption(), WAIT, connections=4)
         try:
-            served = ipi.serve(talk, provider, comm, silent(comm))
+            memories = [surface.fresh(4) for _ in range(4)]
+            served = ipi.serve(talk, surface, memories, comm, silent(comm))
         finally:
             talk.close()
     assert comm.rank != 0 or talk.why() == "EXIT"
-    assert served.evaluations == 3 * busy == sum(provider.sizes) and max(provider.sizes) <= busy
-    assert served.as_dict()["evaluations_at_once"] == served.evaluations / len(provider.sizes)
+    assert served.evaluations == 3 * busy == sum(surface.sizes) and max(surface.sizes) <= busy
+    assert served.as_dict()["evaluations_at_once"] == served.evaluations / len(surface.sizes)
+    # connections bring their geometries in their order, each its own
+    for b, memory in enumerate(memories[:busy]):
+        assert np.array_equal(memory.geometries, geometries[:, b])
     for round_bav, answered in zip(geometries, answers, strict=False):
         for positions_av, (energy, forces_av, _, _) in zip(round_bav, answered, strict=True):
-            expected = Springs().evaluate(positions_av)
+            expected = Springs().at(positions_av)
             assert energy == expected.energy and np.array_equal(forces_av, expected.forces_av)
 
 
 def test_an_error_at_one_geometry_of_several_ends_it_on_all_ranks(comm):
     class Narrow(BatchedSprings):
-        def evaluate_together(self, members, positions_bav):
-            good = super().evaluate_together(members, positions_bav)
-            return [GeometryError("outside the tables") if positions_av[0, 0] > 1 else each
-                    for positions_av, each in zip(positions_bav, good, strict=True)]
+        def at(self, positions_av, memory=None):
+            if positions_av[0, 0] > 1:
+                raise GeometryError("outside the tables")
+            return super().at(positions_av, memory)
 
     def script(server):
         connections = [server.connection]
@@ -479,5 +494,5 @@ def test_an_error_at_one_geometry_of_several_ends_it_on_all_ranks(comm):
     with serving(comm, script) as address:
         talk = ipi.Conversation(address, Expected(3), Interruption(), WAIT, connections=4)
         with pytest.raises(GeometryError, match="outside the tables"):
-            ipi.serve(talk, Narrow(), comm, silent(comm))
+            ipi.serve(talk, Narrow(), [Narrow().fresh(4) for _ in range(4)], comm, silent(comm))
         talk.close()

@@ -8,17 +8,16 @@ from drawing import decay_figure
 from mpiqmd.pipeline.reduced import ReducedSurface
 from mpiqmd.pipeline.validation import internal_force_error
 from mpiqmd.plots.style import save_figure, style
-from mpiqmd.rom.compiled.provider import CompiledForceProvider
 from mpiqmd.units import ATOMIC_TIME_IN_FS
-from reduced.common import Bench, nve
+from reduced.common import Bench, compiled_owner, nve
 
 
 def against_grid(surface: ReducedSurface, positions_sav: np.ndarray, log=None) -> dict[str, float]:
     """Return the largest difference of energy and forces between the compiled and the grid online stage."""
-    provider = CompiledForceProvider(surface.frame, surface.compiled_solver)
+    owner = compiled_owner(surface)
     energies, forces = [], []
     for index, positions_av in enumerate(positions_sav, start=1):
-        compiled, on_grid = provider.evaluate(positions_av), surface.ground_state(positions_av)
+        compiled, on_grid = owner.at(positions_av), surface.ground_state(positions_av)
         alignment = surface.frame.align(positions_av)
         energies.append(compiled.energy - on_grid.free_energy)
         forces.append(np.abs(compiled.forces_av - alignment.gradient_forces(on_grid.gradient_av)).max())
@@ -29,10 +28,10 @@ def against_grid(surface: ReducedSurface, positions_sav: np.ndarray, log=None) -
 
 def against_hifi(surface: ReducedSurface, positions_sav: np.ndarray, states: list) -> dict[str, float]:
     """Return the largest errors of energy and of the gradient along the internal coordinates."""
-    provider = CompiledForceProvider(surface.frame, surface.compiled_solver)
+    owner = compiled_owner(surface)
     energies, forces = [], []
     for positions_av, exact in zip(positions_sav, states, strict=True):
-        compiled = provider.evaluate(positions_av)
+        compiled = owner.at(positions_av)
         energies.append(compiled.energy - exact.free_energy)
         forces.append(internal_force_error(surface.frame, positions_av, -compiled.forces_av, exact.gradient_av))
     return {
@@ -79,10 +78,10 @@ def frames(bench: Bench) -> dict[str, float]:
     )
     positions_sav = np.array([bench.surface.frame.align(positions_av).body_positions_av for positions_av in kept])
     states = bench.exact(positions_sav)
-    provider, components = bench.compiled(), []
+    owner, components = bench.compiled(), []
     for positions_av, exact in zip(positions_sav, states, strict=True):
         alignment = bench.surface.frame.align(positions_av)
-        difference = provider.evaluate(positions_av).forces_av - alignment.gradient_forces(exact.gradient_av)
+        difference = owner.at(positions_av).forces_av - alignment.gradient_forces(exact.gradient_av)
         components.append(np.abs(difference).max())
     worst = {"component": float(max(components)), "component_median": float(np.median(components))}
     return against_hifi(bench.surface, positions_sav, states) | worst
@@ -90,15 +89,15 @@ def frames(bench: Bench) -> dict[str, float]:
 
 def gradient(bench: Bench) -> dict[str, float]:
     """Forces in the laboratory against central differences of the compiled energy, fourth order."""
-    provider, errors, step = bench.compiled(), [], 2e-3
+    owner, errors, step = bench.compiled(), [], 2e-3
     for positions_av in bench.geometries(20):
-        forces_av = provider.evaluate(positions_av).forces_av
+        forces_av = owner.at(positions_av).forces_av
         for a, v in np.ndindex(forces_av.shape):
 
             def energy(t, positions_av=positions_av, a=a, v=v):
                 moved = positions_av.copy()
                 moved[a, v] += t
-                return provider.evaluate(moved).energy
+                return owner.at(moved).energy
 
             slope = (8.0 * (energy(step) - energy(-step)) - (energy(2 * step) - energy(-2 * step))) / (12.0 * step)
             errors.append(abs(slope + forces_av[a, v]))

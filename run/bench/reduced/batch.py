@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mpiqmd.md.dynamics import dynamics_steps, run_dynamics, run_together
+from mpiqmd.md.dynamics import dynamics_steps, run_together
 from mpiqmd.md.noise import replica_seed
 from mpiqmd.md.record import Record
 from mpiqmd.parallel.log import silent
@@ -60,27 +60,23 @@ def _step_seconds(bench: Bench, count: int, steps: int) -> float:
         times.append(time.process_time())
 
     with tempfile.TemporaryDirectory() as folder:
-        runs, providers = [], [bench.surface.provider.fork() for _ in range(count)]
-        for index, provider in enumerate(providers):
+        surface, runs = bench.surface.surface, []
+        memories = [surface.fresh(count) for _ in range(count)]
+        for index, memory in enumerate(memories):
             seeded = dataclasses.replace(settings, seed=replica_seed(settings.seed, index))
             record = Record(Path(folder) / f"trajectory-{index}.h5", Path(folder) / f"checkpoint-{index}.h5")
-            runs.append((molecule, provider, seeded, COMM, silent(COMM), record))
-        if count == 1:
-            run_dynamics(*runs[0], note)
-        else:
-            run_together([dynamics_steps(*run) for run in runs], providers, note)
+            runs.append(dynamics_steps(molecule, memory, seeded, COMM, silent(COMM), record))
+        run_together(surface, runs, memories, note)
     return float(np.median(np.diff(times))) / count
 
 
 def _evaluation_seconds(bench: Bench, count: int) -> float:
     """Return the median processor time of an evaluation of all geometries at once, by their number."""
-    provider, times = bench.compiled(), []
+    surface, times = bench.compiled().surface, []
+    memories = [surface.fresh(count) for _ in range(count)]
     for _ in range(max(5, 500 // count)):
         geometries = bench.geometries(count, stretch=0.5)
         started = time.process_time()
-        if count == 1:
-            provider.evaluate(geometries[0])
-        else:
-            provider.evaluate_batch(geometries)
+        surface.evaluate(geometries, memories)
         times.append(time.process_time() - started)
     return float(np.median(times)) / count

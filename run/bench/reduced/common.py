@@ -13,14 +13,16 @@ from mpiqmd.config import load_input
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.molecule.bent import water_positions
+from mpiqmd.molecule.body_surface import MovingFrame
 from mpiqmd.molecule.frame import make_frame
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.symmetry import grid_mirrors
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.build import build_model, build_molecule, build_solver
 from mpiqmd.pipeline.reduced import ReducedSurface, build_reduced_model
 from mpiqmd.pipeline.sampling import symmetric_shape
 from mpiqmd.rom.basis import build_basis
-from mpiqmd.rom.compiled.provider import CompiledForceProvider, OutsideTablesError
+from mpiqmd.rom.compiled.body_solver import OutsideTablesError, compiled_surface
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.snapshots import SnapshotStore
 from mpiqmd.units import KELVIN_IN_HARTREE
@@ -73,9 +75,9 @@ class Bench:
         points = self.rng.uniform(middle - half, middle + half, size=(count, len(middle)))
         return np.array([water_positions(*point, vertex=box.vertex) for point in points])
 
-    def compiled(self, forces: str = "gradient") -> CompiledForceProvider:
-        """Return a fresh compiled surface."""
-        return CompiledForceProvider(self.surface.frame, self.surface.compiled_solver, forces)
+    def compiled(self) -> Owner:
+        """Return a fresh owner of the compiled surface."""
+        return compiled_owner(self.surface)
 
     def exact(self, positions_sav: np.ndarray) -> list[GroundState]:
         """Return the Hi-Fi ground states, without their orbitals."""
@@ -89,6 +91,11 @@ class Bench:
         return states
 
 
+def compiled_owner(surface: ReducedSurface) -> Owner:
+    """Return an owner of a reduced model's compiled surface, without control of its errors."""
+    return Owner(compiled_surface(MovingFrame(surface.frame), surface.compiled_solver))
+
+
 def start_velocities(masses_a: np.ndarray, kelvin: float) -> np.ndarray:
     """Return velocities of a temperature without net momentum."""
     masses, temperature = masses_a[:, None], kelvin * KELVIN_IN_HARTREE
@@ -97,7 +104,7 @@ def start_velocities(masses_a: np.ndarray, kelvin: float) -> np.ndarray:
 
 
 def nve(
-    provider: CompiledForceProvider, positions_av: np.ndarray, masses_a: np.ndarray, timestep: float, steps: int,
+    owner: Owner, positions_av: np.ndarray, masses_a: np.ndarray, timestep: float, steps: int,
     keep_every: int = 0, kelvin: float = 300.0,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the total energies of an NVE trajectory (velocity Verlet), and every so many positions.
@@ -105,12 +112,12 @@ def nve(
     A trajectory that leaves the tables ends there.
     """
     masses, velocities, energies, kept = masses_a[:, None], start_velocities(masses_a, kelvin), np.empty(steps), []
-    positions, result = positions_av.copy(), provider.evaluate(positions_av)
+    positions, result = positions_av.copy(), owner.at(positions_av)
     for step in range(steps):
         velocities += 0.5 * timestep * result.forces_av / masses
         positions = positions + timestep * velocities
         try:
-            result = provider.evaluate(positions)
+            result = owner.at(positions)
         except OutsideTablesError:
             return energies[:step], kept
         velocities += 0.5 * timestep * result.forces_av / masses

@@ -10,17 +10,18 @@ import numpy as np
 
 from mpiqmd.md.dynamics import run_dynamics
 from mpiqmd.md.record import Record
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import silent
-from mpiqmd.pipeline.build import build_hifi_provider
+from mpiqmd.pipeline.build import build_hifi_surface
 from mpiqmd.pipeline.md import dynamics_settings
 from reduced.common import COMM, Bench
 
 
 def cost(bench: Bench) -> dict[str, float]:
     """Median seconds per step of ``mpiqmd md`` on either surface, output every 10 steps, one core, one run."""
-    reduced = _seconds(bench, bench.surface.provider, bench.arguments.timing_steps, 10)
-    provider = build_hifi_provider(bench.settings, bench.model, bench.molecule, bench.settings.scf.extrapolation)
-    hifi = _seconds(bench, provider, bench.arguments.hifi_steps, 1)
+    reduced = _seconds(bench, Owner(bench.surface.surface), bench.arguments.timing_steps, 10)
+    surface = build_hifi_surface(bench.settings, bench.model, bench.molecule, bench.settings.scf.extrapolation)
+    hifi = _seconds(bench, Owner(surface), bench.arguments.hifi_steps, 1)
     return {
         "seconds_per_step": reduced["seconds_per_step"],
         "evaluations_per_step": reduced["iterations_per_step"],
@@ -31,13 +32,13 @@ def cost(bench: Bench) -> dict[str, float]:
     } | operations(bench)
 
 
-def _seconds(bench: Bench, provider, steps: int, output_every: int) -> dict[str, float]:
+def _seconds(bench: Bench, owner: Owner, steps: int, output_every: int) -> dict[str, float]:
     settings = dynamics_settings(bench.settings, steps)
     settings = dataclasses.replace(settings, output_every=output_every)
     molecule = bench.molecule.with_positions(bench.reduced.reference_av)
     with tempfile.TemporaryDirectory() as folder:
         record = Record(Path(folder) / "trajectory.h5", Path(folder) / "checkpoint.h5")
-        return run_dynamics(molecule, provider, settings, COMM, silent(COMM), record)
+        return run_dynamics(molecule, owner, settings, COMM, silent(COMM), record)
 
 
 def operations(bench: Bench) -> dict[str, float]:

@@ -12,11 +12,14 @@ from oracles import gth_model
 from mpiqmd.config.settings import Relaxation
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
-from mpiqmd.hifi.provider import HifiForceProvider
+from mpiqmd.hifi.body_solver import HifiBodySolver
+from mpiqmd.molecule.body_surface import BodySurface
+from mpiqmd.molecule.laboratory import LaboratoryFrame
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.vibrations import vibrations
 from mpiqmd.parallel.log import silent
-from mpiqmd.pipeline.body_frame import BodyFrameProvider
+from mpiqmd.pipeline.body_frame import moving_frame
 from mpiqmd.pipeline.frequencies import differences
 from mpiqmd.pipeline.relax import relax
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_INVERSE_CM
@@ -72,12 +75,11 @@ def test_structure_and_frequencies(comm, name):
     points = [2 * int(np.ceil(edge / 0.36)) for edge in CELLS[name]]
     grid = Grid(comm, CELLS[name], points, 8, "isolated")
     model = gth_model(grid, molecule.symbols)
-    provider = HifiForceProvider(model, AbpgSolver(model, 1e-10), net_force="remove" if name == "CO2" else "keep")
-    if name != "CO2":
-        provider = BodyFrameProvider(provider, molecule)
-    path = relax(molecule, provider, Relaxation(force_tolerance=3e-5), comm, silent(comm))
+    frame = LaboratoryFrame(comm, molecule) if name == "CO2" else moving_frame(molecule, None)
+    surface = Owner(BodySurface(frame, HifiBodySolver(model, AbpgSolver(model, 1e-10))))
+    path = relax(molecule, surface, Relaxation(force_tolerance=3e-5), comm, silent(comm))
     relaxed = molecule.with_positions(path.positions_sav[-1])
-    found = vibrations(relaxed, differences(relaxed, provider, 0.01, silent(comm)).hessian_cc)
+    found = vibrations(relaxed, differences(relaxed, surface, 0.01, silent(comm)).hessian_cc)
     lengths, angles = shape(relaxed.positions_av)
     exact_lengths, exact_angles = shape(molecule.positions_av)
     assert path.converged

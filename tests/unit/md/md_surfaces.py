@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from toy_surfaces import ToySurface
 
-from mpiqmd.md.provider import Evaluation
+from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.surface import Memory
 
 
 def water() -> Molecule:
@@ -14,34 +16,28 @@ def water() -> Molecule:
     return Molecule(("O", "H", "H"), np.vstack([np.zeros(3), arms]))
 
 
-class SpringProvider:
+class SpringSurface(ToySurface):
     """Each atom tied to an anchor: ``E = k/2 sum_a |R_a - A_a|^2``."""
 
     def __init__(self, anchors_av, stiffness):
         self.anchors_av = np.array(anchors_av)
         self.stiffness = stiffness
 
-    def evaluate(self, positions_av):
+    def at(self, positions_av, memory=None):
         displacement_av = positions_av - self.anchors_av
         return Evaluation(
             0.5 * self.stiffness * (displacement_av**2).sum(), -self.stiffness * displacement_av
         )
 
-    def state(self):
-        return {}
 
-    def restore(self, state):
-        assert state == {}
-
-
-class FreeProvider(SpringProvider):
+class FreeSurface(SpringSurface):
     """No forces at all."""
 
     def __init__(self):
         super().__init__(0.0, 0.0)
 
 
-class PairProvider:
+class PairSurface(ToySurface):
     """Bonds between all pairs: quartic wells that conserve momentum and angular momentum, water-like
     stiffness.
 
@@ -55,7 +51,7 @@ class PairProvider:
             np.linalg.norm(molecule.positions_av[i] - molecule.positions_av[j]) for i, j in self.pairs
         ]
 
-    def evaluate(self, positions_av):
+    def at(self, positions_av, memory=None):
         energy, forces_av = 0.0, np.zeros_like(positions_av)
         for (i, j), rest in zip(self.pairs, self.rest, strict=True):
             arm = positions_av[i] - positions_av[j]
@@ -67,35 +63,14 @@ class PairProvider:
             forces_av[j] += slope * arm / length
         return Evaluation(energy, forces_av, {"iterations": 3.0})
 
-    def state(self):
-        return {}
 
-    def restore(self, state):
-        pass
+class Trace(Memory):
+    """How often an owner has asked, and what is left of its geometries; an error once it has asked so often."""
 
-
-class ForgetfulProvider(PairProvider):
-    """A surface with a memory: forces carry a small part that depends on all geometries before.
-
-    This is what unconverged electrons extrapolated from step to step look like; a restart that loses the
-    memory gives another trajectory.
-    """
-
-    def __init__(self, molecule, stop_at=None, error=None):
-        super().__init__(molecule)
-        self.memory_av = np.zeros_like(molecule.positions_av)
+    def __init__(self, shape, stop_at=None, error=None):
+        self.memory_av = np.zeros(shape)
         self.calls = np.zeros(1, dtype=np.int64)
         self.stop_at, self.error = stop_at, error
-
-    def evaluate(self, positions_av):
-        if self.stop_at is not None and self.calls[0] == self.stop_at:
-            raise self.error
-        exact = super().evaluate(positions_av)
-        self.memory_av = 0.7 * self.memory_av + 0.3 * np.sin(positions_av)
-        self.calls = self.calls + 1
-        return Evaluation(
-            exact.energy, exact.forces_av + 1e-3 * self.memory_av, {"calls": float(self.calls[0])}
-        )
 
     def state(self):
         return {"history/memory": self.memory_av, "calls": self.calls}
@@ -105,10 +80,35 @@ class ForgetfulProvider(PairProvider):
         self.calls = state["calls"].copy()
 
 
-def advance(dynamics, provider, steps):
+class ForgetfulSurface(PairSurface):
+    """A surface with a memory: forces carry a small part that depends on all geometries before.
+
+    This is what unconverged electrons extrapolated from step to step look like; a restart that loses the
+    memory gives another trajectory.
+    """
+
+    def __init__(self, molecule, stop_at=None, error=None):
+        super().__init__(molecule)
+        self.shape, self.stop_at, self.error = molecule.positions_av.shape, stop_at, error
+
+    def fresh(self, company=1):
+        return Trace(self.shape, self.stop_at, self.error)
+
+    def at(self, positions_av, memory=None):
+        if memory.stop_at is not None and memory.calls[0] == memory.stop_at:
+            raise memory.error
+        exact = super().at(positions_av)
+        memory.memory_av = 0.7 * memory.memory_av + 0.3 * np.sin(positions_av)
+        memory.calls = memory.calls + 1
+        return Evaluation(
+            exact.energy, exact.forces_av + 1e-3 * memory.memory_av, {"calls": float(memory.calls[0])}
+        )
+
+
+def advance(dynamics, surface, steps):
     """Move on by so many steps and return all frames, the present one first."""
     frames = [dynamics.frame()]
     for _ in range(steps):
-        dynamics.accept(provider.evaluate(dynamics.propose()))
+        dynamics.accept(surface.at(dynamics.propose()))
         frames.append(dynamics.frame())
     return frames

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from md_surfaces import FreeProvider, PairProvider, advance, water
+from md_surfaces import FreeSurface, PairSurface, advance, water
 
 from mpiqmd.errors import AccuracyError, ConfigError
 from mpiqmd.md.constraints import BondConstraints
@@ -26,7 +26,7 @@ BONDS = ((0, 1), (0, 2))
 RIGID = ((0, 1), (0, 2), (1, 2))
 
 
-class Bending(PairProvider):
+class Bending(PairSurface):
     """Water whose angle alone has a potential, through the distance of the hydrogens."""
 
     def __init__(self, molecule):
@@ -35,20 +35,20 @@ class Bending(PairProvider):
         self.pairs, self.rest = [self.pairs[chosen]], [self.rest[chosen]]
 
 
-def start(provider, constraints=BONDS, timestep=40.0, thermostat=None, pinned=(), removals=(True, False), seed=11):
+def start(surface, constraints=BONDS, timestep=40.0, thermostat=None, pinned=(), removals=(True, False), seed=11):
     molecule = water()
     nuclei = make_nuclei(molecule, pinned, *removals, constraints)
     velocities_av = maxwell_boltzmann(ROOM, seed, molecule.positions_av, nuclei)
     dynamics = Dynamics(nuclei, molecule.positions_av, velocities_av, timestep, thermostat or NoThermostat())
-    dynamics.accept(provider.evaluate(dynamics.propose()))
+    dynamics.accept(surface.at(dynamics.propose()))
     return dynamics
 
 
 @pytest.mark.parametrize("constraints", [BONDS, ((0, 1),), RIGID])
 def test_lengths_stay_and_velocities_respect_them(constraints):
-    provider = Bending(water())
-    dynamics = start(provider, constraints)
-    frames = advance(dynamics, provider, 300)
+    surface = Bending(water())
+    dynamics = start(surface, constraints)
+    frames = advance(dynamics, surface, 300)
     lengths_k = dynamics.nuclei.constraints.lengths_k
     assert lengths_k == pytest.approx([measure(water().positions_av, pair) for pair in constraints], rel=1e-15)
     for frame in frames:
@@ -61,8 +61,8 @@ def test_lengths_stay_and_velocities_respect_them(constraints):
 
 
 def test_momentum_and_angular_momentum_stay():
-    provider = Bending(water())
-    frames = advance(start(provider), provider, 300)
+    surface = Bending(water())
+    frames = advance(start(surface), surface, 300)
     masses_a = water().masses_a
     spins = [angular_momentum(frame.positions_av, frame.velocities_av, masses_a) for frame in frames]
     assert np.linalg.norm(spins[0]) > 0.1
@@ -73,8 +73,8 @@ def test_momentum_and_angular_momentum_stay():
 def test_energy_fluctuation_falls_as_the_timestep_squared():
     fluctuations = []
     for timestep in (40.0, 20.0, 10.0):
-        provider = Bending(water())
-        frames = advance(start(provider, timestep=timestep), provider, int(8000 / timestep))
+        surface = Bending(water())
+        frames = advance(start(surface, timestep=timestep), surface, int(8000 / timestep))
         energies = np.array([frame.observables["total_energy"] for frame in frames])
         kinetic = np.array([frame.observables["kinetic_energy"] for frame in frames])
         fluctuations.append(energies.std())
@@ -85,13 +85,13 @@ def test_energy_fluctuation_falls_as_the_timestep_squared():
 
 
 def test_running_backwards_returns_to_the_start():
-    provider = Bending(water())
-    dynamics = start(provider)
+    surface = Bending(water())
+    dynamics = start(surface)
     before_av = dynamics.positions_av.copy()
-    advance(dynamics, provider, 200)
+    advance(dynamics, surface, 200)
     assert np.abs(dynamics.positions_av - before_av).max() > 0.05
     dynamics.velocities_av = -dynamics.velocities_av
-    advance(dynamics, provider, 200)
+    advance(dynamics, surface, 200)
     assert np.abs(dynamics.positions_av - before_av).max() < 1e-8
 
 
@@ -102,8 +102,8 @@ def test_a_rigid_rotor_turns_as_it_must():
     assert nuclei.degrees_of_freedom == 2
     speed, timestep = 2e-3, 40.0
     dynamics = Dynamics(nuclei, molecule.positions_av, np.array([[0, 0, 0], [0, speed, 0]]), timestep, NoThermostat())
-    dynamics.accept(FreeProvider().evaluate(dynamics.propose()))
-    frames = advance(dynamics, FreeProvider(), 100)
+    dynamics.accept(FreeSurface().at(dynamics.propose()))
+    frames = advance(dynamics, FreeSurface(), 100)
     # A half drift goes along the tangent and back to the circle radially: sin(turn) = v t / l.
     turn = np.arcsin(speed * 0.5 * timestep / 1.8)
     for step, frame in enumerate(frames[:10]):
@@ -116,22 +116,22 @@ def test_fixed_bonds_are_the_limit_of_stiff_ones():
     """Water with bonds a hundred times stiffer, in short steps from the same start, bends as the constrained one."""
     molecule = water()
 
-    class Stiff(PairProvider):
+    class Stiff(PairSurface):
         def __init__(self):
             super().__init__(molecule, stiffness=50.0)
             self.bending = Bending(molecule)
             kept = [k for k, pair in enumerate(self.pairs) if 0 in pair]
             self.pairs, self.rest = [self.pairs[k] for k in kept], [self.rest[k] for k in kept]
 
-        def evaluate(self, positions_av):
-            bonds, bend = super().evaluate(positions_av), self.bending.evaluate(positions_av)
+        def at(self, positions_av, memory=None):
+            bonds, bend = super().at(positions_av, memory), self.bending.at(positions_av)
             return type(bonds)(bonds.energy + bend.energy, bonds.forces_av + bend.forces_av)
 
-    provider = Bending(molecule)
-    rigid = start(provider, timestep=8.0)
+    surface = Bending(molecule)
+    rigid = start(surface, timestep=8.0)
     stiff = start(Stiff(), (), timestep=1.0)
     stiff.velocities_av = rigid.velocities_av.copy()
-    angles = [measure(frame.positions_av, (1, 0, 2)) for frame in advance(rigid, provider, 60)]
+    angles = [measure(frame.positions_av, (1, 0, 2)) for frame in advance(rigid, surface, 60)]
     others = [measure(frame.positions_av, (1, 0, 2)) for frame in advance(stiff, Stiff(), 480)][::8]
     assert np.ptp(angles) > 1.7
     assert np.abs(np.subtract(angles, others)).max() < 0.03 * np.ptp(angles)
@@ -151,11 +151,11 @@ def test_fixed_bonds_are_the_limit_of_stiff_ones():
 @pytest.mark.parametrize("bath", ["langevin", "csvr"])
 def test_what_remains_has_the_temperature_of_the_bath(constraints, pinned, removals, count, bath):
     thermostat = Langevin(ROOM, 100.0, 3) if bath == "langevin" else StochasticRescaling(ROOM, 50.0, 3)
-    dynamics = start(FreeProvider(), constraints, thermostat=thermostat, pinned=pinned, removals=removals)
+    dynamics = start(FreeSurface(), constraints, thermostat=thermostat, pinned=pinned, removals=removals)
     assert dynamics.nuclei.degrees_of_freedom == count
     initial = dynamics.observables()["kinetic_energy"]
     assert initial == pytest.approx(0.5 * count * ROOM, rel=1e-12, abs=1e-30)
-    kinetic_t = np.array([frame.observables["kinetic_energy"] for frame in advance(dynamics, FreeProvider(), 1000)])
+    kinetic_t = np.array([frame.observables["kinetic_energy"] for frame in advance(dynamics, FreeSurface(), 1000)])
     if count == 0:
         assert np.abs(kinetic_t).max() < 1e-20
         return
@@ -166,8 +166,8 @@ def test_what_remains_has_the_temperature_of_the_bath(constraints, pinned, remov
 
 @pytest.mark.parametrize("bath", [Langevin(ROOM, 400.0, 3), StochasticRescaling(ROOM, 400.0, 3), NoseHoover(ROOM, 400.0, 3)])
 def test_conserved_energy_accounts_for_bath_and_constraints(bath):
-    provider = Bending(water())
-    frames = advance(start(provider, timestep=15.0, thermostat=bath), provider, 400)
+    surface = Bending(water())
+    frames = advance(start(surface, timestep=15.0, thermostat=bath), surface, 400)
     conserved, total = (
         np.array([frame.observables[name] for frame in frames]) for name in ("conserved_energy", "total_energy")
     )
@@ -188,7 +188,7 @@ def test_impossible_constraints_are_refused():
 
 
 def test_a_step_that_is_too_long_says_so():
-    dynamics = start(FreeProvider(), timestep=4000.0)
+    dynamics = start(FreeSurface(), timestep=4000.0)
     with pytest.raises(AccuracyError, match=r"MD step 1: the lengths of md.constraints cannot be kept"):
         dynamics.propose()
 

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from md_surfaces import ForgetfulProvider, PairProvider, water
+from md_surfaces import ForgetfulSurface, PairSurface, water
 
 from mpiqmd.errors import AccuracyError, ConfigError, ConvergenceError, DataFileError
 from mpiqmd.md.checkpoint import load_checkpoint, previous_path
 from mpiqmd.md.dynamics import DynamicsSettings, Record, run_dynamics
 from mpiqmd.md.integrator import drift
-from mpiqmd.md.provider import Evaluation
 from mpiqmd.md.trajectory import Trajectory
+from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.molecule.surface import Memory, Owner
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.units import KELVIN_IN_HARTREE
@@ -38,11 +39,11 @@ SETTINGS = {
 }
 
 
-def run(comm, folder, provider=None, log=None, stop=None, **changes):
+def run(comm, folder, surface=None, log=None, stop=None, **changes):
     molecule = water()
     return run_dynamics(
         molecule,
-        provider or ForgetfulProvider(molecule),
+        Owner(surface or ForgetfulSurface(molecule)),
         DynamicsSettings(**{**SETTINGS, **changes}),
         comm,
         log or silent(comm),
@@ -71,7 +72,7 @@ def folders(comm, shared_tmp_path, *names):
 
 
 def test_run_writes_every_frame_and_sums_up(comm, shared_tmp_path):
-    result = run(comm, shared_tmp_path, PairProvider(water()))
+    result = run(comm, shared_tmp_path, PairSurface(water()))
     trajectory = read(comm, shared_tmp_path)
     assert np.array_equal(trajectory.steps_t, np.arange(0, STEPS + 1, 2))
     assert trajectory.times_t == pytest.approx(trajectory.steps_t * 20.0, rel=1e-15)
@@ -86,10 +87,10 @@ def test_run_writes_every_frame_and_sums_up(comm, shared_tmp_path):
 def test_positions_are_the_same_on_every_rank(comm, shared_tmp_path):
     seen = []
 
-    class Watching(PairProvider):
-        def evaluate(self, positions_av):
+    class Watching(PairSurface):
+        def at(self, positions_av, memory=None):
             seen.append(positions_av.copy())
-            return super().evaluate(positions_av)
+            return super().at(positions_av, memory)
 
     run(comm, shared_tmp_path, Watching(water()))
     assert len(seen) == STEPS + 1
@@ -115,12 +116,12 @@ def test_a_surface_that_fails_leaves_a_checkpoint_of_the_last_step(comm, shared_
     """No step before the failure is made again, and what follows is bitwise the uninterrupted run."""
     whole, parts = folders(comm, shared_tmp_path, "whole", "parts")
     run(comm, whole, thermostat=thermostat)
-    failing = ForgetfulProvider(water(), stop_at=stop_at, error=ConvergenceError("no luck"))
+    failing = ForgetfulSurface(water(), stop_at=stop_at, error=ConvergenceError("no luck"))
     phrase = f" The last checkpoint is of step {stop_at - 1} " if comm.rank == 0 else ""
     match = f"MD step {stop_at}: no luck{phrase}"
     with pytest.raises(ConvergenceError, match=match):
         run(comm, parts, failing, thermostat=thermostat)
-    again = ForgetfulProvider(water())
+    again = ForgetfulSurface(water())
     assert run(comm, parts, again, thermostat=thermostat)["resumed_from"] == stop_at - 1
     assert_same(read(comm, whole), read(comm, parts))
 
@@ -128,7 +129,7 @@ def test_a_surface_that_fails_leaves_a_checkpoint_of_the_last_step(comm, shared_
 def test_a_surface_that_fails_at_the_start_leaves_no_checkpoint(comm, shared_tmp_path):
     phrase = " There is no checkpoint yet" if comm.rank == 0 else ""
     with pytest.raises(ConvergenceError, match=f"MD step 0: no luck{phrase}"):
-        run(comm, shared_tmp_path, ForgetfulProvider(water(), stop_at=0, error=ConvergenceError("no luck")))
+        run(comm, shared_tmp_path, ForgetfulSurface(water(), stop_at=0, error=ConvergenceError("no luck")))
     assert run(comm, shared_tmp_path)["resumed_from"] is None
 
 
@@ -154,8 +155,8 @@ def test_finished_run_is_left_alone(comm, shared_tmp_path):
     first = run(comm, shared_tmp_path)
     before = read(comm, shared_tmp_path)
 
-    class Untouchable(ForgetfulProvider):
-        def evaluate(self, positions_av):
+    class Untouchable(ForgetfulSurface):
+        def at(self, positions_av, memory=None):
             raise AssertionError("nothing is left to do")
 
     again = run(comm, shared_tmp_path, Untouchable(water()))
@@ -214,10 +215,10 @@ def test_trajectory_without_checkpoint_is_not_overwritten(comm, shared_tmp_path)
 
 @pytest.mark.parametrize("culprit", ["energy", "forces"])
 def test_not_a_number_names_step_and_checkpoint(comm, shared_tmp_path, culprit):
-    class Broken(ForgetfulProvider):
-        def evaluate(self, positions_av):
-            good = super().evaluate(positions_av)
-            if self.calls[0] != 9:
+    class Broken(ForgetfulSurface):
+        def at(self, positions_av, memory=None):
+            good = super().at(positions_av, memory)
+            if memory.calls[0] != 9:
                 return good
             if culprit == "energy":
                 return Evaluation(np.nan, good.forces_av)
@@ -228,10 +229,14 @@ def test_not_a_number_names_step_and_checkpoint(comm, shared_tmp_path, culprit):
 
 
 def test_failure_to_write_reaches_every_rank(comm, shared_tmp_path):
-    class Saboteur(PairProvider):
+    class Hindering(Memory):
         def state(self):
             on_rank_zero(comm, lambda: (shared_tmp_path / "checkpoint.h5.part").mkdir() and None)
             return {}
+
+    class Saboteur(PairSurface):
+        def fresh(self, company=1):
+            return Hindering()
 
     with pytest.raises(DataFileError, match=r"MD step 0: .* cannot be written to .*no checkpoint yet.*free some space"):
         run(comm, shared_tmp_path, Saboteur(water()))
@@ -282,12 +287,12 @@ import sys, time
 sys.path[:0] = {path!r}
 from pathlib import Path
 from mpi4py import MPI
-from md_surfaces import ForgetfulProvider
+from md_surfaces import ForgetfulSurface
 import test_dynamics
-class Slow(ForgetfulProvider):
-    def evaluate(self, positions_av):
+class Slow(ForgetfulSurface):
+    def at(self, positions_av, memory=None):
         time.sleep(1e-4)
-        return super().evaluate(positions_av)
+        return super().at(positions_av, memory)
 test_dynamics.run(MPI.COMM_SELF, Path({folder!r}), Slow(test_dynamics.water()), **{changes!r})
 """
 
@@ -312,7 +317,7 @@ def test_killed_at_random_moments_the_run_is_still_the_same(comm, shared_tmp_pat
     whole, parts = folders(comm, shared_tmp_path, "whole", "parts")
     run(comm, whole, **changes)
     here = Path(__file__).parent
-    script = VICTIM.format(path=[str(here), str(here.parents[2])], folder=str(parts), changes=changes)
+    script = VICTIM.format(path=[str(here), str(here.parents[1]), str(here.parents[2])], folder=str(parts), changes=changes)
     deaths = 0
     for kill in range(kills):
         victim = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

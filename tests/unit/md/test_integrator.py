@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from md_surfaces import FreeProvider, PairProvider, SpringProvider, advance, water
+from md_surfaces import FreeSurface, PairSurface, SpringSurface, advance, water
 
 from mpiqmd.md.motion import Dynamics
 from mpiqmd.md.nuclei import make_nuclei
@@ -18,23 +18,23 @@ pytestmark = pytest.mark.serial
 ROOM = 300 * KELVIN_IN_HARTREE
 
 
-def start(provider, timestep, temperature=ROOM, thermostat=None, pinned=()):
+def start(surface, timestep, temperature=ROOM, thermostat=None, pinned=()):
     molecule = water()
     nuclei = make_nuclei(molecule, pinned, True, False)
     velocities_av = maxwell_boltzmann(temperature, 11, molecule.positions_av, nuclei)
     dynamics = Dynamics(nuclei, molecule.positions_av, velocities_av, timestep, thermostat or NoThermostat())
-    dynamics.accept(provider.evaluate(dynamics.propose()))
+    dynamics.accept(surface.at(dynamics.propose()))
     return dynamics
 
 
 def test_running_backwards_returns_to_the_start():
-    provider = PairProvider(water())
-    dynamics = start(provider, 20.0)
+    surface = PairSurface(water())
+    dynamics = start(surface, 20.0)
     before = dynamics.frame()
-    advance(dynamics, provider, 200)
+    advance(dynamics, surface, 200)
     assert np.abs(dynamics.positions_av - before.positions_av).max() > 0.05
     dynamics.velocities_av = -dynamics.velocities_av
-    advance(dynamics, provider, 200)
+    advance(dynamics, surface, 200)
     assert np.abs(dynamics.positions_av - before.positions_av).max() < 1e-10
     assert np.abs(dynamics.velocities_av + before.velocities_av).max() < 1e-13
 
@@ -42,8 +42,8 @@ def test_running_backwards_returns_to_the_start():
 def test_energy_fluctuation_falls_as_the_timestep_squared():
     fluctuations = []
     for timestep in (20.0, 10.0, 5.0):
-        provider = PairProvider(water())
-        frames = advance(start(provider, timestep), provider, int(4000 / timestep))
+        surface = PairSurface(water())
+        frames = advance(start(surface, timestep), surface, int(4000 / timestep))
         fluctuations.append(np.std([frame.observables["total_energy"] for frame in frames]))
     assert fluctuations[-1] > 1e-9
     orders = np.diff(np.log(fluctuations)) / np.log(0.5)
@@ -54,11 +54,11 @@ def test_harmonic_oscillator_has_the_period_of_the_discrete_equations():
     """With x'' = -w^2 x, Verlet turns by the angle acos(1 - (w dt)^2 / 2) per step, exactly."""
     stiffness, timestep = 0.3, 15.0
     molecule = water()
-    provider = SpringProvider(molecule.positions_av, stiffness)
-    dynamics = start(provider, timestep, temperature=0.0)
+    surface = SpringSurface(molecule.positions_av, stiffness)
+    dynamics = start(surface, timestep, temperature=0.0)
     dynamics.positions_av = molecule.positions_av + 0.1
-    dynamics.evaluation = provider.evaluate(dynamics.positions_av)
-    frames = advance(dynamics, provider, 100)
+    dynamics.evaluation = surface.at(dynamics.positions_av)
+    frames = advance(dynamics, surface, 100)
     for atom in (0, 1):
         turn = np.arccos(1 - 0.5 * stiffness / molecule.masses_a[atom] * timestep**2)
         expected = 0.1 * np.cos(turn * np.arange(101))
@@ -68,8 +68,8 @@ def test_harmonic_oscillator_has_the_period_of_the_discrete_equations():
 
 
 def test_positions_obey_the_position_verlet_recursion():
-    provider = PairProvider(water())
-    frames = advance(start(provider, 20.0), provider, 50)
+    surface = PairSurface(water())
+    frames = advance(start(surface, 20.0), surface, 50)
     masses_a = water().masses_a
     for before, now, after in zip(frames, frames[1:], frames[2:], strict=False):
         expected = 2 * now.positions_av - before.positions_av + 400.0 * now.forces_av / masses_a[:, None]
@@ -77,8 +77,8 @@ def test_positions_obey_the_position_verlet_recursion():
 
 
 def test_momentum_and_angular_momentum_stay():
-    provider = PairProvider(water())
-    frames = advance(start(provider, 20.0), provider, 300)
+    surface = PairSurface(water())
+    frames = advance(start(surface, 20.0), surface, 300)
     masses_a = water().masses_a
     spins = [angular_momentum(frame.positions_av, frame.velocities_av, masses_a) for frame in frames]
     assert np.linalg.norm(spins[0]) > 0.1
@@ -87,8 +87,8 @@ def test_momentum_and_angular_momentum_stay():
 
 
 def test_pinned_atoms_do_not_move():
-    provider = PairProvider(water())
-    frames = advance(start(provider, 20.0, pinned=(0,)), provider, 100)
+    surface = PairSurface(water())
+    frames = advance(start(surface, 20.0, pinned=(0,)), surface, 100)
     assert all(np.array_equal(frame.positions_av[0], np.zeros(3)) for frame in frames)
     assert not frames[-1].velocities_av[0].any() and np.abs(frames[-1].forces_av[0]).max() > 0
     energies = [frame.observables["total_energy"] for frame in frames]
@@ -97,9 +97,9 @@ def test_pinned_atoms_do_not_move():
 
 def test_berendsen_relaxes_exponentially():
     """Without forces the deviation shrinks by exactly (1 - dt/tau) a step: exp(-t/tau) for small dt."""
-    provider = FreeProvider()
-    dynamics = start(provider, 2.0, temperature=3 * ROOM, thermostat=Berendsen(ROOM, 400.0))
-    frames = advance(dynamics, provider, 400)
+    surface = FreeSurface()
+    dynamics = start(surface, 2.0, temperature=3 * ROOM, thermostat=Berendsen(ROOM, 400.0))
+    frames = advance(dynamics, surface, 400)
     deviation = np.array([frame.observables["temperature"] - ROOM for frame in frames]) / (2 * ROOM)
     assert np.abs(deviation - (1 - 2.0 / 400.0) ** np.arange(401)).max() < 1e-12
     assert deviation[200] == pytest.approx(np.exp(-1), rel=5e-3)
@@ -110,9 +110,9 @@ def test_berendsen_relaxes_exponentially():
 def test_berendsen_conserved_energy_is_as_good_as_without_thermostat():
     timesteps, ripples = (20.0, 10.0), []
     for timestep in timesteps:
-        provider = PairProvider(water())
-        dynamics = start(provider, timestep, temperature=2 * ROOM, thermostat=Berendsen(ROOM, 800.0))
-        frames = advance(dynamics, provider, int(4000 / timestep))
+        surface = PairSurface(water())
+        dynamics = start(surface, timestep, temperature=2 * ROOM, thermostat=Berendsen(ROOM, 800.0))
+        frames = advance(dynamics, surface, int(4000 / timestep))
         total, conserved = (
             np.array([frame.observables[name] for frame in frames])
             for name in ("total_energy", "conserved_energy")
@@ -123,9 +123,9 @@ def test_berendsen_conserved_energy_is_as_good_as_without_thermostat():
 
 
 def test_steps_are_counted_in_64_bits():
-    provider = FreeProvider()
-    dynamics = start(provider, 1.0)
+    surface = FreeSurface()
+    dynamics = start(surface, 1.0)
     late = {**dynamics.state(), "step": np.array(2**40, dtype=np.int64)}
     dynamics.restore(late)
-    (_, after) = advance(dynamics, provider, 1)
+    (_, after) = advance(dynamics, surface, 1)
     assert after.step == 2**40 + 1 and dynamics.state()["step"] == 2**40 + 1 and after.time == float(2**40 + 1)

@@ -13,10 +13,11 @@ import time
 import numpy as np
 import pytest
 import test_dynamics
-from md_surfaces import ForgetfulProvider, PairProvider, water
+from md_surfaces import ForgetfulSurface, PairSurface, water
 
 from mpiqmd.md.checkpoint import load_checkpoint
 from mpiqmd.md.interruption import SIGNALS, Interruption, announce, exit_status
+from mpiqmd.molecule.surface import Memory
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.log import Log
 
@@ -98,23 +99,27 @@ def test_a_finished_run_was_not_stopped(comm, shared_tmp_path):
 
 
 def test_checkpoints_come_by_minutes_whatever_the_step(comm, shared_tmp_path):
-    class Slow(PairProvider):
+    class Counting(Memory):
         saved = 0
-
-        def evaluate(self, positions_av):
-            time.sleep(0.01)
-            return super().evaluate(positions_av)
 
         def state(self):
             type(self).saved += 1
             return {}
 
+    class Slow(PairSurface):
+        def fresh(self, company=1):
+            return Counting()
+
+        def at(self, positions_av, memory=None):
+            time.sleep(0.01)
+            return super().at(positions_av, memory)
+
     quiet = {"steps": 12, "checkpoint_every": 1000}
     test_dynamics.run(comm, shared_tmp_path, Slow(water()), checkpoint_minutes=0.02 / 60, **quiet)
-    assert 4 <= Slow.saved <= 8
-    Slow.saved = 0
+    assert 4 <= Counting.saved <= 8
+    Counting.saved = 0
     test_dynamics.run(comm, shared_tmp_path, Slow(water()), checkpoint_minutes=10.0, **quiet | {"steps": 24})
-    assert Slow.saved == 1
+    assert Counting.saved == 1
 
 
 @pytest.mark.serial
@@ -231,12 +236,12 @@ def test_memory_stays_flat_over_a_hundred_thousand_steps(comm, shared_tmp_path):
     """Resident memory after the first 30,000 steps (buffers full) and after 100,000 of a run with a thermostat."""
     sizes = {}
 
-    class Weighing(ForgetfulProvider):
-        def evaluate(self, positions_av):
-            evaluation = super().evaluate(positions_av)
-            if self.calls[0] in (30_000, 65_000, 100_000):
+    class Weighing(ForgetfulSurface):
+        def at(self, positions_av, memory=None):
+            evaluation = super().at(positions_av, memory)
+            if memory.calls[0] in (30_000, 65_000, 100_000):
                 with open("/proc/self/statm") as file:
-                    sizes[int(self.calls[0])] = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+                    sizes[int(memory.calls[0])] = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
             return evaluation
 
     result = test_dynamics.run(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from md_surfaces import FreeProvider, PairProvider, SpringProvider, water
+from md_surfaces import FreeSurface, PairSurface, SpringSurface, water
 
 from mpiqmd.keys.registries import THERMOSTATS
 from mpiqmd.md.motion import Dynamics
@@ -29,7 +29,7 @@ ROOM = 300 * KELVIN_IN_HARTREE
 CANONICAL = ("langevin", "csvr", "nose-hoover")
 
 
-def start(name, molecule, provider, timestep=20.0, relaxation_time=400.0, pinned=(), removals=(True, False), seed=5):
+def start(name, molecule, surface, timestep=20.0, relaxation_time=400.0, pinned=(), removals=(True, False), seed=5):
     settings = DynamicsSettings(
         thermostat=name,
         temperature=ROOM,
@@ -40,15 +40,15 @@ def start(name, molecule, provider, timestep=20.0, relaxation_time=400.0, pinned
     nuclei = make_nuclei(molecule, pinned, *removals)
     velocities_av = maxwell_boltzmann(ROOM, seed, molecule.positions_av, nuclei)
     dynamics = Dynamics(nuclei, molecule.positions_av, velocities_av, timestep, make_thermostat(settings))
-    dynamics.accept(provider.evaluate(dynamics.propose()))
+    dynamics.accept(surface.at(dynamics.propose()))
     return dynamics
 
 
-def advance(dynamics, provider, steps):
+def advance(dynamics, surface, steps):
     """Return kinetic, potential and conserved energies of the steps that follow."""
     energies = np.empty((steps, 3))
     for step in range(steps):
-        dynamics.accept(provider.evaluate(dynamics.propose()))
+        dynamics.accept(surface.at(dynamics.propose()))
         values = dynamics.observables()
         energies[step] = values["kinetic_energy"], values["potential_energy"], values["conserved_energy"]
     return energies
@@ -66,11 +66,11 @@ def assert_mean(values_t, expected, blocks=20, precision=0.1):
 def test_oscillators_are_canonical(name):
     """Kinetic and potential energy of nine oscillators: mean 9/2 kT, variance 9/2 (kT)^2, for every canonical scheme."""
     molecule = water()
-    provider = SpringProvider(molecule.positions_av, 0.3)
-    dynamics = start(name, molecule, provider, timestep=15.0, relaxation_time=60.0, removals=(False, False))
+    surface = SpringSurface(molecule.positions_av, 0.3)
+    dynamics = start(name, molecule, surface, timestep=15.0, relaxation_time=60.0, removals=(False, False))
     assert dynamics.nuclei.degrees_of_freedom == 9
-    advance(dynamics, provider, 300)
-    energies = advance(dynamics, provider, 12000)
+    advance(dynamics, surface, 300)
+    energies = advance(dynamics, surface, 12000)
     for energy_t in energies.T[:2]:
         assert_mean(energy_t, 4.5 * ROOM)
     assert_mean((energies[:, 0] - 4.5 * ROOM) ** 2, 4.5 * ROOM**2)
@@ -79,9 +79,9 @@ def test_oscillators_are_canonical(name):
 def test_berendsen_has_the_mean_but_not_the_fluctuations():
     """The published flaw: the kinetic energy fluctuates too little, here by far more than the statistical error."""
     molecule = water()
-    provider = SpringProvider(molecule.positions_av, 0.3)
-    dynamics = start("berendsen", molecule, provider, timestep=15.0, relaxation_time=30.0, removals=(False, False))
-    energies = advance(dynamics, provider, 4000)
+    surface = SpringSurface(molecule.positions_av, 0.3)
+    dynamics = start("berendsen", molecule, surface, timestep=15.0, relaxation_time=30.0, removals=(False, False))
+    energies = advance(dynamics, surface, 4000)
     assert energies[:, 0].mean() == pytest.approx(4.5 * ROOM, rel=0.1)
     assert energies[:, 0].var() < 0.6 * 4.5 * ROOM**2
 
@@ -101,10 +101,10 @@ def test_berendsen_has_the_mean_but_not_the_fluctuations():
 @pytest.mark.parametrize("name", ["langevin", "csvr"])
 def test_molecules_have_the_temperature_of_the_bath(name, molecule, pinned, removals, count):
     """Mean and variance of K are g/2 kT and g/2 (kT)^2 with g counted for small, linear, free and pinned molecules."""
-    provider = PairProvider(molecule, stiffness=0.4) if len(molecule) > 1 else FreeProvider()
-    dynamics = start(name, molecule, provider, relaxation_time=100.0, pinned=pinned, removals=removals)
+    surface = PairSurface(molecule, stiffness=0.4) if len(molecule) > 1 else FreeSurface()
+    dynamics = start(name, molecule, surface, relaxation_time=100.0, pinned=pinned, removals=removals)
     assert dynamics.nuclei.degrees_of_freedom == count
-    energies = advance(dynamics, provider, 6000)
+    energies = advance(dynamics, surface, 6000)
     assert_mean(energies[:, 0], 0.5 * count * ROOM)
     assert_mean((energies[:, 0] - 0.5 * count * ROOM) ** 2, 0.5 * count * ROOM**2, blocks=10, precision=0.2)
     if removals[0] and not pinned:
@@ -118,8 +118,8 @@ def test_molecules_have_the_temperature_of_the_bath(name, molecule, pinned, remo
 def test_rescaling_draws_the_gamma_distribution_exactly():
     """With tau -> 0 each K is an independent draw: (g/2)-Gamma of width kT, whatever the step before was."""
     molecule = water()
-    dynamics = start("csvr", molecule, FreeProvider(), relaxation_time=1e-3)
-    kinetic_t = advance(dynamics, FreeProvider(), 6000)[:, 0] / ROOM
+    dynamics = start("csvr", molecule, FreeSurface(), relaxation_time=1e-3)
+    kinetic_t = advance(dynamics, FreeSurface(), 6000)[:, 0] / ROOM
     assert_mean(kinetic_t, 3.0)
     assert_mean((kinetic_t - 3.0) ** 2, 3.0)
     assert_mean((kinetic_t - 3.0) ** 3, 6.0)
@@ -132,9 +132,9 @@ def test_kinetic_energy_relaxes_at_the_rate_of_the_scheme(name, relaxation, deca
     molecule = water()
     deviations = []
     for seed in range(200):
-        dynamics = start(name, molecule, FreeProvider(), timestep=50.0, relaxation_time=relaxation, seed=seed)
+        dynamics = start(name, molecule, FreeSurface(), timestep=50.0, relaxation_time=relaxation, seed=seed)
         dynamics.velocities_av = 2 * dynamics.velocities_av
-        deviations.append(advance(dynamics, FreeProvider(), 2)[-1, 0] / (3 * ROOM) - 1.0)
+        deviations.append(advance(dynamics, FreeSurface(), 2)[-1, 0] / (3 * ROOM) - 1.0)
     error = np.std(deviations) / np.sqrt(len(deviations))
     expected = 3.0 * np.exp(-100.0 / decay)
     assert error < 0.12 * expected
@@ -146,9 +146,9 @@ def test_conserved_energy_gets_better_with_shorter_steps(name):
     """The energy exchanged with the bath is large; what the books do not explain falls at least as dt^2."""
     molecule, errors = water(), []
     for timestep in (20.0, 10.0, 5.0):
-        provider = PairProvider(molecule)
-        dynamics = start(name, molecule, provider, timestep=timestep, relaxation_time=600.0)
-        energies = advance(dynamics, provider, round(6000 / timestep))
+        surface = PairSurface(molecule)
+        dynamics = start(name, molecule, surface, timestep=timestep, relaxation_time=600.0)
+        energies = advance(dynamics, surface, round(6000 / timestep))
         errors.append(energies[:, 2].std())
         assert energies[:, :2].sum(axis=1).std() > 5 * errors[-1]
     orders = np.diff(np.log(errors)) / np.log(0.5)
@@ -159,7 +159,7 @@ def test_conserved_energy_gets_better_with_shorter_steps(name):
 def test_without_forces_every_scheme_conserves_to_round_off():
     molecule = water()
     for name in ("berendsen", "csvr", "langevin"):
-        conserved_t = advance(start(name, molecule, FreeProvider()), FreeProvider(), 300)[:, 2]
+        conserved_t = advance(start(name, molecule, FreeSurface()), FreeSurface(), 300)[:, 2]
         assert np.ptp(conserved_t) < 1e-14
 
 
@@ -167,51 +167,51 @@ def test_without_forces_every_scheme_conserves_to_round_off():
 def test_nose_hoover_chain_conserves_and_runs_backwards(chain_length):
     """Reversing all velocities, the chain's too, leads back to the start; the order of the splitting is at least two."""
     molecule = water()
-    provider = PairProvider(molecule)
+    surface = PairSurface(molecule)
 
     def begin(timestep):
-        dynamics = start("none", molecule, provider, timestep=timestep)
+        dynamics = start("none", molecule, surface, timestep=timestep)
         dynamics.thermostat = NoseHoover(ROOM, 300.0, chain_length)
         return dynamics
 
     dynamics = begin(20.0)
     before_av = dynamics.positions_av.copy()
-    advance(dynamics, provider, 150)
+    advance(dynamics, surface, 150)
     assert np.abs(dynamics.thermostat.velocities_k).min() > 1e-6
     assert np.abs(dynamics.positions_av - before_av).max() > 0.05
     dynamics.velocities_av = -dynamics.velocities_av
     dynamics.thermostat.velocities_k = -dynamics.thermostat.velocities_k
-    advance(dynamics, provider, 150)
+    advance(dynamics, surface, 150)
     assert np.abs(dynamics.positions_av - before_av).max() < 1e-8
     assert np.abs(dynamics.thermostat.coordinates_k).max() < 1e-8
-    ripples = [advance(begin(timestep), provider, round(4000 / timestep))[:, 2].std() for timestep in (20.0, 10.0)]
+    ripples = [advance(begin(timestep), surface, round(4000 / timestep))[:, 2].std() for timestep in (20.0, 10.0)]
     assert 3.0 < ripples[0] / ripples[1] < 5.0
 
 
 def test_langevin_at_no_friction_and_no_bath_are_what_they_must_be():
     """Infinite tau is velocity Verlet; a bath at zero temperature only damps, by exp(-dt/tau) a step."""
     molecule = water()
-    provider = PairProvider(molecule)
-    free, damped = start("none", molecule, provider), start("none", molecule, FreeProvider())
-    idle = start("none", molecule, provider)
+    surface = PairSurface(molecule)
+    free, damped = start("none", molecule, surface), start("none", molecule, FreeSurface())
+    idle = start("none", molecule, surface)
     idle.thermostat = Langevin(ROOM, 1e300, 3)
-    assert np.abs(advance(idle, provider, 50) - advance(free, provider, 50)).max() < 1e-15
+    assert np.abs(advance(idle, surface, 50) - advance(free, surface, 50)).max() < 1e-15
     damped.thermostat = Langevin(0.0, 400.0, 3)
     kinetic = damped.observables()["kinetic_energy"]
-    assert advance(damped, FreeProvider(), 10)[-1, 0] == pytest.approx(kinetic * np.exp(-2 * 10 * 20.0 / 400.0), rel=1e-12)
+    assert advance(damped, FreeSurface(), 10)[-1, 0] == pytest.approx(kinetic * np.exp(-2 * 10 * 20.0 / 400.0), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", THERMOSTATS.entries)
 def test_state_and_restore_continue_bit_for_bit(name):
     molecule = water()
-    provider = PairProvider(molecule)
-    whole, parts = start(name, molecule, provider), start(name, molecule, provider)
-    expected = advance(whole, provider, 60)
-    first = advance(parts, provider, 25)
-    again = start(name, molecule, provider, seed=99)
+    surface = PairSurface(molecule)
+    whole, parts = start(name, molecule, surface), start(name, molecule, surface)
+    expected = advance(whole, surface, 60)
+    first = advance(parts, surface, 25)
+    again = start(name, molecule, surface, seed=99)
     again.restore(parts.state())
     again.thermostat.restore({key: array.copy() for key, array in parts.thermostat.state().items()})
-    assert np.array_equal(np.concatenate([first, advance(again, provider, 35)]), expected)
+    assert np.array_equal(np.concatenate([first, advance(again, surface, 35)]), expected)
 
 
 def test_a_molecule_at_rest_is_not_divided_by_zero():

@@ -6,58 +6,50 @@ import io
 
 import numpy as np
 import pytest
-from md_surfaces import ForgetfulProvider, water
+from md_surfaces import ForgetfulSurface, water
 from test_dynamics import SETTINGS, assert_same, folders, read, run
 
 from mpiqmd.errors import ConfigError, ConvergenceError
 from mpiqmd.md.dynamics import DynamicsSettings, Record, dynamics_steps, run_together
-from mpiqmd.md.provider import evaluate_each, gains_from_batches
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log, silent
 
 
-class BatchedProvider(ForgetfulProvider):
-    """The surface with a memory, for several owners; counts how many are evaluated at once."""
+class BatchedSurface(ForgetfulSurface):
+    """The surface with a memory; counts how many are evaluated at once."""
 
-    batches = True
-    sizes: list[int]
-
-    def __init__(self, molecule, stop_at=None, error=None):
-        super().__init__(molecule, stop_at, error)
+    def __init__(self, molecule):
+        super().__init__(molecule)
         self.sizes = []
 
-    def fork(self):
-        other = BatchedProvider(water(), self.stop_at, self.error)
-        other.sizes = self.sizes
-        return other
-
-    def evaluate_together(self, members, positions_bav):
-        self.sizes.append(len(members))
-        return evaluate_each(members, positions_bav, together=False)
+    def evaluate(self, positions_bav, memories):
+        self.sizes.append(len(memories))
+        return super().evaluate(positions_bav, memories)
 
 
 def record(folder):
     return Record(folder / "trajectory.h5", folder / "checkpoint.h5", identity={"solver": "rom"})
 
 
-def side_by_side(comm, paths, providers, stop=None, each_round=lambda: None, **changes):
+def side_by_side(comm, paths, owners, stop=None, each_round=lambda: None, **changes):
     """Run one trajectory per folder, of seeds 0, 1, ..."""
     runs = []
-    for seed, (path, provider) in enumerate(zip(paths, providers, strict=True)):
+    for seed, (path, owner) in enumerate(zip(paths, owners, strict=True)):
         settings = DynamicsSettings(**{**SETTINGS, "seed": seed, **changes})
-        runs.append(dynamics_steps(water(), provider, settings, comm, silent(comm), record(path), stop))
-    return run_together(runs, providers, each_round)
+        runs.append(dynamics_steps(water(), owner.memory, settings, comm, silent(comm), record(path), stop))
+    return run_together(owners[0].surface, runs, [owner.memory for owner in owners], each_round)
 
 
-def forks(count, **options):
-    first = BatchedProvider(water(), **options)
-    return [first, *(first.fork() for _ in range(count - 1))]
+def owners_of_one(count):
+    surface = BatchedSurface(water())
+    return [Owner(surface) for _ in range(count)]
 
 
 def test_runs_side_by_side_are_the_runs_alone(comm, shared_tmp_path):
     paths = folders(comm, shared_tmp_path, "0", "1", "2")
-    providers = forks(3)
-    results = side_by_side(comm, paths, providers)
-    assert set(providers[0].sizes) == {3}
+    owners = owners_of_one(3)
+    results = side_by_side(comm, paths, owners)
+    assert set(owners[0].surface.sizes) == {3}
     for seed, (path, result) in enumerate(zip(paths, results, strict=True)):
         (alone,) = folders(comm, shared_tmp_path, f"alone-{seed}")
         expected = run(comm, alone, seed=seed)
@@ -69,33 +61,33 @@ def test_runs_resumed_at_different_steps_are_the_uninterrupted_ones(comm, shared
     paths, whole = folders(comm, shared_tmp_path, "a", "b", "c"), folders(comm, shared_tmp_path, "d", "e", "f")
     for seed, steps in enumerate((4, 11, 20)):
         run(comm, paths[seed], seed=seed, steps=steps)
-    providers = forks(3)
-    results = side_by_side(comm, paths, providers)
+    owners = owners_of_one(3)
+    results = side_by_side(comm, paths, owners)
     assert [result["resumed_from"] for result in results] == [4, 11, 20]
-    assert providers[0].sizes[0] == 3 and providers[0].sizes[-1] == 1
-    side_by_side(comm, whole, forks(3))
+    assert owners[0].surface.sizes[0] == 3 and owners[0].surface.sizes[-1] == 1
+    side_by_side(comm, whole, owners_of_one(3))
     for one, other in zip(paths, whole, strict=True):
         assert_same(read(comm, one), read(comm, other))
 
 
 def test_a_run_that_fails_does_not_stop_the_others(comm, shared_tmp_path):
     paths = folders(comm, shared_tmp_path, "0", "1", "2")
-    providers = forks(3)
-    providers[1].stop_at, providers[1].error = 6, ConvergenceError("the electrons gave up")
-    results = side_by_side(comm, paths, providers)
+    owners = owners_of_one(3)
+    owners[1].memory.stop_at, owners[1].memory.error = 6, ConvergenceError("the electrons gave up")
+    results = side_by_side(comm, paths, owners)
     assert isinstance(results[1], ConvergenceError)
     assert str(results[1]).startswith("MD step 6: the electrons gave up")
     assert comm.rank != 0 or "checkpoint is of step 5" in str(results[1])
     assert [results[k]["steps"] for k in (0, 2)] == [SETTINGS["steps"]] * 2
-    assert providers[0].sizes[0] == 3 and providers[0].sizes[-1] == 2
+    assert owners[0].surface.sizes[0] == 3 and owners[0].surface.sizes[-1] == 2
     # the failed one can go on from its checkpoint
-    assert side_by_side(comm, paths, forks(3))[1]["resumed_from"] == 5
+    assert side_by_side(comm, paths, owners_of_one(3))[1]["resumed_from"] == 5
 
 
 def test_a_run_that_cannot_begin_does_not_stop_the_others(comm, shared_tmp_path):
     paths = folders(comm, shared_tmp_path, "0", "1")
     run(comm, paths[0], seed=99, steps=2)
-    results = side_by_side(comm, paths, forks(2))
+    results = side_by_side(comm, paths, owners_of_one(2))
     assert isinstance(results[0], ConfigError) and "md.seed was 99, is 0" in str(results[0])
     assert results[1]["steps"] == SETTINGS["steps"]
 
@@ -103,25 +95,19 @@ def test_a_run_that_cannot_begin_does_not_stop_the_others(comm, shared_tmp_path)
 def test_all_stop_in_the_round_in_which_it_was_decided(comm, shared_tmp_path):
     paths, rounds = folders(comm, shared_tmp_path, "0", "1", "2"), []
     results = side_by_side(
-        comm, paths, forks(3), lambda: "walltime" if len(rounds) > 7 else None, lambda: rounds.append(None)
+        comm, paths, owners_of_one(3), lambda: "walltime" if len(rounds) > 7 else None, lambda: rounds.append(None)
     )
     assert [result["stopped"] for result in results] == ["walltime"] * 3
     assert len({result["steps"] for result in results}) == 1 and results[0]["steps"] == 7
 
 
 def test_anything_unexpected_closes_all_trajectories(comm, shared_tmp_path):
-    paths, providers = folders(comm, shared_tmp_path, "0", "1"), forks(2)
-    providers[1].stop_at, providers[1].error = 3, ZeroDivisionError("a bug")
+    paths, owners = folders(comm, shared_tmp_path, "0", "1"), owners_of_one(2)
+    owners[1].memory.stop_at, owners[1].memory.error = 3, ZeroDivisionError("a bug")
     with pytest.raises(ZeroDivisionError):
-        side_by_side(comm, paths, providers)
+        side_by_side(comm, paths, owners)
     # closed files are trimmed to their frames
     assert [len(read(comm, path).times_t) for path in paths] == [2, 2]
-
-
-@pytest.mark.serial
-def test_batches_begin_at_four_where_the_surface_has_them():
-    assert gains_from_batches(BatchedProvider(water()), 4) and not gains_from_batches(BatchedProvider(water()), 3)
-    assert not gains_from_batches(ForgetfulProvider(water()), 100)
 
 
 @pytest.mark.serial

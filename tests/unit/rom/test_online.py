@@ -8,6 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mpiqmd.errors import ConfigError
+from mpiqmd.molecule.surface import Owner
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -71,33 +72,33 @@ def test_components_add_up(trained):
 @pytest.mark.parametrize("rank", [8, 14])
 def test_gradient_forces_are_the_derivative_of_the_energy(trained, rank):
     """Through the body frame, from a position and orientation of no symmetry; truncated basis."""
-    provider = trained.provider(rank, tolerance=1e-9)
+    surface = Owner(trained.surface(rank, tolerance=1e-9))
     positions = in_laboratory(UNSEEN[0])
-    forces = provider.evaluate(positions).forces_av
+    forces = surface.at(positions).forces_av
     direction = np.array([[0.3, -0.5, 0.2], [0.7, 0.1, -0.4], [-0.2, 0.6, 0.5]])
     for step_of in (direction, np.eye(9)[4].reshape(3, 3), np.eye(9)[6].reshape(3, 3)):
         slopes = []
         for h in (0.005, 0.01):
-            high, low = (provider.evaluate(positions + s * h * step_of).energy for s in (1, -1))
+            high, low = (surface.at(positions + s * h * step_of).energy for s in (1, -1))
             slopes.append((high - low) / (2 * h))
         numerical = (4 * slopes[0] - slopes[1]) / 3
         assert -np.sum(forces * step_of) == pytest.approx(numerical, abs=1e-7)
 
 
 def test_rigid_motions_change_nothing(trained, rng):
-    provider = trained.provider(14, extrapolation=None)
-    here = provider.evaluate(geometry(*UNSEEN[1]))
+    surface = Owner(trained.surface(14, extrapolation=None))
+    here = surface.at(geometry(*UNSEEN[1]))
     for seed in range(3):
         rotation = Rotation.random(random_state=seed).as_matrix()
-        there = provider.evaluate(in_laboratory(UNSEEN[1], rotation, rng.uniform(-1, 1, 3)))
+        there = surface.at(in_laboratory(UNSEEN[1], rotation, rng.uniform(-1, 1, 3)))
         assert there.energy == pytest.approx(here.energy, abs=1e-11)
         assert there.forces_av @ rotation == pytest.approx(here.forces_av, abs=1e-9)
 
 
 def test_gradient_forces_have_no_net_force_or_torque(trained):
-    provider = trained.provider(8)
+    surface = Owner(trained.surface(8))
     positions = in_laboratory(UNSEEN[0])
-    result = provider.evaluate(positions)
+    result = surface.at(positions)
     assert np.abs(result.forces_av.sum(axis=0)).max() < 1e-13
     assert np.abs(np.cross(positions, result.forces_av).sum(axis=0)).max() < 1e-13
     assert result.extras["net_force"] < 1e-12
@@ -105,20 +106,21 @@ def test_gradient_forces_have_no_net_force_or_torque(trained):
 
 def test_hellmann_feynman_forces_are_the_gradient_turned_back(trained):
     """With a truncated basis they are not the derivative of the energy: a net force is left."""
-    provider = trained.provider(8, "hellmann-feynman")
-    result = provider.evaluate(in_laboratory(UNSEEN[0]))
-    assert result.forces_av == pytest.approx(-provider.last.gradient_av @ LAB.T, abs=1e-12)
+    surface, positions = trained.surface(8, "hellmann-feynman"), in_laboratory(UNSEEN[0])
+    result = Owner(surface).at(positions)
+    _, (solved,) = surface.solve([positions], [surface.fresh()])
+    assert result.forces_av == pytest.approx(-solved.gradient_av @ LAB.T, abs=1e-12)
     assert result.extras["net_force"] > 1e-3
 
 
 def test_exchanging_the_hydrogens_exchanges_their_forces(trained):
     """The mirror-closed basis makes the reduced energy symmetric, without a jump at equal bonds."""
-    provider = trained.provider(14, extrapolation=None)
+    surface = Owner(trained.surface(14, extrapolation=None))
     positions = in_laboratory(UNSEEN[0])
-    one, two = provider.evaluate(positions), provider.evaluate(positions[[0, 2, 1]])
+    one, two = surface.at(positions), surface.at(positions[[0, 2, 1]])
     assert one.energy == pytest.approx(two.energy, abs=1e-11)
     assert two.forces_av[[0, 2, 1]] == pytest.approx(one.forces_av, abs=1e-9)
-    equal = provider.evaluate(in_laboratory((1.8, 1.8, 0.0)))
+    equal = surface.at(in_laboratory((1.8, 1.8, 0.0)))
     lengths = np.linalg.norm(equal.forces_av, axis=1)
     assert lengths[1] == pytest.approx(lengths[2], abs=1e-9)
 
@@ -132,25 +134,25 @@ def test_both_minimisers_find_the_same_state(trained):
 
 def test_restart_is_bitwise_and_extrapolation_pays(trained):
     path = [in_laboratory((1.83 + 0.01 * t, 1.80 - 0.004 * t, 0.002 * t)) for t in range(8)]
-    whole, first, second = (trained.provider(14) for _ in range(3))
-    results = [whole.evaluate(positions) for positions in path]
+    whole, first, second = (Owner(trained.surface(14)) for _ in range(3))
+    results = [whole.at(positions) for positions in path]
     for positions in path[:4]:
-        first.evaluate(positions)
-    second.restore(first.state())
+        first.at(positions)
+    second.memory.restore(first.memory.state())
     for positions, expected in zip(path[4:], results[4:], strict=True):
-        result = second.evaluate(positions)
+        result = second.at(positions)
         assert result.energy == expected.energy
         assert (result.forces_av == expected.forces_av).all()
         assert result.extras == expected.extras
-    fresh = trained.provider(14, extrapolation=None).evaluate(path[-1])
+    fresh = Owner(trained.surface(14, extrapolation=None)).at(path[-1])
     assert results[-1].extras["evaluations"] < fresh.extras["evaluations"]
     assert results[-1].energy == pytest.approx(fresh.energy, abs=1e-11)
 
 
 def test_outside_tells_how_far_from_the_samples(trained):
-    provider = trained.provider(14)
-    assert provider.evaluate(in_laboratory(UNSEEN[0])).extras["outside"] == 0.0
-    beyond = provider.evaluate(in_laboratory((1.92 + 0.09, 1.83, 0.0))).extras["outside"]
+    surface = Owner(trained.surface(14))
+    assert surface.at(in_laboratory(UNSEEN[0])).extras["outside"] == 0.0
+    beyond = surface.at(in_laboratory((1.92 + 0.09, 1.83, 0.0))).extras["outside"]
     assert beyond == pytest.approx(1.0, abs=1e-9)
 
 
@@ -166,16 +168,16 @@ def test_nearest_training_geometry_is_a_good_start(trained):
 @pytest.mark.parametrize("physics", [{"functional": "PBE"}, {"boundary": "periodic"}, {"temperature": 0.02}])
 def test_other_physics_is_as_consistent(comm, physics):
     trained = train(comm, symmetrize=False, **physics)
-    provider = trained.provider(10, tolerance=1e-9)
+    surface = Owner(trained.surface(10, tolerance=1e-9))
     positions, step = (
         in_laboratory(UNSEEN[2]),
         np.array([[0.1, -0.5, 0.2], [0.7, 0.1, -0.4], [-0.2, 0.6, 0.5]]),
     )
-    forces = provider.evaluate(positions).forces_av
+    forces = surface.at(positions).forces_av
     slopes = []
     for h in (0.005, 0.01):
         slopes.append(
-            (provider.evaluate(positions + h * step).energy - provider.evaluate(positions - h * step).energy)
+            (surface.at(positions + h * step).energy - surface.at(positions - h * step).energy)
             / (2 * h)
         )
     assert -np.sum(forces * step) == pytest.approx((4 * slopes[0] - slopes[1]) / 3, abs=1e-7)
@@ -191,4 +193,4 @@ def test_impossible_choices_are_refused(trained):
     with pytest.raises(ConfigError, match="minimiser = 'newton'"):
         trained.rom(minimiser="newton")
     with pytest.raises(ConfigError, match="forces = 'pulay'"):
-        trained.provider(forces="pulay")
+        trained.surface(forces="pulay")

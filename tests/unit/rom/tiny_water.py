@@ -11,15 +11,17 @@ from mpiqmd.kohnsham.electrons import Electrons
 from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.molecule.body_surface import MovingFrame
 from mpiqmd.molecule.bent import water_positions
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.gth import load_gth
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import grid_mirrors
 from mpiqmd.rom.basis import ReducedBasis, build_basis
+from mpiqmd.rom.body_solver import grid_surface
 from mpiqmd.rom.domain import sampled_box
 from mpiqmd.rom.model import ReducedModel
-from mpiqmd.rom.online import RomForceProvider, RomSolver
+from mpiqmd.rom.online import RomSolver
 
 ANGLE = np.radians(104.5)
 TRAINING = [(1.83, 1.83, 0.0), (1.92, 1.74, 0.0), (1.92, 1.92, 0.09), (1.74, 1.74, -0.09), (1.83, 1.74, 0.09)]
@@ -57,11 +59,11 @@ class Trained:
         basis = self.basis if rank is None else self.basis.truncated(rank)
         return RomSolver(self.model, basis.modes, **options)
 
-    def provider(self, rank=None, forces="gradient", extrapolation=2, minimiser="diis", tolerance=1e-8):
+    def surface(self, rank=None, forces="gradient", extrapolation=2, minimiser="diis", tolerance=1e-8):
         """A reduced surface in the laboratory."""
         solver = self.rom(rank, minimiser=minimiser, tolerance=tolerance)
         box = sampled_box(np.array([geometry(*point) for point in TRAINING]), vertex=0, mirrors=self.mirrors)
-        return RomForceProvider(make_frame(self.model.molecule), solver, forces, box, extrapolation)
+        return grid_surface(MovingFrame(make_frame(self.model.molecule)), solver, forces, box, extrapolation)
 
     @property
     def mirrors(self):

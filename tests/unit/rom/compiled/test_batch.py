@@ -8,9 +8,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mpiqmd.errors import ConvergenceError, GeometryError
+from mpiqmd.molecule.body_surface import MovingFrame
 from mpiqmd.molecule.frame import EckartFrame, make_frame
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.rom.compiled import kernels
-from mpiqmd.rom.compiled.provider import CompiledForceProvider, OutsideTablesError
+from mpiqmd.rom.compiled.body_solver import OutsideTablesError, compiled_surface
 from mpiqmd.rom.domain import sampled_box
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
@@ -28,11 +30,18 @@ OUTSIDE = geometry(2.3, 1.83, 0.0)
 def surface(water, learn=True, frame=None):
     """A compiled surface."""
     box = sampled_box(water.training.positions_sav, vertex=0)
-    return CompiledForceProvider(frame or make_frame(water.model.molecule), water.solver(1e-10, learn), box=box)
+    moving = MovingFrame(frame or make_frame(water.model.molecule))
+    return compiled_surface(moving, water.solver(1e-10, learn), box=box)
+
+
+def together(surface, positions):
+    """What a compiled surface says to members of a large company, any number of them."""
+    memories = [surface.fresh(64) for _ in positions]
+    return surface.evaluate(positions, memories)
 
 
 @pytest.fixture(scope="module")
-def provider():
+def compiled():
     return surface(serial_water())
 
 
@@ -56,61 +65,69 @@ def identical(one, other):
 
 @pytest.mark.parametrize("case", [("LDA", "isolated"), ("PBE", "isolated"), ("LDA", "periodic")], ids="-".join)
 def test_a_batch_is_what_its_geometries_are_alone(case, rng):
-    provider, positions = surface(serial_water(*case), learn=False), moved(rng, 6)
-    provider.solver.tolerance = 1.0  # the step from the reference is taken, as a predicted one would be
-    together = provider.evaluate_batch(positions)
-    for positions_av, evaluation in zip(positions, together, strict=True):
-        assert max(differences(provider.evaluate(positions_av), evaluation)) < 1e-12
-    assert [evaluation.extras["evaluations"] for evaluation in together] == [1.0] * 6
-    assert len({evaluation.energy for evaluation in together}) == 6
+    compiled, positions = surface(serial_water(*case), learn=False), moved(rng, 6)
+    compiled.solver.solver.tolerance = 1.0  # the step from the reference is taken, as a predicted one would be
+    batch = together(compiled, positions)
+    for positions_av, evaluation in zip(positions, batch, strict=True):
+        assert max(differences(Owner(compiled).at(positions_av), evaluation)) < 1e-12
+    assert [evaluation.extras["evaluations"] for evaluation in batch] == [1.0] * 6
+    assert len({evaluation.energy for evaluation in batch}) == 6
 
 
 def test_a_batch_with_moving_projectors_is_what_its_geometries_are_alone(rng):
     water = loose_water()
     reference = water.model.molecule.with_positions(water.training.positions_sav.mean(axis=0))
-    provider = surface(water, learn=False, frame=EckartFrame(reference))
-    energy = provider.solver.energy
+    compiled = surface(water, learn=False, frame=EckartFrame(reference))
+    energy = compiled.solver.solver.energy
     positions = water.training.positions_sav.mean(axis=0) + rng.uniform(-0.02, 0.02, size=(4, 3, 3))
-    placed, minima = energy.place_batch(positions), provider.solver.solve_batch(energy.place_batch(positions))
+    placed, minima = energy.place_batch(positions), compiled.solver.solver.solve_batch(energy.place_batch(positions))
     assert placed.overlaps_mp.shape[2] > 0
     gradients = energy.gradients_of(placed, minima.orbitals_bmn, minima.dual_bmn, minima.coefficients_bp)
     for b, positions_av in enumerate(positions):
         alone = energy.place(positions_av)
         np.testing.assert_allclose(placed.linear_p[b], alone.linear_p, atol=1e-13)
-        solution = provider.solver.solve(alone)
+        solution = compiled.solver.solver.solve(alone)
         assert minima.energies_b[b] == pytest.approx(solution.energy, abs=1e-12)
         np.testing.assert_allclose(gradients[b], energy.gradient(alone, solution.density_matrix_mm), atol=1e-9)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 17, 33])
-def test_numbers_do_not_depend_on_the_company(provider, rng, count):
+def test_numbers_do_not_depend_on_the_company(compiled, rng, count):
     positions = moved(rng, 40)
-    whole = provider.evaluate_batch(positions)
+    whole = together(compiled, positions)
     for start in (0, 40 - count):
-        part = provider.evaluate_batch(positions[start : start + count])
+        part = together(compiled, positions[start : start + count])
         assert all(map(identical, part, whole[start : start + count]))
 
 
-def test_the_place_shows_in_the_last_bits_at_most(provider, rng):
+def test_fewer_than_four_are_each_evaluated_as_if_alone(compiled, rng):
+    positions = moved(rng, 3)
+    company = compiled.evaluate(positions, [compiled.fresh(3) for _ in positions])
+    assert all(map(identical, company, (Owner(compiled).at(positions_av) for positions_av in positions)))
+    assert [compiled.fresh(count).at_once for count in (1, 3, 4, 100)] == [1, 1, 32, 32]
+
+
+def test_the_place_shows_in_the_last_bits_at_most(compiled, rng):
     positions, order = moved(rng, 11), rng.permutation(11)
-    one, other = provider.evaluate_batch(positions), provider.evaluate_batch(positions[order])
+    one, other = together(compiled, positions), together(compiled, positions[order])
     for place, b in enumerate(order):
         assert max(differences(one[b], other[place])) < 1e-12
 
 
-def test_an_error_is_that_of_its_geometry_alone(provider, rng):
+def test_an_error_is_that_of_its_geometry_alone(compiled, rng):
     positions = moved(rng, 6)
-    good = provider.evaluate_batch(positions)
-    mixed = provider.evaluate_batch(np.array([OUTSIDE, *positions[:3], LINEAR, *positions[3:], OUTSIDE + np.nan]))
+    good = together(compiled, positions)
+    mixed = together(compiled, np.array([OUTSIDE, *positions[:3], LINEAR, *positions[3:], OUTSIDE + np.nan]))
     assert isinstance(mixed[0], OutsideTablesError) and "bohr outside the box" in str(mixed[0])
     assert all(isinstance(mixed[b], GeometryError) for b in (4, 8))
     assert all(map(identical, good, mixed[1:4] + mixed[5:8]))
-    assert provider.density_matrix(0) is None and np.trace(provider.density_matrix(1)) == pytest.approx(4.0)
-    assert all(isinstance(error, GeometryError) for error in provider.evaluate_batch(np.array([OUTSIDE, LINEAR])))
+    _, solved = compiled.solve(positions[:1], [compiled.fresh(64)])
+    assert np.trace(solved[0].density_matrix_mm) == pytest.approx(4.0)
+    assert all(isinstance(error, GeometryError) for error in together(compiled, np.array([OUTSIDE, LINEAR])))
 
 
 def test_coincident_nuclei_are_infinitely_high_and_no_exception():
-    """Not of water, where three nuclei with two in one place are a line: the provider then says that they are outside."""
+    """Not of water, where three nuclei with two in one place are a line: the surface then says that they are outside."""
     positions = np.array([[[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 2.0, 0.0]]] * 2)
     positions[1, 1, 2] = 2.0
     energies, gradient = np.empty(2), np.zeros_like(positions)
@@ -119,15 +136,15 @@ def test_coincident_nuclei_are_infinitely_high_and_no_exception():
     assert energies[1] == pytest.approx(3 * 4.0 / 2.0 + 3 / np.sqrt(8.0)) and np.isfinite(gradient[1]).all()
 
 
-def test_what_one_step_does_not_solve_is_solved_alone(provider, rng):
+def test_what_one_step_does_not_solve_is_solved_alone(compiled, rng):
     positions = moved(rng, 5)
-    exact = provider.evaluate_batch(positions)
+    exact = together(compiled, positions)
     first = min(evaluation.extras["residual"] for evaluation in exact)
-    tolerance, provider.solver.tolerance = provider.solver.tolerance, 1.001 * first
+    tolerance, compiled.solver.solver.tolerance = compiled.solver.solver.tolerance, 1.001 * first
     try:
-        mixed = provider.evaluate_batch(positions)
+        mixed = together(compiled, positions)
     finally:
-        provider.solver.tolerance = tolerance
+        compiled.solver.solver.tolerance = tolerance
     counts = [evaluation.extras["evaluations"] for evaluation in mixed]
     assert counts.count(1.0) == 1 and max(counts) >= 2.0
     for one, other in zip(exact, mixed, strict=True):
@@ -136,10 +153,9 @@ def test_what_one_step_does_not_solve_is_solved_alone(provider, rng):
 
 
 def test_giving_up_is_the_error_of_every_geometry(rng):
-    provider = surface(serial_water(), learn=False)
-    provider.solver.max_iterations = 1
-    assert all(isinstance(error, ConvergenceError) for error in provider.evaluate_batch(moved(rng, 2)))
-    assert provider.density_matrix_mm is None
+    compiled = surface(serial_water(), learn=False)
+    compiled.solver.solver.max_iterations = 1
+    assert all(isinstance(error, ConvergenceError) for error in together(compiled, moved(rng, 2)))
 
 
 def test_the_forces_kernel_is_the_plain_form(rng):

@@ -10,10 +10,12 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mpiqmd.errors import ConfigError, DataFileError, GeometryError
+from mpiqmd.molecule.body_surface import MovingFrame
 from mpiqmd.molecule.frame import make_frame
+from mpiqmd.molecule.surface import Owner
 from mpiqmd.rom.compiled.compile import stored_solver
 from mpiqmd.rom.compiled.energy import CompiledEnergy
-from mpiqmd.rom.compiled.provider import CompiledForceProvider
+from mpiqmd.rom.compiled.body_solver import compiled_surface
 from mpiqmd.rom.compiled.store import _Assembly, from_arrays, to_arrays
 from mpiqmd.rom.domain import sampled_box
 
@@ -29,26 +31,36 @@ pytestmark = pytest.mark.serial
 ROTATION = Rotation.from_euler("xyz", [0.4, -1.1, 2.3]).as_matrix()
 
 
+def frame_of(owner):
+    """The moving frame of an owner's surface."""
+    return owner.surface.frame
+
+
+def solver_of(owner):
+    """The compiled solver of an owner's surface."""
+    return owner.surface.solver.solver
+
+
 @pytest.fixture(scope="module")
-def provider():
+def surface():
     water = serial_water()
     box = sampled_box(water.training.positions_sav, vertex=0)
-    return CompiledForceProvider(make_frame(water.model.molecule), water.solver(1e-11, learn=True), box=box)
+    return Owner(compiled_surface(MovingFrame(make_frame(water.model.molecule)), water.solver(1e-11, learn=True), box=box))
 
 
-def test_forces_are_minus_the_gradient_in_the_laboratory(provider):
+def test_forces_are_minus_the_gradient_in_the_laboratory(surface):
     positions = geometry(*UNSEEN[0]) @ ROTATION.T + 0.7
-    forces = provider.evaluate(positions).forces_av
-    numeric = position_gradient(lambda r: provider.evaluate(r).energy, positions, 1e-3)
+    forces = surface.at(positions).forces_av
+    numeric = position_gradient(lambda r: surface.at(r).energy, positions, 1e-3)
     np.testing.assert_allclose(forces, -numeric, atol=1e-8)
     assert np.abs(forces).max() > 1e-3
     np.testing.assert_allclose(forces.sum(axis=0), 0, atol=1e-14)
     np.testing.assert_allclose(np.cross(positions, forces).sum(axis=0), 0, atol=1e-13)
 
 
-def test_rigid_motions_carry_everything_along(provider):
+def test_rigid_motions_carry_everything_along(surface):
     body = geometry(*UNSEEN[1])
-    still, moved = provider.evaluate(body), provider.evaluate(body @ ROTATION.T - [3.0, 1.0, 0.2])
+    still, moved = surface.at(body), surface.at(body @ ROTATION.T - [3.0, 1.0, 0.2])
     assert moved.energy == pytest.approx(still.energy, abs=1e-12)
     np.testing.assert_allclose(moved.forces_av, still.forces_av @ ROTATION.T, atol=1e-11)
     dipoles = [np.array([e.extras[f"dipole_{axis}"] for axis in "xyz"]) for e in (still, moved)]
@@ -56,51 +68,51 @@ def test_rigid_motions_carry_everything_along(provider):
     assert 0.3 < np.linalg.norm(dipoles[0]) < 1.5
 
 
-def test_an_evaluation_has_no_memory(provider):
-    one = [provider.evaluate(geometry(*point)) for point in UNSEEN]
-    other = [provider.evaluate(geometry(*point)) for point in UNSEEN[::-1]][::-1]
+def test_an_evaluation_has_no_memory(surface):
+    one = [surface.at(geometry(*point)) for point in UNSEEN]
+    other = [surface.at(geometry(*point)) for point in UNSEEN[::-1]][::-1]
     for first, second in zip(one, other, strict=True):
         assert first.energy == second.energy and np.array_equal(first.forces_av, second.forces_av)
-    assert provider.state() == {}
+    assert surface.memory.state() == {}
 
 
-def test_hellmann_feynman_forces_are_those_of_the_grid_on_the_atoms_that_move(provider):
+def test_hellmann_feynman_forces_are_those_of_the_grid_on_the_atoms_that_move(surface):
     """The published forces: body-frame forces turned back; the pinned atom takes minus the rest, not only its ions' part."""
     water = serial_water()
-    plain = CompiledForceProvider(provider.frame, provider.solver, "hellmann-feynman")
+    plain = Owner(compiled_surface(frame_of(surface), solver_of(surface), "hellmann-feynman"))
     body = geometry(*UNSEEN[0])
-    forces = plain.evaluate(body @ ROTATION.T).forces_av @ ROTATION
-    on_grid = water.trained.provider(RANK, forces="hellmann-feynman").evaluate(body).forces_av
+    forces = plain.at(body @ ROTATION.T).forces_av @ ROTATION
+    on_grid = Owner(water.trained.surface(RANK, forces="hellmann-feynman")).at(body).forces_av
     np.testing.assert_allclose(forces[1:], on_grid[1:], atol=2e-5)
     np.testing.assert_allclose(forces[0], -forces[1:].sum(axis=0), atol=1e-12)
 
 
-def test_hellmann_feynman_forces_are_another_choice(provider):
-    plain = CompiledForceProvider(provider.frame, provider.solver, "hellmann-feynman")
+def test_hellmann_feynman_forces_are_another_choice(surface):
+    plain = Owner(compiled_surface(frame_of(surface), solver_of(surface), "hellmann-feynman"))
     positions = geometry(*UNSEEN[0])
-    forces = plain.evaluate(positions).forces_av
+    forces = plain.at(positions).forces_av
     assert np.abs(np.cross(positions, forces).sum(axis=0)).max() > 1e-5  # they leave a torque
-    assert np.abs(forces - provider.evaluate(positions).forces_av).max() > 1e-5
+    assert np.abs(forces - surface.at(positions).forces_av).max() > 1e-5
     with pytest.raises(ConfigError, match=r"rom\.forces"):
-        CompiledForceProvider(provider.frame, provider.solver, "analytic")
+        compiled_surface(frame_of(surface), solver_of(surface), "analytic")
 
 
-def test_tables_are_never_extrapolated(provider):
-    assert provider.evaluate(geometry(1.93, 1.90, 0.05)).extras["outside"] > 0
-    far, box = geometry(2.3, 1.83, 0.0), provider.solver.energy.arrays.boxes[1]
+def test_tables_are_never_extrapolated(surface):
+    assert surface.at(geometry(1.93, 1.90, 0.05)).extras["outside"] > 0
+    far, box = geometry(2.3, 1.83, 0.0), solver_of(surface).energy.arrays.boxes[1]
     beyond = far[1, 1] - box.upper_v[1]
     assert beyond > far[1, 0] - box.upper_v[0]
-    labelled = CompiledForceProvider(provider.frame, provider.solver, labels=("O1", "H2", "H3"))
+    labelled = Owner(compiled_surface(frame_of(surface), solver_of(surface), labels=("O1", "H2", "H3")))
     with pytest.raises(GeometryError, match=r"^atom H2 is"):
-        labelled.evaluate(far)
+        labelled.at(far)
     with pytest.raises(GeometryError, match=r"rom\.on_large_error") as caught:
-        provider.evaluate(far)
+        surface.at(far)
     assert f"atom 2 is {beyond:.3f} bohr outside the box" in str(caught.value)
     assert f"y = {far[1, 1]:.3f} bohr in the body frame, tabulated are {box.lower_v[1]:.3f} to" in str(caught.value)
 
 
-def test_says_whether_it_left_the_sampled_box(provider):
-    assert provider.evaluate(geometry(*UNSEEN[0])).extras["outside"] == 0.0
+def test_says_whether_it_left_the_sampled_box(surface):
+    assert surface.at(geometry(*UNSEEN[0])).extras["outside"] == 0.0
 
 
 @pytest.mark.parametrize("make", [serial_water, lambda: serial_water("PBE"), loose_water], ids=["LDA", "PBE", "loose"])
@@ -132,15 +144,15 @@ def test_a_stored_number_has_no_axis_and_an_array_is_contiguous():
 
 
 @pytest.mark.parametrize("learn", [True, False], ids=["predicting", "not predicting"])
-def test_a_stored_solver_is_the_one_that_was_fitted(provider, learn):
+def test_a_stored_solver_is_the_one_that_was_fitted(surface, learn):
     water = serial_water()
-    fitted = provider.solver if learn else water.solver(1e-11)
+    fitted = solver_of(surface) if learn else water.solver(1e-11)
     arrays = from_arrays(to_arrays(replace(water.arrays, solver=fitted.stored())))
     stored = stored_solver(water.model, arrays, 1e-11)
     assert (stored.predictor is not None) == learn
-    one, other = (CompiledForceProvider(provider.frame, solver) for solver in (fitted, stored))
+    one, other = (Owner(compiled_surface(frame_of(surface), solver)) for solver in (fitted, stored))
     for point in UNSEEN:
-        first, second = one.evaluate(geometry(*point)), other.evaluate(geometry(*point))
+        first, second = one.at(geometry(*point)), other.at(geometry(*point))
         assert first.energy == second.energy and np.array_equal(first.forces_av, second.forces_av)
         assert first.extras == second.extras
 

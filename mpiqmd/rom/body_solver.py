@@ -1,0 +1,97 @@
+"""The reduced ground states of geometries in a body frame, found on the grid, as a surface asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mpiqmd.errors import MpiqmdError
+from mpiqmd.kohnsham.extrapolation import AspcExtrapolation
+from mpiqmd.molecule.body_surface import BodySurface, MovingFrame, Region
+from mpiqmd.molecule.rigid import Alignment
+from mpiqmd.molecule.surface import Memory, one_by_one
+from mpiqmd.rom.online import RomSolver
+from mpiqmd.rom.solved import GridSolved
+
+
+class DensityMatrixMemory(Memory):
+    """Density matrices of one owner's earlier geometries, and the order in which the body frame had the atoms there."""
+
+    def __init__(self, extrapolation: AspcExtrapolation) -> None:
+        self.extrapolation = extrapolation
+        self._permutation: tuple[int, ...] = ()
+
+    def predict(self, permutation_a: np.ndarray) -> np.ndarray | None:
+        """Return the extrapolated density matrix; a folding frame that changes sides starts afresh.  Collective."""
+        permutation = tuple(int(a) for a in permutation_a)
+        if permutation != self._permutation:
+            self.extrapolation.clear()
+            self._permutation = permutation
+        return self.extrapolation.predict()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the density-matrix history.  Not collective."""
+        return self.extrapolation.state() | {"permutation": np.array(self._permutation, int)}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Continue bitwise from what :meth:`state` returned.  Not collective."""
+        self.extrapolation.restore(state)
+        self._permutation = tuple(int(a) for a in state.get("permutation", ()))
+
+    def forget(self) -> None:
+        """Drop the history.  Not collective."""
+        self.extrapolation.clear()
+
+
+class GridBodySolver:
+    """Minimises over density matrices of fixed modes, starting from extrapolated ones.
+
+    Parameters
+    ----------
+    solver
+        The reduced solver.
+    extrapolation
+        Order of the extrapolation; None starts every geometry from the training data.
+    """
+
+    def __init__(self, solver: RomSolver, extrapolation: int | None = 2) -> None:
+        self.solver, self.extrapolation = solver, extrapolation
+
+    def fresh(self, company: int = 1) -> Memory:
+        """Return the density matrices of an owner's earlier geometries: none yet.  Not collective."""
+        if self.extrapolation is None:
+            return Memory()
+        model = self.solver.model
+        rule = AspcExtrapolation(model.grid.comm, model.n_electrons, self.extrapolation, self.solver.is_integer)
+        return DensityMatrixMemory(rule)
+
+    def solve(
+        self, alignments: Sequence[Alignment | MpiqmdError], memories: Sequence[Memory]
+    ) -> list[GridSolved | MpiqmdError]:
+        """Return the reduced ground states, one after the other, or errors in their places.  Collective.
+
+        ``extras``: ``evaluations`` of the reduced energy, and ``residual``.
+        """
+        return one_by_one(self._solved, alignments, memories)
+
+    def _solved(self, alignment: Alignment, memory: Memory) -> GridSolved:
+        remembers = isinstance(memory, DensityMatrixMemory)
+        guess_mm = memory.predict(alignment.permutation_a) if remembers else None
+        placed = self.solver.reduced.place(alignment.body_positions_av)
+        state = self.solver.solve(alignment.body_positions_av, guess_mm, placed=placed)
+        if remembers:
+            memory.extrapolation.append(state.density_matrix_nn)
+        extras = {"evaluations": float(state.iterations), "residual": state.residual}
+        return GridSolved(state.free_energy, state.gradient_av, None, extras, state.density_matrix_nn, placed.problem)
+
+
+def grid_surface(
+    frame: MovingFrame,
+    solver: RomSolver,
+    forces: str = "gradient",
+    box: Region | None = None,
+    extrapolation: int | None = 2,
+) -> BodySurface:
+    """Return the reduced surface evaluated on the grid.  Not collective.  Raises ConfigError if there are no such forces."""
+    return BodySurface(frame, GridBodySolver(solver, extrapolation), forces, box, tells_net_force=True)

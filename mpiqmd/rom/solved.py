@@ -1,0 +1,34 @@
+"""What error control wants to know of a reduced solver's answer beyond what every surface does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from mpiqmd.kohnsham.model import Problem
+from mpiqmd.molecule.body_surface import Solved
+
+
+class ReducedAnswer(Protocol):
+    """An answer with its electrons.
+
+    Attributes
+    ----------
+    density_matrix_mm
+        P over the modes, shape (modes, modes).
+    problem
+        The Kohn-Sham problem there, None where the solver works without.
+    """
+
+    density_matrix_mm: np.ndarray
+    problem: Problem | None
+
+
+@dataclass(eq=False, slots=True)
+class GridSolved(Solved):
+    """A :class:`ReducedAnswer` found on the grid."""
+
+    density_matrix_mm: np.ndarray
+    problem: Problem
