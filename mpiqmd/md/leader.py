@@ -16,7 +16,6 @@ from mpiqmd.md.checkpoint import Checkpoint, load_checkpoint, previous_path, sav
 from mpiqmd.md.motion import Dynamics
 from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.progress import Progress
-from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.md.record import Record
 from mpiqmd.md.same_run import changes
 from mpiqmd.md.settings import DynamicsSettings
@@ -25,6 +24,7 @@ from mpiqmd.md.topology import TOPOLOGY_FILE, write_topology
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.md.trajectory_writer import TrajectoryWriter
 from mpiqmd.md.velocities import initial_velocities
+from mpiqmd.molecule.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from mpiqmd.molecule.molecule import Molecule

@@ -13,8 +13,7 @@ import numpy as np
 
 from mpiqmd.errors import GeometryError
 from mpiqmd.md.interruption import Interruption
-from mpiqmd.molecule.evaluation import Evaluation
-from mpiqmd.molecule.evaluation import DIPOLE
+from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.vibrations import Vibrations, vibrations

@@ -30,8 +30,8 @@ from mpiqmd.rom.compiled.compile import TrainingSet, compile_model, make_solver,
 from mpiqmd.rom.compiled.solver import CompiledSolver
 from mpiqmd.rom.compiled.store import from_arrays, to_arrays
 from mpiqmd.rom.domain import sampled_box
-from mpiqmd.rom.estimate import ErrorEstimator
 from mpiqmd.rom.error_control import ErrorControl
+from mpiqmd.rom.estimate import ErrorEstimator
 from mpiqmd.rom.full import FullSolution
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.online import RomSolver

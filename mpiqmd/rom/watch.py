@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-
 COUNTS = ("evaluations", "checks", "exceeded", "unknown", "full")
 
 

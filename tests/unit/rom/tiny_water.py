@@ -11,8 +11,8 @@ from mpiqmd.kohnsham.electrons import Electrons
 from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.molecule.body_surface import MovingFrame
 from mpiqmd.molecule.bent import water_positions
+from mpiqmd.molecule.body_surface import MovingFrame
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.gth import load_gth
 from mpiqmd.molecule.molecule import Molecule

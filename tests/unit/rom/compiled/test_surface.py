@@ -13,9 +13,9 @@ from mpiqmd.errors import ConfigError, DataFileError, GeometryError
 from mpiqmd.molecule.body_surface import MovingFrame
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.surface import Owner
+from mpiqmd.rom.compiled.body_solver import compiled_surface
 from mpiqmd.rom.compiled.compile import stored_solver
 from mpiqmd.rom.compiled.energy import CompiledEnergy
-from mpiqmd.rom.compiled.body_solver import compiled_surface
 from mpiqmd.rom.compiled.store import _Assembly, from_arrays, to_arrays
 from mpiqmd.rom.domain import sampled_box
 
