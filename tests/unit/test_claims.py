@@ -270,7 +270,7 @@ def test_a_folder_that_leads_nowhere_is_refused_in_words(tmp_path, monkeypatch):
     (tmp_path / "one").symlink_to("two")
     (tmp_path / "two").symlink_to("one")
     with pytest.raises(ConfigError, match="--output .*one.*needed"):
-        Claim(tmp_path / "one", ["md"])
+        Claim(tmp_path / "one", ["md"]).take()
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
