@@ -110,7 +110,7 @@ def test_the_extended_xyz_holds_the_same_numbers_in_angstrom_and_electronvolt(be
     def check() -> None:
         from ase.io import read
 
-        frames = read(folder / "trajectory.extxyz", index=":")
+        frames = read(folder / "trajectory.extxyz", index=":", parallel=False)
         positions = np.array([frame.get_positions() for frame in frames]) / BOHR_IN_ANGSTROM
         energies = np.array([frame.get_potential_energy() for frame in frames]) / HARTREE_IN_EV
         assert np.abs(positions - expected["positions"]).max() < 1e-7

@@ -69,7 +69,7 @@ def test_imaginary_modes_are_negative_numbers(found):
 def test_the_animation_swings_along_each_mode(found, tmp_path):
     write_modes(tmp_path, found, None)
     assert (tmp_path / "modes.molden").is_file()
-    frames = read(tmp_path / "modes.extxyz", index=":")
+    frames = read(tmp_path / "modes.extxyz", index=":", parallel=False)
     assert len(frames) == 3 * FRAMES and animation(found).isascii()
     for k in range(3):
         swing = frames[k * FRAMES : (k + 1) * FRAMES]
