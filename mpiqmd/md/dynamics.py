@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec
 
 import numpy as np
 
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Dynamics", "DynamicsSettings", "Record", "dynamics_steps", "run_dynamics", "run_together"]
 
-Steps = Generator[np.ndarray, Evaluation, dict[str, object]]
+Parameters = ParamSpec("Parameters")
+Steps = Generator[np.ndarray, Evaluation, dict[str, Any]]
 """A run: yields positions (N, 3), bohr, is sent the evaluation there or thrown the error, returns its summary."""
 
 
@@ -51,7 +52,7 @@ def run_dynamics(
     log: Log,
     record: Record,
     stop: Callable[[], str | None] | None = None,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Move the nuclei on a surface, from the start or from a checkpoint.  Collective.
 
     Parameters
@@ -129,7 +130,7 @@ def dynamics_steps(
 
 def run_together(
     surface: Surface, runs: Sequence[Steps], memories: Sequence[Memory], each_round: Callable[[], object] = lambda: None
-) -> list[dict[str, object] | MpiqmdError]:
+) -> list[dict[str, Any] | MpiqmdError]:
     """Advance runs side by side, a step of each per round, evaluated at once; return their summaries.  Collective.
 
     A run that fails has its error in the place of the summary and does not stop the others.
@@ -157,10 +158,12 @@ def run_together(
 
 def _advance(
     steps: Steps, answer: Evaluation | MpiqmdError | None = None
-) -> np.ndarray | dict[str, object] | MpiqmdError:
+) -> np.ndarray | dict[str, Any] | MpiqmdError:
     """Hand a run what it asked for; return the next positions it asks about, its summary, or why it failed."""
     try:
-        return steps.throw(answer) if isinstance(answer, MpiqmdError) else steps.send(answer)
+        if isinstance(answer, MpiqmdError):
+            return steps.throw(answer)
+        return next(steps) if answer is None else steps.send(answer)
     except StopIteration as end:
         return end.value
     except MpiqmdError as error:
@@ -181,12 +184,14 @@ class _Session:
     def restore_memory(self) -> None:
         """Take the memory back on every rank.  Collective."""
         state = self.leader.memory_state if self.leader else {}
+        assert state is not None
         shapes = decide(self.comm, {name: (array.shape, array.dtype.str) for name, array in state.items()})
         copies = {}
         for name, (shape, dtype) in shapes.items():
             array = np.array(state[name], order="C") if self.leader else np.empty(shape, dtype)
             copies[name] = replicate(self.comm, array)
-        path = decide(self.comm, self.leader and self.leader.continued_from)
+        path = decide(self.comm, self.leader.continued_from if self.leader else None)
+        assert path is not None
         with taking_apart(path, "checkpoint", "One of this surface is needed. Start afresh with --overwrite."):
             self.memory.restore(copies)
 
@@ -197,14 +202,13 @@ class _Session:
             if command == STUCK:
                 self.keep_last_step()
             if command in (STUCK, FAILED):
-                raise decide(self.comm, self.error and self.explained())
+                self.fail()
             if command == CHECKPOINT:
-                state = self.memory.state()
-                self.guard(lambda leader, state=state: leader.save(state))
+                self.guard(Leader.save, self.memory.state())
                 continue
             step += 1
             evaluation = yield from self.ask(step)
-            self.guard(lambda leader, evaluation=evaluation: leader.accept(evaluation))
+            self.guard(Leader.accept, evaluation)
 
     def next_command(self) -> int:
         """Return rank 0's command, with the positions that go with it in the packet.  Collective."""
@@ -222,24 +226,37 @@ class _Session:
         if command not in (CHECKPOINT, FINISHED):
             self.packet[1:] = leader.dynamics.propose().ravel()
 
-    def guard(self, action: Callable[[Leader], None]) -> None:
+    def guard(
+        self,
+        action: Callable[Concatenate[Leader, Parameters], None],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> None:
         """Let rank 0 act, keeping its exception until the next command tells the others."""
         if self.leader is None or self.error is not None:
             return
         try:
             with np.errstate(over="raise", invalid="raise", divide="raise"):
-                action(self.leader)
+                action(self.leader, *args, **kwargs)
         except ArithmeticError as error:
             step = self.leader.dynamics.step + 1
             self.error = AccuracyError(f"the motion of the nuclei breaks down in MD step {step} ({error})")
         except Exception as error:
             self.error = error
 
-    def explained(self) -> Exception:
-        """Return the error with what it means for the run.  Rank 0."""
-        if isinstance(self.error, AccuracyError):
+    def fail(self) -> NoReturn:
+        """Raise rank 0's error on every rank.  Collective."""
+        error = decide(self.comm, self.explained())
+        assert error is not None
+        raise error
+
+    def explained(self) -> Exception | None:
+        """Return the error with what it means for the run; None except on rank 0."""
+        if self.leader is not None and isinstance(self.error, AccuracyError):
             return self.leader.explain(self.error)
-        return self.leader.explain_writing(self.error) if isinstance(self.error, OSError) else self.error
+        if self.leader is not None and isinstance(self.error, OSError):
+            return self.leader.explain_writing(self.error)
+        return self.error
 
     def keep_last_step(self) -> None:
         """Leave a checkpoint of the last finished step, from which the run goes on bit for bit.  Collective."""
@@ -266,21 +283,23 @@ class _Session:
         if self.failures is not self.comm:
             self.failures.Free()
 
-    def finish(self, resumed_from: int | None) -> dict[str, object]:
+    def finish(self, resumed_from: int | None) -> dict[str, Any]:
         """Close the files and return the numbers for ``result.json``, from the whole trajectory.  Rank 0."""
-        self.leader.close()
-        trajectory = Trajectory.open(self.leader.record.trajectory, with_coordinates=False)
-        require_frames(trajectory, self.leader.writer.n_frames)
+        leader = self.leader
+        assert leader is not None
+        leader.close()
+        trajectory = Trajectory.open(leader.record.trajectory, with_coordinates=False)
+        require_frames(trajectory, leader.writer.n_frames)
         observables = trajectory.observables
         conserved_t = observables["conserved_energy"]
         counts_t = observables.get("iterations", observables.get("evaluations", np.array([])))
         iterations_t = counts_t[1:]
         estimates_t = observables.get("error_estimate", np.array([]))
         return {
-            "steps": self.leader.dynamics.step,
+            "steps": leader.dynamics.step,
             "frames": len(trajectory),
             "resumed_from": resumed_from,
-            "stopped": self.leader.stopped,
+            "stopped": leader.stopped,
             "seconds_per_step": trajectory.attributes.get("seconds_per_step"),
             "iterations_per_step": float(np.nanmean(iterations_t))
             if np.isfinite(iterations_t).any()

@@ -122,27 +122,34 @@ class Dynamics:
         self.step = step
 
     @property
+    def _present(self) -> Evaluation:
+        """The evaluation of this step, which there is once the first is accepted."""
+        assert self.evaluation is not None
+        return self.evaluation
+
+    @property
     def conserved_energy(self) -> float:
         """The energy that exact dynamics would conserve, Ha: total energy and the thermostat's part."""
         kinetic = float(kinetic_energy(self.velocities_av, self.nuclei.masses_a))
-        return self.evaluation.energy + kinetic + self.thermostat.conserved_offset
+        return self._present.energy + kinetic + self.thermostat.conserved_offset
 
     def observables(self) -> dict[str, float]:
         """Return the energies (Ha), temperature (k_B T, Ha) and the surface's extras of this step."""
         kinetic = float(kinetic_energy(self.velocities_av, self.nuclei.masses_a))
-        total = self.evaluation.energy + kinetic
+        evaluation = self._present
+        total = evaluation.energy + kinetic
         return {
-            "potential_energy": self.evaluation.energy,
+            "potential_energy": evaluation.energy,
             "kinetic_energy": kinetic,
             "total_energy": total,
             "conserved_energy": total + self.thermostat.conserved_offset,
             "temperature": self.nuclei.temperature(self.velocities_av),
-            **{name: float(value) for name, value in self.evaluation.extras.items()},
+            **{name: float(value) for name, value in evaluation.extras.items()},
         }
 
     def frame(self) -> Frame:
         """Return the present step as a frame of a trajectory."""
-        forces_av = self.evaluation.forces_av
+        forces_av = self._present.forces_av
         return Frame(
             self.step, self.time, self.positions_av, self.velocities_av, forces_av, self.observables()
         )
@@ -152,8 +159,8 @@ class Dynamics:
         return {
             "positions": self.positions_av,
             "velocities": self.velocities_av,
-            "forces": self.evaluation.forces_av,
-            "potential_energy": np.array(self.evaluation.energy),
+            "forces": self._present.forces_av,
+            "potential_energy": np.array(self._present.energy),
             "step": np.array(self.step, dtype=np.int64),
         }
 

@@ -127,7 +127,7 @@ class DynamicsSettings:
         return problems
 
 
-def _text(value: object, kind: object) -> str:
+def _text(value: Any, kind: object) -> str:
     """Return a setting as text, the same for numbers that are the same."""
     if isinstance(value, np.ndarray):
         return repr(np.asarray(value, dtype=float).tolist())

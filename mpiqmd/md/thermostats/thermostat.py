@@ -67,8 +67,6 @@ class Thermostat(Protocol):
 class NoThermostat:
     """Constant energy; also the base class whose idle hooks the others override."""
 
-    conserved_offset = 0.0
-
     def before(
         self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float
     ) -> np.ndarray:
@@ -86,6 +84,11 @@ class NoThermostat:
     ) -> np.ndarray:
         """Leave the velocities alone."""
         return velocities_av
+
+    @property
+    def conserved_offset(self) -> float:
+        """Nothing: the total energy is constant."""
+        return 0.0
 
     def state(self) -> dict[str, np.ndarray]:
         """Return an empty dictionary: there is no memory."""
