@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -20,9 +20,6 @@ from mpiqmd.keys.registry import Entry, no_problems
 from mpiqmd.keys.spec import KeySpec, Options
 from mpiqmd.kohnsham.electrons import Electrons
 from mpiqmd.kohnsham.hamiltonian import Hamiltonian
-
-if TYPE_CHECKING:
-    from mpiqmd.kohnsham.system import System
 
 
 class LinearTerm(ABC):
@@ -72,15 +69,10 @@ class Term(Protocol):
         ...
 
 
-class TermMaker(Protocol):
-    """Makes a term for a system; None where the system has no such term."""
-
-    def __call__(self, system: System, **keys: Any) -> Term | None:
-        """Return the term, with the values of its keys.  Collective."""
-        ...
-
-
-Maker = TypeVar("Maker", bound=Callable[..., Any])
+TermMaker = Callable[..., Term | None]
+"""Called with a :class:`~mpiqmd.kohnsham.system.System` and by name the values of its keys, returns a term; None where the
+system has no such term.  Collective."""
+Maker = TypeVar("Maker", bound=TermMaker)
 
 
 def energy_term(
@@ -90,7 +82,7 @@ def energy_term(
     keys: Mapping[str, KeySpec] | None = None,
     check: Callable[[Options], list[str]] = no_problems,
 ) -> Callable[[Maker], Maker]:
-    """Return a decorator that registers a :class:`TermMaker`: systems made from then on have the term.  Not collective.
+    """Return a decorator that registers a :data:`TermMaker`: systems made from then on have the term.  Not collective.
 
     Parameters
     ----------
