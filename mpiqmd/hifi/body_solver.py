@@ -65,6 +65,7 @@ class HifiBodySolver:
         body_av = alignment.body_positions_av
         problem = self.model.place(body_av)
         state = self.solver.solve(problem, memory.predict(body_av))
+        assert state.gradient_av is not None
         memory.add(body_av, state.orbitals)
         if self.watch is not None:
             self.watch.look(problem, state)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -50,16 +50,29 @@ class Solved:
     extras: dict[str, float]
 
 
-class BodySolver(Protocol):
-    """Finds the electrons of geometries in a frame."""
+class Answered(Protocol):
+    """What a surface uses of an answer: what :class:`Solved` has."""
 
-    def fresh(self, company: int = 1) -> Memory:
+    energy: float
+    gradient_av: np.ndarray
+    dipole_v: np.ndarray | None
+    extras: dict[str, float]
+
+
+Electrons = TypeVar("Electrons", bound=Memory)
+Found = TypeVar("Found", bound=Answered, covariant=True)
+
+
+class BodySolver(Protocol[Electrons, Found]):
+    """Finds the electrons of geometries in a frame, with memories of its own kind."""
+
+    def fresh(self, company: int = 1) -> Electrons:
         """Return the memory of a new owner, one of ``company``.  Not collective."""
         ...
 
     def solve(
-        self, alignments: Sequence[Alignment | MpiqmdError], memories: Sequence[Memory]
-    ) -> list[Solved | MpiqmdError]:
+        self, alignments: Sequence[Alignment | MpiqmdError], memories: Sequence[Electrons]
+    ) -> Sequence[Found | MpiqmdError]:
         """Return what is found at each geometry, or an error in its place; errors among them stay.  Collective."""
         ...
 
@@ -107,10 +120,10 @@ class MovingFrame:
         return self.frame.align(positions_av if self.cell_v is None else whole(positions_av, self.cell_v))
 
 
-class BodyMemory(Memory):
+class BodyMemory(Memory, Generic[Electrons]):
     """What frame and solver remember of one owner: its place, and its electrons."""
 
-    def __init__(self, place: Memory, electrons: Memory) -> None:
+    def __init__(self, place: Memory, electrons: Electrons) -> None:
         self.place, self.electrons, self.at_once = place, electrons, electrons.at_once
 
     def state(self) -> dict[str, np.ndarray]:
@@ -128,7 +141,7 @@ class BodyMemory(Memory):
         self.place.forget()
 
 
-class BodySurface:
+class BodySurface(Generic[Electrons, Found]):
     """Aligns, lets the solver solve, and carries back.
 
     Parameters
@@ -155,7 +168,7 @@ class BodySurface:
     def __init__(
         self,
         frame: SurfaceFrame,
-        solver: BodySolver,
+        solver: BodySolver[Electrons, Found],
         forces: str = "gradient",
         box: Region | None = None,
         *,
@@ -167,12 +180,12 @@ class BodySurface:
         self.frame, self.solver, self.box, self.tells_net_force = frame, solver, box, tells_net_force
         self._way_back = ways_back[forces]
 
-    def fresh(self, company: int = 1) -> BodyMemory:
+    def fresh(self, company: int = 1) -> BodyMemory[Electrons]:
         """Return the memory of a new owner, one of ``company``.  Not collective."""
         return BodyMemory(self.frame.fresh(), self.solver.fresh(company))
 
     def evaluate(
-        self, positions_bav: Sequence[np.ndarray], memories: Sequence[BodyMemory]
+        self, positions_bav: Sequence[np.ndarray], memories: Sequence[BodyMemory[Electrons]]
     ) -> list[Evaluation | MpiqmdError]:
         """Return energies and forces in the laboratory, or errors in their places.  Collective.
 
@@ -182,22 +195,29 @@ class BodySurface:
         return in_parts(self._evaluated, positions_bav, memories)
 
     def _evaluated(
-        self, positions_bav: Sequence[np.ndarray], memories: Sequence[BodyMemory]
+        self, positions_bav: Sequence[np.ndarray], memories: Sequence[BodyMemory[Electrons]]
     ) -> list[Evaluation | MpiqmdError]:
         alignments, results = self.solve(positions_bav, memories)
         return [
-            result if isinstance(result, MpiqmdError) else self.carried_back(alignment, result)
-            for alignment, result in zip(alignments, results, strict=True)
+            self._carried_or_error(alignment, result) for alignment, result in zip(alignments, results, strict=True)
         ]
 
+    def _carried_or_error(
+        self, alignment: Alignment | MpiqmdError, result: Answered | MpiqmdError
+    ) -> Evaluation | MpiqmdError:
+        if isinstance(result, MpiqmdError):
+            return result
+        assert not isinstance(alignment, MpiqmdError)
+        return self.carried_back(alignment, result)
+
     def solve(
-        self, positions_bav: Sequence[np.ndarray], memories: Sequence[BodyMemory]
-    ) -> tuple[list[Alignment | MpiqmdError], list[Solved | MpiqmdError]]:
+        self, positions_bav: Sequence[np.ndarray], memories: Sequence[BodyMemory[Electrons]]
+    ) -> tuple[list[Alignment | MpiqmdError], Sequence[Found | MpiqmdError]]:
         """Return geometries in the frame and what the solver finds there, or errors in both places.  Collective."""
         alignments = one_by_one(self.frame.align, positions_bav, memories)
         return alignments, self.solver.solve(alignments, [memory.electrons for memory in memories])
 
-    def carried_back(self, alignment: Alignment, solved: Solved, way_back: Carry | None = None) -> Evaluation:
+    def carried_back(self, alignment: Alignment, solved: Answered, way_back: Carry | None = None) -> Evaluation:
         """Return a solver's answer in the laboratory, by this surface's forces or, without a word on the net one, by others.
 
         Not collective.  The extras are the answer's own, added to.

@@ -76,9 +76,10 @@ class LaboratoryFrame:
     ) -> None:
         self.comm, self.molecule, self.cell_v, self.anew, self.log = comm, molecule, cell_v, anew, log
         self.masses_a = molecule.masses_a if net_force == "remove" else None
-        if log is not None and self.fresh().state():
+        place = self.fresh()
+        if log is not None and isinstance(place, Placement) and place.state():
             # here already, and not at the first geometry, which differs where a run is continued
-            log(self.fresh().describe())
+            log(place.describe())
 
     def fresh(self) -> Memory:
         """Return where the molecule is computed at its beginning.  Not collective."""

@@ -7,14 +7,16 @@ one evaluation leaves for the next is a :class:`Memory`, which belongs to whoeve
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from mpiqmd.errors import MpiqmdError
 from mpiqmd.molecule.evaluation import Evaluation
 
-Asked, Remembering, Answer = TypeVar("Asked"), TypeVar("Remembering"), TypeVar("Answer")
+Asked = TypeVar("Asked")
+Remembering = TypeVar("Remembering", bound="Memory")
+Answer = TypeVar("Answer")
 
 
 class Memory:
@@ -39,14 +41,16 @@ class Memory:
         """Be as new: the next geometry has nothing to do with those before.  Not collective."""
 
 
-class Surface(Protocol):
-    """A potential energy surface."""
+class Surface(Protocol[Remembering]):
+    """A potential energy surface, with memories of its own kind."""
 
-    def fresh(self, company: int = 1) -> Memory:
+    def fresh(self, company: int = 1) -> Remembering:
         """Return the memory of a new owner, one of ``company`` whose geometries are asked for together.  Not collective."""
         ...
 
-    def evaluate(self, positions_bav: Sequence[np.ndarray], memories: Sequence[Memory]) -> list[Evaluation | MpiqmdError]:
+    def evaluate(
+        self, positions_bav: Sequence[np.ndarray], memories: Sequence[Remembering]
+    ) -> list[Evaluation | MpiqmdError]:
         """Return energies and forces at geometries (B, N, 3), bohr, each with its owner's memory, or errors in their places.
 
         Collective; same result everywhere.  A geometry's numbers do not depend on the others, nor on their number; on its
@@ -55,9 +59,14 @@ class Surface(Protocol):
         ...
 
 
-def evaluation_at(surface: Surface, positions_av: np.ndarray, memory: Memory) -> Evaluation:
+def evaluation_at(surface: Surface[Remembering], positions_av: np.ndarray, memory: Remembering) -> Evaluation:
     """Return energy and forces at one geometry (N, 3), bohr.  Collective.  Raises what the surface says instead."""
     (result,) = surface.evaluate([positions_av], [memory])
+    return found(result)
+
+
+def found(result: Evaluation | MpiqmdError) -> Evaluation:
+    """Return an evaluation; raise the error that is in its place.  Not collective."""
     if isinstance(result, MpiqmdError):
         raise result
     return result
@@ -84,9 +93,9 @@ def _answer_or_error(
 
 
 def in_parts(
-    answer: Callable[[Sequence[np.ndarray], Sequence[Memory]], list[Evaluation | MpiqmdError]],
+    answer: Callable[[Sequence[np.ndarray], Sequence[Remembering]], list[Evaluation | MpiqmdError]],
     positions_bav: Sequence[np.ndarray],
-    memories: Sequence[Memory],
+    memories: Sequence[Remembering],
 ) -> list[Evaluation | MpiqmdError]:
     """Return the answers to geometries, asked for in parts of as many as are solved together."""
     at_once = memories[0].at_once if memories else 1
@@ -97,10 +106,10 @@ def in_parts(
     return [result for part in parts for result in part]
 
 
-class Owner:
+class Owner(Generic[Remembering]):
     """A surface with one memory, asked for one geometry at a time.  Construction is not collective."""
 
-    def __init__(self, surface: Surface) -> None:
+    def __init__(self, surface: Surface[Remembering]) -> None:
         self.surface, self.memory = surface, surface.fresh()
 
     def at(self, positions_av: np.ndarray) -> Evaluation:

@@ -13,12 +13,13 @@ from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.body_solver import HifiBodySolver
+from mpiqmd.hifi.extrapolation import OrbitalExtrapolation
 from mpiqmd.hifi.slepc import SlepcSolver
 from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.kohnsham.ground_state import ElectronicSolver
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.molecule.body_surface import BodySurface
+from mpiqmd.molecule.body_surface import BodySurface, Solved, SurfaceFrame
 from mpiqmd.molecule.elements import without_isotopes
 from mpiqmd.molecule.laboratory import LaboratoryFrame
 from mpiqmd.molecule.library import load_pseudopotentials
@@ -45,6 +46,7 @@ def build_molecule(settings: Settings, comm: MPI.Comm) -> Molecule:
     if system.structure is not None:
         structure = on_rank_zero(comm, _only_structure, system.structure)
     else:
+        assert system.symbols is not None
         symbols, masses_a = without_isotopes(system.symbols)
         structure = Structure(symbols, np.array(system.positions), masses_a)
     molecule = Molecule(structure.symbols, structure.positions_av, system.charge, _masses(settings, structure))
@@ -121,17 +123,20 @@ def build_solver(
 ) -> ElectronicSolver:
     """Return the full-space solver of the input; ``energy_tolerance`` overrides the input's.  Not collective."""
     scf = settings.scf
-    common = {
-        "energy_tolerance": energy_tolerance or scf.energy_tolerance,
-        "max_iterations": scf.max_iterations,
-        "shift": scf.preconditioner_shift,
-        "empty_orbitals": scf.empty_orbitals,
-        "log": log,
-    }
-    slepc = SlepcSolver(model, **common)
+    tolerance, shift = energy_tolerance or scf.energy_tolerance, scf.preconditioner_shift
+    slepc = SlepcSolver(model, tolerance, scf.max_iterations, shift, empty_orbitals=scf.empty_orbitals, log=log)
     if scf.solver == "slepc":
         return slepc
-    return AbpgSolver(model, history=scf.anderson_history, fallback=slepc, **common)
+    return AbpgSolver(
+        model,
+        tolerance,
+        scf.max_iterations,
+        shift,
+        history=scf.anderson_history,
+        empty_orbitals=scf.empty_orbitals,
+        log=log,
+        fallback=slepc,
+    )
 
 
 def build_hifi_surface(
@@ -141,7 +146,7 @@ def build_hifi_surface(
     extrapolation: str | None,
     body_frame: bool | None = None,
     watch: GroundStateWatch | None = None,
-) -> BodySurface:
+) -> BodySurface[OrbitalExtrapolation, Solved]:
     """Return the Hi-Fi surface of the input, in the laboratory or (``body_frame``) in the molecule's frame.
 
     Not collective.  ``extrapolation`` is the rule for starting orbitals, None to start from atoms.  ``body_frame`` None
@@ -150,11 +155,12 @@ def build_hifi_surface(
     """
     in_body = settings.scf.frame == "body" if body_frame is None else body_frame
     grid = model.grid
+    frame: SurfaceFrame
     if in_body:
         frame = moving_frame(molecule, grid.periodic_cell_v)
     else:
         net_force = "keep" if settings.md.pinned else settings.scf.net_force
-        places = {"cell_v": None if grid.is_periodic else grid.cell_v, "anew": extrapolation is None}
-        frame = LaboratoryFrame(grid.comm, molecule, net_force, log=watch and watch.log, **places)
-    start = {"extrapolation": extrapolation or "none", "steps": settings.scf.extrapolation_steps}
-    return BodySurface(frame, HifiBodySolver(model, build_solver(settings, model), watch=watch, **start))
+        cell_v, log = None if grid.is_periodic else grid.cell_v, None if watch is None else watch.log
+        frame = LaboratoryFrame(grid.comm, molecule, net_force, cell_v=cell_v, anew=extrapolation is None, log=log)
+    rule, steps = extrapolation or "none", settings.scf.extrapolation_steps
+    return BodySurface(frame, HifiBodySolver(model, build_solver(settings, model), rule, steps, watch))

@@ -175,8 +175,8 @@ def _surface(
         watch = GroundStateWatch(model, log)
         surface = build_hifi_surface(settings, model, molecule, extrapolation=None, body_frame=in_body, watch=watch)
         return surface, surface_identity(settings, model) | how
-    surface, digest = build_rom_surface(settings, model, arguments.model, log, check_every=1)
-    return surface, surface_identity(settings, model, digest) | how
+    reduced, digest = build_rom_surface(settings, model, arguments.model, log, check_every=1)
+    return reduced, surface_identity(settings, model, digest) | how
 
 
 def _in_body_frame(arguments: argparse.Namespace) -> bool:

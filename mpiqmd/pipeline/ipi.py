@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpiqmd.errors import MpiqmdError
 from mpiqmd.ipi import LOOK_EVERY, Address, Answer, Client, Expected, connect, connect_now
 from mpiqmd.md.interruption import Interruption, exit_status
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
-from mpiqmd.molecule.surface import Memory, Surface
+from mpiqmd.molecule.surface import Memory, Surface, found
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.surface import build_calculation, error_checks, print_checks
 
@@ -212,10 +211,8 @@ def serve(talk: Conversation, surface: Surface, memories: Sequence[Memory], comm
     served = Served()
     while asked := on_rank_zero(comm, talk.next_geometries):
         started, geometries = time.perf_counter(), list(asked.values())
-        evaluations = surface.evaluate(geometries, [memories[number] for number in asked])
-        for each in evaluations:
-            if isinstance(each, MpiqmdError):
-                raise each
+        answers = surface.evaluate(geometries, [memories[number] for number in asked])
+        evaluations = [found(answer) for answer in answers]
         served.add(evaluations, time.perf_counter() - started)
         on_rank_zero(comm, talk.answer, list(map(answer_of, evaluations, geometries)))
         log.progress("  " + served.line())

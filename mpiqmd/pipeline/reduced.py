@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from mpiqmd.errors import DataFileError
 from mpiqmd.kohnsham.extrapolation import purify
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.molecule.body_surface import MovingFrame
+from mpiqmd.molecule.body_surface import BodySurface, MovingFrame
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.frame import BisectorFrame, BodyFrame, make_frame
 from mpiqmd.molecule.molecule import Molecule
@@ -37,6 +37,7 @@ from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.online import RomSolver
 from mpiqmd.rom.reactions import Limits
 from mpiqmd.rom.snapshots import SnapshotStore
+from mpiqmd.rom.solved import ReducedAnswer
 
 if TYPE_CHECKING:
     from mpiqmd.parallel.log import Log
@@ -103,6 +104,7 @@ def build_rom_surface(
     """
     reduced = ReducedModel.load(path, model.grid.comm, model.grid, model.signature())
     digest = on_rank_zero(model.grid.comm, stored_digest, path)
+    assert digest is not None, "a model without a seal is not loaded"
     log(f"reduced model {path}: {reduced.rank} modes, {len(reduced.training_positions_sav)} training geometries")
     judgement = verdict(reduced.notes.get("errors", {}), settings.rom.error_tolerance, settings.rom.online)
     if judgement is not None and not judgement["good"]:
@@ -157,6 +159,7 @@ class ReducedSurface:
         self.solver = RomSolver.from_model(model, reduced, rom.minimiser, rom.tolerance)
         self.estimator = ErrorEstimator(model, reduced.basis.modes)
         self.compiled_solver: CompiledSolver | None = None
+        inner: BodySurface[Any, ReducedAnswer]
         if rom.online == "compiled":
             self.compiled_solver = _compiled_solver(model, reduced, self.frame, rom.tolerance)
             inner = compiled_surface(moving, self.compiled_solver, rom.forces, reduced.box, reference.labels)

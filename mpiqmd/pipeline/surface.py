@@ -81,7 +81,7 @@ class Calculation:
 
     def record(self, folder: Path, arguments: argparse.Namespace, **provenance: str | int) -> Record:
         """Return the files of a run in ``folder`` and what is kept with them.  Not collective."""
-        known = {
+        known: dict[str, str | int] = {
             "input": json.dumps(arguments.settings.as_dict()),
             "ranks": self.grid.comm.size,
             **circumstances(),
@@ -113,8 +113,8 @@ def _surface(arguments: argparse.Namespace, model: KohnShamModel, log: Log) -> t
         watch = GroundStateWatch(model, log)
         surface = build_hifi_surface(settings, model, model.molecule, settings.scf.extrapolation, watch=watch)
         return surface, surface_identity(settings, model)
-    surface, model_hash = build_rom_surface(settings, model, arguments.model, log)
-    return surface, surface_identity(settings, model, model_hash)
+    reduced, model_hash = build_rom_surface(settings, model, arguments.model, log)
+    return reduced, surface_identity(settings, model, model_hash)
 
 
 def error_checks(surface: Surface, memories: Sequence[Memory]) -> dict[str, Any]:

@@ -76,12 +76,12 @@ class GridBodySolver:
         return one_by_one(self._solved, alignments, memories)
 
     def _solved(self, alignment: Alignment, memory: Memory) -> GridSolved:
-        remembers = isinstance(memory, DensityMatrixMemory)
-        guess_mm = memory.predict(alignment.permutation_a) if remembers else None
+        history = memory if isinstance(memory, DensityMatrixMemory) else None
+        guess_mm = None if history is None else history.predict(alignment.permutation_a)
         placed = self.solver.reduced.place(alignment.body_positions_av)
         state = self.solver.solve(alignment.body_positions_av, guess_mm, placed=placed)
-        if remembers:
-            memory.extrapolation.append(state.density_matrix_nn)
+        if history is not None:
+            history.extrapolation.append(state.density_matrix_nn)
         extras = {"evaluations": float(state.iterations), "residual": state.residual}
         return GridSolved(state.free_energy, state.gradient_av, None, extras, state.density_matrix_nn, placed.problem)
 
@@ -92,6 +92,6 @@ def grid_surface(
     forces: str = "gradient",
     box: Region | None = None,
     extrapolation: int | None = 2,
-) -> BodySurface:
+) -> BodySurface[Memory, GridSolved]:
     """Return the reduced surface evaluated on the grid.  Not collective.  Raises ConfigError if there are no such forces."""
     return BodySurface(frame, GridBodySolver(solver, extrapolation), forces, box, tells_net_force=True)

@@ -7,6 +7,7 @@ or one where the reduced minimum is not found, is noticed at once.  What happens
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -86,7 +87,12 @@ class ErrorControl:
     """
 
     def __init__(
-        self, surface: BodySurface, estimator: ErrorEstimator, full: FullSolution, limits: Limits, log: Log
+        self,
+        surface: BodySurface[Any, ReducedAnswer],
+        estimator: ErrorEstimator,
+        full: FullSolution,
+        limits: Limits,
+        log: Log,
     ) -> None:
         self.surface, self.estimator, self.full, self.limits, self.log = surface, estimator, full, limits, log
 
@@ -128,6 +134,7 @@ class ErrorControl:
         try:
             if isinstance(answer, MpiqmdError):
                 return self._unknown(alignment, answer, memory)
+            assert not isinstance(alignment, MpiqmdError)
             return self._watched(alignment, answer, memory)
         except MpiqmdError as error:
             memory.watch, memory.density_matrix_mm = before
@@ -178,6 +185,7 @@ class ErrorControl:
         """React to a geometry without a reduced energy.  Collective."""
         if not (isinstance(error, UNKNOWN) and self.limits.reaction.solves_unknown):
             raise error
+        assert not isinstance(alignment, MpiqmdError)
         if not memory.watch.is_unknown:
             is_outside = isinstance(error, OutsideTablesError)
             where = "outside the compiled model's tables" if is_outside else "no reduced ground state"

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -85,7 +85,7 @@ class ReducedModel:
     training_orbitals_smn: np.ndarray
     box: SampledBox
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
-    notes: Mapping[str, object] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
     code_version: str = __version__
     source: str = "the reduced model"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from mpiqmd.parallel.dense import eigh
 from mpiqmd.rom.grid_model import GridReducedModel, PlacedGridModel
 from mpiqmd.rom.model import ReducedModel
 
-MINIMISERS = {"diis": minimise_diis, "mvp": minimise_mvp}
+MINIMISERS: dict[str, Callable[..., Minimum]] = {"diis": minimise_diis, "mvp": minimise_mvp}
 
 
 class RomSolver:

@@ -8,22 +8,21 @@ from typing import Protocol
 import numpy as np
 
 from mpiqmd.kohnsham.model import Problem
-from mpiqmd.molecule.body_surface import Solved
+from mpiqmd.molecule.body_surface import Answered, Solved
 
 
-class ReducedAnswer(Protocol):
-    """An answer with its electrons.
+class ReducedAnswer(Answered, Protocol):
+    """An answer with its electrons."""
 
-    Attributes
-    ----------
-    density_matrix_mm
-        P over the modes, shape (modes, modes).
-    problem
-        The Kohn-Sham problem there, None where the solver works without.
-    """
+    @property
+    def density_matrix_mm(self) -> np.ndarray:
+        """P over the modes, shape (modes, modes)."""
+        ...
 
-    density_matrix_mm: np.ndarray
-    problem: Problem | None
+    @property
+    def problem(self) -> Problem | None:
+        """The Kohn-Sham problem there, None where the solver works without."""
+        ...
 
 
 @dataclass(eq=False, slots=True)

@@ -136,7 +136,7 @@ def compiled_surface(
     forces: str = "gradient",
     box: Region | None = None,
     labels: Sequence[str] = (),
-) -> BodySurface:
+) -> BodySurface[CompanyMemory, CompiledSolved]:
     """Return the compiled surface.  Not collective.  Raises ConfigError if there are no such forces."""
     electrons = CompiledBodySolver(solver, labels)
     return BodySurface(frame, electrons, forces, box, ways_back=electrons.ways_back)
