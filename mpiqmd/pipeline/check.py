@@ -8,7 +8,7 @@ force as the molecule moves through one grid spacing and turns, in the laborator
 from __future__ import annotations
 
 import argparse
-import dataclasses
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -48,11 +48,12 @@ FINE_NET_FORCE = 0.1 * COARSE
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
     """Run one check and return its numbers.  Collective."""
+    settings: Settings = arguments.settings
     if arguments.check == "egg-box":
-        arguments.settings = _with(arguments.settings, frame="lab")
+        arguments.settings = replace(settings, scf=replace(settings.scf, frame="lab"))
     elif arguments.check == "forces":
         # the net force that is taken out is none of the energy's
-        arguments.settings = _with(arguments.settings, net_force="keep")
+        arguments.settings = replace(settings, scf=replace(settings.scf, net_force="keep"))
     calculation = build_calculation(arguments, comm, log)
     owner, positions_av = Owner(calculation.surface), calculation.molecule.positions_av
     log(calculation.model.describe())
@@ -70,11 +71,6 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         else:
             found = _check_frame(owner, positions_av, log)
     return {"check": arguments.check} | found
-
-
-def _with(settings: Settings, **scf: str) -> Settings:
-    """Return settings with other choices of its section ``[scf]``."""
-    return dataclasses.replace(settings, scf=dataclasses.replace(settings.scf, **scf))
 
 
 def _check_forces(

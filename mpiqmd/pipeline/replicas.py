@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import h5py
 import numpy as np
@@ -38,6 +38,10 @@ from mpiqmd.selfcontained import REPLICAS
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+    from mpiqmd.md.record import Record
+    from mpiqmd.molecule.molecule import Molecule
+
+Asking = TypeVar("Asking", Owner, Memory)
 INDEX_FILE = "replicas.h5"
 AVERAGED = ("temperature_mean", "energy_drift", "energy_fluctuation", "seconds_per_step", "iterations_per_step")
 """Numbers of the single runs of which the summary gives the mean."""
@@ -147,7 +151,8 @@ class _Runner:
 
     def run(self, own: list[int]) -> list[dict[str, Any]]:
         """Run replicas and return their summaries.  Not collective."""
-        summaries = []
+        summaries: list[dict[str, Any]] = []
+        outcomes: list[dict[str, Any] | MpiqmdError]
         for group in groups(own, self.calculation.surface.fresh(len(own)).at_once):
             if self.interruption.reason() is not None:
                 outcomes = [{"stopped": self.interruption.reason()} for _ in group]
@@ -158,7 +163,7 @@ class _Runner:
             summaries += [self._summary(index, outcome) for index, outcome in zip(group, outcomes, strict=True)]
         return summaries
 
-    def _alone(self, index: int) -> list[dict[str, object] | MpiqmdError]:
+    def _alone(self, index: int) -> list[dict[str, Any] | MpiqmdError]:
         """Run one replica."""
         owner = Owner(self.calculation.surface)
         try:
@@ -167,7 +172,7 @@ class _Runner:
             return [error]
         return [outcome | error_checks(owner.surface, [owner.memory])]
 
-    def _together(self, group: list[int]) -> list[dict[str, object] | MpiqmdError]:
+    def _together(self, group: list[int]) -> list[dict[str, Any] | MpiqmdError]:
         """Run several replicas side by side; whether to stop is asked once for all of them."""
         surface = self.calculation.surface
         memories = [surface.fresh(len(group)) for _ in group]
@@ -184,15 +189,17 @@ class _Runner:
     def _look(self) -> None:
         self.reason = self.interruption.reason()
 
-    def _parts(self, index: int, owner: Owner | Memory, settings: DynamicsSettings, log: Log) -> tuple:
+    def _parts(
+        self, index: int, asking: Asking, settings: DynamicsSettings, log: Log
+    ) -> tuple[Molecule, Asking, DynamicsSettings, MPI.Comm, Log, Record]:
         """Return the arguments of one replica's dynamics, with its folder made."""
         folder = replica_folder(self.arguments.folder, index)
         folder.mkdir(exist_ok=True)
         record = self.calculation.record(folder, self.arguments, replica=index)
         seeded = replace(settings, seed=replica_seed(settings.seed, index))
-        return self.calculation.at_start(self.arguments.settings), owner, seeded, self.alone, log, record
+        return self.calculation.at_start(self.arguments.settings), asking, seeded, self.alone, log, record
 
-    def _summary(self, index: int, outcome: dict[str, object] | MpiqmdError) -> dict[str, Any]:
+    def _summary(self, index: int, outcome: dict[str, Any] | MpiqmdError) -> dict[str, Any]:
         """Return the summary of a replica, exporting its trajectory if that was asked for and there is one."""
         summary: dict[str, Any] = {"replica": index, "seed": replica_seed(self.settings.seed, index)}
         if isinstance(outcome, MpiqmdError):

@@ -32,6 +32,7 @@ class Structures(SamplingRule):
 
     def samples(self, sources: Sources, body: Body) -> Samples:
         """Return the geometries in the body frame.  Collective."""
+        assert self.structures is not None
         return Samples(body.aligned(sources.geometries(self.structures)), name=self.name)
 
 
