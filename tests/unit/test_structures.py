@@ -106,7 +106,7 @@ def test_a_column_of_masses_is_read(read, name):
 def test_masses_written_by_ase_are_read(tmp_path):
     atoms = Atoms("OHH", positions=[row[1:] for row in ROWS], masses=D2O)
     for name in ("a.extxyz", "a.traj", "a.json"):
-        write(tmp_path / name, atoms)
+        write(tmp_path / name, atoms, parallel=False)
         assert daltons(read_structures(tmp_path / name)[0]) == pytest.approx(D2O)
 
 
@@ -171,10 +171,10 @@ def test_fixed_atoms(read, tmp_path):
     assert read(columns("move_mask:L:3", ["F F F", "T T T", "T T T"]))[0].pinned == (0,)
     for constraint, words in ((FixBondLengths([[0, 1]]), "FixBondLengths"), (FixedPlane(0, [0, 0, 1]), "FixedPlane")):
         atoms = Atoms("OHH", positions=[row[1:] for row in ROWS], constraint=[constraint])
-        write(tmp_path / "a.traj", atoms)
+        write(tmp_path / "a.traj", atoms, parallel=False)
         with pytest.raises(DataFileError, match=f"a constraint, {words}; only atoms held fixed"):
             read_structures(tmp_path / "a.traj")
-    write(tmp_path / "a.traj", Atoms("OHH", positions=[row[1:] for row in ROWS], constraint=FixAtoms([1])))
+    write(tmp_path / "a.traj", Atoms("OHH", positions=[row[1:] for row in ROWS], constraint=FixAtoms([1])), parallel=False)
     assert read_structures(tmp_path / "a.traj")[0].pinned == (1,)
 
 
@@ -331,7 +331,7 @@ def test_results_of_others_do_no_harm(tmp_path):
     atoms = Atoms("OHH", positions=[row[1:] for row in ROWS])
     atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.ones((3, 3)), charges=[0.5, 0.1, 0.2], magmom=0.0)
     atoms.set_velocities(np.ones((3, 3)))
-    write(tmp_path / "a.extxyz", atoms)
+    write(tmp_path / "a.extxyz", atoms, parallel=False)
     (structure,) = read_structures(tmp_path / "a.extxyz")
     assert (structure.charge, structure.masses_a, structure.pinned) == (None, None, ())
 

@@ -182,7 +182,7 @@ def test_extended_xyz_is_read_by_ase(tmp_path, rng, box_v):
     write(tmp_path / "t.h5", frames(rng, range(4)), box_v=box_v).close()
     trajectory = Trajectory.open(tmp_path / "t.h5")
     write_extxyz(trajectory, tmp_path / "t.extxyz")
-    images = io.read(tmp_path / "t.extxyz", ":")
+    images = io.read(tmp_path / "t.extxyz", ":", parallel=False)
     assert len(images) == 4 and images[0].get_chemical_symbols() == list(SYMBOLS)
     assert images[0].pbc.tolist() == [box_v is not None] * 3
     assert images[2].cell.lengths() == pytest.approx(np.zeros(3) if box_v is None else box_v * BOHR_IN_ANGSTROM)
