@@ -10,8 +10,6 @@ from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.kohnsham.electrons import Electrons, OrbitalSpace
 from mpiqmd.kohnsham.walls import TOLERATED, Walls, _decay, examine_walls, first_point
 
-EDGE, POINTS = 6.4, 16
-
 
 def box_state(grid):
     """The lowest state of a particle in the cell by the grid's own finite differences."""
@@ -78,10 +76,8 @@ def test_energy_and_force_of_the_walls_on_helium(comm):
 
 
 def test_walls_are_the_same_on_any_ranks(comm, serial_comm):
-    _, state = ground_state(comm, POINTS, [0.3, -0.4, 0.5])
-    _, alone = ground_state(serial_comm, POINTS, [0.3, -0.4, 0.5])
-    found, expected = (
-        examine_walls(s.electrons) for s in (state, alone)
-    )
+    _, state = ground_state(comm, 20, [0.3, -0.4, 0.5])
+    _, alone = ground_state(serial_comm, 20, [0.3, -0.4, 0.5])
+    found, expected = examine_walls(state.electrons), examine_walls(alone.electrons)
     assert found.pressures_vs == pytest.approx(expected.pressures_vs, rel=1e-4)
     assert found.density == pytest.approx(expected.density, rel=1e-3)
