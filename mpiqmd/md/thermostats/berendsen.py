@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpiqmd.datafiles import Shapes
 from mpiqmd.md.observables import kinetic_energy
-from mpiqmd.md.thermostats.thermostat import RELAXATION_TIME, NoThermostat, resolves_relaxation, thermostat
+from mpiqmd.md.thermostats.bath import HeatBath
+from mpiqmd.md.thermostats.thermostat import RELAXATION_TIME, resolves_relaxation, thermostat
 
 if TYPE_CHECKING:
     from mpiqmd.md.nuclei import Nuclei
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     check=resolves_relaxation,
     title="Berendsen",
 )
-class Berendsen(NoThermostat):
+class Berendsen(HeatBath):
     """Weak coupling to a bath: ``dT/dt = (T_0 - T) / tau`` [Berendsen1984].
 
     After every step the velocities are multiplied by ``lambda = sqrt(1 + (dt / tau) (T_0 / T - 1))``, with T
@@ -37,11 +37,6 @@ class Berendsen(NoThermostat):
         ``tau``, atomic units of time; not shorter than the timestep.
     """
 
-    def __init__(self, temperature: float, relaxation_time: float) -> None:
-        self.temperature = temperature
-        self.relaxation_time = relaxation_time
-        self.heat = 0.0
-
     def after(
         self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float
     ) -> np.ndarray:
@@ -53,16 +48,3 @@ class Berendsen(NoThermostat):
         scale_squared = 1.0 + timestep / self.relaxation_time * (self.temperature / temperature - 1.0)
         self.heat += (scale_squared - 1.0) * kinetic
         return math.sqrt(scale_squared) * velocities_av
-
-    @property
-    def conserved_offset(self) -> float:
-        """Minus the heat given to the nuclei since the start, Ha."""
-        return -self.heat
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return the accumulated heat."""
-        return {"heat": np.array(self.heat)}
-
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Continue from an accumulated heat."""
-        self.heat = float(Shapes().numbers("heat", state["heat"], ""))

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpiqmd.md.noise import generator_state, restore_generator, thermostat_generator
 from mpiqmd.md.observables import kinetic_energy
-from mpiqmd.md.thermostats.berendsen import Berendsen
+from mpiqmd.md.thermostats.bath import StochasticBath
 from mpiqmd.md.thermostats.thermostat import RELAXATION_TIME, thermostat
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     stochastic=True,
     title="CSVR",
 )
-class StochasticRescaling(Berendsen):
+class StochasticRescaling(StochasticBath):
     """Canonical sampling by velocity rescaling (CSVR) [Bussi2007].
 
     The kinetic energy K of g degrees of freedom follows
@@ -48,10 +47,6 @@ class StochasticRescaling(Berendsen):
         Seed of the noise.
     """
 
-    def __init__(self, temperature: float, relaxation_time: float, seed: int) -> None:
-        super().__init__(temperature, relaxation_time)
-        self.generator = thermostat_generator(seed)
-
     def after(
         self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float
     ) -> np.ndarray:
@@ -70,12 +65,3 @@ class StochasticRescaling(Berendsen):
         spread = (1.0 - decay) * 0.5 * self.temperature / kinetic
         squared = decay + spread * (normal**2 + others) + 2.0 * normal * math.sqrt(decay * spread)
         return math.copysign(math.sqrt(max(squared, 0.0)), normal * math.sqrt(spread) + math.sqrt(decay))
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return the accumulated heat and the state of the generator."""
-        return super().state() | {"generator": generator_state(self.generator)}
-
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Continue from a heat and a generator's state."""
-        super().restore(state)
-        restore_generator(self.generator, state["generator"])

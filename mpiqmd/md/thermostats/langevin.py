@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpiqmd.datafiles import Shapes
-from mpiqmd.md.noise import generator_state, restore_generator, thermostat_generator
 from mpiqmd.md.observables import kinetic_energy
-from mpiqmd.md.thermostats.thermostat import RELAXATION_TIME, NoThermostat, thermostat
+from mpiqmd.md.thermostats.bath import StochasticBath
+from mpiqmd.md.thermostats.thermostat import RELAXATION_TIME, thermostat
 
 if TYPE_CHECKING:
     from mpiqmd.md.nuclei import Nuclei
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     stochastic=True,
     title="Langevin",
 )
-class Langevin(NoThermostat):
+class Langevin(StochasticBath):
     """Friction ``1 / tau`` and the noise that balances it, solved exactly over a step [Leimkuhler2013]:
 
         v_a <- c v_a + sqrt(1 - c^2) sqrt(k_B T / M_a) R_a,   c = exp(-dt / tau),   R_a standard normal,
@@ -44,12 +43,6 @@ class Langevin(NoThermostat):
         Seed of the noise.
     """
 
-    def __init__(self, temperature: float, relaxation_time: float, seed: int) -> None:
-        self.temperature = temperature
-        self.relaxation_time = relaxation_time
-        self.generator = thermostat_generator(seed)
-        self.heat = 0.0
-
     def middle(
         self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float
     ) -> np.ndarray:
@@ -61,17 +54,3 @@ class Langevin(NoThermostat):
         before, after = (kinetic_energy(each_av, nuclei.masses_a) for each_av in (velocities_av, changed_av))
         self.heat += float(after - before)
         return changed_av
-
-    @property
-    def conserved_offset(self) -> float:
-        """Minus the heat given to the nuclei since the start, Ha."""
-        return -self.heat
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return the accumulated heat and the state of the generator."""
-        return {"heat": np.array(self.heat), "generator": generator_state(self.generator)}
-
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Continue from a heat and a generator's state."""
-        self.heat = float(Shapes().numbers("heat", state["heat"], ""))
-        restore_generator(self.generator, state["generator"])
