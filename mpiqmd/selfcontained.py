@@ -9,7 +9,6 @@ links are looked at, not followed, and of an array only its description is read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import h5py
@@ -43,7 +42,7 @@ class _Place:
 def require_self_contained(file: h5py.File, size: int) -> None:
     """Look through an open file of ``size`` bytes.  Raises Unfit for anything that leads out of it or is not plain."""
     pending, seen = [_Place(file.id, "", 0)], {h5o.get_info(file.id).addr}
-    links_replicas = _is_index(file)
+    links_replicas = is_replicas(file)
     _check_attributes(h5o.open(file.id, b"/"), "", size)
     while pending:
         place = pending.pop()
@@ -71,15 +70,8 @@ def require_self_contained(file: h5py.File, size: int) -> None:
 _LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "a link to another file"}
 
 
-def replicas_in(file: h5py.File) -> Iterator[str]:
-    """Yield the names of the replicas whose trajectories an index links, checked: none in any other file."""
-    if _is_index(file):
-        for key in file.id:
-            _check_replica(file.id, key)
-            yield key.decode()
-
-
-def _is_index(file: h5py.File) -> bool:
+def is_replicas(file: h5py.File) -> bool:
+    """Return whether an open file is one that links replicas, whatever else it holds."""
     if "kind" not in file.attrs or h5a.open(file.id, b"kind").get_type().get_class() != h5t.STRING:
         return False
     return str(file.attrs["kind"]) == REPLICAS

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
-
 from mpiqmd.datafiles import Contents, Unfit, opened
 from mpiqmd.md.trajectory import Trajectory
-from mpiqmd.selfcontained import REPLICAS
+from mpiqmd.selfcontained import is_replicas
 
 
 def open_runs(path: Path | str) -> list[Trajectory]:
@@ -24,11 +22,6 @@ def open_runs(path: Path | str) -> list[Trajectory]:
     with opened(path, "trajectory", remedy) as contents:
         linked = linked_files(contents) if is_replicas(contents.file) else []
     return [Trajectory.open(file) for file in linked or [path]]
-
-
-def is_replicas(file: h5py.File) -> bool:
-    """Return whether an open file is one that links replicas."""
-    return file.attrs.get("kind") == REPLICAS
 
 
 def linked_files(contents: Contents) -> list[Path]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mpiqmd.datafiles import Shapes, opened, scalar
 from mpiqmd.errors import DataFileError
-from mpiqmd.md.replica_files import is_replicas, open_runs
+from mpiqmd.md.replica_files import open_runs
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.model_summary import find_singular_values
@@ -22,6 +22,7 @@ from mpiqmd.plots.spectrum import figure_spectrum, spectrum_of, write_spectrum
 from mpiqmd.plots.style import save_figure
 from mpiqmd.plots.titles import formula, shown
 from mpiqmd.plots.trajectory import figure_extras, figure_internal_coordinates, figure_observables
+from mpiqmd.selfcontained import is_replicas
 
 if TYPE_CHECKING:
     from mpi4py import MPI

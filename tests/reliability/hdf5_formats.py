@@ -33,6 +33,7 @@ from mpiqmd.errors import DataFileError
 from mpiqmd.grid.grid import Grid
 from mpiqmd.md.checkpoint import load_checkpoint, previous_path
 from mpiqmd.md.extxyz import write_extxyz
+from mpiqmd.md.replica_files import linked_files
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.info import describe
 from mpiqmd.pipeline.reduced import mirrors_of
@@ -40,7 +41,6 @@ from mpiqmd.pipeline.replicas import write_index
 from mpiqmd.rom.compiled.store import from_arrays, to_arrays
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.snapshots import SnapshotStore
-from mpiqmd.selfcontained import replicas_in
 
 COMM = MPI.COMM_SELF
 NOTICED = {
@@ -120,7 +120,7 @@ def read_index(path: Path) -> list[str]:
     """The replicas of an index."""
     described(path)
     with opened(path, "index of replicas", "Run again.", must_be_sealed=True) as contents:
-        return list(replicas_in(contents.file))
+        return [file.parent.name for file in linked_files(contents)]
 
 
 def unopened(read: Callable[[Path], Any]) -> Callable[[Path], Any]:

@@ -11,8 +11,8 @@ from hostility import Watch
 
 from mpiqmd.datafiles import opened, seal
 from mpiqmd.errors import DataFileError
+from mpiqmd.md.replica_files import linked_files
 from mpiqmd.pipeline.replicas import write_index
-from mpiqmd.selfcontained import replicas_in
 
 pytestmark = pytest.mark.serial
 
@@ -129,7 +129,7 @@ def test_an_index_links_its_replicas_and_nothing_else(tmp_path):
     write_index(tmp_path, [0, 3])
     path = tmp_path / "replicas.h5"
     with opened(path, "index", "Run again.", must_be_sealed=True) as contents:
-        assert list(replicas_in(contents.file)) == ["replica-0000", "replica-0003"]
+        assert [file.parent.name for file in linked_files(contents)] == ["replica-0000", "replica-0003"]
     for name, target, place in [
         ("replica-0001", "replica-0000/trajectory.h5", "/"),
         ("replica-0001", "/etc/passwd", "/"),
