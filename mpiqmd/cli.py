@@ -37,9 +37,7 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         layout = options.pop("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(
-            **options, formatter_class=lambda prog: layout(prog, max_help_position=26, width=100)
-        )
+        super().__init__(**options, formatter_class=lambda prog: layout(prog, max_help_position=26, width=100))
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if launcher_rank() == 0:
@@ -72,9 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
         )
         _add_common_options(subparser, command)
         _OPTIONS.get(name, lambda parser: None)(subparser)
-    commands.add_parser(
-        "help-input", help="every key of an input file", description="List every key of an input file."
-    )
+    commands.add_parser("help-input", help="every key of an input file", description="List every key of an input file.")
     completion = commands.add_parser(
         "completion", help="completion for your shell", description=COMPLETION_TEXT, epilog=COMPLETION_EXAMPLES
     )
@@ -86,15 +82,9 @@ def _add_common_options(parser: argparse.ArgumentParser, command: Command) -> No
     if command.reads_input and command.module != "check":
         _add_input(parser)
     if command.output is not None:
-        default = command.output.format(
-            input="INPUT", file="FILE", command=parser.prog.split()[-1], check="CHECK"
-        )
-        parser.add_argument(
-            "--output", type=Path, metavar="DIR", help=f"folder of the results (default: {default}/ here)"
-        )
-        parser.add_argument(
-            "--overwrite", action="store_true", help="remove earlier results instead of resuming"
-        )
+        default = command.output.format(input="INPUT", file="FILE", command=parser.prog.split()[-1], check="CHECK")
+        parser.add_argument("--output", type=Path, metavar="DIR", help=f"folder of the results (default: {default}/ here)")
+        parser.add_argument("--overwrite", action="store_true", help="remove earlier results instead of resuming")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
 
 
@@ -131,21 +121,15 @@ def _scf_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--structures", type=Path, metavar="FILE", required=True, help="geometries, any file ASE reads"
-    )
-    parser.add_argument(
-        "--body-frame", action="store_true", help="solve every geometry in the molecule's body frame"
-    )
+    parser.add_argument("--structures", type=Path, metavar="FILE", required=True, help="geometries, any file ASE reads")
+    parser.add_argument("--body-frame", action="store_true", help="solve every geometry in the molecule's body frame")
     _add_model(parser)
 
 
 def _md_options(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     parser.add_argument("--steps", type=count, metavar="N", help="number of steps (default: [md] steps)")
-    parser.add_argument(
-        "--extxyz", action="store_true", help="write trajectory.extxyz (angstrom, eV) at the end"
-    )
+    parser.add_argument("--extxyz", action="store_true", help="write trajectory.extxyz (angstrom, eV) at the end")
     _add_walltime(parser)
     parser.add_argument(
         "--replicas",
@@ -157,9 +141,7 @@ def _md_options(parser: argparse.ArgumentParser) -> None:
 
 def _train_options(parser: argparse.ArgumentParser) -> None:
     stages = parser.add_mutually_exclusive_group()
-    stages.add_argument(
-        "--samples-only", action="store_true", help="choose the geometries, write geometries.extxyz, and end"
-    )
+    stages.add_argument("--samples-only", action="store_true", help="choose the geometries, write geometries.extxyz, and end")
     stages.add_argument(
         "--part",
         type=part,
@@ -180,9 +162,7 @@ def _ipi_options(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--address", metavar="HOST:PORT", help="where the server listens (mode='inet')")
-    where.add_argument(
-        "--unix", metavar="NAME", help="its <address> (mode='unix'), or the path of its UNIX socket"
-    )
+    where.add_argument("--unix", metavar="NAME", help="its <address> (mode='unix'), or the path of its UNIX socket")
     parser.add_argument(
         "--connections",
         type=positive_count,
@@ -194,23 +174,17 @@ def _ipi_options(parser: argparse.ArgumentParser) -> None:
 
 def _compare_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", type=Path, metavar="A.h5", help="trajectory of reference, usually Hi-Fi")
-    parser.add_argument(
-        "second", type=Path, metavar="B.h5", help="trajectory to compare with it, usually reduced"
-    )
+    parser.add_argument("second", type=Path, metavar="B.h5", help="trajectory to compare with it, usually reduced")
 
 
 def _file_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "file", type=Path, metavar="FILE", help="model, trajectory, checkpoint or result.json"
-    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="model, trajectory, checkpoint or result.json")
 
 
 def _plot_options(parser: argparse.ArgumentParser) -> None:
     drawn = "trajectory.h5, replicas.h5, model.h5, or the result.json of train"
     parser.add_argument("file", type=Path, metavar="FILE", help=drawn)
-    parser.add_argument(
-        "--spectrum", action="store_true", help="infrared spectrum of a trajectory with dipole moments"
-    )
+    parser.add_argument("--spectrum", action="store_true", help="infrared spectrum of a trajectory with dipole moments")
 
 
 def _check_options(parser: argparse.ArgumentParser) -> None:
@@ -262,9 +236,7 @@ def _default_folder(arguments: argparse.Namespace, command: Command) -> Path | N
     if command.output is None:
         return None
     stems = {name: getattr(arguments, name, Path()).stem for name in ("input", "file")}
-    return Path(
-        command.output.format(**stems, command=arguments.command, check=getattr(arguments, "check", ""))
-    )
+    return Path(command.output.format(**stems, command=arguments.command, check=getattr(arguments, "check", "")))
 
 
 def _let_rank_zero_speak(status: int) -> None:

@@ -37,16 +37,12 @@ def random_orbitals(grid: Grid, rng: np.random.Generator, n: int) -> Orbitals:
 
 def smooth_orbitals(grid: Grid, rng: np.random.Generator, n: int) -> Orbitals:
     """n orthonormal functions of a few long waves under an envelope that vanishes smoothly at the walls."""
-    z, y, x = (
-        2 * np.pi * c / edge for c, edge in zip(grid.local_coordinates, grid.cell_v[::-1], strict=True)
-    )
+    z, y, x = (2 * np.pi * c / edge for c, edge in zip(grid.local_coordinates, grid.cell_v[::-1], strict=True))
     envelope = 1.0 if grid.is_periodic else np.cos(x / 2) ** 4 * np.cos(y / 2) ** 4 * np.cos(z / 2) ** 4
     functions = []
     for _ in range(n):
         a, b, c, d = rng.uniform(-1, 1, size=4)
-        functions.append(
-            (np.exp(a * np.sin(x + b) + c * np.cos(y - d)) + np.sin(z + a) * np.cos(x - y + c)) * envelope
-        )
+        functions.append((np.exp(a * np.sin(x + b) + c * np.cos(y - d)) + np.sin(z + a) * np.cos(x - y + c)) * envelope)
     block = Orbitals(grid, np.stack(functions) + np.zeros((n, *grid.local_shape)))
     return orthonormal(block)
 
@@ -163,9 +159,7 @@ def central_difference(function: Callable[[float], float | np.ndarray], step: fl
     return (8 * near - far) / (12 * step)
 
 
-def position_gradient(
-    energy: Callable[[np.ndarray], float | np.ndarray], positions_av: np.ndarray, step: float
-) -> np.ndarray:
+def position_gradient(energy: Callable[[np.ndarray], float | np.ndarray], positions_av: np.ndarray, step: float) -> np.ndarray:
     """``dE/dR`` by central differences: shape (N, 3), after those of the energy if it is an array of energies."""
     columns = []
     for index in np.ndindex(positions_av.shape):
@@ -188,7 +182,5 @@ def observed_orders(spacings: list[float], errors: list[float]) -> np.ndarray:
 def order_table(title: str, spacings: list[float], errors: list[float]) -> str:
     """Spacings, errors and observed orders, for the log of a convergence test."""
     orders = ["", *(f"{order:6.2f}" for order in observed_orders(spacings, errors))]
-    rows = [
-        f"  h = {h:7.4f}  error = {e:9.2e}  {o}" for h, e, o in zip(spacings, errors, orders, strict=True)
-    ]
+    rows = [f"  h = {h:7.4f}  error = {e:9.2e}  {o}" for h, e, o in zip(spacings, errors, orders, strict=True)]
     return "\n".join([title, *rows])

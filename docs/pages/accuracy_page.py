@@ -73,7 +73,7 @@ ABOUT = {
     "scaling": (
         "Scaling over ranks",
         "Strong: one grid over all ranks. Weak: as many points for every rank, the cell growing with them. Multigrid: strong, "
-        "with `grid.poisson = \"multigrid\"`. The lower right panel extrapolates a performance model fitted to these times.",
+        'with `grid.poisson = "multigrid"`. The lower right panel extrapolates a performance model fitted to these times.',
     ),
 }
 """Heading and text of every section."""

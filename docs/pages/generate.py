@@ -1,7 +1,7 @@
 """Write the pages of the documentation that are made from the code and from records of measurements.
 
-    .venv/bin/python docs/pages/generate.py            write docs/input.md, docs/accuracy-and-cost.md and its figures
-    .venv/bin/python docs/pages/generate.py --check    say which pages differ from what would be written (status 1)
+.venv/bin/python docs/pages/generate.py            write docs/input.md, docs/accuracy-and-cost.md and its figures
+.venv/bin/python docs/pages/generate.py --check    say which pages differ from what would be written (status 1)
 """
 
 from __future__ import annotations

@@ -36,15 +36,15 @@ must be written: `"300 K"`.
 
 ABOUT = {
     "system": (
-        "The nuclei: `symbols` and `positions`, or `structure`. The centre of the cell is the origin. An isolated molecule may "
-        "have its\ncoordinates anywhere: with an atom nearer than 4 bohr to a wall, or outside, it is computed in the middle of "
-        "the cell if that\ngains more than 1 bohr; the log says so, and results and files keep the coordinates of the input. In "
-        "a periodic cell it does\nnot matter which image of an atom is given."
+        "The nuclei: `symbols` and `positions`, or `structure`. The centre of the cell is the origin. An isolated molecule "
+        "may have its\ncoordinates anywhere: with an atom nearer than 4 bohr to a wall, or outside, it is computed in the "
+        "middle of the cell if that\ngains more than 1 bohr; the log says so, and results and files keep the coordinates of "
+        "the input. In a periodic cell it does\nnot matter which image of an atom is given."
     ),
     "grid": (
-        "The orthogonal cell and its points. An isolated molecule needs about 5 bohr of room on every side. Commands warn, "
-        "with a\nnumber and a cell or spacing that would do, where walls raise the energy by about 1 mHa, where nothing but the "
-        "walls holds\nthe electrons, and where the spacing is too wide for an element (see [theory](theory.md))."
+        "The orthogonal cell and its points. An isolated molecule needs about 5 bohr of room on every side. Commands "
+        "warn, with a\nnumber and a cell or spacing that would do, where walls raise the energy by about 1 mHa, where nothing "
+        "but the walls holds\nthe electrons, and where the spacing is too wide for an element (see [theory](theory.md))."
     ),
     "xc": "The exchange-correlation functional.",
     "pseudopotentials": "A table or a file per element. The number of electrons must come out even.",

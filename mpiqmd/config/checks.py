@@ -23,21 +23,15 @@ def problems_between_keys(values: dict[str, dict[str, Any]], failed: set[str]) -
 
 def _system_problems(values: dict[str, dict[str, Any]], failed: set[str]) -> list[str]:
     system = values["system"]
-    given = {
-        name for name in ("symbols", "positions", "structure") if name in system or f"system.{name}" in failed
-    }
+    given = {name for name in ("symbols", "positions", "structure") if name in system or f"system.{name}" in failed}
     if "structure" in given and len(given) > 1:
-        return [
-            "[system] structure and symbols/positions are both given: the molecule comes from one. Remove either."
-        ]
+        return ["[system] structure and symbols/positions are both given: the molecule comes from one. Remove either."]
     if not given:
         return ["[system] says no molecule. Write symbols and positions, or structure (the path of a file)."]
     problems = []
     if "structure" not in given and len(given) == 1:
         missing = ({"symbols", "positions"} - given).pop()
-        problems.append(
-            f"[system] {missing} is missing. Write one entry per atom, or give structure instead of both."
-        )
+        problems.append(f"[system] {missing} is missing. Write one entry per atom, or give structure instead of both.")
     for name in ("positions", "masses"):
         if name in system and "symbols" in system and len(system[name]) != len(system["symbols"]):
             problems.append(
@@ -51,9 +45,7 @@ def _grid_problems(values: dict[str, dict[str, Any]], failed: set[str]) -> list[
     grid = values["grid"]
     given = [name for name in ("points", "spacing") if name in grid or f"grid.{name}" in failed]
     if len(given) == 2:
-        return [
-            "[grid] points and spacing are both given: each follows from the other and the cell. Remove one."
-        ]
+        return ["[grid] points and spacing are both given: each follows from the other and the cell. Remove one."]
     if not given:
         return ["[grid] says no resolution. Write points (for example 64) or spacing (for example 0.1875)."]
     if "cell" not in grid:

@@ -47,8 +47,7 @@ def _describe_section(section: str) -> str:
     rows = [(name, spec.kind.short, default_text(spec), spec.description) for name, spec in specs.items()]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [
-        "  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False)) + "  " + row[3]
-        for row in rows
+        "  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False)) + "  " + row[3] for row in rows
     ]
     term = TERMS.sections().get(section)
     title = f"[{section}]" if term is None else f"[{section}]  {term.summary}; there if the section is written"

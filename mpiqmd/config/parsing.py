@@ -82,14 +82,10 @@ class _Reader:
         for name in [name for name in known if name in SECTIONS or name in tables]:
             table = tables.get(name, {})
             if not isinstance(table, dict):
-                self.problems.append(
-                    f"{name} = {as_written(table)}: not a section. Write [{name}] and its keys below it."
-                )
+                self.problems.append(f"{name} = {as_written(table)}: not a section. Write [{name}] and its keys below it.")
                 self.failed |= {f"{name}.{key}" for key in section_keys(name)}
                 table = {}
-            values[name] = (
-                self._pseudopotentials(table) if name == "pseudopotentials" else self._section(name, table)
-            )
+            values[name] = self._pseudopotentials(table) if name == "pseudopotentials" else self._section(name, table)
         return values
 
     def _section(self, section: str, table: dict[str, Any]) -> dict[str, Any]:
@@ -113,9 +109,7 @@ class _Reader:
         for name, spec in unwritten.items():
             if spec.default is REQUIRED and f"{section}.{name}" not in self.failed:
                 self.failed.add(f"{section}.{name}")
-                self.problems.append(
-                    f"[{section}] {name} is missing: {spec.description}. Write {spec.kind.allowed}."
-                )
+                self.problems.append(f"[{section}] {name} is missing: {spec.description}. Write {spec.kind.allowed}.")
 
     def _is_misplaced(self, name: str, registry: Choices, chosen: str | None) -> bool:
         """Whether a key belongs to what was not chosen and may not stay; then that is a problem."""
@@ -157,16 +151,13 @@ class _Reader:
         except Unacceptable as problem:
             self.failed.add(f"{section}.{name}")
             self.problems.append(
-                f"[{section}] {name} = {as_written(written)}: {problem}. Allowed: {spec.kind.allowed}. "
-                f"{_advice(name, spec)}"
+                f"[{section}] {name} = {as_written(written)}: {problem}. Allowed: {spec.kind.allowed}. {_advice(name, spec)}"
             )
 
     def _unknown_section(self, name: str) -> None:
         owners = [section for section in section_names() if name in section_keys(section)]
         if owners:
-            self.problems.append(
-                f"{name}: a key outside any section. Move it below [{'] or ['.join(owners)}]."
-            )
+            self.problems.append(f"{name}: a key outside any section. Move it below [{'] or ['.join(owners)}].")
             return
         self.problems.append(
             f"[{name}]: unknown section{nearest(name, section_names())}. Allowed: {', '.join(section_names())}. "

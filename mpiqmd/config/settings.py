@@ -48,9 +48,7 @@ class System:
     positions: tuple[tuple[float, float, float], ...] | None = key(
         ListOf(ListOf(Quantity("length"), 3)), UNSET, "positions of the nuclei; the centre of the cell is 0"
     )
-    structure: Path | None = key(
-        PathName(), UNSET, "file with the molecule, any ASE reads; instead of the two above"
-    )
+    structure: Path | None = key(PathName(), UNSET, "file with the molecule, any ASE reads; instead of the two above")
     charge: int = key(Integer(Bounds(-1000, 1000)), 0, "net charge of the molecule in units of e")
     masses: tuple[float, ...] | None = key(
         ListOf(MASS), UNSET, "masses; those of the structure file, or standard atomic weights, if not given"
@@ -65,13 +63,9 @@ class Grid:
     points: tuple[int, int, int] = key(
         OneOrThree(Integer(Bounds(4, 100_000))), UNSET, "grid points along each edge; or give spacing"
     )
-    spacing: float | None = key(
-        Quantity("length", SPACING), UNSET, "largest grid spacing; rounded to even numbers of points"
-    )
+    spacing: float | None = key(Quantity("length", SPACING), UNSET, "largest grid spacing; rounded to even numbers of points")
     order: int = key(Integer(Bounds(2, 12), even=True), 8, "order of the finite differences")
-    boundary: str = key(
-        Choice(("isolated", "periodic")), "isolated", "free molecule, or periodic cell (Gamma point)"
-    )
+    boundary: str = key(Choice(("isolated", "periodic")), "isolated", "free molecule, or periodic cell (Gamma point)")
     density: str = key(
         Choice(("same", "finer", "doubled")),
         "same",
@@ -106,29 +100,19 @@ class Pseudopotentials:
 class SelfConsistency:
     """The full-space (Hi-Fi) solver; energies in hartree."""
 
-    solver: str = key(
-        Choice(("abpg", "slepc")), "abpg", "accelerated block gradient, or SLEPc inside an SCF loop"
-    )
-    energy_tolerance: float = key(
-        POSITIVE_ENERGY, 1e-9, "estimated remaining error of the energy at which to stop"
-    )
+    solver: str = key(Choice(("abpg", "slepc")), "abpg", "accelerated block gradient, or SLEPc inside an SCF loop")
+    energy_tolerance: float = key(POSITIVE_ENERGY, 1e-9, "estimated remaining error of the energy at which to stop")
     max_iterations: int = key(POSITIVE_COUNT, 200, "give up, with an error, after so many iterations")
-    electronic_temperature: float = key(
-        TEMPERATURE, 0.0, "Fermi-Dirac temperature; 0 gives integer occupations"
-    )
+    electronic_temperature: float = key(TEMPERATURE, 0.0, "Fermi-Dirac temperature; 0 gives integer occupations")
     empty_orbitals: int = key(COUNT, 0, "orbitals beyond the occupied ones")
     preconditioner_shift: float = key(POSITIVE_ENERGY, 1.0, "sigma of the preconditioner (T + sigma)^-1")
-    anderson_history: int = key(
-        Integer(Bounds(0, 20)), 3, "earlier steps that the Anderson acceleration keeps"
-    )
+    anderson_history: int = key(Integer(Bounds(0, 20)), 3, "earlier steps that the Anderson acceleration keeps")
     extrapolation: str = key(
         Choice(("geometry", "polynomial", "aspc", "none")),
         "geometry",
         "orbitals at the start of an MD step: fitted to earlier geometries, extrapolated in time, or from atoms",
     )
-    extrapolation_steps: int | None = key(
-        Integer(Bounds(1, 40)), UNSET, "earlier steps combined; 10, 3 and 4 if not given"
-    )
+    extrapolation_steps: int | None = key(Integer(Bounds(1, 40)), UNSET, "earlier steps combined; 10, 3 and 4 if not given")
     net_force: str = key(
         Choice(("remove", "keep")),
         "remove",
@@ -154,9 +138,7 @@ class MolecularDynamics:
     initial_velocities: str | tuple = key(
         WordOr(Choice(("random", "zero")), VECTORS), "random", "or three numbers per atom in atomic units"
     )
-    pinned: tuple[int, ...] = key(
-        ListOf(COUNT, may_be_empty=True), [], "indices of atoms that do not move, from 0"
-    )
+    pinned: tuple[int, ...] = key(ListOf(COUNT, may_be_empty=True), [], "indices of atoms that do not move, from 0")
     constraints: tuple[tuple[int, int], ...] = key(
         ListOf(ListOf(COUNT, 2), may_be_empty=True), [], "pairs of atoms whose initial distance is kept"
     )
@@ -174,9 +156,7 @@ class MolecularDynamics:
 class Relaxation:
     """Geometry optimisation; forces in Ha/bohr."""
 
-    optimiser: str = key(
-        Choice(("bfgs", "fire")), "bfgs", "quasi-Newton, or damped dynamics for a rough start; both are ASE's"
-    )
+    optimiser: str = key(Choice(("bfgs", "fire")), "bfgs", "quasi-Newton, or damped dynamics for a rough start; both are ASE's")
     force_tolerance: float = key(
         Number(Bounds(above=0.0, maximum=1.0)), 3e-4, "largest force on an atom at which to stop, Ha/bohr"
     )
@@ -187,9 +167,7 @@ class Relaxation:
 class Frequencies:
     """Harmonic vibrations by finite differences."""
 
-    displacement: float = key(
-        Quantity("length", Bounds(above=0.0, maximum=0.5)), 0.01, "of each coordinate to either side"
-    )
+    displacement: float = key(Quantity("length", Bounds(above=0.0, maximum=0.5)), 0.01, "of each coordinate to either side")
     max_force: float = key(
         Number(Bounds(above=0.0)), 1e-2, "a geometry with a larger force on an atom (Ha/bohr) is refused: it is not relaxed"
     )
@@ -212,28 +190,18 @@ class Training:
 class ReducedModel:
     """The size of the reduced basis and the online solver."""
 
-    energy_fraction: float = key(
-        Number(Bounds(above=0.0, maximum=1.0)), 0.9999, "share kept of the singular values"
-    )
-    criterion: str = key(
-        Choice(("sigma", "sigma2")), "sigma", "energy_fraction counts the singular values or their squares"
-    )
+    energy_fraction: float = key(Number(Bounds(above=0.0, maximum=1.0)), 0.9999, "share kept of the singular values")
+    criterion: str = key(Choice(("sigma", "sigma2")), "sigma", "energy_fraction counts the singular values or their squares")
     rank: int | None = key(POSITIVE_COUNT, UNSET, "number of modes; overrides energy_fraction and max_rank")
     max_rank: int = key(POSITIVE_COUNT, 80, "compiled: most modes that energy_fraction may choose; costs grow as its square")
-    online: str = key(
-        Choice(("compiled", "grid")), "compiled", "grid-free compiled model, or the reduced energy on the grid"
-    )
-    minimiser: str = key(
-        Choice(("diis", "mvp")), "diis", "commutator DIIS, or line search over density matrices"
-    )
+    online: str = key(Choice(("compiled", "grid")), "compiled", "grid-free compiled model, or the reduced energy on the grid")
+    minimiser: str = key(Choice(("diis", "mvp")), "diis", "commutator DIIS, or line search over density matrices")
     forces: str = key(
         Choice(("gradient", "hellmann-feynman")),
         "gradient",
         "exact gradient of the reduced energy, or rotated back",
     )
-    tolerance: float = key(
-        Number(Bounds(above=0.0, maximum=1e-2)), 1e-9, "largest residual of the reduced density matrix"
-    )
+    tolerance: float = key(Number(Bounds(above=0.0, maximum=1e-2)), 1e-9, "largest residual of the reduced density matrix")
     check_every: int = key(COUNT, 1000, "steps between estimates of the energy error on the grid; 0 for none")
     error_tolerance: float = key(POSITIVE_ENERGY, 5e-5, "estimated energy error that counts as large")
     on_large_error: str = key(

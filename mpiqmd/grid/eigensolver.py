@@ -155,9 +155,7 @@ class LowestEigenpairs:
 
     def _wrap(self, function_local: np.ndarray) -> PETSc.Vec:
         """Return a PETSc vector on this rank's piece of one function, without copying."""
-        return PETSc.Vec().createWithArray(
-            function_local, size=(self.grid.local_size, self.grid.size), comm=self.grid.comm
-        )
+        return PETSc.Vec().createWithArray(function_local, size=(self.grid.local_size, self.grid.size), comm=self.grid.comm)
 
     def destroy(self) -> None:
         """Free the SLEPc objects.  Collective."""

@@ -63,9 +63,7 @@ NEAREST = 1e-4
 
 
 @compiled(error_model="numpy")
-def add_smeared_coulomb(
-    charge: float, width: float, z: np.ndarray, y: np.ndarray, x: np.ndarray, out: np.ndarray
-) -> None:
+def add_smeared_coulomb(charge: float, width: float, z: np.ndarray, y: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
     """Add ``q erf(d / w) / d`` to ``out`` (z, y, x) for distances d along axes z, y, x from a point."""
     inverse = 1.0 / width
     for i in range(len(z)):
@@ -78,9 +76,7 @@ def add_smeared_coulomb(
 
 
 @compiled(error_model="numpy")
-def smeared_coulomb_pull(
-    width: float, z: np.ndarray, y: np.ndarray, x: np.ndarray, density: np.ndarray
-) -> np.ndarray:
+def smeared_coulomb_pull(width: float, z: np.ndarray, y: np.ndarray, x: np.ndarray, density: np.ndarray) -> np.ndarray:
     """Return ``Σ_r ρ(r) s'(d) r_v / d``, shape (3,) for x, y, z, with ``s(d) = erf(d / w) / d`` and r from a point."""
     total_x, total_y, total_z = 0.0, 0.0, 0.0
     inverse, slope_at_zero = 1.0 / width, 2.0 / (math.sqrt(math.pi) * width)

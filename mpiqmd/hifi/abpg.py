@@ -133,9 +133,7 @@ class AbpgSolver:
             "or check that the geometry is sensible."
         )
 
-    def _hand_over(
-        self, fallback: ElectronicSolver, problem: Problem, state: Iterate, iterations: int
-    ) -> GroundState:
+    def _hand_over(self, fallback: ElectronicSolver, problem: Problem, state: Iterate, iterations: int) -> GroundState:
         """Let the fallback go on from here.  Collective."""
         self.log(f"  no progress in {PATIENCE} iterations; {type(fallback).__name__} goes on from here")
         _, rotation = eigh(self.model.grid.comm, state.hamiltonian_nn)

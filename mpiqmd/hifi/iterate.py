@@ -90,9 +90,7 @@ def evaluate(problem: Problem, electrons: Electrons, timers: Timers) -> Iterate:
     return Iterate(electrons, energies, 0.5 * (hamiltonian + hamiltonian.T), applied, energy, free)
 
 
-def preconditioned_residual(
-    state: Iterate, preconditioner: ShiftedKineticInverse, timers: Timers
-) -> tuple[Orbitals, float]:
+def preconditioned_residual(state: Iterate, preconditioner: ShiftedKineticInverse, timers: Timers) -> tuple[Orbitals, float]:
     """Return the step ``-(T + σ)^-1 R`` and the estimated energy error ``4 η`` (Ha).  Collective.
 
     ``η = w tr(P R^T (T + σ)^-1 R)`` counts slow residuals, whose true weight is one over the gap, at most 1/σ: near

@@ -118,9 +118,7 @@ class SlepcSolver:
         with LowestEigenpairs(self.model.grid, self.n_orbitals) as eigensolver:
             return self._iterate(problem, eigensolver, state, decide(self.model.grid.comm, error))
 
-    def _iterate(
-        self, problem: Problem, eigensolver: LowestEigenpairs, state: Iterate, error: float
-    ) -> GroundState:
+    def _iterate(self, problem: Problem, eigensolver: LowestEigenpairs, state: Iterate, error: float) -> GroundState:
         """Return the ground state, starting from an iterate and its estimated error.  Collective."""
         coulomb = self.model.term(Hartree).potential
         comm, orbitals = self.model.grid.comm, state.electrons.orbitals

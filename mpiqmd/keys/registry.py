@@ -105,9 +105,7 @@ class Registry:
     def entry(self, name: str) -> Entry:
         """Return an entry.  Raises ConfigError for a name that is not known."""
         if name not in self.entries:
-            raise ConfigError(
-                f"the {self.what} {name!r} is unknown; allowed: {', '.join(self.entries)}. Choose one of them."
-            )
+            raise ConfigError(f"the {self.what} {name!r} is unknown; allowed: {', '.join(self.entries)}. Choose one of them.")
         return self.entries[name]
 
     def with_flag(self, flag: str) -> list[str]:

@@ -64,9 +64,7 @@ def declared(spec: KeySpec) -> Any:
 
 def key_specs(section: type) -> dict[str, KeySpec]:
     """Return the keys that a class declares, in the order of their declaration."""
-    return {
-        item.name: item.metadata["spec"] for item in dataclasses.fields(section) if "spec" in item.metadata
-    }
+    return {item.name: item.metadata["spec"] for item in dataclasses.fields(section) if "spec" in item.metadata}
 
 
 def defaults(specs: Mapping[str, KeySpec]) -> dict[str, Any]:

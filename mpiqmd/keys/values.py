@@ -77,11 +77,7 @@ class Bounds:
         if self.above is not None:
             return f"above {self.above:g}" + ("" if self.maximum is None else f", at most {self.maximum:g}")
         if self.minimum is not None:
-            return (
-                f"at least {self.minimum:g}"
-                if self.maximum is None
-                else f"from {self.minimum:g} to {self.maximum:g}"
-            )
+            return f"at least {self.minimum:g}" if self.maximum is None else f"from {self.minimum:g} to {self.maximum:g}"
         return "" if self.maximum is None else f"at most {self.maximum:g}"
 
     def check(self, value: float) -> None:
@@ -117,9 +113,7 @@ class Integer:
     @property
     def allowed(self) -> str:
         """See :class:`Kind`."""
-        return " ".join(
-            part for part in ("an even integer" if self.even else "an integer", str(self.bounds)) if part
-        )
+        return " ".join(part for part in ("an even integer" if self.even else "an integer", str(self.bounds)) if part)
 
     @property
     def short(self) -> str:

@@ -17,9 +17,7 @@ from mpiqmd.grid.radial import RadialFunction
 from mpiqmd.grid.support import boxes
 
 
-def add_placed(
-    functions: Sequence[RadialFunction | None], grid: Grid, positions_av: np.ndarray, local: np.ndarray
-) -> None:
+def add_placed(functions: Sequence[RadialFunction | None], grid: Grid, positions_av: np.ndarray, local: np.ndarray) -> None:
     """Add the functions of all nuclei (None where there is none) to this rank's block.  Not collective."""
     for function, position_v in zip(functions, positions_av, strict=True):
         if function is None:
@@ -28,9 +26,7 @@ def add_placed(
             local[box.slices] += function.reduced(box.distances)
 
 
-def placed_gradient_local(
-    functions: Sequence[RadialFunction | None], positions_av: np.ndarray, field: Field
-) -> np.ndarray:
+def placed_gradient_local(functions: Sequence[RadialFunction | None], positions_av: np.ndarray, field: Field) -> np.ndarray:
     """Return this rank's share of the derivative of ``∫ s v dr``, shape (N, 3).  Not collective."""
     grid, gradient_av = field.grid, np.zeros_like(positions_av)
     for a, (function, position_v) in enumerate(zip(functions, positions_av, strict=True)):

@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 def aspc_coefficients(terms: int) -> np.ndarray:
     """Return the weights of the last ``terms`` matrices, newest first; they sum to 1.  Not collective."""
     scale = binomial(2 * terms - 2, terms - 1)
-    return np.array(
-        [(-1) ** (j + 1) * j * binomial(2 * terms, terms - j) / scale for j in range(1, terms + 1)]
-    )
+    return np.array([(-1) ** (j + 1) * j * binomial(2 * terms, terms - j) / scale for j in range(1, terms + 1)])
 
 
 def purify(comm: MPI.Comm, matrix_mm: np.ndarray, n_electrons: float, integer: bool = True) -> np.ndarray:

@@ -41,13 +41,18 @@ class KohnShamModel(System):
     def signature(self) -> dict[str, object]:
         """Return what must agree for results to describe the same physics, as plain data.  Not collective."""
         finer = {"density_points": self.density_grid.points_v.tolist()} if self.refinement else {}
-        return self.grid.signature() | finer | terms_signature(self) | {
-            "functional": self.functional.name,
-            "symbols": list(self.molecule.symbols),
-            "charge": int(self.molecule.charge),
-            "electronic_temperature": float(self.electronic_temperature),
-            "pseudopotentials": {symbol: p.sha256 for symbol, p in sorted(self.pseudopotentials.items())},
-        }
+        return (
+            self.grid.signature()
+            | finer
+            | terms_signature(self)
+            | {
+                "functional": self.functional.name,
+                "symbols": list(self.molecule.symbols),
+                "charge": int(self.molecule.charge),
+                "electronic_temperature": float(self.electronic_temperature),
+                "pseudopotentials": {symbol: p.sha256 for symbol, p in sorted(self.pseudopotentials.items())},
+            }
+        )
 
     def describe(self) -> str:
         """Return lines for the log: the grids, then what a user should know about functional and pseudopotentials."""

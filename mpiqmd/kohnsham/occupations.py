@@ -32,9 +32,7 @@ def fermi_occupations(
     eigenvalues = np.asarray(eigenvalues_n, float)
     pairs = n_electrons / SPIN_WEIGHT
     if pairs > len(eigenvalues) + 1e-12:
-        raise ConfigError(
-            f"{n_electrons} electrons do not fit into {len(eigenvalues)} orbitals: add scf.empty_orbitals."
-        )
+        raise ConfigError(f"{n_electrons} electrons do not fit into {len(eigenvalues)} orbitals: add scf.empty_orbitals.")
     if electronic_temperature <= 0.0:
         return _fill_lowest(eigenvalues, pairs)
     return _fermi_dirac(eigenvalues, pairs, electronic_temperature)

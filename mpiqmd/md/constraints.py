@@ -89,9 +89,7 @@ class BondConstraints:
         multipliers_k = np.linalg.solve(self._coupling(arms_kv, arms_kv), rates_k)
         return velocities_av - self._spread(arms_kv, multipliers_k)
 
-    def drift(
-        self, positions_av: np.ndarray, velocities_av: np.ndarray, interval: float
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def drift(self, positions_av: np.ndarray, velocities_av: np.ndarray, interval: float) -> tuple[np.ndarray, np.ndarray]:
         """Return positions after a free flight along the constraint surface, and the velocities tangent there.
 
         Raises

@@ -156,9 +156,7 @@ def run_together(
     return outcomes
 
 
-def _advance(
-    steps: Steps, answer: Evaluation | MpiqmdError | None = None
-) -> np.ndarray | dict[str, Any] | MpiqmdError:
+def _advance(steps: Steps, answer: Evaluation | MpiqmdError | None = None) -> np.ndarray | dict[str, Any] | MpiqmdError:
     """Hand a run what it asked for; return the next positions it asks about, its summary, or why it failed."""
     try:
         if isinstance(answer, MpiqmdError):
@@ -301,9 +299,7 @@ class _Session:
             "resumed_from": resumed_from,
             "stopped": leader.stopped,
             "seconds_per_step": trajectory.attributes.get("seconds_per_step"),
-            "iterations_per_step": float(np.nanmean(iterations_t))
-            if np.isfinite(iterations_t).any()
-            else None,
+            "iterations_per_step": float(np.nanmean(iterations_t)) if np.isfinite(iterations_t).any() else None,
             "error_estimate_max": float(np.nanmax(estimates_t)) if np.isfinite(estimates_t).any() else None,
             "energy_drift": linear_drift(trajectory.times_t, conserved_t, len(trajectory.symbols)),
             "energy_fluctuation": float(conserved_t.std()),

@@ -46,9 +46,7 @@ class Interruption:
         When the command was started, ``time.monotonic()``; now by default.
     """
 
-    def __init__(
-        self, folder: Path | None = None, walltime: float | None = None, started: float | None = None
-    ) -> None:
+    def __init__(self, folder: Path | None = None, walltime: float | None = None, started: float | None = None) -> None:
         self.stop_file = None if folder is None else folder / STOP_FILE
         self.walltime = walltime
         self.started = time.monotonic() if started is None else started

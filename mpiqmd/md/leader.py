@@ -242,9 +242,7 @@ class Leader:
         if not self.writer.file:
             return
         # A short continuation times worse than the long run before it.
-        if seconds is not None and (
-            len(self.progress.seconds) >= 10 or "seconds_per_step" not in self.writer.file.attrs
-        ):
+        if seconds is not None and (len(self.progress.seconds) >= 10 or "seconds_per_step" not in self.writer.file.attrs):
             self.writer.set_attribute("seconds_per_step", seconds)
         self.writer.close()
 

@@ -104,9 +104,7 @@ class Dynamics:
         forces_av = np.asarray(evaluation.forces_av, dtype=float)
         step = self.step if self.evaluation is None else self.step + 1
         if forces_av.shape != self.positions_av.shape:
-            raise AccuracyError(
-                f"forces of MD step {step} have shape {forces_av.shape}, not {self.positions_av.shape}"
-            )
+            raise AccuracyError(f"forces of MD step {step} have shape {forces_av.shape}, not {self.positions_av.shape}")
         if not (np.isfinite(evaluation.energy) and np.isfinite(forces_av).all()):
             raise AccuracyError(
                 f"energy or forces of MD step {step} hold NaN or infinity (energy {evaluation.energy}), "
@@ -150,9 +148,7 @@ class Dynamics:
     def frame(self) -> Frame:
         """Return the present step as a frame of a trajectory."""
         forces_av = self._present.forces_av
-        return Frame(
-            self.step, self.time, self.positions_av, self.velocities_av, forces_av, self.observables()
-        )
+        return Frame(self.step, self.time, self.positions_av, self.velocities_av, forces_av, self.observables())
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the arrays of the last finished step that an exact restart needs; the thermostat's own come on top."""

@@ -88,9 +88,7 @@ def remove_net_momentum(velocities_av: np.ndarray, masses_a: np.ndarray) -> np.n
     return velocities_av - (masses_a / masses_a.sum()) @ velocities_av
 
 
-def remove_net_rotation(
-    velocities_av: np.ndarray, positions_av: np.ndarray, masses_a: np.ndarray
-) -> np.ndarray:
+def remove_net_rotation(velocities_av: np.ndarray, positions_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
     """Return the velocities less the rigid rotation ``omega x (R_a - R_com)`` with ``I omega = L``.
 
     The axis of a linear molecule, about which it has no moment of inertia, is left out.
@@ -169,9 +167,7 @@ def make_nuclei(
     pinned = tuple(sorted(set(int(index) for index in pinned)))
     masses_a = np.array(molecule.masses_a, dtype=float)
     positions_av = np.array(molecule.positions_av, dtype=float)
-    count = count_degrees_of_freedom(
-        positions_av, masses_a, len(pinned), remove_translation, remove_rotation, len(constraints)
-    )
+    count = count_degrees_of_freedom(positions_av, masses_a, len(pinned), remove_translation, remove_rotation, len(constraints))
     centred, untwisted = (wanted and not pinned for wanted in (remove_translation, remove_rotation))
     free = Nuclei(tuple(molecule.symbols), masses_a, pinned, count, centred, untwisted)
     if not constraints:

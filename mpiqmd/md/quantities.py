@@ -66,10 +66,7 @@ _TABLE = (
     Observable("net_force", "force", "size of the net force before it is removed", "Hi-Fi or reduced on the grid"),
     Observable("evaluations", "number", "evaluations of the reduced energy", "reduced", "count"),
     Observable("residual", "number", "what is left of the condition for the minimum of the reduced energy", "reduced"),
-    *(
-        Observable(f"dipole_{axis}", "dipole", f"dipole moment along {axis}, laboratory frame", "isolated")
-        for axis in "xyz"
-    ),
+    *(Observable(f"dipole_{axis}", "dipole", f"dipole moment along {axis}, laboratory frame", "isolated") for axis in "xyz"),
     Observable("outside", "number", "distance from the sampled region, 0 inside", "reduced", "half-widths"),
     Observable(
         "error_estimate",

@@ -110,9 +110,7 @@ class DynamicsSettings:
         known = {f"md.{item.name}": _text(getattr(self, item.name), item.type) for item in deciding}
         specs, values = THERMOSTATS.keys_with(self.thermostat), vars(self.all_options)
         compared = {name: values[name] for name in values if THERMOSTATS.role_of(specs[name]) != "free"}
-        return known | {
-            f"md.{name}": value if isinstance(value, str) else repr(value) for name, value in compared.items()
-        }
+        return known | {f"md.{name}": value if isinstance(value, str) else repr(value) for name, value in compared.items()}
 
     def _option_problems(self) -> list[str]:
         """Return the options that no thermostat has, and the numbers among them that are out of their range."""

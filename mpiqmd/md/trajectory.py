@@ -120,9 +120,7 @@ class Trajectory:
         chosen = np.searchsorted(self.steps_t, steps)
         arrays = ("steps_t", "times_t", "positions_tav", "velocities_tav", "forces_tav")
         observables = {name: values_t[chosen] for name, values_t in self.observables.items()}
-        return replace(
-            self, observables=observables, **{name: getattr(self, name)[chosen] for name in arrays}
-        )
+        return replace(self, observables=observables, **{name: getattr(self, name)[chosen] for name in arrays})
 
 
 class _Frames:
@@ -147,8 +145,7 @@ class _Frames:
         """Return all observables; only what a surface reports may be missing in a frame."""
         names = [*STANDARD, *(name for name in self.contents.file["observables"] if name not in STANDARD)]
         return {
-            name: self.series(f"observables/{name}/value", observable(name).quantity, finite=name in STANDARD)
-            for name in names
+            name: self.series(f"observables/{name}/value", observable(name).quantity, finite=name in STANDARD) for name in names
         }
 
 

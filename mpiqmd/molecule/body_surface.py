@@ -198,13 +198,9 @@ class BodySurface(Generic[Electrons, Found]):
         self, positions_bav: Sequence[np.ndarray], memories: Sequence[BodyMemory[Electrons]]
     ) -> list[Evaluation | MpiqmdError]:
         alignments, results = self.solve(positions_bav, memories)
-        return [
-            self._carried_or_error(alignment, result) for alignment, result in zip(alignments, results, strict=True)
-        ]
+        return [self._carried_or_error(alignment, result) for alignment, result in zip(alignments, results, strict=True)]
 
-    def _carried_or_error(
-        self, alignment: Alignment | MpiqmdError, result: Answered | MpiqmdError
-    ) -> Evaluation | MpiqmdError:
+    def _carried_or_error(self, alignment: Alignment | MpiqmdError, result: Answered | MpiqmdError) -> Evaluation | MpiqmdError:
         if isinstance(result, MpiqmdError):
             return result
         assert not isinstance(alignment, MpiqmdError)

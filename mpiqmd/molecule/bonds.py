@@ -30,9 +30,7 @@ DEFAULT_RADIUS = 1.5
 """Radius in angstrom of elements outside the table."""
 
 
-def guess_bonds(
-    symbols: Sequence[str], positions_av: np.ndarray, edges_v: np.ndarray | None = None
-) -> list[tuple[int, int]]:
+def guess_bonds(symbols: Sequence[str], positions_av: np.ndarray, edges_v: np.ndarray | None = None) -> list[tuple[int, int]]:
     """Return the bonded pairs (i < j) of one geometry; an atom without any gets its nearest one. Not collective.
 
     Parameters
@@ -52,4 +50,3 @@ def guess_bonds(
         lonely = np.flatnonzero(~bonded_aa.any(axis=1))
         bonded_aa[lonely, distance_aa[lonely].argmin(axis=1)] = True
     return [(int(i), int(j)) for i, j in np.argwhere(np.triu(bonded_aa | bonded_aa.T))]
-

@@ -150,9 +150,7 @@ class EckartFrame:
         self.pivot = pivot
         self.name = "eckart" if pivot is None else f"eckart-{pivot}"
         self._masses_a = reference.masses_a
-        self._weights_a = (
-            self._masses_a / self._masses_a.sum() if pivot is None else np.eye(len(reference))[pivot]
-        )
+        self._weights_a = self._masses_a / self._masses_a.sum() if pivot is None else np.eye(len(reference))[pivot]
         self._reference_av = reference.positions_av - self._weights_a @ reference.positions_av
         self._order_a = np.arange(len(reference))
         self._check(reference)
@@ -297,7 +295,5 @@ def _turn_to_x(direction_v: np.ndarray) -> np.ndarray:
     cosine = direction_v[0]
     if cosine < -1.0 + 1e-12:
         return np.diag([-1.0, -1.0, 1.0])
-    cross_vv = np.array(
-        [[0.0, -axis_v[2], axis_v[1]], [axis_v[2], 0.0, -axis_v[0]], [-axis_v[1], axis_v[0], 0.0]]
-    )
+    cross_vv = np.array([[0.0, -axis_v[2], axis_v[1]], [axis_v[2], 0.0, -axis_v[0]], [-axis_v[1], axis_v[0], 0.0]])
     return np.eye(3) + cross_vv + cross_vv @ cross_vv / (1.0 + cosine)

@@ -70,9 +70,7 @@ def load_gth(symbol: str, functional: str, valence: int | None = None) -> Pseudo
         mesh_r=mesh_r,
         local_r=local_potential(mesh_r, charge, entry["local"][0], entry["local"][1:]),
         channels=tuple(
-            _channel(mesh_r, momentum, radius, rows)
-            for momentum, (radius, rows) in enumerate(entry["channels"])
-            if rows
+            _channel(mesh_r, momentum, radius, rows) for momentum, (radius, rows) in enumerate(entry["channels"]) if rows
         ),
     )
 
@@ -86,9 +84,7 @@ def smallest_radius(symbol: str, functional: str) -> float:
     return float(min([entry["local"][0]] + [radius for radius, rows in entry["channels"] if rows]))
 
 
-def local_potential(
-    mesh_r: np.ndarray, valence: float, radius: float, coefficients: list[float]
-) -> np.ndarray:
+def local_potential(mesh_r: np.ndarray, valence: float, radius: float, coefficients: list[float]) -> np.ndarray:
     """Return V_loc(r) in Ha, the first equation of the module; at r = 0 its limit. Not collective."""
     scaled_r = mesh_r / radius
     coulomb_r = np.full_like(mesh_r, np.sqrt(2.0 / np.pi) / radius)

@@ -89,9 +89,7 @@ def internal_coordinates(
     ]
 
 
-def chains(
-    symbols: Sequence[str], positions_av: np.ndarray, edges_v: np.ndarray | None = None
-) -> list[tuple[int, ...]]:
+def chains(symbols: Sequence[str], positions_av: np.ndarray, edges_v: np.ndarray | None = None) -> list[tuple[int, ...]]:
     """Return the chains of two, three and four bonded atoms of one geometry (N, 3), in this order. Not collective.
 
     Each begins with the end that comes first in the input, but for bonds to hydrogen, which end with it.  Chains of
@@ -113,10 +111,7 @@ def chains(
 
 def measure(positions_tav: np.ndarray, chain: Sequence[int], edges_v: np.ndarray | None = None) -> np.ndarray:
     """Return the bond length (bohr), angle or dihedral angle (degrees) of a chain of 2, 3 or 4 atoms, shape (frames,)."""
-    arms = [
-        nearest_image(positions_tav[..., j, :] - positions_tav[..., i, :], edges_v)
-        for i, j in pairwise(chain)
-    ]
+    arms = [nearest_image(positions_tav[..., j, :] - positions_tav[..., i, :], edges_v) for i, j in pairwise(chain)]
     kinds: dict[int, Callable[..., np.ndarray]] = {2: _length, 3: _angle, 4: _dihedral}
     return kinds[len(chain)](*arms)
 

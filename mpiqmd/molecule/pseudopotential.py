@@ -159,20 +159,14 @@ class Pseudopotential:
     def _check_shapes(self) -> None:
         n_mesh = len(self.mesh_r)
         shapes = [self.local_r.shape[-1]] + [channel.projectors_pr.shape[-1] for channel in self.channels]
-        shapes += [
-            len(values) for values in (self.core_density_r, self.valence_density_r) if values is not None
-        ]
+        shapes += [len(values) for values in (self.core_density_r, self.valence_density_r) if values is not None]
         if any(length != n_mesh for length in shapes):
             raise DataFileError(
                 f"{self.source}: radial functions have {shapes} values on a mesh of {n_mesh} points; all "
                 "must have the length of the mesh. Check the pseudopotential."
             )
         steps_r = np.diff(self.mesh_r)
-        if (
-            n_mesh < 4
-            or self.mesh_r[0] != 0.0
-            or not np.allclose(steps_r, self.mesh_r[-1] / (n_mesh - 1), rtol=1e-6)
-        ):
+        if n_mesh < 4 or self.mesh_r[0] != 0.0 or not np.allclose(steps_r, self.mesh_r[-1] / (n_mesh - 1), rtol=1e-6):
             raise DataFileError(
                 f"{self.source}: radial mesh of {n_mesh} points starts at {self.mesh_r[:3].tolist()}; it "
                 "must be uniform and start at 0. Convert the file to a uniform mesh."
@@ -194,9 +188,7 @@ class Pseudopotential:
 
     def _check_finite(self) -> None:
         functions = [self.local_r, *(channel.projectors_pr for channel in self.channels)]
-        functions += [
-            values for values in (self.core_density_r, self.valence_density_r) if values is not None
-        ]
+        functions += [values for values in (self.core_density_r, self.valence_density_r) if values is not None]
         couplings = [channel.coupling_pp for channel in self.channels]
         if not all(np.isfinite(values).all() for values in functions + couplings):
             raise DataFileError(

@@ -195,13 +195,9 @@ def _read_header(lines: _Lines) -> _Header:
     lines.position = 1
     atomic_number, valence = lines.numbers(2, "zatom and zion")[:2]
     if atomic_number not in range(1, len(SYMBOLS) + 1):
-        raise lines.error(
-            f"zatom is {atomic_number:g}; an atomic number from 1 to {len(SYMBOLS)} is expected."
-        )
+        raise lines.error(f"zatom is {atomic_number:g}; an atomic number from 1 to {len(SYMBOLS)} is expected.")
     if not 0 < valence <= atomic_number:
-        raise lines.error(
-            f"zion is {valence:g}; more than 0 and at most zatom = {atomic_number:g} is allowed."
-        )
+        raise lines.error(f"zion is {valence:g}; more than 0 and at most zatom = {atomic_number:g} is allowed.")
     code, functional, highest, local, n_mesh = lines.integers(5, "pspcod, pspxc, lmax, lloc and mmax")[:5]
     if code != 8:
         raise lines.error(f"pspcod is {code}; only psp8 files, 8, can be read.")

@@ -141,12 +141,8 @@ def best_rotation(positions_av: np.ndarray, reference_av: np.ndarray, weights_a:
 def rotation_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
     """Return the proper rotation matrix of a unit quaternion (scalar first), shape (3, 3). Not collective."""
     scalar, vector = quaternion[0], quaternion[1:]
-    cross_vv = np.array(
-        [[0.0, -vector[2], vector[1]], [vector[2], 0.0, -vector[0]], [-vector[1], vector[0], 0.0]]
-    )
-    return (
-        (scalar**2 - vector @ vector) * np.eye(3) + 2.0 * np.outer(vector, vector) + 2.0 * scalar * cross_vv
-    )
+    cross_vv = np.array([[0.0, -vector[2], vector[1]], [vector[2], 0.0, -vector[0]], [-vector[1], vector[0], 0.0]])
+    return (scalar**2 - vector @ vector) * np.eye(3) + 2.0 * np.outer(vector, vector) + 2.0 * scalar * cross_vv
 
 
 def random_rotation(rng: np.random.Generator) -> np.ndarray:

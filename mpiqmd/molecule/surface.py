@@ -48,9 +48,7 @@ class Surface(Protocol[Remembering]):
         """Return the memory of a new owner, one of ``company`` whose geometries are asked for together.  Not collective."""
         ...
 
-    def evaluate(
-        self, positions_bav: Sequence[np.ndarray], memories: Sequence[Remembering]
-    ) -> list[Evaluation | MpiqmdError]:
+    def evaluate(self, positions_bav: Sequence[np.ndarray], memories: Sequence[Remembering]) -> list[Evaluation | MpiqmdError]:
         """Return energies and forces at geometries (B, N, 3), bohr, each with its owner's memory, or errors in their places.
 
         Collective; same result everywhere.  A geometry's numbers do not depend on the others, nor on their number; on its

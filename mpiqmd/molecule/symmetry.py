@@ -109,8 +109,7 @@ def _matching(molecule: Molecule, signs_v: np.ndarray, tolerance: float) -> np.n
     permutation_a = distances_aa.argmin(axis=1)
     found = distances_aa.min(axis=1) <= tolerance
     same = [
-        molecule.symbols[atom] == molecule.symbols[image]
-        and molecule.masses_a[atom] == molecule.masses_a[image]
+        molecule.symbols[atom] == molecule.symbols[image] and molecule.masses_a[atom] == molecule.masses_a[image]
         for atom, image in enumerate(permutation_a)
     ]
     one_to_one = len(set(permutation_a.tolist())) == len(molecule)

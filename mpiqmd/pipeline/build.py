@@ -113,9 +113,7 @@ def build_model(settings: Settings, comm: MPI.Comm, molecule: Molecule) -> KohnS
     require_memory(settings, max(0, math.ceil(electrons / 2)) + settings.scf.empty_orbitals, comm)
     grid, temperature = build_grid(settings, comm), settings.scf.electronic_temperature
     refinement = DENSITY_REFINEMENT[settings.grid.density]
-    return KohnShamModel(
-        grid, molecule, pseudopotentials, functional, temperature, refinement, term_options=settings.terms
-    )
+    return KohnShamModel(grid, molecule, pseudopotentials, functional, temperature, refinement, term_options=settings.terms)
 
 
 def build_solver(

@@ -73,9 +73,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     return {"check": arguments.check} | found
 
 
-def _check_forces(
-    owner: Owner, positions_av: np.ndarray, names: tuple[str, ...], log: Log
-) -> dict[str, Any]:
+def _check_forces(owner: Owner, positions_av: np.ndarray, names: tuple[str, ...], log: Log) -> dict[str, Any]:
     """Compare every force component with ``-(E(+d) - E(-d)) / 2d``, extrapolated over d and 2d.  Collective."""
     forces_av = owner.at(positions_av).forces_av
     numerical_av = np.zeros_like(positions_av)
@@ -139,9 +137,7 @@ def _turns() -> list[Rotation]:
     return [Rotation.random(random_state=seed) for seed in range(ROTATIONS)]
 
 
-def check_egg_box(
-    owner: Owner, positions_av: np.ndarray, spacing_v: np.ndarray, log: Log, period: int = 1
-) -> dict[str, Any]:
+def check_egg_box(owner: Owner, positions_av: np.ndarray, spacing_v: np.ndarray, log: Log, period: int = 1) -> dict[str, Any]:
     """Evaluate the motions and return energies and net forces, their ripple and their largest, of each kind.  Collective.
 
     The ripple is the range of the energy, which is constant without a grid.  ``fractions`` are the shifts in spacings, over

@@ -192,20 +192,14 @@ def check_hdf5(comm: MPI.Comm) -> Finding:
         advice = "install the parallel build of h5py (Debian: python3-h5py-mpi; conda: h5py=*=mpi_openmpi*)"
         return Finding("parallel HDF5", f"{found}; {problem or 'not usable on another rank'}", advice)
     problem = _write_together(comm, h5py)
-    advice = (
-        "the file system of this folder or the HDF5 library does not support parallel writing"
-        if problem
-        else ""
-    )
+    advice = "the file system of this folder or the HDF5 library does not support parallel writing" if problem else ""
     return Finding("parallel HDF5", f"{found}; {problem or f'{comm.size} rank(s) wrote one file'}", advice)
 
 
 def _write_together(comm: MPI.Comm, h5py: Any) -> str:
     """Return what went wrong when every rank wrote its row of one dataset; empty if nothing did.  Collective."""
     try:
-        handle, name = on_rank_zero(
-            comm, lambda: tempfile.mkstemp(suffix=".h5", prefix=".mpiqmd-doctor-", dir=".")
-        )
+        handle, name = on_rank_zero(comm, lambda: tempfile.mkstemp(suffix=".h5", prefix=".mpiqmd-doctor-", dir="."))
     except OSError as error:
         return f"no file can be made in the current folder: {error}"
     problem = ""

@@ -1,6 +1,6 @@
 """``mpiqmd frequencies``: harmonic vibrations from central differences of the forces, on either surface.
 
-    K_ij = -(F_j(+d e_i) - F_j(-d e_i)) / 2d,     made symmetric; the dipole moment is differenced in the same way
+K_ij = -(F_j(+d e_i) - F_j(-d e_i)) / 2d,     made symmetric; the dipole moment is differenced in the same way
 """
 
 from __future__ import annotations

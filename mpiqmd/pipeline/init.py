@@ -151,7 +151,7 @@ def read_isolated(path: Path) -> Structure:
     if any(structure.periodic):
         raise ConfigError(
             f"{path} is periodic; init writes inputs for isolated molecules. Take the cell out of the file, or write the input "
-            "by hand with grid.boundary = \"periodic\"."
+            'by hand with grid.boundary = "periodic".'
         )
     return structure
 

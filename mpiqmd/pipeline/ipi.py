@@ -53,13 +53,17 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     log.afterwards(served.line(ended))
     print_checks(calculation.surface, memories, log.afterwards, "evaluation")
     signalled = None if ended in ("EXIT", "closed") else ended
-    return served.as_dict() | error_checks(calculation.surface, memories) | {
-        "solver": calculation.solver,
-        "address": str(address),
-        "connections": arguments.connections,
-        "ended": ended,
-        "exit_status": exit_status(signalled),
-    }
+    return (
+        served.as_dict()
+        | error_checks(calculation.surface, memories)
+        | {
+            "solver": calculation.solver,
+            "address": str(address),
+            "connections": arguments.connections,
+            "ended": ended,
+            "exit_status": exit_status(signalled),
+        }
+    )
 
 
 class Conversation:

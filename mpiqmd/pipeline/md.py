@@ -40,9 +40,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     return result
 
 
-def run_trajectory(
-    arguments: argparse.Namespace, comm: MPI.Comm, log: Log, interruption: Interruption
-) -> dict[str, Any]:
+def run_trajectory(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, interruption: Interruption) -> dict[str, Any]:
     """Run (or resume) one trajectory on all ranks.  Collective."""
     folder = arguments.folder
     with interruption.loading():

@@ -39,9 +39,7 @@ MODES_FILE = "modes.json"
 RELAX_RECORD, HESSIAN_RECORD = "modes-relax.jsonl", "modes-hessian.jsonl"
 
 
-def find_modes(
-    solver: TrainingSolver, molecule: Molecule, folder: Path, may_compute: bool, relaxed: bool
-) -> NormalModes:
+def find_modes(solver: TrainingSolver, molecule: Molecule, folder: Path, may_compute: bool, relaxed: bool) -> NormalModes:
     """Return the vibrations in the body frame, from ``modes.json`` if they are there.  Collective.
 
     The molecule is ``relaxed`` to the nearest minimum first, or taken as it is.

@@ -123,9 +123,7 @@ def _on_temperature(result: Mapping[str, Any], conditions: Conditions) -> list[s
     return [_on_thermostat(kelvin, asked, result["steps"] * conditions.timestep, conditions, conditions.relaxation_time)]
 
 
-def _on_thermostat(
-    kelvin: float, asked: float, elapsed: float, conditions: Conditions, relaxation_time: float
-) -> str:
+def _on_thermostat(kelvin: float, asked: float, elapsed: float, conditions: Conditions, relaxation_time: float) -> str:
     """Compare a mean temperature with the one asked for, by the fluctuations of the canonical ensemble."""
     samples = elapsed / (2.0 * relaxation_time)
     if samples < INDEPENDENT:

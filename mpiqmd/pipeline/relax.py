@@ -97,9 +97,7 @@ class RelaxationPath:
         return float(np.linalg.norm(self.forces_sav[-1], axis=1).max())
 
 
-def relax(
-    molecule: Molecule, owner: Owner, settings: Relaxation, comm: MPI.Comm, log: Log
-) -> RelaxationPath:
+def relax(molecule: Molecule, owner: Owner, settings: Relaxation, comm: MPI.Comm, log: Log) -> RelaxationPath:
     """Return the way from the molecule's positions down the surface.  Collective."""
     optimiser = Optimiser(molecule, settings.optimiser)
     positions_av, visited, converged = molecule.positions_av, [], False

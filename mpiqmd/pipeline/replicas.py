@@ -47,9 +47,7 @@ AVERAGED = ("temperature_mean", "energy_drift", "energy_fluctuation", "seconds_p
 """Numbers of the single runs of which the summary gives the mean."""
 
 
-def run_replicas(
-    arguments: argparse.Namespace, comm: MPI.Comm, log: Log, interruption: Interruption
-) -> dict[str, Any]:
+def run_replicas(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, interruption: Interruption) -> dict[str, Any]:
     """Run (or resume) all replicas and return their summary.  Collective.
 
     A replica that fails does not stop the others; its message is in the summary and the exit status is 1.

@@ -84,9 +84,7 @@ def read_result(path: Path) -> dict[str, Any]:
         found = in_words(problem) if isinstance(problem, OSError) else problem
         raise DataFileError(f"cannot read the result {path}: {found}. Give a result.json of mpiqmd.") from None
     if not isinstance(result, dict):
-        raise DataFileError(
-            f"{path} holds a JSON {type(result).__name__}, not a result. Give a result.json of mpiqmd."
-        )
+        raise DataFileError(f"{path} holds a JSON {type(result).__name__}, not a result. Give a result.json of mpiqmd.")
     return result
 
 
@@ -103,5 +101,3 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return str(value)
-
-

@@ -101,9 +101,7 @@ def describe_pseudopotentials(model: KohnShamModel) -> list[str]:
     return lines
 
 
-def laboratory_forces(
-    state: GroundState, molecule: Molecule, alignment: Alignment | None, net_force: str
-) -> np.ndarray:
+def laboratory_forces(state: GroundState, molecule: Molecule, alignment: Alignment | None, net_force: str) -> np.ndarray:
     """Return the forces on the atoms as they are placed, shape (N, 3), Ha/bohr.  Not collective."""
     if alignment is not None:
         return alignment.gradient_forces(state.gradient_av)

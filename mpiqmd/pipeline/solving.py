@@ -97,9 +97,7 @@ class TrainingSolver:
         stopped = next((other.stopped for other in every if other.stopped), None)
         return Solved(max((other.seconds for other in every if other.seconds), default=None), stopped)
 
-    def _solve_own(
-        self, store: SnapshotStore, own: list[int], group: int, alone: MPI.Comm
-    ) -> tuple[Solved, dict[str, str]]:
+    def _solve_own(self, store: SnapshotStore, own: list[int], group: int, alone: MPI.Comm) -> tuple[Solved, dict[str, str]]:
         """Solve this group's geometries into a file of its own; return what there is to tell, too.  Collective over it."""
         if not own:
             return Solved(None), {}

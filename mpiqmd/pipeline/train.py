@@ -210,9 +210,7 @@ def finished_model(path: Path, settings: Settings, model: KohnShamModel, store: 
     return reduced if decide(comm, same) else None
 
 
-def compress(
-    settings: Settings, model: KohnShamModel, store: SnapshotStore, mirrors: list[Mirror], log: Log
-) -> ReducedBasis:
+def compress(settings: Settings, model: KohnShamModel, store: SnapshotStore, mirrors: list[Mirror], log: Log) -> ReducedBasis:
     """Return the reduced basis of the stored snapshots.  Collective."""
     rom = settings.rom
     snapshots = store.read_all(model.grid)

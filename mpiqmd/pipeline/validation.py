@@ -113,9 +113,7 @@ def print_errors(errors: Errors, log: Log) -> None:
         log(line)
 
 
-def internal_force_error(
-    frame: BodyFrame, positions_av: np.ndarray, one_av: np.ndarray, two_av: np.ndarray
-) -> float:
+def internal_force_error(frame: BodyFrame, positions_av: np.ndarray, one_av: np.ndarray, two_av: np.ndarray) -> float:
     """Return the largest difference of two body-frame gradients along the internal coordinates, Ha/bohr (or per radian).
 
     The exact gradient through the body frame of both energies is compared: for a bent molecule along L1, L2 and theta,

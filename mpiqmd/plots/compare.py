@@ -86,9 +86,7 @@ def figure_energy(hifi: Trajectory, rom: Trajectory) -> Figure:
     with style():
         figure, axes = panels(len(rows), 1.85)
         for axis, (name, origin, factor, label) in zip(axes, rows, strict=True):
-            for trajectory, curve, line in zip(
-                (hifi, rom), labels_of(hifi, rom), (FIRST_LINE, SECOND_LINE), strict=True
-            ):
+            for trajectory, curve, line in zip((hifi, rom), labels_of(hifi, rom), (FIRST_LINE, SECOND_LINE), strict=True):
                 values_t = (trajectory.observables[name] - origin) * factor
                 axis.plot(trajectory.times_fs_t, values_t, label=curve, **line)
             axis.set_ylabel(label)
@@ -102,14 +100,9 @@ def figure_differences(hifi: Trajectory, rom: Trajectory) -> Figure:
     Every kind of coordinate has a panel (bohr or degrees), and the energies (Ha) have one.
     """
     mine, other = coordinates_of(hifi), coordinates_of(rom, hifi)
-    curves = {
-        part.title: [(mine[i].label, mine[i].minus(other[i])) for i in part.coordinates]
-        for part in panels_of(hifi)
-    }
+    curves = {part.title: [(mine[i].label, mine[i].minus(other[i])) for i in part.coordinates] for part in panels_of(hifi)}
     energies = {"total_energy": "total", "potential_energy": "potential", "kinetic_energy": "kinetic"}
-    curves["energies\n(Ha)"] = [
-        (label, hifi.observables[name] - rom.observables[name]) for name, label in energies.items()
-    ]
+    curves["energies\n(Ha)"] = [(label, hifi.observables[name] - rom.observables[name]) for name, label in energies.items()]
     with style():
         figure, axes = _coordinate_panels(len(curves))
         for axis, (title, differences) in zip(axes, curves.items(), strict=False):

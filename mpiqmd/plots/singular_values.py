@@ -48,9 +48,7 @@ def figure_singular_values(
         for criterion, (colour, marker, label) in CRITERIA.items():
             lost_k = lost_fractions(singular_values_k, criterion)
             seen = lost_k > 0.0
-            lower.semilogy(
-                number_k[seen], lost_k[seen], color=colour, marker=marker, markersize=3, label=label
-            )
+            lower.semilogy(number_k[seen], lost_k[seen], color=colour, marker=marker, markersize=3, label=label)
         lower.set_ylabel("1 − fraction kept")
         lower.set_xlabel("number of modes r")
         lower.set_xlim(0, len(number_k) + 1)

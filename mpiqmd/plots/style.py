@@ -92,9 +92,7 @@ def legend_above(axes: Axes, columns: int = 4) -> None:
     """
     n_curves = len(axes.get_legend_handles_labels()[1])
     if n_curves:
-        axes.legend(
-            loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=min(n_curves, columns), borderaxespad=0.2, fontsize=8
-        )
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=min(n_curves, columns), borderaxespad=0.2, fontsize=8)
 
 
 def titled(figure: Figure, *lines: str) -> Figure:

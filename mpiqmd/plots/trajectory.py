@@ -86,9 +86,7 @@ def _says_something(trajectory: Trajectory, name: str) -> bool:
 def _draw(axis: Axes, trajectory: Trajectory, values_t: np.ndarray, colour: int, label: str | None = None) -> None:
     """Draw one curve against time where it has values."""
     known = np.isfinite(values_t)
-    axis.plot(
-        trajectory.times_fs_t[known], values_t[known], color=COLOURS[colour % len(COLOURS)], linewidth=1.1, label=label
-    )
+    axis.plot(trajectory.times_fs_t[known], values_t[known], color=COLOURS[colour % len(COLOURS)], linewidth=1.1, label=label)
 
 
 def _draw_energies(axis: Axes, trajectory: Trajectory) -> None:

@@ -86,13 +86,9 @@ def rank_for(singular_values_k: np.ndarray, fraction: float, criterion: str) -> 
     Not collective.  Raises ConfigError for an unknown criterion or a fraction outside (0, 1].
     """
     if criterion not in CRITERIA:
-        raise ConfigError(
-            f"rom.criterion = {criterion!r}: allowed are {', '.join(map(repr, CRITERIA))}. Use 'sigma'."
-        )
+        raise ConfigError(f"rom.criterion = {criterion!r}: allowed are {', '.join(map(repr, CRITERIA))}. Use 'sigma'.")
     if not 0.0 < fraction <= 1.0:
-        raise ConfigError(
-            f"rom.energy_fraction = {fraction}: a number above 0 and at most 1 is needed. Use 0.9999."
-        )
+        raise ConfigError(f"rom.energy_fraction = {fraction}: a number above 0 and at most 1 is needed. Use 0.9999.")
     weights = singular_values_k if criterion == "sigma" else singular_values_k**2
     shares = np.cumsum(weights) / max(weights.sum(), np.finfo(float).tiny)
     # The last share may be a rounding below one, which no number of modes would then reach.
@@ -129,17 +125,14 @@ def build_basis(
     group = [tuple(int(sign) for sign in signs) for signs in mirrors]
     values, modes, parities = [], [], []
     for characters in _sectors(group):
-        part, part_values = _sector_modes(
-            snapshots, _generators(group), dict(zip(group, characters, strict=True))
-        )
+        part, part_values = _sector_modes(snapshots, _generators(group), dict(zip(group, characters, strict=True)))
         values.append(part_values * np.sqrt(float(2 ** len(_generators(group)))))
         modes.append(part)
         parities.append(np.tile(np.array(characters, int).reshape(1, -1), (len(part), 1)))
     sigma = np.concatenate(values)
     if len(sigma) == 0:
         raise DataFileError(
-            f"the {len(snapshots)} snapshots are all zero; orbitals of norm 1 are needed. Solve the training "
-            "geometries again."
+            f"the {len(snapshots)} snapshots are all zero; orbitals of norm 1 are needed. Solve the training geometries again."
         )
     order = [k for k in np.argsort(-sigma, kind="stable") if sigma[k] > NUMERICAL_RANK * sigma.max()]
     sigma = sigma[order]
@@ -182,10 +175,7 @@ def _generators(mirrors: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
 def _sectors(mirrors: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
     """Return the possible parities under all the mirrors together, one tuple per sector."""
     found = {
-        tuple(
-            int(np.prod([sign for sign, odd in zip(mirror, parity, strict=True) if odd]))
-            for mirror in mirrors
-        )
+        tuple(int(np.prod([sign for sign, odd in zip(mirror, parity, strict=True) if odd])) for mirror in mirrors)
         for parity in product((False, True), repeat=3)
     }
     return sorted(found, reverse=True)

@@ -100,9 +100,7 @@ class ErrorControl:
         """Return the memory of a new owner, one of ``company``, with estimates of its own, to come.  Not collective."""
         return ErrorMemory(self.surface.fresh(company))
 
-    def evaluate(
-        self, positions_bav: Sequence[np.ndarray], memories: Sequence[ErrorMemory]
-    ) -> list[Evaluation | MpiqmdError]:
+    def evaluate(self, positions_bav: Sequence[np.ndarray], memories: Sequence[ErrorMemory]) -> list[Evaluation | MpiqmdError]:
         """Return energies and forces with the extras ``error_estimate`` (Ha, the latest) and ``error_age`` (evaluations
         since), both of the reduced energy, and ``hifi`` (1 where solved in full; unless the reaction is to stop).  Collective.
 
@@ -192,9 +190,7 @@ class ErrorControl:
             self.log(f"warning: {where} ({str(error).partition('. ')[0]}); solving in full")
         return self._in_full(alignment, self._placed(alignment), memory, is_unknown=True)
 
-    def _in_full(
-        self, alignment: Alignment, problem: Problem, memory: ErrorMemory, is_unknown: bool = False
-    ) -> Evaluation:
+    def _in_full(self, alignment: Alignment, problem: Problem, memory: ErrorMemory, is_unknown: bool = False) -> Evaluation:
         """Return the evaluation of the full ground state, by the exact derivative of its energy.  Collective."""
         solved = self.full.solve(problem, memory.density_matrix_mm)
         evaluation = self.surface.carried_back(alignment, solved, FORCES["gradient"])

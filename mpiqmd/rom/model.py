@@ -167,9 +167,7 @@ class ReducedModel:
             path.unlink(missing_ok=True)
             require_room(path, modes + sum(array.nbytes for array in arrays) + ROOM_FOR_THE_REST)
         with writing(path), open_hdf5(path, "w") as file:
-            file.attrs.update(
-                {"kind": MODEL, "format": FORMAT, "code_version": self.code_version, "rank": basis.rank}
-            )
+            file.attrs.update({"kind": MODEL, "format": FORMAT, "code_version": self.code_version, "rank": basis.rank})
             file.attrs.update({"frame": self.frame, "signature": json.dumps(plain(self.signature))})
             file.attrs["notes"] = json.dumps(plain(self.notes))
             values = file.create_dataset("singular_values", data=basis.singular_values_k)

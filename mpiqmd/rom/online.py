@@ -56,9 +56,7 @@ class RomSolver:
         training_orbitals_smn: np.ndarray | None = None,
     ) -> None:
         if minimiser not in MINIMISERS:
-            raise ConfigError(
-                f"rom.minimiser = {minimiser!r}: allowed are {', '.join(map(repr, MINIMISERS))}. Use 'diis'."
-            )
+            raise ConfigError(f"rom.minimiser = {minimiser!r}: allowed are {', '.join(map(repr, MINIMISERS))}. Use 'diis'.")
         if len(modes) < model.n_occupied:
             raise ConfigError(
                 f"{len(modes)} modes cannot hold {model.n_electrons:g} electrons: at least "

@@ -1,9 +1,9 @@
 """What a reduced surface does about a large error: the choices of ``rom.on_large_error``.
 
-    warn    say so and go on; solve in full outside the tables, where there is no reduced energy; stop where the estimate is
-            beyond a hundred times the tolerance
-    stop    end the run, outside the tables too
-    hifi    solve that geometry in full
+warn    say so and go on; solve in full outside the tables, where there is no reduced energy; stop where the estimate is
+        beyond a hundred times the tolerance
+stop    end the run, outside the tables too
+hifi    solve that geometry in full
 """
 
 from __future__ import annotations

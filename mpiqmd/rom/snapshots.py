@@ -100,9 +100,7 @@ class SnapshotStore:
         finished_sav = self.positions_sav[self.finished_s]
         return any(np.abs(other_av - positions_av).max() < SAME_GEOMETRY for other_av in finished_sav)
 
-    def prepare(
-        self, grid: Grid, positions_sav: np.ndarray, labels: Sequence[Mapping[str, float]], n_orbitals: int
-    ) -> None:
+    def prepare(self, grid: Grid, positions_sav: np.ndarray, labels: Sequence[Mapping[str, float]], n_orbitals: int) -> None:
         """Lay out storage for these geometries; those the file has already are kept.  Collective.
 
         Raises
@@ -110,14 +108,10 @@ class SnapshotStore:
         DataFileError
             If the file holds other geometries in these places, or other numbers of orbitals.
         """
-        on_rank_zero(
-            self.comm, self._lay_out, grid.shape, np.asarray(positions_sav, float), list(labels), n_orbitals
-        )
+        on_rank_zero(self.comm, self._lay_out, grid.shape, np.asarray(positions_sav, float), list(labels), n_orbitals)
         self._load()
 
-    def add(
-        self, index: int, orbitals: Orbitals, energy: float, forces_av: np.ndarray, eigenvalues_n: np.ndarray
-    ) -> None:
+    def add(self, index: int, orbitals: Orbitals, energy: float, forces_av: np.ndarray, eigenvalues_n: np.ndarray) -> None:
         """Store the ground state of geometry ``index`` and mark it finished.  Collective.
 
         Orbitals that are not orthonormal to round-off are made so (Löwdin), which leaves their span.
@@ -152,9 +146,7 @@ class SnapshotStore:
         """Return the orbitals of all finished geometries as one block.  Collective."""
         done = [int(index) for index in np.flatnonzero(self.finished_s)]
         if not done:
-            raise DataFileError(
-                f"{self.path}: none of its {len(self)} geometries is finished. Run `mpiqmd train` first."
-            )
+            raise DataFileError(f"{self.path}: none of its {len(self)} geometries is finished. Run `mpiqmd train` first.")
         return Orbitals(grid, np.concatenate([self.read(grid, index).local for index in done]))
 
     def _load(self) -> None:
@@ -172,9 +164,7 @@ class SnapshotStore:
         nothing: tuple = (np.empty((0, 0, 3)), np.empty(0), np.empty((0, 0, 3)), np.empty((0, 0)), [], np.empty(0, bool))
         if not self.path.exists():
             return nothing
-        remedy = (
-            "One written by `mpiqmd train` is needed. Remove it, or use --overwrite, to solve the geometries again."
-        )
+        remedy = "One written by `mpiqmd train` is needed. Remove it, or use --overwrite, to solve the geometries again."
         with opened(self.path, "snapshot file", remedy) as contents:
             self._check(contents)
             count = scalar(contents.file.attrs["count"], int)
@@ -198,9 +188,7 @@ class SnapshotStore:
         attributes = contents.file.attrs
         if attributes.get("kind") != SNAPSHOTS:
             kind = datafiles.plain(attributes.get("kind"))
-            raise DataFileError(
-                f"{self.path}: kind {kind!r}, {SNAPSHOTS!r} is needed. Choose another file or --output folder."
-            )
+            raise DataFileError(f"{self.path}: kind {kind!r}, {SNAPSHOTS!r} is needed. Choose another file or --output folder.")
         differing = differences(contents.mapping(attributes, "signature"), self.signature)
         if differing:
             raise DataFileError(
@@ -208,9 +196,7 @@ class SnapshotStore:
                 "they were made with, another --output folder, or --overwrite."
             )
 
-    def _lay_out(
-        self, shape: tuple[int, ...], positions_sav: np.ndarray, labels: list, n_orbitals: int
-    ) -> None:
+    def _lay_out(self, shape: tuple[int, ...], positions_sav: np.ndarray, labels: list, n_orbitals: int) -> None:
         added = len(positions_sav) - len(self)
         if added > 0:
             with writing(self.path):
@@ -248,9 +234,7 @@ class SnapshotStore:
                 "folder, or --overwrite."
             )
 
-    def _write_numbers(
-        self, index: int, energy: float, forces_av: np.ndarray, eigenvalues_n: np.ndarray
-    ) -> None:
+    def _write_numbers(self, index: int, energy: float, forces_av: np.ndarray, eigenvalues_n: np.ndarray) -> None:
         with writing(self.path), open_hdf5(self.path, "r+") as file:
             group = file[_name(index)]
             group["energy"][...] = energy

@@ -13,17 +13,13 @@ from scipy.stats import qmc
 from mpiqmd.errors import ConfigError
 
 
-def random_in_box(
-    n: int, rng: np.random.Generator, lower: Sequence[float], upper: Sequence[float]
-) -> np.ndarray:
+def random_in_box(n: int, rng: np.random.Generator, lower: Sequence[float], upper: Sequence[float]) -> np.ndarray:
     """Return n independent uniform points in a box, shape (n, d). Not collective."""
     lower_d, upper_d = _bounds(n, lower, upper)
     return rng.uniform(lower_d, upper_d, size=(n, len(lower_d)))
 
 
-def sobol_in_box(
-    n: int, lower: Sequence[float], upper: Sequence[float], seed: int | None = None
-) -> np.ndarray:
+def sobol_in_box(n: int, lower: Sequence[float], upper: Sequence[float], seed: int | None = None) -> np.ndarray:
     """Return the first n points of a Sobol sequence in a box, shape (n, d). Not collective.
 
     With a seed the sequence is scrambled; without, it is the plain one, started after its first point, which

@@ -55,8 +55,6 @@ def water_lattice(
 
 def bent_samples(points_sd: np.ndarray, name: str, vertex: int = 0) -> Samples:
     """Return samples in the bisector frame at n points (L1, L2, theta), bohr and radian. Not collective."""
-    labels = [
-        {"L1": float(first), "L2": float(second), "theta": float(angle)} for first, second, angle in points_sd
-    ]
+    labels = [{"L1": float(first), "L2": float(second), "theta": float(angle)} for first, second, angle in points_sd]
     positions_sav = np.array([water_positions(first, second, angle, vertex) for first, second, angle in points_sd])
     return Samples(positions_sav, labels, name)

@@ -39,9 +39,7 @@ from mpiqmd.pipeline.results import plain, read_result, write_result
 
 GPAW_INSTALL = "pip install gpaw, with a C++ compiler, BLAS and libxc; set MPIQMD_PEERS_PYTHON to that Python"
 PEERS = {
-    "gpaw": PythonPeer(
-        "gpaw", "gpaw_water.py", GPAW_INSTALL, (("gpaw_criteria", {"density": 1e-4, "eigenstates": 1e-5}),)
-    ),
+    "gpaw": PythonPeer("gpaw", "gpaw_water.py", GPAW_INSTALL, (("gpaw_criteria", {"density": 1e-4, "eigenstates": 1e-5}),)),
     "gpaw-defaults": PythonPeer("gpaw", "gpaw_water.py", GPAW_INSTALL, (("gpaw_criteria", {}),)),
     "pyscf": PythonPeer("pyscf", "pyscf_water.py", "pip install pyscf; set MPIQMD_PEERS_PYTHON to that Python"),
     "sparc": SparcPeer("compile SPARC (MPI, BLAS, LAPACK) and put `sparc` on PATH"),

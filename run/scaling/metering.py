@@ -13,8 +13,16 @@ import numpy as np
 from mpi4py import MPI
 
 METERED = (
-    "allreduce", "Allreduce", "bcast", "Bcast", "allgather", "Allgatherv", "gather",
-    "Alltoallv", "Ialltoallv", "Barrier",
+    "allreduce",
+    "Allreduce",
+    "bcast",
+    "Bcast",
+    "allgather",
+    "Allgatherv",
+    "gather",
+    "Alltoallv",
+    "Ialltoallv",
+    "Barrier",
 )
 
 

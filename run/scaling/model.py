@@ -336,9 +336,7 @@ def extrapolate(
 def wins(rows: list[dict[str, float]]) -> list[int]:
     """Return the numbers of ranks at which a ground state takes less time by multigrid."""
     weights = ABPG_ITERATIONS
-    return [
-        int(row["ranks"]) for row in rows if row["multigrid"] * weights["multigrid"] < row["direct"] * weights["direct"]
-    ]
+    return [int(row["ranks"]) for row in rows if row["multigrid"] * weights["multigrid"] < row["direct"] * weights["direct"]]
 
 
 EXTRAPOLATED = ((64, 4), (128, 32), (256, 256), (768, 64))

@@ -37,10 +37,7 @@ def definitions(tree: ast.Module) -> Iterator[tuple[ast.ClassDef | None, ast.Cla
 def documented_methods(files: list[SourceFile]) -> set[str]:
     """Return the names of all methods with a docstring: an implementation inherits that of its protocol."""
     return {
-        node.name
-        for file in files
-        for owner, node in definitions(file.tree)
-        if owner is not None and ast.get_docstring(node)
+        node.name for file in files for owner, node in definitions(file.tree) if owner is not None and ast.get_docstring(node)
     }
 
 
@@ -93,18 +90,8 @@ def test_rules_find_what_they_look_for():
         return SourceFile(PACKAGE / "grid" / "a.py", text)
 
     assert len(undocumented(made("x = 1"), set())) == 1
-    assert (
-        len(
-            undocumented(
-                made('"""M."""\ndef f():\n    pass\nclass C:\n    def g(self):\n        pass'), set()
-            )
-        )
-        == 3
-    )
-    assert (
-        len(undocumented(made('"""M."""\nclass C:\n    """C."""\n    def g(self):\n        pass'), {"g"}))
-        == 0
-    )
+    assert len(undocumented(made('"""M."""\ndef f():\n    pass\nclass C:\n    def g(self):\n        pass'), set())) == 3
+    assert len(undocumented(made('"""M."""\nclass C:\n    """C."""\n    def g(self):\n        pass'), {"g"})) == 0
     assert len(undocumented(made('"""M."""\ndef _f():\n    pass'), set())) == 0
     assert len(long_functions(made("def f():\n" + "    x = 1\n" * 71))) == 1
     assert len(long_lines(made("x" * 129))) == 1

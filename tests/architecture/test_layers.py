@@ -108,9 +108,7 @@ def stray_constants(file: SourceFile) -> list[str]:
 def unfinished(file: SourceFile) -> list[str]:
     marks = re.compile(r"\b(TODO|FIXME|XXX|HACK|NotImplementedError)\b")
     return [
-        f"{file.name}:{number}: {line.strip()}"
-        for number, line in enumerate(file.text.splitlines(), 1)
-        if marks.search(line)
+        f"{file.name}:{number}: {line.strip()}" for number, line in enumerate(file.text.splitlines(), 1) if marks.search(line)
     ]
 
 

@@ -106,9 +106,7 @@ def test_an_atom_on_a_grid_point(grid, rng):
         return model.place(moved_av).terms["local"].energy(electrons)
 
     analytic = model.place(positions_av).terms["local"].gradient(electrons)[0]
-    numerical = position_gradient(
-        lambda moved: energy(np.vstack([moved, positions_av[1:]])), positions_av[:1], STEP
-    )
+    numerical = position_gradient(lambda moved: energy(np.vstack([moved, positions_av[1:]])), positions_av[:1], STEP)
     assert analytic == pytest.approx(numerical[0], abs=1e-8)
 
 

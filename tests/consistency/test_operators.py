@@ -88,9 +88,7 @@ def test_and_so_it_is_for_white_noise(problem, rng, term):
     numerical = central_difference(
         lambda t: energy_of(problem, term, Orbitals(grid, orbitals.local + t * direction.local)), 1e-2
     )
-    analytic = 4 * np.sum(
-        DENSITY_MATRIX * direction.gram(Orbitals(grid, operator_of(problem, term, orbitals)))
-    )
+    analytic = 4 * np.sum(DENSITY_MATRIX * direction.gram(Orbitals(grid, operator_of(problem, term, orbitals))))
     assert abs(analytic) > 1e-3
     assert analytic == pytest.approx(numerical, rel=1e-9)
 

@@ -194,7 +194,12 @@ def test_egg_box_says_what_the_grid_is_good_for(ripple, net, density, verdict, w
 
 @pytest.mark.parametrize(
     ("points", "density_points", "period"),
-    [((28, 28, 28), (28, 28, 28), 1), ((28, 28, 28), (42, 42, 42), 2), ((28, 28, 28), (56, 56, 56), 1), ((27, 27, 27), (42, 42, 42), 2)],
+    [
+        ((28, 28, 28), (28, 28, 28), 1),
+        ((28, 28, 28), (42, 42, 42), 2),
+        ((28, 28, 28), (56, 56, 56), 1),
+        ((27, 27, 27), (42, 42, 42), 2),
+    ],
 )
 def test_grids_of_orbitals_and_density_repeat_together(points, density_points, period):
     """1.5 times as many points lie on the others at every second spacing only."""

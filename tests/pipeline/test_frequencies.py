@@ -151,7 +151,10 @@ def test_the_command_on_hydrogen(bench):
 @pytest.mark.parametrize("online", ["compiled", "grid"])
 def test_a_reduced_surface_vibrates(bench, trained, online):
     """The stretches of a truncated model are near those of Hi-Fi in the same frame; only the compiled one has dipoles."""
-    path = bench.write("input.toml", trained.input.read_text() + f'[scf]\nframe = "body"\n[rom]\nonline = "{online}"\n[frequencies]\nmax_force = 1.0\n')
+    path = bench.write(
+        "input.toml",
+        trained.input.read_text() + f'[scf]\nframe = "body"\n[rom]\nonline = "{online}"\n[frequencies]\nmax_force = 1.0\n',
+    )
     reduced = bench.run("frequencies", path, "--model", trained.model, "--output", bench.folder / "reduced")
     full = bench.run("frequencies", path, "--output", bench.folder / "full")
     assert (reduced["solver"], full["solver"]) == ("rom", "hifi")

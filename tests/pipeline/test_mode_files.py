@@ -87,7 +87,8 @@ def test_reduced_mass_of_a_diatomic_is_that_of_two_bodies():
     molecule = Molecule(("C", "O"), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 2.13]]))
     row = np.array([0.0, 0.0, -1.0, 0.0, 0.0, 1.0])
     stretch = vibrations(molecule, 1.2 * np.outer(row, row))
-    # as Gaussian has it: the mass that moves with the normalised vector; 1 / (1/m1 + 1/m2) times (1 + (m1/m2)^2) / (1 + m1/m2)^2
+    # as Gaussian has it: the mass that moves with the normalised vector;
+    # 1 / (1/m1 + 1/m2) times (1 + (m1/m2)^2) / (1 + m1/m2)^2
     carbon, oxygen = molecule.masses_a / DALTON_IN_ELECTRON_MASS
     two_bodies = carbon * oxygen / (carbon + oxygen)
     ends = np.array([oxygen, carbon]) / (carbon + oxygen)

@@ -41,7 +41,7 @@ def registered(monkeypatch):
 
 
 def breathing(**keys):
-    text = WATER.replace("bond_length = 1.78\nbond_scales = [0.93, 1.07]\nangle_offsets = [\"-7 deg\", \"7 deg\"]\n", "")
+    text = WATER.replace('bond_length = 1.78\nbond_scales = [0.93, 1.07]\nangle_offsets = ["-7 deg", "7 deg"]\n', "")
     return with_keys(text, train={"sampling": "breathing"} | keys)
 
 
@@ -64,7 +64,9 @@ def test_its_keys_are_read_explained_and_checked():
 
 
 def test_the_command_trains_on_its_geometries(bench):
-    path = bench.write("breathing.toml", with_keys(breathing(stretches=[0.96, 1.0, 1.04], validation=1), rom={"online": "grid"}))
+    path = bench.write(
+        "breathing.toml", with_keys(breathing(stretches=[0.96, 1.0, 1.04], validation=1), rom={"online": "grid"})
+    )
     chosen = bench.run("train", path, "--samples-only", "--output", bench.folder / "out")
     assert chosen["labels"] == [{"stretch": 0.96}, {"stretch": 1.0}, {"stretch": 1.04}]
     positions_sav = np.array(chosen["positions"])

@@ -157,9 +157,9 @@ def undescribed(path: Path) -> list[str]:
     missing: list[str] = []
     with h5py.File(path) as file:
         file.visititems(
-            lambda name, item: missing.append(name)
-            if isinstance(item, h5py.Dataset) and not item.attrs.get("description")
-            else None
+            lambda name, item: (
+                missing.append(name) if isinstance(item, h5py.Dataset) and not item.attrs.get("description") else None
+            )
         )
     return missing
 

@@ -1,6 +1,6 @@
 """Fuzzing in a process of its own, which a damaged file may crash; started again after the file that did.
 
-    python apart.py KIND FIRST LAST FOLDER      one line per case: its number when it starts, then what became of it
+python apart.py KIND FIRST LAST FOLDER      one line per case: its number when it starts, then what became of it
 """
 
 from __future__ import annotations

@@ -14,7 +14,17 @@ N_ATOMS = 3
 COUNTS = (0, -1, -(2**31), 2**31 - 1, 2, 4, 100_000, 100_001, 10**9)
 LENGTHS = (-1, -(2**31), 2**31 - 1, 1 << 20, (1 << 20) + 1, 7)
 STRANGE = (np.nan, np.inf, -np.inf, 1e308, -1e308, 5e-324)
-HEADERS = ("status", "POSITIONS", "FORCEREADY", "NEEDINIT", "GETFORCE\0\0\0\0", "\x1b[2J\x1b]0;PWNED", "STATUS\nEXIT", "", "GET / HTTP/1.1")
+HEADERS = (
+    "status",
+    "POSITIONS",
+    "FORCEREADY",
+    "NEEDINIT",
+    "GETFORCE\0\0\0\0",
+    "\x1b[2J\x1b]0;PWNED",
+    "STATUS\nEXIT",
+    "",
+    "GET / HTTP/1.1",
+)
 
 Messages = list[bytes]
 

@@ -106,7 +106,13 @@ def unsealed_bytes(path: Path, rng: np.random.Generator) -> str:
     return rewriting(damaged_bytes)(path, rng)
 
 
-DAMAGES = {"raw": rewriting(damaged_bytes), "stale": stale_seal, "structure": sealed_structure, "hostile": hostile, "unsealed": unsealed_bytes}
+DAMAGES = {
+    "raw": rewriting(damaged_bytes),
+    "stale": stale_seal,
+    "structure": sealed_structure,
+    "hostile": hostile,
+    "unsealed": unsealed_bytes,
+}
 
 
 def described(path: Path) -> None:

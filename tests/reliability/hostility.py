@@ -178,7 +178,9 @@ def filters(file: h5py.File, rng: Rng, path: Path) -> str:
     name = some([name for name in numbers if h5py.check_enum_dtype(file[name].dtype) is None], rng)
     values = file[name][()]
     del file[name]
-    kind = some([{"compression": "lzf"}, {"compression": "gzip", "shuffle": True}, {"scaleoffset": 3}, {"fletcher32": True}], rng)
+    kind = some(
+        [{"compression": "lzf"}, {"compression": "gzip", "shuffle": True}, {"scaleoffset": 3}, {"fletcher32": True}], rng
+    )
     if not values.size:
         values = np.zeros((1,) * values.ndim)
     file.create_dataset(name, data=values, chunks=True, **kind)

@@ -102,7 +102,10 @@ def density(path):
     [
         (draw, "figure.png"),
         (structures, "evaluated.extxyz"),
-        (lambda path: write_geometries(path, Structure(("H",), np.zeros((1, 3))), np.arange(3000.0).reshape(-1, 1, 3)), "geometries.extxyz"),
+        (
+            lambda path: write_geometries(path, Structure(("H",), np.zeros((1, 3))), np.arange(3000.0).reshape(-1, 1, 3)),
+            "geometries.extxyz",
+        ),
         (density, "density.cube"),
         (lambda path: write_index(path.parent, range(50)), "replicas.h5"),
         (lambda path: write_result(path, {"energies": list(range(3000))}), "result.json"),

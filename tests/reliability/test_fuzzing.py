@@ -11,7 +11,9 @@ from judging import fuzz
 pytestmark = pytest.mark.serial
 
 TEXTS = ("toml", "xyz", "extxyz", "psp8", "upf")
-WAYS = [(kind, way) for kind in KINDS for way in (NOTICED[kind], "structure", "hostile") if (kind, way) != ("index", "structure")]
+WAYS = [
+    (kind, way) for kind in KINDS for way in (NOTICED[kind], "structure", "hostile") if (kind, way) != ("index", "structure")
+]
 
 
 def judge(format, folder, cases):

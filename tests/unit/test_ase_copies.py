@@ -51,7 +51,9 @@ def test_a_copy_is_on_its_own(comm, path, duplicate):
     energy = atoms.get_potential_energy()
     other = duplicate(calculator)
     assert other.comm is comm and other.quiet and other.parameters["check_every"] == 7
-    assert other.results["energy"] == energy and other.check_state(atoms) == [] and other.get_property("energy", atoms) == energy
+    assert (
+        other.results["energy"] == energy and other.check_state(atoms) == [] and other.get_property("energy", atoms) == energy
+    )
     moved = atoms.copy()
     moved.calc = other
     moved.positions[0, 0] -= 0.05

@@ -34,7 +34,13 @@ def checkout(tmp_path):
 
 @pytest.mark.parametrize(
     ("head", "commit"),
-    [("ref: refs/heads/main", COMMIT), ("ref: refs/heads/old", PACKED), (COMMIT, COMMIT), ("ref: refs/heads/new", ""), ("?", "")],
+    [
+        ("ref: refs/heads/main", COMMIT),
+        ("ref: refs/heads/old", PACKED),
+        (COMMIT, COMMIT),
+        ("ref: refs/heads/new", ""),
+        ("?", ""),
+    ],
 )
 def test_commit_of_a_checkout(checkout, head, commit):
     (checkout / ".git" / "HEAD").write_text(f"{head}\n")

@@ -103,9 +103,7 @@ def test_an_error_of_all_ranks_is_one_message_and_status_1(comm, input_file, com
     captured = capfd.readouterr()
     assert status == 1
     assert not (folder / "result.json").exists()
-    expected = (
-        "mpiqmd: error: the ground state is not converged after 3 iterations\n" if comm.rank == 0 else ""
-    )
+    expected = "mpiqmd: error: the ground state is not converged after 3 iterations\n" if comm.rank == 0 else ""
     assert [line for line in captured.err.splitlines(True) if "mpiqmd" in line] == [expected] * bool(expected)
 
 
@@ -156,9 +154,7 @@ def test_an_unexpected_exception_ends_the_job_on_all_ranks(comm, input_file, com
     assert "ZeroDivisionError: a bug" in capfd.readouterr().err
 
 
-def test_an_error_on_one_rank_only_does_not_leave_the_others_waiting(
-    comm, input_file, command, capfd, monkeypatch
-):
+def test_an_error_on_one_rank_only_does_not_leave_the_others_waiting(comm, input_file, command, capfd, monkeypatch):
     if comm.size == 1:
         pytest.skip("needs two ranks")
     monkeypatch.setattr(parallel_comm, "PATIENCE_SECONDS", 0.2)
@@ -171,9 +167,7 @@ def test_an_error_on_one_rank_only_does_not_leave_the_others_waiting(
         return {}
 
     command(run)
-    arguments = parse_arguments(
-        ["scf", str(input_file), "--output", str(input_file.parent / "out"), "--quiet"]
-    )
+    arguments = parse_arguments(["scf", str(input_file), "--output", str(input_file.parent / "out"), "--quiet"])
     if comm.rank == unlucky:
         with pytest.raises(AbortCalledError):
             job.run_job(arguments, AbortingCommunicator(comm))

@@ -18,10 +18,8 @@ def run(solver, **attributes):
     names = {name.replace("scf_", "scf.").replace("physics_", "physics."): value for name, value in attributes.items()}
     zeros_tav = np.zeros((1, 2, 3))
     header = {"solver": solver, "timestep": 20.0, "seed": 1, "thermostat": "none"}
-    return Trajectory(
-        Path("t.h5"), ("H", "H"), np.ones(2), np.zeros(1, int), np.zeros(1), zeros_tav, zeros_tav, zeros_tav, {}, header | names,
-        None,
-    )  # fmt: skip
+    who = Path("t.h5"), ("H", "H"), np.ones(2)
+    return Trajectory(*who, np.zeros(1, int), np.zeros(1), zeros_tav, zeros_tav, zeros_tav, {}, header | names, None)
 
 
 def test_a_laboratory_run_beside_a_reduced_one_is_told_of():

@@ -23,9 +23,7 @@ from mpiqmd.units import KELVIN_IN_HARTREE
 SHIFTS = {"length": 0.01, "angle": 0.5, "energy": 2e-5, "temperature": 3 * KELVIN_IN_HARTREE}
 
 
-def write(
-    path, solver, factor=0.0, symbols=("O", "H", "H"), timestep=40.0, steps=range(0, 40, 2), seconds=None
-):
+def write(path, solver, factor=0.0, symbols=("O", "H", "H"), timestep=40.0, steps=range(0, 40, 2), seconds=None):
     """Water whose coordinates and energies are moved by ``factor * cos(step)`` times the ``SHIFTS``."""
     writer = TrajectoryWriter.create(path, symbols, np.ones(3), {"solver": solver, "timestep": timestep})
     if seconds:
@@ -35,14 +33,10 @@ def write(
         length, half = 1.8 + wave * SHIFTS["length"], np.radians(104.5 + wave * SHIFTS["angle"]) / 2
         arms = [[length * np.cos(half), sign * length * np.sin(half), 0.0] for sign in (1, -1)]
         energy = -17.0 + wave * SHIFTS["energy"]
-        observables = dict.fromkeys(
-            ("potential_energy", "kinetic_energy", "total_energy", "conserved_energy"), energy
-        )
+        observables = dict.fromkeys(("potential_energy", "kinetic_energy", "total_energy", "conserved_energy"), energy)
         observables["temperature"] = 300 * KELVIN_IN_HARTREE + wave * SHIFTS["temperature"]
         rest_av = np.zeros((3, 3))
-        writer.append(
-            Frame(step, step * timestep, np.array([[0.0] * 3, *arms]), rest_av, rest_av, observables)
-        )
+        writer.append(Frame(step, step * timestep, np.array([[0.0] * 3, *arms]), rest_av, rest_av, observables))
     writer.close()
 
 
@@ -62,12 +56,8 @@ def test_the_figure_says_what_a_step_cost(tmp_path):
 
 
 def test_known_differences_are_found(comm, shared_tmp_path):
-    on_rank_zero(
-        comm, write, shared_tmp_path / "a.h5", "hifi", 0.0, ("O", "H", "H"), 40.0, range(0, 40, 2), 5.0
-    )
-    on_rank_zero(
-        comm, write, shared_tmp_path / "b.h5", "rom", 1.0, ("O", "H", "H"), 40.0, range(0, 30, 3), 0.02
-    )
+    on_rank_zero(comm, write, shared_tmp_path / "a.h5", "hifi", 0.0, ("O", "H", "H"), 40.0, range(0, 40, 2), 5.0)
+    on_rank_zero(comm, write, shared_tmp_path / "b.h5", "rom", 1.0, ("O", "H", "H"), 40.0, range(0, 30, 3), 0.02)
     stream = io.StringIO()
     log = Log(comm, stream)
     result = compare.run(arguments(shared_tmp_path), comm, log)
@@ -94,9 +84,7 @@ def test_known_differences_are_found(comm, shared_tmp_path):
     assert comm.allgather(result) == [result] * comm.size
     assert ("ratio 250" in stream.getvalue()) == (comm.rank == 0)
     names = sorted(path.name for path in shared_tmp_path.glob("figure-*"))
-    assert names == sorted(
-        f"figure-{n}.{s}" for n in ("geometry", "energy", "differences") for s in ("png", "pdf")
-    )
+    assert names == sorted(f"figure-{n}.{s}" for n in ("geometry", "energy", "differences") for s in ("png", "pdf"))
     assert all(path.stat().st_size > 5000 for path in shared_tmp_path.glob("figure-*"))
 
 

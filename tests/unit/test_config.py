@@ -87,9 +87,7 @@ def test_every_dimension_is_converted():
 
 
 def test_masses_in_dalton():
-    masses = parse(
-        base=WATER.replace("[grid]", 'masses = ["16 Da", "1.008 u", 1836.0]\n[grid]')
-    ).system.masses
+    masses = parse(base=WATER.replace("[grid]", 'masses = ["16 Da", "1.008 u", 1836.0]\n[grid]')).system.masses
     assert masses == pytest.approx((16 * 1822.888486, 1.008 * 1822.888486, 1836.0), rel=1e-9)
 
 
@@ -186,9 +184,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("text", "parts"), [(text, parts) for text, *parts in WRONG], ids=lambda value: str(value)[:40]
-)
+@pytest.mark.parametrize(("text", "parts"), [(text, parts) for text, *parts in WRONG], ids=lambda value: str(value)[:40])
 def test_what_is_wrong_is_named_with_what_is_allowed(text, parts):
     problem = message(text)
     section = text.split("]")[0] + "]"
@@ -236,9 +232,7 @@ def test_an_empty_input_says_what_is_missing():
 
 
 def test_all_problems_are_reported_at_once_one_per_line():
-    problem = message(
-        "[md]\nsteps = -1\ntimestp = 3\n[scf]\nsolver = 'lobpcg'\n[rom]\ncriterion = 'sigma3'\n"
-    )
+    problem = message("[md]\nsteps = -1\ntimestp = 3\n[scf]\nsolver = 'lobpcg'\n[rom]\ncriterion = 'sigma3'\n")
     assert problem.startswith("4 problems in the input:\n")
     lines = problem.splitlines()[1:]
     assert len(lines) == 4
@@ -270,9 +264,7 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 def test_settings_survive_json_and_are_immutable():
-    water = parse(
-        "[md]\ninitial_velocities = [[0, 0, 0], [1, 0, 0], [0, 1, 0]]\n[train]\nbond_scales = [1.0]"
-    )
+    water = parse("[md]\ninitial_velocities = [[0, 0, 0], [1, 0, 0], [0, 1, 0]]\n[train]\nbond_scales = [1.0]")
     again = json.loads(json.dumps(water.as_dict()))
     assert list(again) == list(SECTIONS)
     assert again == water.as_dict()
@@ -297,20 +289,13 @@ def test_shipped_inputs_are_valid_and_hold_the_reference_water(path):
     system = load_input(path).system
     assert system.symbols == ("O", "H", "H")
     first, second = (math.dist(system.positions[0], system.positions[hydrogen]) for hydrogen in (1, 2))
-    cosine = sum(a * b for a, b in zip(system.positions[1], system.positions[2], strict=True)) / (
-        first * second
-    )
+    cosine = sum(a * b for a, b in zip(system.positions[1], system.positions[2], strict=True)) / (first * second)
     assert (first, second) == pytest.approx((1.83, 1.83), abs=1e-6)
     assert math.degrees(math.acos(cosine)) == pytest.approx(104.5, abs=1e-4)
 
 
 JUNK = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=12)
-    | st.sampled_from(["1 fs", "gth", "PBE"]),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | st.sampled_from(["1 fs", "gth", "PBE"]),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=8,
 )

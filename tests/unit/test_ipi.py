@@ -133,7 +133,9 @@ class Springs(ToySurface):
 def converse(comm, address, surface, n_atoms=3, patience=WAIT, cell_v=None):
     talk = ipi.Conversation(address, Expected(n_atoms, cell_v), Interruption(), patience)
     try:
-        return ipi.serve(talk, surface, [surface.fresh()], comm, silent(comm)), comm.bcast(talk.why() if comm.rank == 0 else None)
+        return ipi.serve(talk, surface, [surface.fresh()], comm, silent(comm)), comm.bcast(
+            talk.why() if comm.rank == 0 else None
+        )
     finally:
         talk.close()
 

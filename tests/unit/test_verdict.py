@@ -52,8 +52,17 @@ def test_nothing_is_known_without_unseen_geometries():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{}, [], "errors", None, {"reproduction": {}, "validation": {}}, errors(("a", 1), (1, 1)), errors((1, 1), (float("nan"), 1)),
-     errors((1, 1), (10**400, 1)), errors((1, 1), ([], 1))],
+    [
+        {},
+        [],
+        "errors",
+        None,
+        {"reproduction": {}, "validation": {}},
+        errors(("a", 1), (1, 1)),
+        errors((1, 1), (float("nan"), 1)),
+        errors((1, 1), (10**400, 1)),
+        errors((1, 1), ([], 1)),
+    ],
     ids=str,
 )
 def test_what_a_strange_file_says_is_no_verdict(wrong):

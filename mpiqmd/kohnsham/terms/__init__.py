@@ -44,9 +44,7 @@ def terms_signature(system: System) -> dict[str, dict[str, Any]]:
     added = [entry for entry in TERMS.there(system.term_options) if entry.name not in SHIPPED or entry.keys]
     chosen = {
         entry.name: {
-            name: value
-            for name, value in _values(system, entry.name).items()
-            if TERMS.role_of(entry.keys[name]) == "physics"
+            name: value for name, value in _values(system, entry.name).items() if TERMS.role_of(entry.keys[name]) == "physics"
         }
         for entry in added
     }

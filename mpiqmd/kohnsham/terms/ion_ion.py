@@ -59,9 +59,7 @@ class PlacedIonIon(LinearTerm):
         return self.gradient_av
 
 
-def ion_ion_energy(
-    positions_av: np.ndarray, valences_a: np.ndarray, cell_v: np.ndarray | None
-) -> tuple[float, np.ndarray]:
+def ion_ion_energy(positions_av: np.ndarray, valences_a: np.ndarray, cell_v: np.ndarray | None) -> tuple[float, np.ndarray]:
     """Return the energy (Ha) and its gradient dE/dR (Ha/bohr, shape (N, 3)); ``cell_v`` None means free space."""
     if cell_v is None:
         return _pairs(positions_av, valences_a)
@@ -109,9 +107,7 @@ def _short_range(
     return energy, gradient_av
 
 
-def _long_range(
-    positions_av: np.ndarray, valences_a: np.ndarray, cell_v: np.ndarray, width: float
-) -> tuple[float, np.ndarray]:
+def _long_range(positions_av: np.ndarray, valences_a: np.ndarray, cell_v: np.ndarray, width: float) -> tuple[float, np.ndarray]:
     reach = np.ceil(13.0 / width * cell_v / (2 * np.pi)).astype(int)
     waves = _lattice(reach) * (2 * np.pi / cell_v)
     squares = (waves**2).sum(-1)

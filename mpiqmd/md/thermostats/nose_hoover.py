@@ -73,15 +73,11 @@ class NoseHoover(NoThermostat):
         self.velocities_k = np.zeros(chain_length)
         self._degrees_of_freedom = 0
 
-    def before(
-        self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float
-    ) -> np.ndarray:
+    def before(self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float) -> np.ndarray:
         """Move the chain for half a step and scale the velocities."""
         return self._half_step(velocities_av, nuclei, 0.5 * timestep)
 
-    def after(
-        self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float
-    ) -> np.ndarray:
+    def after(self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float) -> np.ndarray:
         """Move the chain for the other half and scale the velocities."""
         return self._half_step(velocities_av, nuclei, 0.5 * timestep)
 

@@ -32,21 +32,15 @@ Maker = TypeVar("Maker", bound=Callable[..., "Thermostat"])
 class Thermostat(Protocol):
     """What the dynamics asks of a thermostat; each hook returns the new velocities (N, 3) at the present positions."""
 
-    def before(
-        self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float
-    ) -> np.ndarray:
+    def before(self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float) -> np.ndarray:
         """Act for half a step before the first kick."""
         ...
 
-    def middle(
-        self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float
-    ) -> np.ndarray:
+    def middle(self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float) -> np.ndarray:
         """Act for a whole step between the two half drifts."""
         ...
 
-    def after(
-        self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float
-    ) -> np.ndarray:
+    def after(self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float) -> np.ndarray:
         """Act after the second kick."""
         ...
 
@@ -67,21 +61,15 @@ class Thermostat(Protocol):
 class NoThermostat:
     """Constant energy; also the base class whose idle hooks the others override."""
 
-    def before(
-        self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float
-    ) -> np.ndarray:
+    def before(self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float) -> np.ndarray:
         """Leave the velocities alone."""
         return velocities_av
 
-    def middle(
-        self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float
-    ) -> np.ndarray:
+    def middle(self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float) -> np.ndarray:
         """Leave the velocities alone."""
         return velocities_av
 
-    def after(
-        self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float
-    ) -> np.ndarray:
+    def after(self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float) -> np.ndarray:
         """Leave the velocities alone."""
         return velocities_av
 

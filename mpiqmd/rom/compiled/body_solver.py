@@ -163,9 +163,7 @@ def _closed(gradient_av: np.ndarray, pinned: list[int]) -> np.ndarray:
     return closed_av
 
 
-def outside_tables(
-    body_positions_av: np.ndarray, boxes: list[ChebyshevBox], labels: Sequence[str] = ()
-) -> OutsideTablesError:
+def outside_tables(body_positions_av: np.ndarray, boxes: list[ChebyshevBox], labels: Sequence[str] = ()) -> OutsideTablesError:
     """Return the error that names the atom and the coordinate (body frame, bohr) farthest outside the tables."""
     lower_av, upper_av = np.array([box.lower_v for box in boxes]), np.array([box.upper_v for box in boxes])
     beyond_av = np.where(upper_av > lower_av, np.maximum(lower_av - body_positions_av, body_positions_av - upper_av), -np.inf)

@@ -50,9 +50,7 @@ class PairIntegrals:
         self._kind_m = self._kind_m.ravel()
         self._folded: dict[tuple[int, ...], tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
-    def elements(
-        self, potentials: list[Field], fold: tuple[int, ...] = (), part: slice = slice(None)
-    ) -> np.ndarray:
+    def elements(self, potentials: list[Field], fold: tuple[int, ...] = (), part: slice = slice(None)) -> np.ndarray:
         """Return the integrals for several potentials, shape (potentials, pairs of ``part``).  Collective.
 
         Parameters

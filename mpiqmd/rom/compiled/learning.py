@@ -35,9 +35,7 @@ CURVATURE_STEP = 1e-4
 """Displacement of κ in the differences that make the Hessian."""
 
 
-def sample_geometries(
-    positions_sav: np.ndarray, frame: BodyFrame, count: int, seed: int, reach: float = REACH
-) -> np.ndarray:
+def sample_geometries(positions_sav: np.ndarray, frame: BodyFrame, count: int, seed: int, reach: float = REACH) -> np.ndarray:
     """Return random mixtures of training geometries in the body frame, shape (samples, N, 3), bohr.
 
     ``reach`` scales their distance from the mean.  Mixtures that have no body frame are left out; a larger ``count``
@@ -54,9 +52,7 @@ def sample_geometries(
     return np.array(samples)
 
 
-def fit_predictor(
-    solver: CompiledSolver, positions_sav: np.ndarray, frame: BodyFrame, seed: int = 1
-) -> Predictor | None:
+def fit_predictor(solver: CompiledSolver, positions_sav: np.ndarray, frame: BodyFrame, seed: int = 1) -> Predictor | None:
     """Return the predictor of a solver, fitted between training geometries (samples, N, 3), bohr.
 
     Geometries outside the tables, or at which the solver fails, are left out; None if too few are left.

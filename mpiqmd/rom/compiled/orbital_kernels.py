@@ -85,9 +85,7 @@ def lda_rest(weights, e, v_rho, rho, rho0, e0, v0, rr, left, weighted, energies)
 
 
 @compiled()
-def gga_rest(
-    weights, e, v_rho, v_sigma, rho, slope, first, second, slope0, left, orbital_slopes, weighted, along, energies
-):
+def gga_rest(weights, e, v_rho, v_sigma, rho, slope, first, second, slope0, left, orbital_slopes, weighted, along, energies):
     """The same for a functional of the gradient, ``along`` (B, n, 3, Q) for what acts through the orbitals' gradients.
 
     ``first`` holds ρ0, e0, ∂e/∂ρ and ∂e/∂σ at the reference, ``second`` the second derivatives ρρ, ρσ, σσ.

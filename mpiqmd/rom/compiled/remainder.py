@@ -35,9 +35,7 @@ class Remainder:
         self.e0, self.v_rho0, self.v_sigma0 = functional.evaluate(self.rho0, sigma0)
         self.second = functional.second_derivatives(self.rho0, sigma0)
 
-    def evaluate(
-        self, rho: np.ndarray, slope: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def evaluate(self, rho: np.ndarray, slope: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Return R, ∂R/∂ρ (each (Q,)) and ∂R/∂(∇ρ) (3, Q; None for an LDA)."""
         sigma = None if self.slope0 is None else (slope**2).sum(axis=0)
         return self.combine(rho, slope, *self.functional.evaluate(rho, sigma))

@@ -62,9 +62,7 @@ def to_arrays(compiled: CompiledArrays, prefix: str = "compiled/") -> dict[str, 
     return {prefix + name: array for name, array in named.items()}
 
 
-def from_arrays(
-    arrays: Mapping[str, np.ndarray], prefix: str = "compiled/", source: str = "the model file"
-) -> CompiledArrays:
+def from_arrays(arrays: Mapping[str, np.ndarray], prefix: str = "compiled/", source: str = "the model file") -> CompiledArrays:
     """Return what :func:`to_arrays` took apart; ``source`` names the file in messages.  Not collective.
 
     Raises

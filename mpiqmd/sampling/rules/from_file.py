@@ -26,9 +26,7 @@ class Structures(SamplingRule):
         """Return the problem that no file is named."""
         if self.structures is not None:
             return []
-        return [
-            f'[train] structures is missing although sampling = "{self.name}". Write the path of a file of geometries.'
-        ]
+        return [f'[train] structures is missing although sampling = "{self.name}". Write the path of a file of geometries.']
 
     def samples(self, sources: Sources, body: Body) -> Samples:
         """Return the geometries in the body frame.  Collective."""

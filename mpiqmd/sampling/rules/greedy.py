@@ -42,8 +42,6 @@ class Greedy(ThermalRule, CandidateRule):
         found = Samples(body.aligned(sources.geometries(self.structures)), name=self.name)
         return found.chosen(farthest_points(found.positions_sav, self.candidates, body.mirrors))
 
-    def unseen(
-        self, sources: Sources, body: Body, samples: Samples, count: int, rng: np.random.Generator
-    ) -> np.ndarray | None:
+    def unseen(self, sources: Sources, body: Body, samples: Samples, count: int, rng: np.random.Generator) -> np.ndarray | None:
         """Return random thermal motion, shape (count, N, 3), bohr; None of a file.  Collective."""
         return super().unseen(sources, body, samples, count, rng) if self.structures is None else None

@@ -29,9 +29,7 @@ class Lattice(SamplingRule):
         ListOf(Number(Bounds(above=0.0))), [0.95, 1.0, 1.05], "factors of both bonds, second <= first"
     )
     angle: float = key(ANGLE, "104.5 deg", "reference angle")
-    angle_offsets: tuple[float, ...] = key(
-        ListOf(ANGLE_OFFSET), ["-5 deg", "0 deg", "5 deg"], "added to the angle"
-    )
+    angle_offsets: tuple[float, ...] = key(ListOf(ANGLE_OFFSET), ["-5 deg", "0 deg", "5 deg"], "added to the angle")
     outer_bond_scales: tuple[float, ...] = key(
         ListOf(Number(Bounds(above=0.0)), may_be_empty=True), [], "scales of a wider lattice nested around it"
     )
@@ -56,9 +54,7 @@ class Lattice(SamplingRule):
         inner = water_lattice(self.bond_length, self.bond_scales, self.angle, self.angle_offsets, vertex)
         if not (self.outer_bond_scales and self.outer_angle_offsets):
             return inner
-        outer = water_lattice(
-            self.bond_length, self.outer_bond_scales, self.angle, self.outer_angle_offsets, vertex
-        )
+        outer = water_lattice(self.bond_length, self.outer_bond_scales, self.angle, self.outer_angle_offsets, vertex)
         return inner.joined(outer, "nested lattice")
 
     def unseen(self, sources: Sources, body: Body, samples: Samples, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -48,9 +48,7 @@ class ThermalRule(SamplingRule):
         made = region.samples(count, body.mirrors)
         return Samples(body.aligned(made.positions_sav), made.labels, made.name)
 
-    def unseen(
-        self, sources: Sources, body: Body, samples: Samples, count: int, rng: np.random.Generator
-    ) -> np.ndarray | None:
+    def unseen(self, sources: Sources, body: Body, samples: Samples, count: int, rng: np.random.Generator) -> np.ndarray | None:
         """Return random thermal motion, shape (count, N, 3), bohr.  Collective."""
         return body.aligned(self.region(sources).random(count, rng))
 

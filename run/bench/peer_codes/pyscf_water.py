@@ -15,9 +15,7 @@ case = json.load(sys.stdin)
 lib.num_threads(1)
 positions, velocities = np.array(case["positions"]), np.array(case["velocities"])
 masses = np.array(case["masses"])[:, None]
-molecule = gto.M(
-    atom=list(zip(case["symbols"], positions, strict=True)), basis="def2-tzvp", unit="bohr", verbose=0
-)
+molecule = gto.M(atom=list(zip(case["symbols"], positions, strict=True)), basis="def2-tzvp", unit="bohr", verbose=0)
 method = dft.RKS(molecule, xc="pbe")
 method.conv_tol = case["energy_tolerance"]
 scanner = method.nuc_grad_method().as_scanner()

@@ -29,6 +29,7 @@ from mpiqmd.units import KELVIN_IN_HARTREE
 
 COMM = MPI.COMM_SELF
 
+
 class Bench:
     """What the command line names, loaded."""
 
@@ -104,8 +105,13 @@ def start_velocities(masses_a: np.ndarray, kelvin: float) -> np.ndarray:
 
 
 def nve(
-    owner: Owner, positions_av: np.ndarray, masses_a: np.ndarray, timestep: float, steps: int,
-    keep_every: int = 0, kelvin: float = 300.0,
+    owner: Owner,
+    positions_av: np.ndarray,
+    masses_a: np.ndarray,
+    timestep: float,
+    steps: int,
+    keep_every: int = 0,
+    kelvin: float = 300.0,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the total energies of an NVE trajectory (velocity Verlet), and every so many positions.
 

@@ -1,6 +1,6 @@
 """Draw O-H distances of classical and quantum water from the files that `run` leaves in a folder.
 
-    .venv/bin/python run/examples/water-pimd/plot.py results/water-pimd
+.venv/bin/python run/examples/water-pimd/plot.py results/water-pimd
 """
 
 from __future__ import annotations

@@ -66,9 +66,7 @@ def sg15(comm, geometry="G0", order=12, points=64):
         pytest.skip("the SG15 files are not here")
     grid = Grid(comm, 12.0, points, order, "periodic")
     pseudopotentials = {symbol: read_psp8(path) for symbol, path in files.items()}
-    model = KohnShamModel(
-        grid, Molecule(("O", "H", "H"), GEOMETRIES[geometry]), pseudopotentials, Functional("PBE")
-    )
+    model = KohnShamModel(grid, Molecule(("O", "H", "H"), GEOMETRIES[geometry]), pseudopotentials, Functional("PBE"))
     result = solve(grid, model, geometry)
     grid.destroy()
     return result
@@ -163,17 +161,13 @@ def test_sg15_sampled_as_tabulated_is_sparc(comm, monkeypatch):
     monkeypatch.setattr(local_module, "band_limited", as_tabulated)
     exact, found = VALUES["SG15 SPARC order 12 G0"], sg15(comm)
     assert found.state.energy == pytest.approx(exact["energy"], abs=0.1 * MHA)
-    assert found.state.eigenvalues_n - found.mean_local_potential == pytest.approx(
-        exact["eigenvalues"], abs=0.05 * MHA
-    )
+    assert found.state.eigenvalues_n - found.mean_local_potential == pytest.approx(exact["eigenvalues"], abs=0.05 * MHA)
 
 
 @pytest.mark.slow
 def test_sg15_band_limited_is_converged_where_sampling_is_not(comm):
     """Closer to its own limit on 64 points than MGmol and SPARC are to each other."""
-    sparc, mehrstellen = (
-        VALUES[f"SG15 {name} G0"]["energy"] for name in ("SPARC order 12", "MGmol Mehrstellen")
-    )
+    sparc, mehrstellen = (VALUES[f"SG15 {name} G0"]["energy"] for name in ("SPARC order 12", "MGmol Mehrstellen"))
     coarse, fine = sg15(comm), sg15(comm, points=96)
     assert abs(coarse.state.energy - fine.state.energy) < 0.15 * MHA < 0.2 * abs(sparc - mehrstellen)
     assert coarse.state.energy == pytest.approx(mehrstellen, abs=abs(sparc - mehrstellen))
@@ -195,7 +189,5 @@ def test_sg15_at_order_4_is_mgmol(comm):
         assert result.forces_av == pytest.approx(mass_weighted(reference["forces"]), abs=0.3 * MHA)
     rise = exact[1]["energy"] - exact[0]["energy"]
     assert found[1].state.energy - found[0].state.energy == pytest.approx(rise, abs=0.05 * MHA)
-    assert np.diff(found[0].state.eigenvalues_n) == pytest.approx(
-        np.diff(exact[0]["eigenvalues"]), abs=1 * MHA
-    )
+    assert np.diff(found[0].state.eigenvalues_n) == pytest.approx(np.diff(exact[0]["eigenvalues"]), abs=1 * MHA)
     assert found[0].state.energy - sg15(comm).state.energy == pytest.approx(-11.3 * MHA, abs=0.5 * MHA)

@@ -96,9 +96,7 @@ def test_plane_waves_are_eigenfunctions_with_the_symbol_as_eigenvalue(comm, orde
     z, y, x = grid.local_coordinates
     phase = waves_v[0] * x + waves_v[1] * y + waves_v[2] * z
     steps_v = waves_v * grid.spacing_v
-    eigenvalue = sum(
-        second @ np.cos(offsets * t) / h**2 for t, h in zip(steps_v, grid.spacing_v, strict=True)
-    )
+    eigenvalue = sum(second @ np.cos(offsets * t) / h**2 for t, h in zip(steps_v, grid.spacing_v, strict=True))
     found = Laplacian(grid).apply(Orbitals(grid, np.sin(phase)[None]))[0]
     assert largest(comm, found - eigenvalue * np.sin(phase)) < 1e-10
     slopes = Gradient(grid).apply(Field(grid, np.sin(phase)))

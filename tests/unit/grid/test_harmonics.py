@@ -65,9 +65,7 @@ def test_laplacian_vanishes_and_euler_holds(momentum, rng):
         for sign in (1, -1):
             moved = point.copy()
             moved[v] += sign * step
-            divergence += (
-                sign * np.array([g[v] for g in solid_harmonic_gradients(momentum, *moved)]) / (2 * step)
-            )
+            divergence += sign * np.array([g[v] for g in solid_harmonic_gradients(momentum, *moved)]) / (2 * step)
     assert np.abs(divergence).max() < 1e-8
 
 

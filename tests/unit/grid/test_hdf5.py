@@ -32,9 +32,7 @@ def difference(grid, one, two):
 def test_round_trip(grid, shared_tmp_path):
     with hdf5.open_shared(shared_tmp_path / "a.h5", "w", grid.comm) as file:
         hdf5.write_orbitals(file, "block", numbered(grid))
-    assert (
-        difference(grid, hdf5.read_orbitals(grid, shared_tmp_path / "a.h5", "block"), numbered(grid)) == 0.0
-    )
+    assert difference(grid, hdf5.read_orbitals(grid, shared_tmp_path / "a.h5", "block"), numbered(grid)) == 0.0
     some = hdf5.read_orbitals(grid, shared_tmp_path / "a.h5", "block", slice(1, 3))
     assert difference(grid, some, numbered(grid).select(slice(1, 3))) == 0.0
 
@@ -57,9 +55,7 @@ def test_what_one_rank_wrote_all_ranks_read(grid, serial_comm, shared_tmp_path):
             hdf5.write_orbitals(file, "block", numbered(alone))
         alone.destroy()
     grid.comm.Barrier()
-    assert (
-        difference(grid, hdf5.read_orbitals(grid, shared_tmp_path / "a.h5", "block"), numbered(grid)) == 0.0
-    )
+    assert difference(grid, hdf5.read_orbitals(grid, shared_tmp_path / "a.h5", "block"), numbered(grid)) == 0.0
 
 
 def test_a_block_can_be_overwritten_but_not_resized(grid, shared_tmp_path):
@@ -68,10 +64,7 @@ def test_a_block_can_be_overwritten_but_not_resized(grid, shared_tmp_path):
         hdf5.write_orbitals(file, "block", numbered(grid))
     with hdf5.open_shared(path, "r+", grid.comm) as file:
         hdf5.write_orbitals(file, "block", Orbitals(grid, -numbered(grid).local))
-    assert (
-        difference(grid, hdf5.read_orbitals(grid, path, "block"), Orbitals(grid, -numbered(grid).local))
-        == 0.0
-    )
+    assert difference(grid, hdf5.read_orbitals(grid, path, "block"), Orbitals(grid, -numbered(grid).local)) == 0.0
     assert path.stat().st_size < 1.5 * 3 * grid.size * 8
 
 

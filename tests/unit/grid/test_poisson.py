@@ -54,9 +54,7 @@ def test_energy_of_gaussians_in_free_space(free):
     grid, poisson = free
     centres = np.array([[0.5, 0.0, -0.2], [-0.4, 0.3, 0.1]])
     first, second = (Field(grid, gaussian_charge(distances(grid, c), WIDTH)) for c in centres)
-    assert first.inner(poisson.solve(first)) == pytest.approx(
-        gaussian_interaction(0.0, WIDTH, WIDTH), abs=1e-10
-    )
+    assert first.inner(poisson.solve(first)) == pytest.approx(gaussian_interaction(0.0, WIDTH, WIDTH), abs=1e-10)
     separation = float(np.linalg.norm(centres[0] - centres[1]))
     exact = gaussian_interaction(separation, WIDTH, WIDTH)
     assert first.inner(poisson.solve(second)) == pytest.approx(exact, abs=1e-10)

@@ -22,8 +22,7 @@ def grid(request, comm):
 def functions(grid, signs=(1, 1, 1)):
     """Two functions without symmetry, periodic in the cell, evaluated at mirrored points."""
     z, y, x = (
-        2 * np.pi * s * c / length
-        for s, c, length in zip(signs[::-1], grid.local_coordinates, grid.cell_v[::-1], strict=True)
+        2 * np.pi * s * c / length for s, c, length in zip(signs[::-1], grid.local_coordinates, grid.cell_v[::-1], strict=True)
     )
     first = np.sin(x) + 0.5 * np.cos(2 * y + 0.3) * np.sin(z + 0.1) + 0.2 * np.sin(y - x)
     second = np.exp(np.sin(x + 2 * y) + np.cos(z + 0.7) * np.sin(y))

@@ -32,10 +32,7 @@ PUBLISHED_SECOND = {
 def moments(weights):
     """``Σ_k w_k k^m`` for all powers m up to ``order + 3``, exactly."""
     width = len(weights) // 2
-    return [
-        sum(w * F(k) ** m for k, w in zip(range(-width, width + 1), weights, strict=True))
-        for m in range(2 * width + 4)
-    ]
+    return [sum(w * F(k) ** m for k, w in zip(range(-width, width + 1), weights, strict=True)) for m in range(2 * width + 4)]
 
 
 @pytest.mark.parametrize("order", ORDERS)

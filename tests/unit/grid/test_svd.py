@@ -24,9 +24,9 @@ def spread(grid, whole):
 def gathered(orbitals):
     """The whole functions on every rank, shape (n, points)."""
     wholes = [Field(orbitals.grid, local).gather() for local in orbitals.local]
-    return orbitals.grid.comm.bcast(
-        np.array(wholes) if orbitals.grid.comm.rank == 0 else None, root=0
-    ).reshape(len(orbitals), -1)
+    return orbitals.grid.comm.bcast(np.array(wholes) if orbitals.grid.comm.rank == 0 else None, root=0).reshape(
+        len(orbitals), -1
+    )
 
 
 def snapshots(grid, rng, singular_values):

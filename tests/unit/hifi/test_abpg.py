@@ -187,7 +187,8 @@ def test_occupations_and_entropy_at_finite_temperature(small):
     assert state.components["entropy"] == pytest.approx(-HOT * disorder, rel=1e-3)
     assert state.energy - state.free_energy == pytest.approx(-state.components["entropy"], abs=1e-10)
     assert state.components["entropy"] == pytest.approx(
-        -HOT * entropy(np.linalg.eigvalsh(state.density_matrix_nn)), rel=1e-6  # P is one step ahead, as the orbitals
+        -HOT * entropy(np.linalg.eigvalsh(state.density_matrix_nn)),
+        rel=1e-6,  # P is one step ahead, as the orbitals
     )
     assert sum(state.components.values()) == pytest.approx(state.free_energy, abs=1e-9)
 
@@ -337,9 +338,7 @@ def test_dependent_orbitals_are_an_error(isolated, rng):
         AbpgSolver(model, 1e-9).solve(model.place(POSITIONS), block)
 
 
-@pytest.mark.parametrize(
-    "shift, words", [([4.0, 0, 0], "outside"), ([0, 0, 2.5], "walls"), ([np.nan, 0, 0], "finite")]
-)
+@pytest.mark.parametrize("shift, words", [([4.0, 0, 0], "outside"), ([0, 0, 2.5], "walls"), ([np.nan, 0, 0], "finite")])
 def test_atoms_outside_an_isolated_cell(isolated, shift, words):
     with pytest.raises(GeometryError, match=words):
         gth_model(isolated, WATER).place(POSITIONS + shift)
@@ -356,9 +355,7 @@ def test_an_atom_outside_a_periodic_cell_is_its_image(comm):
     grid = make_grid(comm, "periodic")
     model = gth_model(grid, ("H", "H"))
     positions_av = np.array([[-0.7, 0, 0.1], [0.7, 0, 0.1]])
-    states = [
-        AbpgSolver(model, 1e-10).solve(model.place(positions_av + s)) for s in (0.0, grid.cell_v * [2, 0, -1])
-    ]
+    states = [AbpgSolver(model, 1e-10).solve(model.place(positions_av + s)) for s in (0.0, grid.cell_v * [2, 0, -1])]
     assert states[1].free_energy == pytest.approx(states[0].free_energy, abs=1e-10)
     assert states[1].forces_av == pytest.approx(states[0].forces_av, abs=1e-8)
     grid.destroy()

@@ -60,9 +60,7 @@ def test_exact_after_as_many_steps_as_distinct_eigenvalues(comm, rng, distinct):
 
 def test_residual_never_grows_and_beats_the_plain_iteration(comm, rng):
     _, step_of = linear_problem(rng, size=30, distinct=30, slowest=0.01)
-    accelerated = [
-        np.linalg.norm(step_of(x)) for x in iterate(comm, Anderson(comm, 8, ANYTHING, 0.0), step_of, 30, 25)
-    ]
+    accelerated = [np.linalg.norm(step_of(x)) for x in iterate(comm, Anderson(comm, 8, ANYTHING, 0.0), step_of, 30, 25)]
     plain = [np.linalg.norm(step_of(x)) for x in iterate(comm, Anderson(comm, 0), step_of, 30, 25)]
     assert all(later < 1.01 * earlier for earlier, later in pairwise(accelerated))
     assert accelerated[-1] < 0.05 * plain[-1]

@@ -87,10 +87,7 @@ def test_order_of_convergence_of_the_oscillator(comm):
         oscillator = Oscillator(Grid(comm, 10.0, n, 4), (1.0, 1.0, 1.0))
         eigenvalues, _, _ = oscillator.solve(4, shells(oscillator.grid).select(slice(0, 4)), 1e-3)
         errors.append(np.abs(eigenvalues - np.array([1.5, 2.5, 2.5, 2.5])))
-    orders = (
-        np.log(np.array(errors[:-1]) / np.array(errors[1:]))
-        / np.log(np.divide(points[1:], points[:-1]))[:, None]
-    )
+    orders = np.log(np.array(errors[:-1]) / np.array(errors[1:])) / np.log(np.divide(points[1:], points[:-1]))[:, None]
     print("errors", errors, "orders", orders)
     assert min(error.min() for error in errors) > 1e-4
     assert (orders > 3.8).all() and (orders < 4.05).all()
@@ -135,9 +132,7 @@ def water(comm, boundary: str = "isolated", temperature: float = 0.0, xc: str = 
     functional = Functional(xc)
     molecule = Molecule(("O", "H", "H"), WATER)
     pseudopotentials = {symbol: load_gth(symbol, functional.family) for symbol in ("O", "H")}
-    model = KohnShamModel(
-        Grid(comm, 8.0, 22, 4, boundary), molecule, pseudopotentials, functional, temperature
-    )
+    model = KohnShamModel(Grid(comm, 8.0, 22, 4, boundary), molecule, pseudopotentials, functional, temperature)
     return model, model.place(WATER)
 
 
@@ -177,9 +172,7 @@ def test_both_routes_agree_at_a_finite_electronic_temperature(comm):
 
 
 def test_result_does_not_depend_on_the_ranks(comm, serial_comm):
-    shared, alone = (
-        SlepcSolver(model, 1e-8).solve(problem) for model, problem in (water(comm), water(serial_comm))
-    )
+    shared, alone = (SlepcSolver(model, 1e-8).solve(problem) for model, problem in (water(comm), water(serial_comm)))
     assert shared.free_energy == pytest.approx(alone.free_energy, abs=1e-10)
     np.testing.assert_allclose(shared.forces_av, alone.forces_av, rtol=0, atol=1e-8)
     assert shared.iterations == alone.iterations

@@ -70,9 +70,7 @@ def test_two_functions_against_a_scan(comm, rng, minimise):
         c = np.array([np.cos(angle), np.sin(angle)])
         return problem(np.outer(c, c))[0]
 
-    exact = min(
-        minimize_scalar(energy, bracket=(a, a + 0.1), tol=1e-14).fun for a in np.linspace(0, np.pi, 8)
-    )
+    exact = min(minimize_scalar(energy, bracket=(a, a + 0.1), tol=1e-14).fun for a in np.linspace(0, np.pi, 8))
     result = minimise(comm, problem, np.diag([0.0, 1.0]), 2)
     assert result.energy == pytest.approx(exact, abs=1e-12)
 
@@ -136,8 +134,7 @@ def test_no_density_matrix_is_lower(comm, rng):
         return (q * f) @ q.T
 
     trials = [
-        minimize(lambda x: free_energy(problem, ensemble(x), temperature), rng.normal(size=12), tol=1e-12).fun
-        for _ in range(4)
+        minimize(lambda x: free_energy(problem, ensemble(x), temperature), rng.normal(size=12), tol=1e-12).fun for _ in range(4)
     ]
     result = minimise_mvp(comm, problem, core_guess(problem, 2, temperature), 2, temperature)
     assert result.free_energy == pytest.approx(min(trials), abs=1e-8)
@@ -147,8 +144,7 @@ def test_no_density_matrix_is_lower(comm, rng):
 def test_entropy_is_minus_the_derivative_by_temperature(comm, rng):
     problem, t = MeanField(rng), 0.2
     low, middle, high = (
-        minimise_mvp(comm, problem, core_guess(problem, 4, s), 4, s, tolerance=1e-9)
-        for s in (t - 1e-3, t, t + 1e-3)
+        minimise_mvp(comm, problem, core_guess(problem, 4, s), 4, s, tolerance=1e-9) for s in (t - 1e-3, t, t + 1e-3)
     )
     assert (high.free_energy - low.free_energy) / 2e-3 == pytest.approx(-middle.entropy, rel=1e-4)
 

@@ -49,9 +49,7 @@ def test_independent_of_the_width():
     volume = CELL.prod()
 
     def ewald(width):
-        itself = -(VALENCES**2).sum() / (np.sqrt(np.pi) * width) - np.pi * width**2 * VALENCES.sum() ** 2 / (
-            2 * volume
-        )
+        itself = -(VALENCES**2).sum() / (np.sqrt(np.pi) * width) - np.pi * width**2 * VALENCES.sum() ** 2 / (2 * volume)
         short, short_av = _short_range(POSITIONS, VALENCES, CELL, width)
         long, long_av = _long_range(POSITIONS, VALENCES, CELL, width)
         return itself + short + long, short_av + long_av, short

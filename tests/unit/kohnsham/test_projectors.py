@@ -59,9 +59,7 @@ def test_overlaps_with_a_concentric_gaussian_in_closed_form(grid, species):
     """``<exp(-a r²)|χ Y_00>`` with ``χ = r^2k exp(-r²/w²)``; every other l gives nothing."""
     exponent = 0.8
     total = exponent + 1 / 0.9**2
-    exact = np.sqrt(4 * np.pi) * np.array(
-        [np.sqrt(np.pi) / 4 / total**1.5, 3 * np.sqrt(np.pi) / 8 / total**2.5]
-    )
+    exact = np.sqrt(4 * np.pi) * np.array([np.sqrt(np.pi) / 4 / total**1.5, 3 * np.sqrt(np.pi) / 8 / total**2.5])
     found = one_atom(grid, species).overlaps(gaussian_orbital(grid, exponent))
     assert found[0, :2] == pytest.approx(exact, rel=1e-8)
     assert np.abs(found[0, 2:]).max() < 1e-8

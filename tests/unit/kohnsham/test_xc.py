@@ -221,9 +221,7 @@ def test_version_is_a_number():
 def test_uniform_density_in_a_periodic_cell(comm, name):
     grid = Grid(comm, (5.0, 6.0, 6.5), (11, 12, 13), order=4, boundary="periodic")
     rho = 0.07
-    energy, potential = ExchangeCorrelation(grid, Functional(name)).evaluate(
-        Field(grid, np.full(grid.local_shape, rho))
-    )
+    energy, potential = ExchangeCorrelation(grid, Functional(name)).evaluate(Field(grid, np.full(grid.local_shape, rho)))
     point = Functional(name).evaluate(np.array([rho]), np.zeros(1))
     assert energy == pytest.approx(grid.volume * point[0][0], rel=1e-9)
     assert largest(comm, potential.local - point[1][0]) < 1e-9

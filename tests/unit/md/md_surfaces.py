@@ -25,9 +25,7 @@ class SpringSurface(ToySurface):
 
     def at(self, positions_av, memory=None):
         displacement_av = positions_av - self.anchors_av
-        return Evaluation(
-            0.5 * self.stiffness * (displacement_av**2).sum(), -self.stiffness * displacement_av
-        )
+        return Evaluation(0.5 * self.stiffness * (displacement_av**2).sum(), -self.stiffness * displacement_av)
 
 
 class FreeSurface(SpringSurface):
@@ -47,9 +45,7 @@ class PairSurface(ToySurface):
     def __init__(self, molecule, stiffness=0.5):
         self.stiffness = stiffness
         self.pairs = [(i, j) for i in range(len(molecule)) for j in range(i)]
-        self.rest = [
-            np.linalg.norm(molecule.positions_av[i] - molecule.positions_av[j]) for i, j in self.pairs
-        ]
+        self.rest = [np.linalg.norm(molecule.positions_av[i] - molecule.positions_av[j]) for i, j in self.pairs]
 
     def at(self, positions_av, memory=None):
         energy, forces_av = 0.0, np.zeros_like(positions_av)
@@ -100,9 +96,7 @@ class ForgetfulSurface(PairSurface):
         exact = super().at(positions_av)
         memory.memory_av = 0.7 * memory.memory_av + 0.3 * np.sin(positions_av)
         memory.calls = memory.calls + 1
-        return Evaluation(
-            exact.energy, exact.forces_av + 1e-3 * memory.memory_av, {"calls": float(memory.calls[0])}
-        )
+        return Evaluation(exact.energy, exact.forces_av + 1e-3 * memory.memory_av, {"calls": float(memory.calls[0])})
 
 
 def advance(dynamics, surface, steps):

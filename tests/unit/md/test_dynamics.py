@@ -266,11 +266,7 @@ def test_progress_line_has_what_people_look_at(comm, shared_tmp_path):
     run(comm, shared_tmp_path, log=Log(comm, stream))
     lines = stream.getvalue().splitlines()
     if comm.rank == 0:
-        assert (
-            lines[-1].startswith("step 37/37  17.90 fs  T ")
-            and "drift" in lines[-1]
-            and "s/step" in lines[-1]
-        )
+        assert lines[-1].startswith("step 37/37  17.90 fs  T ") and "drift" in lines[-1] and "s/step" in lines[-1]
     else:
         assert lines == []
 

@@ -114,8 +114,7 @@ def test_berendsen_conserved_energy_is_as_good_as_without_thermostat():
         dynamics = start(surface, timestep, temperature=2 * ROOM, thermostat=Berendsen(ROOM, 800.0))
         frames = advance(dynamics, surface, int(4000 / timestep))
         total, conserved = (
-            np.array([frame.observables[name] for frame in frames])
-            for name in ("total_energy", "conserved_energy")
+            np.array([frame.observables[name] for frame in frames]) for name in ("total_energy", "conserved_energy")
         )
         ripples.append(conserved.std())
         assert np.ptp(total) > 20 * conserved.std()

@@ -38,9 +38,7 @@ CARBON_DIOXIDE = Molecule(("C", "O", "O"), np.array([[0.0, 0, 0], [1.3, 1.3, 1.3
     ],
 )
 def test_degrees_of_freedom(molecule, n_pinned, translation, rotation, expected):
-    count = count_degrees_of_freedom(
-        molecule.positions_av, molecule.masses_a, n_pinned, translation, rotation
-    )
+    count = count_degrees_of_freedom(molecule.positions_av, molecule.masses_a, n_pinned, translation, rotation)
     assert count == expected
 
 

@@ -38,9 +38,7 @@ def test_an_oscillation_is_not_told_as_a_drift():
         observables = {"conserved_energy": energy, "total_energy": energy, "temperature": 1e-3}
         nuclei = SimpleNamespace(symbols=("O", "H", "H"))
         progress.update(
-            SimpleNamespace(
-                step=step, time=time, conserved_energy=energy, nuclei=nuclei, observables=lambda o=observables: o
-            )
+            SimpleNamespace(step=step, time=time, conserved_energy=energy, nuclei=nuclei, observables=lambda o=observables: o)
         )
     drift = float(out.getvalue().split("drift")[-1].split()[0])
     assert abs(drift) < 1e-6

@@ -115,9 +115,7 @@ def test_frames_are_chosen_by_step(tmp_path, rng):
     write(tmp_path / "t.h5", frames(rng, range(0, 20, 2))).close()
     trajectory = Trajectory.open(tmp_path / "t.h5")
     some = trajectory.at_steps(np.array([2, 8]))
-    assert np.array_equal(some.steps_t, [2, 8]) and np.array_equal(
-        some.forces_tav, trajectory.forces_tav[[1, 4]]
-    )
+    assert np.array_equal(some.steps_t, [2, 8]) and np.array_equal(some.forces_tav, trajectory.forces_tav[[1, 4]])
     assert np.array_equal(some.observables["temperature"], trajectory.observables["temperature"][[1, 4]])
 
 

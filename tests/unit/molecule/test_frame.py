@@ -19,9 +19,7 @@ pytestmark = pytest.mark.serial
 
 WATER = Molecule(("O", "H", "H"), water_positions(1.83, 1.83, np.radians(104.5)))
 PEROXIDE = Molecule(("O", "O", "H", "H"), [[1.37, 0.1, 0], [-1.37, 0, 0], [1.7, 1.3, 1.2], [-1.6, 1.2, -1.3]])
-AMMONIA = Molecule(
-    ("N", "H", "H", "H"), [[0, 0, 0.1], [1.77, 0, -0.6], [-0.885, 1.533, -0.6], [-0.885, -1.533, -0.6]]
-)
+AMMONIA = Molecule(("N", "H", "H", "H"), [[0, 0, 0.1], [1.77, 0, -0.6], [-0.885, 1.533, -0.6], [-0.885, -1.533, -0.6]])
 BENT_CARBON_DIOXIDE = Molecule(("C", "O", "O"), [[0, 0.2, 0], [2.2, 0, 0], [-2.2, 0, 0]])
 HYDROGEN = Molecule(("H", "F"), [[0, 0, 0], [1.73, 0, 0]])
 
@@ -131,9 +129,7 @@ def test_rotated_forces_lack_the_frame_derivative(case):
     alignment = frame.align(positions_av)
     gradient_av = energy.gradient(alignment.body_positions_av)
     rotated_av = alignment.rotated_forces(gradient_av)
-    assert rotated_av[alignment.permutation_a] == pytest.approx(
-        -gradient_av @ alignment.rotation_vv, abs=1e-14
-    )
+    assert rotated_av[alignment.permutation_a] == pytest.approx(-gradient_av @ alignment.rotation_vv, abs=1e-14)
     assert np.abs(rotated_av.sum(axis=0)).max() > 1e-3
 
 
@@ -144,9 +140,7 @@ def test_alignment_is_the_stated_rigid_motion(case):
     assert q @ q.T == pytest.approx(np.eye(3), abs=1e-14)
     expected_av = (positions_av[alignment.permutation_a] - alignment.origin_v) @ q.T
     assert alignment.body_positions_av == pytest.approx(expected_av, abs=1e-14)
-    assert alignment.laboratory_positions(alignment.body_positions_av) == pytest.approx(
-        positions_av, abs=1e-13
-    )
+    assert alignment.laboratory_positions(alignment.body_positions_av) == pytest.approx(positions_av, abs=1e-13)
     assert alignment.origin_weights_a @ alignment.body_positions_av == pytest.approx(np.zeros(3), abs=1e-14)
 
 

@@ -39,9 +39,7 @@ def test_oxygen_has_one_s_projector_with_the_published_strength():
     assert channel.l == 0
     assert channel.coupling_pp == pytest.approx(np.array([[18.26691718]]))
     r = load_gth("O", "LDA").mesh_r
-    expected = (
-        np.sqrt(2) * np.exp(-0.5 * (r / 0.22178614) ** 2) / (0.22178614**1.5 * np.sqrt(np.sqrt(np.pi) / 2))
-    )
+    expected = np.sqrt(2) * np.exp(-0.5 * (r / 0.22178614) ** 2) / (0.22178614**1.5 * np.sqrt(np.sqrt(np.pi) / 2))
     assert channel.projectors_pr[0] == pytest.approx(expected, abs=1e-12)
 
 

@@ -52,10 +52,7 @@ def test_families_agree_in_any_case(oxygen_file):
 
 
 def test_mismatch_can_be_allowed():
-    assert (
-        load_pseudopotentials(("O",), {"default": "gth"}, "SCAN", allow_mismatch=True)["O"].functional
-        == "PBE"
-    )
+    assert load_pseudopotentials(("O",), {"default": "gth"}, "SCAN", allow_mismatch=True)["O"].functional == "PBE"
 
 
 def test_files_are_found_from_the_folder_and_must_match(oxygen_file):

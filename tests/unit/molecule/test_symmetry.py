@@ -20,10 +20,7 @@ pytestmark = pytest.mark.serial
 
 
 def flips(molecule, **options):
-    return {
-        tuple(signs.astype(int)): list(permutation_a)
-        for signs, permutation_a in grid_mirrors(molecule, **options)
-    }
+    return {tuple(signs.astype(int)): list(permutation_a) for signs, permutation_a in grid_mirrors(molecule, **options)}
 
 
 def water(length_1=1.83, length_2=1.83):
@@ -55,9 +52,7 @@ def test_ethene_has_all_eight():
 
 
 def test_peroxide_is_found_by_its_half_turn_alone():
-    peroxide = Molecule(
-        ("O", "O", "H", "H"), [[1.37, 0, -0.1], [-1.37, 0, -0.1], [1.7, 1.3, 1.0], [-1.7, -1.3, 1.0]]
-    )
+    peroxide = Molecule(("O", "O", "H", "H"), [[1.37, 0, -0.1], [-1.37, 0, -0.1], [1.7, 1.3, 1.0], [-1.7, -1.3, 1.0]])
     assert flips(peroxide) == {(-1, -1, 1): [1, 0, 3, 2]}
 
 

@@ -16,6 +16,7 @@ from mpiqmd.units import ATOMIC_TIME_IN_FS
 
 pytestmark = pytest.mark.serial
 
+
 def test_geometry_figure_shows_both_surfaces():
     hifi, rom = water_like("hifi"), water_like("rom", 1e-3)
     figure = figure_geometry(hifi, rom)

@@ -80,9 +80,13 @@ def test_a_title_says_surface_thermostat_and_timestep():
     assert title_of(run) == "H₂O₂, Hi-Fi (0.4 bohr), NVE, steps of 0.484 fs"
 
 
-@pytest.mark.parametrize("text", ["no JSON", "[]", '{"xc": 3}', '{"xc": {"functional": "$\\\\frac{"}}', '{"md": {"temperature": "hot"}}'])
+@pytest.mark.parametrize(
+    "text", ["no JSON", "[]", '{"xc": 3}', '{"xc": {"functional": "$\\\\frac{"}}', '{"md": {"temperature": "hot"}}']
+)
 def test_titles_of_strange_files_are_harmless(text):
-    run = replace(peroxide(), attributes={"timestep": 20.0, "input": text, "thermostat": "\x1b]0;x\x07", "physics.cell": "[0, 0]"})
+    run = replace(
+        peroxide(), attributes={"timestep": 20.0, "input": text, "thermostat": "\x1b]0;x\x07", "physics.cell": "[0, 0]"}
+    )
     assert title_of(run).isprintable()
     figure_observables(run).canvas.draw()
 
@@ -172,7 +176,9 @@ def test_a_short_spectrum_says_so():
     spectrum = spectrum_of([peroxide()])
     duration = 20.0 * 399
     expected = 2.354820 * np.sqrt(2 * np.log(100.0)) / duration * HARTREE_IN_INVERSE_CM
-    assert spectrum.resolution == pytest.approx(expected, rel=1e-5) and spectrum.duration == pytest.approx(duration * ATOMIC_TIME_IN_FS)
+    assert spectrum.resolution == pytest.approx(expected, rel=1e-5) and spectrum.duration == pytest.approx(
+        duration * ATOMIC_TIME_IN_FS
+    )
     (warning,) = spectrum.warnings()
     assert "resolve 197 cm-1" in warning
     assert spectrum.numbers()["window"] == "gaussian" and spectrum.numbers()["resolution"] == spectrum.resolution

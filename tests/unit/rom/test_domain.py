@@ -22,9 +22,7 @@ def test_bent_molecules_are_measured_by_bonds_and_angle():
 
 
 def test_mirror_images_count_as_sampled():
-    box = sampled_box(
-        [water_positions(1.9, 1.7, 1.8), water_positions(2.0, 1.8, 1.9)], vertex=0, mirrors=MIRROR
-    )
+    box = sampled_box([water_positions(1.9, 1.7, 1.8), water_positions(2.0, 1.8, 1.9)], vertex=0, mirrors=MIRROR)
     assert box.lower_k[:2] == pytest.approx([1.7, 1.7]) and box.upper_k[:2] == pytest.approx([2.0, 2.0])
 
 

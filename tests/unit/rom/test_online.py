@@ -41,9 +41,7 @@ def test_training_geometries_are_reproduced_without_truncation(trained):
 def test_reduced_energy_is_an_upper_bound_and_falls_as_modes_are_added(trained):
     for point in UNSEEN:
         exact = trained.hifi(geometry(*point)).free_energy
-        energies = [
-            trained.rom(rank).solve(geometry(*point), forces=False).free_energy for rank in (4, 8, 14, None)
-        ]
+        energies = [trained.rom(rank).solve(geometry(*point), forces=False).free_energy for rank in (4, 8, 14, None)]
         assert energies[-1] >= exact - 1e-10
         assert (np.diff(energies) <= 1e-11).all()
         assert energies[0] - exact > 1e3 * (energies[-1] - exact)
@@ -176,10 +174,7 @@ def test_other_physics_is_as_consistent(comm, physics):
     forces = surface.at(positions).forces_av
     slopes = []
     for h in (0.005, 0.01):
-        slopes.append(
-            (surface.at(positions + h * step).energy - surface.at(positions - h * step).energy)
-            / (2 * h)
-        )
+        slopes.append((surface.at(positions + h * step).energy - surface.at(positions - h * step).energy) / (2 * h))
     assert -np.sum(forces * step) == pytest.approx((4 * slopes[0] - slopes[1]) / 3, abs=1e-7)
     if "temperature" not in physics:
         exact = trained.hifi(geometry(*UNSEEN[2])).free_energy

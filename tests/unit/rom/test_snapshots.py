@@ -36,9 +36,7 @@ def filled(grid, path, count=3, done=(0, 1, 2)):
     positions = np.arange(count * 6.0).reshape(count, 2, 3)
     store.prepare(grid, positions, [{"L1": 1.0 + index} for index in range(count)], 3)
     for index in done:
-        store.add(
-            index, orbitals(grid, index), -1.0 - index, 0.1 * positions[index], np.array([-2.0, -1.0, index])
-        )
+        store.add(index, orbitals(grid, index), -1.0 - index, 0.1 * positions[index], np.array([-2.0, -1.0, index]))
     return store
 
 
@@ -166,8 +164,5 @@ def test_kills_at_any_moment_lose_nothing_finished(grid, tmp_path, rng):
         finished = len(done)
         assert store.energies_s[done] == pytest.approx(-1.0 - done)
         for index in done[-2:]:
-            assert (
-                Orbitals(grid, store.read(grid, int(index)).local - orbitals(grid, index).local).norms().max()
-                < 1e-14
-            )
+            assert Orbitals(grid, store.read(grid, int(index)).local - orbitals(grid, index).local).norms().max() < 1e-14
     assert finished > 0

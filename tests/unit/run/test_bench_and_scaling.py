@@ -212,9 +212,7 @@ def test_fit_recovers_the_machine(point):
 def test_where_multigrid_wins(point):
     import model
 
-    rows = [
-        {"ranks": ranks, "direct": direct, "multigrid": 1.0} for ranks, direct in ((1, 1.0), (2, 1.2), (4, 1.3), (8, 0.9))
-    ]
+    rows = [{"ranks": ranks, "direct": direct, "multigrid": 1.0} for ranks, direct in ((1, 1.0), (2, 1.2), (4, 1.3), (8, 0.9))]
     assert model.wins(rows) == [2, 4]
     assert model.process_shape(256, 64, 8) == (16, 16, 1) and model.process_shape(512, 64, 8) is None
 

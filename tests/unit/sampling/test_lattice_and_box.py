@@ -88,9 +88,7 @@ def test_sobol_starts_at_the_centre_continues_itself_and_fills_evenly():
         assert sorted(np.floor(64 * unit_sd[:, axis] + 1e-9).astype(int)) == list(range(1, 64))
 
 
-@pytest.mark.parametrize(
-    "n, lower, upper", [(0, [0], [1]), (3, [1], [0]), (3, [0, 0], [1]), (3, [np.nan], [1])]
-)
+@pytest.mark.parametrize("n, lower, upper", [(0, [0], [1]), (3, [1], [0]), (3, [0, 0], [1]), (3, [np.nan], [1])])
 def test_empty_boxes_are_refused(n, lower, upper):
     with pytest.raises(ConfigError, match="box"):
         sobol_in_box(n, lower, upper)

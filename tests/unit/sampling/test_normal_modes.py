@@ -50,9 +50,7 @@ def test_frequencies_equal_the_wilson_gf_ones(water):
     g_stretch = 1 / hydrogen + (1 + cosine) / oxygen
     g_bend = 2 / LENGTH**2 * (1 / hydrogen + (1 - cosine) / oxygen)
     g_mixed = -np.sqrt(2) * sine / (LENGTH * oxygen)
-    symmetric = np.linalg.eigvals(
-        np.array([[g_stretch, g_mixed], [g_mixed, g_bend]]) @ np.diag([STRETCH, BEND])
-    )
+    symmetric = np.linalg.eigvals(np.array([[g_stretch, g_mixed], [g_mixed, g_bend]]) @ np.diag([STRETCH, BEND]))
     expected = np.sort([antisymmetric, *np.sqrt(symmetric)])
     assert modes.frequencies_k == pytest.approx(expected, rel=1e-6)
 

@@ -66,9 +66,7 @@ def test_without_quadrature_only_the_remainder_is_missing(case, rng):
         rest, rest_hamiltonian = exact_remainder(water, density_matrix)
         assert abs(rest) > 1e-8
         assert value + rest == pytest.approx(exact, abs=1e-10)
-        np.testing.assert_allclose(
-            hamiltonian + rest_hamiltonian * same_sector, exact_hamiltonian * same_sector, atol=1e-6
-        )
+        np.testing.assert_allclose(hamiltonian + rest_hamiltonian * same_sector, exact_hamiltonian * same_sector, atol=1e-6)
 
 
 @pytest.mark.serial
