@@ -71,6 +71,24 @@ class LocalPotential:
         """Return the potential of some of the ions alone, sharing the radial functions.  Not collective."""
         return LocalPotential(self.grid, self.species, symbols, self.poisson, self.short)
 
+    @property
+    def gaussians(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Exponents a (1/bohr²) and weights c (Ha), each (k,), of one ion's smeared core in free space.
+
+        ``-Z erf(r/w) / r = Σ_k c_k exp(-a_k r²)`` to 1e-11 Ha as far as the cell reaches, by Gauss-Legendre quadrature of
+
+            erf(r/w) / r = 2/√π ∫_0^{1/w} exp(-t² r²) dt.
+
+        None in a periodic cell.  Not collective.
+        """
+        if not isinstance(self.cores, _FreeCores):
+            return None
+        reach = float(np.linalg.norm(self.grid.cell_v)) / self.cores.width
+        nodes_k, weights_k = np.polynomial.legendre.leggauss(16 + int(np.ceil(reach)))
+        slopes_k = 0.5 * (nodes_k + 1.0) / self.cores.width
+        scale = -self.cores.valences_a[0] / (np.sqrt(np.pi) * self.cores.width)
+        return slopes_k**2, scale * weights_k
+
     def at(self, positions_av: np.ndarray) -> PlacedLocalPotential:
         """Return the term with the ions at these positions, shape (N, 3), bohr.  Collective."""
         return PlacedLocalPotential(self, positions_av)

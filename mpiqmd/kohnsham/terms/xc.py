@@ -61,9 +61,12 @@ class ExchangeCorrelation:
             potential -= self.gradient.divergence(slope)
         return Field(self.grid, energy).integrate(), Field(self.grid, potential)
 
-    def kernel(self, density: Field) -> Kernel:
-        """Return the second derivative of E_xc at a density, as an operator on changes of density.  Collective."""
-        return Kernel(self, density)
+    def kernel(self, density: Field, share: np.ndarray | None = None) -> Kernel:
+        """Return the second derivative of E_xc at a density, as an operator on changes of density.  Collective.
+
+        ``share`` (this rank's points) says how much of every point's part is taken, all of it if not given.
+        """
+        return Kernel(self, density, share)
 
 
 class PlacedExchangeCorrelation(DensityTerm):
@@ -95,15 +98,17 @@ class Kernel:
     exactly the derivative of the discrete potential.
     """
 
-    def __init__(self, xc: ExchangeCorrelation, density: Field) -> None:
+    def __init__(self, xc: ExchangeCorrelation, density: Field, share: np.ndarray | None = None) -> None:
         self.xc = xc
-        if xc.gradient is None:
-            self.second = xc.functional.second_derivatives(density.local, None)
-            return
-        self.slope = xc.gradient.apply(density)
-        squares = (self.slope**2).sum(axis=0)
-        _, _, self.v_sigma = xc.functional.evaluate(density.local, squares)
-        self.second = xc.functional.second_derivatives(density.local, squares)
+        taken = np.ones(1) if share is None else share
+        squares = None
+        if xc.gradient is not None:
+            self.slope = xc.gradient.apply(density)
+            squares = (self.slope**2).sum(axis=0)
+            _, _, v_sigma = xc.functional.evaluate(density.local, squares)
+            self.v_sigma = v_sigma * taken
+        second = xc.functional.second_derivatives(density.local, squares)
+        self.second = {name: values * taken for name, values in second.items()}
 
     def apply(self, change: Field) -> Field:
         """Return δv for a change of density.  Collective."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -50,8 +51,41 @@ class CompiledSolved(Solved):
         return self.minima.density_matrix(self.row)
 
 
-class CompiledBodySolver:
-    """Minimises the compiled energy without touching the grid; every rank computes the same from the same replicated data.
+class PlacedBatch(Protocol):
+    """What a batch of geometries has been turned into before anything is minimised."""
+
+    @property
+    def excess(self) -> np.ndarray:
+        """How far outside the tabulated boxes each geometry is, bohr; 0 inside."""
+        ...
+
+
+class TabulatedEnergy(Protocol):
+    """What is asked of a grid-free energy."""
+
+    arrays: Any
+
+    def place_batch(self, positions_bav: np.ndarray) -> Any:
+        """Return the :class:`PlacedBatch` of body-frame positions (B, N, 3), bohr."""
+        ...
+
+
+class TabulatedSolver(Protocol):
+    """What is asked of a grid-free solver."""
+
+    @property
+    def energy(self) -> Any:
+        """The :class:`TabulatedEnergy` that it minimises."""
+        ...
+
+
+Solver = TypeVar("Solver", bound=TabulatedSolver)
+Batch = TypeVar("Batch", bound=PlacedBatch)
+Answer = TypeVar("Answer", bound=Solved)
+
+
+class TabulatedBodySolver(Generic[Solver, Batch, Answer]):
+    """Minimises an energy without touching the grid; every rank computes the same from the same replicated data.
 
     Geometries solved together are filled up to a multiple of ``GROUP``, so that a geometry at one place of a group has the
     same numbers in any company, bit for bit.  Alone, the last bits differ: a product of a matrix with a vector adds up in
@@ -60,12 +94,12 @@ class CompiledBodySolver:
     Parameters
     ----------
     solver
-        The compiled solver.
+        The grid-free solver.
     labels
         What messages call the atoms; their numbers, counted from 1, by default.
     """
 
-    def __init__(self, solver: CompiledSolver, labels: Sequence[str] = ()) -> None:
+    def __init__(self, solver: Solver, labels: Sequence[str] = ()) -> None:
         self.solver, self.labels = solver, labels
         pinned = [a for a, box in enumerate(solver.energy.arrays.boxes) if not box.axes]
         self.ways_back: dict[str, Carry] = {
@@ -79,12 +113,12 @@ class CompiledBodySolver:
 
     def solve(
         self, alignments: Sequence[Alignment | MpiqmdError], memories: Sequence[CompanyMemory]
-    ) -> list[CompiledSolved | MpiqmdError]:
+    ) -> list[Answer | MpiqmdError]:
         """Return the minima, found together, or errors in their places: the tables are never extrapolated.  Not collective.
 
         ``extras``: ``evaluations``, and ``residual``, the estimated error of κ.
         """
-        results: dict[int, CompiledSolved | MpiqmdError] = {}
+        results: dict[int, Answer | MpiqmdError] = {}
         bodies: dict[int, np.ndarray] = {}
         for b, each in enumerate(alignments):
             if isinstance(each, MpiqmdError):
@@ -101,12 +135,20 @@ class CompiledBodySolver:
                 results[b] = outside_tables(bodies.pop(b), self.solver.energy.arrays.boxes, self.labels)
         return [results[b] for b in range(len(alignments))]
 
-    def _placed(self, bodies: list[np.ndarray], multiple: int) -> PlacedEnergy:
+    def _placed(self, bodies: list[np.ndarray], multiple: int) -> Batch:
         """Return the energy at geometries, filled up to a multiple."""
         bodies += bodies[:1] * (-len(bodies) % multiple)
         # polynomials may overflow far outside, which the excess tells
         with np.errstate(over="ignore", invalid="ignore"):
             return self.solver.energy.place_batch(np.array(bodies))
+
+    def _solved(self, placed: Batch, count: int) -> list[Answer | MpiqmdError]:
+        """Return what is found at the first ``count`` geometries of a batch."""
+        raise NotImplementedError
+
+
+class CompiledBodySolver(TabulatedBodySolver[CompiledSolver, PlacedEnergy, CompiledSolved]):
+    """Minimises the compiled energy."""
 
     def _solved(self, placed: PlacedEnergy, count: int) -> list[CompiledSolved | MpiqmdError]:
         """Return what is found at the first ``count`` geometries of a batch."""
@@ -130,6 +172,13 @@ class CompiledBodySolver:
         ]
 
 
+def tabulated_surface(
+    frame: MovingFrame, electrons: TabulatedBodySolver[Any, Any, Answer], forces: str = "gradient", box: Region | None = None
+) -> BodySurface[CompanyMemory, Answer]:
+    """Return the surface of a grid-free solver.  Not collective.  Raises ConfigError if there are no such forces."""
+    return BodySurface(frame, electrons, forces, box, ways_back=electrons.ways_back)
+
+
 def compiled_surface(
     frame: MovingFrame,
     solver: CompiledSolver,
@@ -138,8 +187,7 @@ def compiled_surface(
     labels: Sequence[str] = (),
 ) -> BodySurface[CompanyMemory, CompiledSolved]:
     """Return the compiled surface.  Not collective.  Raises ConfigError if there are no such forces."""
-    electrons = CompiledBodySolver(solver, labels)
-    return BodySurface(frame, electrons, forces, box, ways_back=electrons.ways_back)
+    return tabulated_surface(frame, CompiledBodySolver(solver, labels), forces, box)
 
 
 def _gradient_forces(alignment: Alignment, gradient_av: np.ndarray) -> np.ndarray:

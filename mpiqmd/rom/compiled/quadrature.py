@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
+from scipy.linalg import qr, qr_delete, qr_insert, solve_triangular
 
 from mpiqmd.grid.arrays import Field, Orbitals
 from mpiqmd.kohnsham.model import KohnShamModel
@@ -82,7 +83,7 @@ class QuadratureBuilder:
         values, slopes, rho0, slope0 = self._at(chosen)
         equations = self._equations(training, values, slopes, rho0, slope0)
         most = max(1, points // len(self._images()))
-        weights = on_rank_zero(self.comm, _solve, equations, exact, most)
+        weights = on_rank_zero(self.comm, nonnegative_weights, equations, exact, most)
         return self._with_images(chosen, weights, values, slopes, rho0, slope0)
 
     def _images(self) -> list[tuple[tuple[int, ...], np.ndarray, np.ndarray]]:
@@ -220,7 +221,7 @@ class QuadratureBuilder:
         return value, rows[coupled_nm]
 
 
-def _solve(equations: np.ndarray, exact: np.ndarray, points: int) -> np.ndarray:
+def nonnegative_weights(equations: np.ndarray, exact: np.ndarray, points: int) -> np.ndarray:
     """Return non-negative weights with at most ``points`` non-zeros.  Rank 0 only."""
     left = _leading_left_vectors(equations, 2 * points)
     return early_stopped_nnls(left.T @ equations, left.T @ exact, points)
@@ -245,24 +246,24 @@ def early_stopped_nnls(matrix: np.ndarray, right: np.ndarray, points: int) -> np
     """Return w >= 0 that reduces ``|A w - b|`` with at most ``points`` non-zeros.
 
     Lawson and Hanson's active-set algorithm, stopped when enough columns are in use or the residual stops falling; the
-    inner least-squares problems are solved by QR.
+    inner least-squares problems are solved by QR, updated column by column.
     """
     weights = np.zeros(matrix.shape[1])
-    used: list[int] = []
+    columns = _Columns(matrix, right)
     blocked: set[int] = set()
-    best = np.inf
+    best, smallest = np.inf, 1e-14 * np.abs(matrix.T @ right).max()
     for _ in range(4 * points):
-        residual = right - matrix[:, used] @ weights[used]
+        residual = right - matrix[:, columns.used] @ weights[columns.used]
         dual = matrix.T @ residual
-        dual[used] = -np.inf
+        dual[columns.used] = -np.inf
         dual[list(blocked)] = -np.inf
         newest = int(np.argmax(dual))
-        if dual[newest] <= 1e-14 * np.abs(matrix.T @ right).max() or len(used) >= points:
+        if dual[newest] <= smallest or len(columns.used) >= points:
             break
-        used.append(newest)
-        used = _make_feasible(matrix, right, weights, used)
-        size = float(np.linalg.norm(right - matrix[:, used] @ weights[used]))
-        if newest not in used or size >= best:
+        columns.append(newest)
+        _make_feasible(columns, weights)
+        size = float(np.linalg.norm(right - matrix[:, columns.used] @ weights[columns.used]))
+        if newest not in columns.used or size >= best:
             blocked.add(newest)
         else:
             blocked.clear()
@@ -270,21 +271,47 @@ def early_stopped_nnls(matrix: np.ndarray, right: np.ndarray, points: int) -> np
     return weights
 
 
-def _make_feasible(matrix: np.ndarray, right: np.ndarray, weights: np.ndarray, used: list[int]) -> list[int]:
+class _Columns:
+    """The columns of a matrix in use, factorised."""
+
+    def __init__(self, matrix: np.ndarray, right: np.ndarray) -> None:
+        self.matrix, self.right = matrix, right
+        self.used: list[int] = []
+        self.q, self.r = np.zeros((len(matrix), 0)), np.zeros((0, 0))
+
+    def append(self, column: int) -> None:
+        """Use one more."""
+        new = self.matrix[:, column]
+        if self.used:
+            self.q, self.r = qr_insert(self.q, self.r, new, len(self.used), which="col")
+        else:
+            self.q, self.r = qr(new[:, None], mode="economic")
+        self.used.append(column)
+
+    def keep(self, kept: np.ndarray) -> None:
+        """Drop those that are not kept."""
+        for place in np.flatnonzero(~kept)[::-1].tolist():
+            self.q, self.r = qr_delete(self.q, self.r, place, which="col")
+            del self.used[place]
+
+    def solve(self) -> np.ndarray:
+        """Return the least-squares solution."""
+        return solve_triangular(self.r, self.q.T @ self.right)
+
+
+def _make_feasible(columns: _Columns, weights: np.ndarray) -> None:
     """Solve on the used columns and drop those whose weights reach zero; ``weights`` is updated in place."""
-    while True:
-        trial = np.linalg.lstsq(matrix[:, used], right, rcond=None)[0]
-        current = weights[used]
+    while columns.used:
+        trial = columns.solve()
+        current = weights[columns.used]
         negative = trial <= 0.0
         if not negative.any():
-            weights[used] = trial
-            return used
+            weights[columns.used] = trial
+            return
         ratio = current[negative] / np.maximum(current[negative] - trial[negative], 1e-300)
-        step = float(ratio.min())
-        moved = current + step * (trial - current)
-        keep = ~(negative & (moved <= 1e-14 * np.abs(moved).max()))
-        if keep.all():
-            keep[np.argmin(np.where(negative, moved, np.inf))] = False
-        weights[used] = moved
-        weights[[column for column, kept in zip(used, keep, strict=True) if not kept]] = 0.0
-        used = [column for column, kept in zip(used, keep, strict=True) if kept]
+        moved = current + float(ratio.min()) * (trial - current)
+        kept = ~(negative & (moved <= 1e-14 * np.abs(moved).max()))
+        if kept.all():
+            kept[np.argmin(np.where(negative, moved, np.inf))] = False
+        weights[columns.used] = np.where(kept, moved, 0.0)
+        columns.keep(kept)

@@ -4,7 +4,8 @@ With u = (ρ, ∇ρ) and u0 that of the reference density,
 
     R(u) = e(u) - e(u0) - e'(u0)·(u - u0) - ½ (u - u0)·e''(u0)·(u - u0),    σ = |∇ρ|²,
 
-so R and its derivative vanish at the reference to second order.  LDA functionals have no gradient part.
+so R and its derivative vanish at the reference to second order.  LDA functionals have no gradient part.  Where only a share of
+the second order is expanded, R has the rest of it.
 """
 
 from __future__ import annotations
@@ -25,15 +26,24 @@ class Remainder:
         ρ0 at the points, shape (Q,).
     reference_slope
         ∇ρ0 at the points, shape (3, Q); None for an LDA.
+    share
+        How much of the second order is expanded, at each point (Q,); all of it by default.
     """
 
-    def __init__(self, functional: Functional, reference_rho: np.ndarray, reference_slope: np.ndarray | None) -> None:
+    def __init__(
+        self,
+        functional: Functional,
+        reference_rho: np.ndarray,
+        reference_slope: np.ndarray | None,
+        share: np.ndarray | float = 1.0,
+    ) -> None:
         self.functional = functional
         self.rho0 = np.ascontiguousarray(reference_rho)
         self.slope0 = reference_slope
         sigma0 = None if reference_slope is None else (reference_slope**2).sum(axis=0)
         self.e0, self.v_rho0, self.v_sigma0 = functional.evaluate(self.rho0, sigma0)
-        self.second = functional.second_derivatives(self.rho0, sigma0)
+        self.second = {name: share * values for name, values in functional.second_derivatives(self.rho0, sigma0).items()}
+        self.bend = None if self.v_sigma0 is None else share * self.v_sigma0
 
     def evaluate(self, rho: np.ndarray, slope: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Return R, ∂R/∂ρ (each (Q,)) and ∂R/∂(∇ρ) (3, Q; None for an LDA)."""
@@ -52,10 +62,10 @@ class Remainder:
         rs, ss = self.second["rs"], self.second["ss"]
         d_slope = slope - self.slope0
         along = 2.0 * (self.slope0 * d_slope).sum(axis=0)
-        bend = self.v_sigma0 * (d_slope**2).sum(axis=0)
+        bend = self.bend * (d_slope**2).sum(axis=0)
         linear = self.v_rho0 * change + self.v_sigma0 * along
         value = e - self.e0 - linear - bend - 0.5 * (rr * change**2 + 2.0 * rs * change * along + ss * along**2)
         d_rho = v_rho - self.v_rho0 - rr * change - rs * along
         pull = 2.0 * (rs * change + ss * along + self.v_sigma0)
-        d_slope_out = 2.0 * v_sigma * slope - pull * self.slope0 - 2.0 * self.v_sigma0 * d_slope
+        d_slope_out = 2.0 * v_sigma * slope - pull * self.slope0 - 2.0 * self.bend * d_slope
         return value, d_rho, d_slope_out

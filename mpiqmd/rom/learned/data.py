@@ -1,0 +1,139 @@
+"""The arrays of a learned-grid model: what the offline stage makes, a model file holds and every rank has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
+from mpiqmd.rom.learned.latent import LatentSubspaces
+
+
+@dataclass(frozen=True)
+class StartArrays:
+    """The polynomial that predicts the latent coordinates of the minimum.
+
+    Attributes
+    ----------
+    axes_dx, offset_d, degree
+        Coordinates ``axes · x - offset`` of flattened positions, and the degree of the polynomial in them.
+    coefficients_td
+        Shape (terms, latent directions).
+    inverse_hessian_dd
+        Inverse second derivative of the energy in the latent coordinates at the reference.
+    """
+
+    axes_dx: np.ndarray
+    offset_d: np.ndarray
+    degree: int
+    coefficients_td: np.ndarray
+    inverse_hessian_dd: np.ndarray
+
+
+@dataclass(frozen=True)
+class MovingIon:
+    """Tables of one atom that moves in the body frame.
+
+    Attributes
+    ----------
+    index
+        Its place among the atoms.
+    box
+        Where its position is tabulated.
+    degrees_kv
+        Degrees of the products of Chebyshev polynomials, those of degree one in a single coordinate first, shape (k, 3).
+    first_order_lkk
+        Matrix elements over the active modes of what multiplies those first products, shape (l, active, active), Ha.
+    left_kj, right_jf
+        The other coefficients ``left @ right`` on the density functions and, last, on the mean density, Ha.
+    overlaps_kx
+        Coefficients of ``<ψ_k|β_p>`` on all products and, first, on the constant, flattened; no columns without projectors.
+    coupling_pp
+        D of its projectors, Ha.
+    """
+
+    index: int
+    box: ChebyshevBox
+    degrees_kv: np.ndarray
+    first_order_lkk: np.ndarray
+    left_kj: np.ndarray
+    right_jf: np.ndarray
+    overlaps_kx: np.ndarray
+    coupling_pp: np.ndarray
+
+
+@dataclass(frozen=True)
+class LearnedPoints:
+    """Grid points at which the density is seen, and what is read off it there.
+
+    Attributes
+    ----------
+    modes_qk
+        Active modes at the points, shape (Q, active), bohr^-3/2.
+    mean_q
+        Mean density there, bohr⁻³.
+    reading_fq
+        ζ: coefficients of the density functions from a change of density at the points.
+    interaction_f
+        K between density functions, which is diagonal, Ha.
+    """
+
+    modes_qk: np.ndarray
+    mean_q: np.ndarray
+    reading_fq: np.ndarray
+    interaction_f: np.ndarray
+
+
+@dataclass(frozen=True)
+class XcPoints:
+    """Points and non-negative weights for what the second-order expansion of the xc energy leaves over.
+
+    Attributes
+    ----------
+    weights_q
+        Weights, bohr³.
+    modes_qk, slopes_vqk
+        Active modes and their gradients (3, Q, active; no points for an LDA).
+    mean_q, mean_slope_vq
+        Mean density and its gradient (no points for an LDA).
+    """
+
+    weights_q: np.ndarray
+    modes_qk: np.ndarray
+    slopes_vqk: np.ndarray
+    mean_q: np.ndarray
+    mean_slope_vq: np.ndarray
+
+
+@dataclass(frozen=True)
+class LearnedArrays:
+    """Everything the online stage needs.
+
+    Attributes
+    ----------
+    subspaces, start
+        Unknowns, and where they are expected.
+    constant
+        Energy that depends neither on P nor on the geometry, Ha.
+    one_electron_kk
+        Kinetic energy, mean potential of the ions, Hartree and xc potential of the mean density, pinned projectors, Ha.
+    ions
+        Tables of the moving atoms.
+    boxes
+        Where every atom may be; a box without moving directions pins it.
+    points, xc
+        The learned grid.
+    dipole_vkk
+        Matrix elements of x, y, z over the active modes, bohr.
+    """
+
+    subspaces: LatentSubspaces
+    start: StartArrays
+    constant: float
+    one_electron_kk: np.ndarray
+    ions: list[MovingIon]
+    boxes: list[ChebyshevBox]
+    points: LearnedPoints
+    xc: XcPoints
+    dipole_vkk: np.ndarray

@@ -1,0 +1,140 @@
+"""Densities that a model can reach, and the few functions that span them.
+
+    δρ_s = w Σ_n Ũ_n² - ρ̄   at sampled latent coordinates,     w' Σ_n Ũ_n δŨ_n   their slopes along latent directions
+
+The density functions b_f are the principal components of both on the grid of the density; slopes need fewer digits, since they
+enter an energy squared.  Everything with the size of the grid is distributed; numbers of samples and functions are hundreds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiqmd.grid.arrays import Field, Orbitals
+from mpiqmd.grid.grid import Grid
+from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
+from mpiqmd.parallel.comm import sum_over_ranks
+from mpiqmd.parallel.dense import eigh, inverse_square_root
+from mpiqmd.rom.learned.latent import BRA_AND_KET, LatentSubspaces
+
+BLOCK = 2048
+"""Grid points at a time: a block of all orbitals there stays in cache."""
+SLOPE_WEIGHT = 1e-2
+"""Length of a slope beside densities, square roots of Ha: what minima differ by in a latent coordinate is far smaller."""
+
+
+@dataclass(frozen=True)
+class DensityFunctions:
+    """Orthonormal functions on the density's grid that span the changes of density.
+
+    Attributes
+    ----------
+    functions
+        b_f, by descending singular value.
+    singular_values_f
+        Largest coefficients to be expected, about: the spread of all samples along each.
+    mean
+        ρ̄, bohr⁻³.
+    mean_kk
+        Its density matrix over the active modes.
+    """
+
+    functions: Orbitals
+    singular_values_f: np.ndarray
+    mean: Field
+    mean_kk: np.ndarray
+
+
+def products(modes: Orbitals, left_snk: np.ndarray, right_snk: np.ndarray) -> np.ndarray:
+    """Return this rank's part of ``Σ_n (Σ_k a_snk ψ_k)(Σ_k b_snk ψ_k)``, shape (samples, points).  Not collective."""
+    flat, (samples, n, _) = modes.matrix_local, left_snk.shape
+    left, right = left_snk.reshape(samples * n, -1), right_snk.reshape(samples * n, -1)
+    result = np.empty((samples, flat.shape[1]))
+    for start in range(0, flat.shape[1], BLOCK):
+        piece = flat[:, start : start + BLOCK].astype(left.dtype, copy=False)
+        values = left @ piece
+        values *= values if right_snk is left_snk else right @ piece
+        result[:, start : start + BLOCK] = values.reshape(samples, n, -1).sum(axis=1)
+    return result
+
+
+def mean_density(modes: Orbitals, orbitals_snk: np.ndarray) -> Field:
+    """Return the mean density of sampled orbitals over active modes on the density's grid.  Not collective."""
+    flat, rows = modes.matrix_local, orbitals_snk.reshape(-1, orbitals_snk.shape[2])
+    total = np.empty(flat.shape[1])
+    for start in range(0, flat.shape[1], BLOCK):
+        total[start : start + BLOCK] = ((rows @ flat[:, start : start + BLOCK]) ** 2).sum(axis=0)
+    return Field(modes.grid, (SPIN_WEIGHT / len(orbitals_snk) * total).reshape(modes.grid.local_shape))
+
+
+def density_functions(
+    modes: Orbitals, subspaces: LatentSubspaces, latent_sd: np.ndarray, n_slopes: int, smallest: float, seed: int
+) -> DensityFunctions:
+    """Return the functions that span the densities at latent coordinates and slopes there.  Collective.
+
+    Parameters
+    ----------
+    modes
+        Active modes on the density's grid.
+    subspaces
+        What latent coordinates mean.
+    latent_sd
+        Sampled coordinates.
+    n_slopes
+        Slopes at random samples, the first of them along each latent direction, then along random ones.
+    smallest
+        Singular value down to which functions are kept, electrons^1/2 bohr^-3/2.
+    seed
+        Of the choice of slopes.
+    """
+    orbitals_snk, _ = subspaces.orthonormal(latent_sd)
+    mean = mean_density(modes, orbitals_snk)
+    left_snk, right_snk = _slope_orbitals(subspaces, latent_sd, n_slopes, seed)
+    changes = SPIN_WEIGHT * products(modes, orbitals_snk, orbitals_snk) - mean.local.ravel()
+    # slopes need few digits, half the time
+    slopes = products(modes, left_snk.astype(np.float32), right_snk.astype(np.float32))
+    samples = np.concatenate([changes, slopes])
+    values_f, functions = _principal(modes.grid, samples, smallest)
+    rows = orbitals_snk.reshape(-1, orbitals_snk.shape[2])
+    mean_kk = rows.T @ rows / len(orbitals_snk)
+    return DensityFunctions(Orbitals(modes.grid, functions.reshape(-1, *modes.grid.local_shape)), values_f, mean, mean_kk)
+
+
+def _slope_orbitals(subspaces: LatentSubspaces, latent_sd: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return orbitals and their scaled changes, whose products are slopes of the density, each (count, occupied, active)."""
+    rng, d = np.random.default_rng(seed), len(subspaces)
+    left, right = [], []
+    for number in range(count):
+        direction_d = np.eye(d)[number] if number < d else rng.normal(size=d)
+        chosen = latent_sd[rng.integers(len(latent_sd))][None]
+        (orbitals_nk,), (inverse_nn,) = subspaces.orthonormal(chosen)
+        left.append(orbitals_nk)
+        right.append(subspaces.slopes(orbitals_nk, inverse_nn, direction_d[None])[0])
+    return np.array(left), SLOPE_WEIGHT * BRA_AND_KET * SPIN_WEIGHT * np.array(right)
+
+
+def _principal(grid: Grid, samples: np.ndarray, smallest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return singular values and orthonormal principal components, this rank's part (f, points); samples are overwritten.
+
+    Collective.
+    """
+    values, vectors = eigh(grid.comm, _gram(grid, samples))
+    kept = np.flatnonzero(values > smallest**2)[::-1]
+    functions = _combined(samples, vectors[:, kept] / np.sqrt(values[kept]))
+    # the small ones are orthogonal to the square root of round-off only
+    return np.sqrt(values[kept]), _combined(functions, inverse_square_root(grid.comm, _gram(grid, functions)))
+
+
+def _gram(grid: Grid, functions: np.ndarray) -> np.ndarray:
+    return grid.volume_element * sum_over_ranks(grid.comm, functions @ functions.T)
+
+
+def _combined(functions: np.ndarray, combination: np.ndarray) -> np.ndarray:
+    """Return ``C^T F``, made in the memory of F block by block."""
+    count = combination.shape[1]
+    for start in range(0, functions.shape[1], BLOCK):
+        block = functions[:, start : start + BLOCK]
+        block[:count] = combination.T @ block
+    return functions[:count]

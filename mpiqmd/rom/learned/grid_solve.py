@@ -1,0 +1,90 @@
+"""Reduced ground states on the grid by their orbitals' gradient: ``H Ũ`` instead of the whole matrix H over the modes.
+
+One evaluation costs one density, its potentials and n orbitals through H, whatever the number of modes: what the offline
+stage needs some hundred times.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpiqmd.errors import ConvergenceError
+from mpiqmd.grid.arrays import Orbitals
+from mpiqmd.kohnsham.electrons import SPIN_WEIGHT, Electrons
+from mpiqmd.kohnsham.model import KohnShamModel, Problem
+from mpiqmd.parallel.comm import decide
+from mpiqmd.rom.compiled.orbital_kernels import anderson
+from mpiqmd.rom.learned.reference import Reference, orthonormalised
+
+DEPTH = 6
+"""Depth of the Anderson acceleration."""
+MOST_EVALUATIONS = 25
+
+
+class GridEnergy:
+    """The reduced energy and its slope on the grid.  Construction is not collective.
+
+    Parameters
+    ----------
+    model
+        The physics.
+    modes
+        Orthonormal modes.
+    """
+
+    def __init__(self, model: KohnShamModel, modes: Orbitals) -> None:
+        self.model, self.modes = model, model.space(modes)
+
+    def evaluate(self, problem: Problem, orbitals_mn: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return E (Ha) of orthonormal orbitals over the modes, and ``H Ũ`` (modes, occupied), Ha.  Collective."""
+        space, n = self.modes.combine(orbitals_mn), orbitals_mn.shape[1]
+        density = Electrons(space, np.eye(n)).density
+        energies, potential = problem.density_terms(density)
+        applied_mn = self.modes.orbitals.gram(problem.linear.plus(potential).apply(space))
+        bands = SPIN_WEIGHT * float(np.sum(orbitals_mn * applied_mn))
+        return bands - density.inner(potential) + sum(energies.values()) + problem.linear.constant, applied_mn
+
+
+def minimised(
+    energy: GridEnergy,
+    reference: Reference,
+    problem: Problem,
+    coordinates_y: np.ndarray,
+    response: ResponseHessian,
+    tolerance: float,
+) -> tuple[float, np.ndarray]:
+    """Return the reduced minimum (Ha) and its y, from a start near it.  Collective.
+
+    Quasi-Newton steps, accelerated by Anderson's method, until one would gain less than ``tolerance`` (Ha).
+    Raises ConvergenceError.
+    """
+    comm = problem.grid.comm
+    iterates: list[np.ndarray] = []
+    steps: list[np.ndarray] = []
+    for _ in range(MOST_EVALUATIONS):
+        orbitals_mn, inverse_nn = orthonormalised(reference.spanning(coordinates_y))
+        value, applied_mn = energy.evaluate(problem, orbitals_mn)
+        slope_y = reference.pull(orbitals_mn, inverse_nn, applied_mn)
+        step_y = decide(comm, -response.solve(slope_y))
+        gain = -0.5 * float(slope_y @ step_y)
+        if decide(comm, gain < tolerance):
+            return value - gain, coordinates_y + step_y
+        iterates, steps = [*iterates[1 - DEPTH :], coordinates_y], [*steps[1 - DEPTH :], step_y]
+        coordinates_y = decide(comm, anderson(np.array(iterates), np.array(steps), len(steps)))
+    raise ConvergenceError(
+        f"a reduced ground state for the compiled model did not converge: the last step would gain {gain:.1e} Ha, "
+        f"{tolerance:.0e} is wanted. Use rom.online = 'grid', or a training set nearer to the minimum."
+    )
+
+
+class ResponseHessian:
+    """``B = 1 + V M V^T``: the curvature in y, with the response of the density in a few orthonormal directions V."""
+
+    def __init__(self, directions_dy: np.ndarray, response_dd: np.ndarray) -> None:
+        self.directions_dy = directions_dy
+        inverse_dd = np.linalg.inv(np.eye(len(response_dd)) + response_dd)
+        self._correction_dd = inverse_dd - np.eye(len(response_dd))
+
+    def solve(self, slope_y: np.ndarray) -> np.ndarray:
+        """Return ``B^-1 g``."""
+        return slope_y + (self._correction_dd @ (self.directions_dy @ slope_y)) @ self.directions_dy

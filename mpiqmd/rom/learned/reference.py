@@ -1,0 +1,76 @@
+"""Coordinates of occupied subspaces about a reference, scaled by the curvature of the energy.
+
+    U = C_o + C_v κ,     y_vn = sqrt(2 w (ε_v - ε_n)) κ_vn
+
+Without the response of the density the energy curves by ``½ |y|²`` about the minimum, so distances in y are energies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import null_space
+
+from mpiqmd.kohnsham.electrons import SPIN_WEIGHT, Electrons, OrbitalSpace
+from mpiqmd.kohnsham.model import Problem
+from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.rom.learned.latent import BRA_AND_KET
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Occupied and empty orbitals over the modes at one geometry, canonical in their own spaces.  Replicated.
+
+    Attributes
+    ----------
+    occupied_mn, empty_mv
+        C_o and C_v, orthonormal columns.
+    scale_vn
+        ``sqrt(2 w (ε_v - ε_n))``, square roots of Ha.
+    """
+
+    occupied_mn: np.ndarray
+    empty_mv: np.ndarray
+    scale_vn: np.ndarray
+
+    @classmethod
+    def at(cls, problem: Problem, modes: OrbitalSpace, orbitals_mn: np.ndarray) -> Reference:
+        """Return the reference of orthonormal orbitals near the ground state of a problem.  Collective."""
+        n = orbitals_mn.shape[1]
+        _, potential = problem.density_terms(Electrons(modes.combine(orbitals_mn), np.eye(n)).density)
+        hamiltonian_mm = problem.linear.matrix(modes) + modes.dense.matrix_elements(potential)
+        return on_rank_zero(problem.grid.comm, cls._canonical, hamiltonian_mm, orbitals_mn)
+
+    @classmethod
+    def _canonical(cls, hamiltonian_mm: np.ndarray, orbitals_mn: np.ndarray) -> Reference:
+        occupied_n, inside = np.linalg.eigh(orbitals_mn.T @ hamiltonian_mm @ orbitals_mn)
+        empty_mv = null_space(orbitals_mn.T)
+        empty_v, outside = np.linalg.eigh(empty_mv.T @ hamiltonian_mm @ empty_mv)
+        gaps_vn = np.maximum(empty_v[:, None] - occupied_n, 1e-2)
+        return cls(orbitals_mn @ inside, empty_mv @ outside, np.sqrt(BRA_AND_KET * SPIN_WEIGHT * gaps_vn))
+
+    def coordinates(self, orbitals_mn: np.ndarray) -> np.ndarray:
+        """Return y, flattened, of the subspace of orbitals (modes, occupied)."""
+        kappa_vn = (self.empty_mv.T @ orbitals_mn) @ np.linalg.inv(self.occupied_mn.T @ orbitals_mn)
+        return (self.scale_vn * kappa_vn).ravel()
+
+    def spanning(self, coordinates_y: np.ndarray) -> np.ndarray:
+        """Return U (modes, occupied), not orthonormal, of y."""
+        return self.occupied_mn + self.change(coordinates_y)
+
+    def change(self, coordinates_y: np.ndarray) -> np.ndarray:
+        """Return ``C_v κ`` (modes, occupied) of y."""
+        return self.empty_mv @ (coordinates_y.reshape(self.scale_vn.shape) / self.scale_vn)
+
+    def pull(self, orbitals_mn: np.ndarray, inverse_nn: np.ndarray, applied_mn: np.ndarray) -> np.ndarray:
+        """Return dE/dy, flattened, of orthonormal ``Ũ = U L^-T`` given L^-1 and ``H Ũ``."""
+        residual_mn = applied_mn - orbitals_mn @ (orbitals_mn.T @ applied_mn)
+        slopes_vn = BRA_AND_KET * SPIN_WEIGHT * (self.empty_mv.T @ residual_mn) @ inverse_nn
+        return (slopes_vn / self.scale_vn).ravel()
+
+
+def orthonormalised(spanning_mn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``U L^-T`` and L^-1, with ``U^T U = L L^T``."""
+    inverse_nn = np.linalg.inv(np.linalg.cholesky(spanning_mn.T @ spanning_mn))
+    return spanning_mn @ inverse_nn.T, inverse_nn

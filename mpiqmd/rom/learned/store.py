@@ -1,0 +1,123 @@
+"""Learned-grid models as named plain arrays, the form in which a model file keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import comb
+
+import numpy as np
+
+from mpiqmd.datafiles import Shapes, Unfit
+from mpiqmd.errors import DataFileError
+from mpiqmd.rom.compiled import kernels
+from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
+from mpiqmd.rom.learned.data import LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
+from mpiqmd.rom.learned.latent import LatentSubspaces
+
+PREFIX = "learned/"
+_SUBSPACES = {"active_mk": "m k", "origin_nk": "n k", "directions_dnk": "d n k"}
+"""Names and axes: m modes, k active ones, n orbitals, d latent directions."""
+_START = {"axes_dx": "y x", "offset_d": "y", "coefficients_td": "t d", "inverse_hessian_dd": "d d"}
+"""The same, with y coordinates of flattened positions x and t terms."""
+_POINTS = {"modes_qk": "q k", "mean_q": "q", "reading_fq": "f q", "interaction_f": "f"}
+"""The same, with q points and f density functions."""
+_XC = {"weights_q": "p", "modes_qk": "p k", "slopes_vqk": "3 s k", "mean_q": "p", "mean_slope_vq": "3 s"}
+"""The same, with p points of xc and s of them or, for an LDA, none."""
+_PLAIN = {"one_electron_kk": "k k", "dipole_vkk": "3 k k"}
+
+
+def to_arrays(learned: LearnedArrays, prefix: str = PREFIX) -> dict[str, np.ndarray]:
+    """Return the arrays by path.  Not collective."""
+    named = {name: getattr(learned, name) for name in _PLAIN} | {"constant": np.array(learned.constant)}
+    groups = {"subspaces": _SUBSPACES, "start": _START, "points": _POINTS, "xc": _XC}
+    for group, names in groups.items():
+        named |= {f"{group}/{name}": getattr(getattr(learned, group), name) for name in names}
+    named["start/degree"] = np.array(learned.start.degree)
+    for a, box in enumerate(learned.boxes):
+        named[f"boxes/{a}"] = np.array([box.lower_v, box.upper_v, np.full(3, float(box.n_nodes))])
+    for ion in learned.ions:
+        named |= {f"ions/{ion.index}/{name}": getattr(ion, name) for name in _ION}
+    return {prefix + name: array for name, array in named.items()}
+
+
+_ION = {
+    "degrees_kv": "i 3",
+    "first_order_lkk": "l k k",
+    "left_kj": "j h",
+    "right_jf": "h g",
+    "overlaps_kx": "o z",
+    "coupling_pp": "b b",
+}
+"""Of one ion: i products, l of first order, j others, h their rank, g functions and the mean, o products and the constant."""
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray], prefix: str = PREFIX, source: str = "the model file") -> LearnedArrays:
+    """Return what :func:`to_arrays` took apart; ``source`` names the file in messages.  Not collective.
+
+    Raises
+    ------
+    DataFileError
+        If the arrays hold no learned-grid model, or do not fit each other.
+    """
+    named = {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
+    try:
+        return _Assembly(named).whole()
+    except (KeyError, ValueError) as problem:
+        raise DataFileError(
+            f"{source} holds no learned-grid model of this version ({problem}), which rom.online = 'learned' needs. "
+            "Remove it and train again (its snapshots are kept), or use rom.online = 'grid'."
+        ) from problem
+
+
+class _Assembly:
+    """Puts the parts together; the kernels trust their sizes, so all of them are checked here."""
+
+    def __init__(self, named: Mapping[str, np.ndarray]) -> None:
+        self.named, self.shapes = named, Shapes()
+
+    def take(self, name: str, axes: str, integer: bool = False) -> np.ndarray:
+        """Return a stored array with these axes, contiguous; without any, a scalar."""
+        return np.asarray(self.shapes.numbers(name, self.named[name], axes, integer), order="C")
+
+    def group(self, group: str, names: Mapping[str, str]) -> dict[str, np.ndarray]:
+        """Return the arrays of one group by name."""
+        return {name: self.take(f"{group}/{name}", axes) for name, axes in names.items()}
+
+    def whole(self) -> LearnedArrays:
+        """Return the model."""
+        subspaces = LatentSubspaces(**self.group("subspaces", _SUBSPACES))
+        start = StartArrays(**self.group("start", _START), degree=int(self.take("start/degree", "", True)))
+        points, xc = LearnedPoints(**self.group("points", _POINTS)), XcPoints(**self.group("xc", _XC))
+        lengths, boxes = self.shapes.lengths, self.boxes()
+        if start.degree < 0 or lengths["t"] != comb(lengths["y"] + start.degree, start.degree):
+            raise Unfit("the polynomial of the start has other terms than its degree asks for")
+        if lengths["x"] != 3 * len(boxes) or lengths["s"] not in (0, lengths["p"]):
+            raise Unfit("the start, or the slopes at the points of xc, are those of another model")
+        moving = [a for a, box in enumerate(boxes) if box.axes]
+        plain = {name: self.take(name, axes) for name, axes in _PLAIN.items()}
+        ions = [self.ion(a, boxes[a]) for a in moving]
+        constant = float(self.take("constant", ""))
+        return LearnedArrays(subspaces, start, constant, plain["one_electron_kk"], ions, boxes, points, xc, plain["dipole_vkk"])
+
+    def boxes(self) -> list[ChebyshevBox]:
+        """Return where every atom may be."""
+        corners = [self.take(f"boxes/{a}", "3 3") for a in range(sum(name.startswith("boxes/") for name in self.named))]
+        for lower_v, upper_v, nodes in corners:
+            count = nodes[0]
+            if (lower_v > upper_v).any() or count != int(count) or not 1 <= count <= kernels.MOST_NODES:
+                raise Unfit(f"a box from {lower_v} to {upper_v} with {count:g} nodes")
+        return [ChebyshevBox(lower_v, upper_v, int(nodes[0])) for lower_v, upper_v, nodes in corners]
+
+    def ion(self, a: int, box: ChebyshevBox) -> MovingIon:
+        """Return the tables of an atom that moves."""
+        for axis in "iljhgozb":
+            self.shapes.lengths.pop(axis, None)
+        arrays = {name: self.take(f"ions/{a}/{name}", axes, integer=name == "degrees_kv") for name, axes in _ION.items()}
+        lengths, degrees_kv = self.shapes.lengths, arrays["degrees_kv"]
+        if lengths["i"] != lengths["l"] + lengths["j"] or lengths["g"] != lengths["f"] + 1 or lengths["o"] != 1 + lengths["i"]:
+            raise Unfit(f"the tables of atom {a} are of different sizes")
+        if lengths["z"] != lengths["k"] * lengths["b"]:
+            raise Unfit(f"the projectors of atom {a} do not fit their coupling")
+        if (degrees_kv < 0).any() or (degrees_kv >= max(2, box.n_nodes)).any():
+            raise Unfit(f"the tables of atom {a} have degrees beyond their box")
+        return MovingIon(index=a, box=box, **arrays)
