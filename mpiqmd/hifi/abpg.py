@@ -77,6 +77,7 @@ class AbpgSolver:
         model: KohnShamModel,
         energy_tolerance: float = 1e-8,
         max_iterations: int = 200,
+        *,
         shift: float = 1.0,
         history: int = 3,
         empty_orbitals: int = 0,
@@ -183,5 +184,6 @@ class _Descent:
         return orthonormalised(Orbitals(state.electrons.orbitals.grid, block))
 
     def _shorten(self) -> None:
+        """Halve the step, down to the shortest, and let the acceleration start anew.  Not collective."""
         self.anderson.forget()
         self.damping = max(SHORTEST, 0.5 * self.damping)

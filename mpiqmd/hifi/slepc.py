@@ -77,6 +77,7 @@ class SlepcSolver:
         model: KohnShamModel,
         energy_tolerance: float = 1e-8,
         max_iterations: int = 200,
+        *,
         shift: float = 1.0,
         empty_orbitals: int = 0,
         mixing: float = 0.6,
@@ -177,6 +178,7 @@ class SlepcSolver:
         return orbitals, occupations
 
     def _evaluate(self, problem: Problem, orbitals: Orbitals, density_matrix_nn: np.ndarray) -> Iterate:
+        """Return the functional at orbitals filled by a density matrix, counting the application.  Collective."""
         self.applications += len(orbitals)
         return evaluate(problem, Electrons(self.model.space(orbitals), density_matrix_nn), self.timers)
 
@@ -188,6 +190,7 @@ class SlepcSolver:
 
 
 def _checked(error: float) -> float:
+    """Return a finite error, Ha, as it is; raise AccuracyError for another."""
     if not np.isfinite(error):
         raise AccuracyError(
             f"the density error is {error}: the self-consistency cycle diverged, it must stay finite. Check for atoms "

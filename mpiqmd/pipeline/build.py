@@ -16,6 +16,7 @@ from mpiqmd.hifi.body_solver import HifiBodySolver
 from mpiqmd.hifi.extrapolation import OrbitalExtrapolation
 from mpiqmd.hifi.slepc import SlepcSolver
 from mpiqmd.kohnsham.checks import GroundStateWatch
+from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.kohnsham.ground_state import ElectronicSolver
 from mpiqmd.kohnsham.model import KohnShamModel
@@ -93,7 +94,7 @@ def read_frames(settings: Settings, molecule: Molecule, path: Path, comm: MPI.Co
 def build_grid(settings: Settings, comm: MPI.Comm) -> Grid:
     """Return the distributed grid of the input.  Collective."""
     grid = settings.grid
-    return Grid(comm, grid.cell, grid.points, grid.order, grid.boundary, grid.poisson)
+    return Grid(comm, grid.cell, grid.points, grid.order, grid.boundary, poisson=grid.poisson)
 
 
 def build_model(settings: Settings, comm: MPI.Comm, molecule: Molecule) -> KohnShamModel:
@@ -110,7 +111,7 @@ def build_model(settings: Settings, comm: MPI.Comm, molecule: Molecule) -> KohnS
         folder,
     )
     electrons = sum(pseudopotentials[symbol].valence for symbol in molecule.symbols) - molecule.charge
-    require_memory(settings, max(0, math.ceil(electrons / 2)) + settings.scf.empty_orbitals, comm)
+    require_memory(settings, max(0, math.ceil(electrons / SPIN_WEIGHT)) + settings.scf.empty_orbitals, comm)
     grid, temperature = build_grid(settings, comm), settings.scf.electronic_temperature
     refinement = DENSITY_REFINEMENT[settings.grid.density]
     return KohnShamModel(grid, molecule, pseudopotentials, functional, temperature, refinement, term_options=settings.terms)
@@ -122,14 +123,14 @@ def build_solver(
     """Return the full-space solver of the input; ``energy_tolerance`` overrides the input's.  Not collective."""
     scf = settings.scf
     tolerance, shift = energy_tolerance or scf.energy_tolerance, scf.preconditioner_shift
-    slepc = SlepcSolver(model, tolerance, scf.max_iterations, shift, empty_orbitals=scf.empty_orbitals, log=log)
+    slepc = SlepcSolver(model, tolerance, scf.max_iterations, shift=shift, empty_orbitals=scf.empty_orbitals, log=log)
     if scf.solver == "slepc":
         return slepc
     return AbpgSolver(
         model,
         tolerance,
         scf.max_iterations,
-        shift,
+        shift=shift,
         history=scf.anderson_history,
         empty_orbitals=scf.empty_orbitals,
         log=log,

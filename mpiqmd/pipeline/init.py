@@ -15,6 +15,7 @@ import numpy as np
 from mpiqmd.config import load_input
 from mpiqmd.datafiles import writing
 from mpiqmd.errors import ConfigError, GeometryError
+from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.gth import load_gth, smallest_radius
 from mpiqmd.molecule.molecule import Molecule
@@ -130,7 +131,7 @@ def write_input(arguments: argparse.Namespace, ranks: int) -> list[str]:
     with writing(target):
         target.write_text(input_text(molecule, proposal, relative, found.pinned), encoding="utf-8")
     settings = load_input(target)
-    memory = needed_memory(settings, math.ceil(electrons / 2), ranks) * ranks
+    memory = needed_memory(settings, math.ceil(electrons / SPIN_WEIGHT), ranks) * ranks
     points = " x ".join(map(str, settings.grid.points))
     return [
         f"{target}: {molecule.formula}, {len(molecule)} atoms, {electrons} valence electrons; {points} points, "

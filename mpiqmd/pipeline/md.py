@@ -51,7 +51,7 @@ def run_trajectory(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, inte
     record = calculation.record(folder, arguments)
     molecule = calculation.at_start(arguments.settings)
     owner = Owner(calculation.surface)
-    result = run_dynamics(molecule, owner, settings, comm, log, record, interruption.reason)
+    result = run_dynamics(molecule, owner, settings, comm, log, record, stop=interruption.reason)
     announce(result["stopped"], result["steps"], log)
     files = ["trajectory.h5", "checkpoint.h5"]
     if arguments.extxyz:

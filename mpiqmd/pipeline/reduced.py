@@ -11,6 +11,7 @@ import numpy as np
 from mpiqmd.config.settings import Settings
 from mpiqmd.datafiles import Shapes, stored_digest
 from mpiqmd.errors import DataFileError
+from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.kohnsham.extrapolation import purify
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
@@ -46,14 +47,27 @@ if TYPE_CHECKING:
 def build_reduced_model(
     settings: Settings,
     model: KohnShamModel,
-    frame: BodyFrame,
-    reference: Molecule,
     basis: ReducedBasis,
     store: SnapshotStore,
+    *,
+    frame: BodyFrame,
+    reference: Molecule,
     mirrors: list[Mirror],
     log: Log,
 ) -> ReducedModel:
-    """Return the reduced model of a basis and its snapshots, compiled if the input asks for it.  Collective."""
+    """Return the reduced model of a basis and its snapshots, compiled if the input asks for it.  Collective.
+
+    Parameters
+    ----------
+    settings, model
+        The input and its physics.
+    basis, store
+        The modes and the snapshots that they were made of.
+    frame, reference, mirrors
+        The body frame, the molecule in it, and the mirrors that every geometry keeps or is flipped by.
+    log
+        Hears of the compilation.
+    """
     orbitals = np.array([basis.coefficients(store.read(model.grid, index)) for index in range(len(store))])
     vertex = frame.vertex if isinstance(frame, BisectorFrame) else None
     arrays: dict[str, np.ndarray] = {}
@@ -82,7 +96,7 @@ def closed_training_set(
     positions_sav: np.ndarray, orbitals_smn: np.ndarray, basis: ReducedBasis, mirrors: list[Mirror]
 ) -> TrainingSet:
     """Return geometries and density matrices together with their mirror images.  Collective."""
-    comm, n_electrons = basis.modes.grid.comm, 2.0 * orbitals_smn.shape[2]
+    comm, n_electrons = basis.modes.grid.comm, SPIN_WEIGHT * orbitals_smn.shape[2]
     matrices = [purify(comm, orbitals @ orbitals.T, n_electrons) for orbitals in orbitals_smn]
     positions, densities = list(positions_sav), list(matrices)
     for g, mirror in enumerate(mirrors):

@@ -165,7 +165,7 @@ class _Runner:
         """Run one replica."""
         owner = Owner(self.calculation.surface)
         try:
-            outcome = run_dynamics(*self._parts(index, owner, self.settings, self.log), self.interruption.reason)
+            outcome = run_dynamics(*self._parts(index, owner, self.settings, self.log), stop=self.interruption.reason)
         except MpiqmdError as error:
             return [error]
         return [outcome | error_checks(owner.surface, [owner.memory])]
@@ -177,7 +177,7 @@ class _Runner:
         settings, runs = self.settings.shared_by(len(group)), []
         for index, memory in zip(group, memories, strict=True):
             log = self.log.named(f"replica {index}", shows_progress=index == group[0])
-            runs.append(dynamics_steps(*self._parts(index, memory, settings, log), lambda: self.reason))
+            runs.append(dynamics_steps(*self._parts(index, memory, settings, log), stop=lambda: self.reason))
         outcomes = run_together(surface, runs, memories, self._look)
         return [
             outcome if isinstance(outcome, MpiqmdError) else outcome | error_checks(surface, [memory])
@@ -185,6 +185,7 @@ class _Runner:
         ]
 
     def _look(self) -> None:
+        """Ask once for all replicas whether to stop."""
         self.reason = self.interruption.reason()
 
     def _parts(

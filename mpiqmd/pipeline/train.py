@@ -124,7 +124,16 @@ def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
     reduced = finished_model(folder / MODEL_FILE, settings, model, store)
     if reduced is None:
         basis = compress(settings, model, store, plan.mirrors, log)
-        reduced = build_reduced_model(settings, model, plan.frame, plan.reference, basis, store, plan.mirrors, log)
+        reduced = build_reduced_model(
+            settings,
+            model,
+            basis,
+            store,
+            frame=plan.frame,
+            reference=plan.reference,
+            mirrors=plan.mirrors,
+            log=log,
+        )
         reduced = replace(reduced, notes={**reduced.notes, "recipe": recipe(settings)})
         reduced.save(folder / MODEL_FILE)
     else:

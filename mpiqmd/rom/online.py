@@ -9,7 +9,8 @@ import numpy as np
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid.arrays import Orbitals
-from mpiqmd.kohnsham.ensemble_minimiser import Minimum, minimise_diis, minimise_mvp
+from mpiqmd.kohnsham.ensemble_minimiser import minimise_diis, minimise_mvp
+from mpiqmd.kohnsham.ensemble_search import Minimum
 from mpiqmd.kohnsham.extrapolation import purify
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
@@ -118,6 +119,7 @@ class RomSolver:
         return state
 
     def _ground_state(self, placed: PlacedGridModel, minimum: Minimum, forces: bool) -> GroundState:
+        """Return a minimum over density matrices as the ground state on the grid.  Collective."""
         components = placed.components(minimum.density_matrix_mm)
         components["entropy"] = minimum.free_energy - minimum.energy
         return GroundState(

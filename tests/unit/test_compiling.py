@@ -169,8 +169,8 @@ import sys, numpy as np
 from mpiqmd.grid.kernels import star_stencil
 width = int(sys.argv[1])
 f = np.random.default_rng(1).random((8 + 2 * width,) * 3)
-weights, out = np.arange(1.0, width + 1), np.empty((8, 8, 8))
-star_stencil(width)(f.reshape(-1), 0.5, weights, 2 * weights, 3 * weights, np.zeros(out.shape), out)
+weights_vk, out = np.outer((1.0, 2.0, 3.0), np.arange(1.0, width + 1)), np.empty((8, 8, 8))
+star_stencil(width)(f.reshape(-1), 0.5, weights_vk, np.zeros(out.shape), out)
 inner = slice(width, -width)
 expected = 0.5 * f[inner, inner, inner]
 for k in range(1, width + 1):

@@ -59,8 +59,16 @@ class Bench:
         signs = [tuple(signs) for signs, _ in mirrors]
         rom = self.settings.rom
         basis = build_basis(self.snapshots(store), rom.energy_fraction, rom.criterion, rank, signs)
-        parts = self.settings, self.model, frame, reference, basis, store, mirrors
-        reduced = build_reduced_model(*parts, silent(COMM))
+        reduced = build_reduced_model(
+            self.settings,
+            self.model,
+            basis,
+            store,
+            frame=frame,
+            reference=reference,
+            mirrors=mirrors,
+            log=silent(COMM),
+        )
         return ReducedSurface(self.settings, self.model, reduced, silent(COMM))
 
     def snapshots(self, store: SnapshotStore) -> Orbitals:

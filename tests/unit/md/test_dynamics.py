@@ -48,7 +48,7 @@ def run(comm, folder, surface=None, log=None, stop=None, **changes):
         comm,
         log or silent(comm),
         Record(folder / "trajectory.h5", folder / "checkpoint.h5", identity={"solver": "rom"}),
-        stop,
+        stop=stop,
     )
 
 

@@ -36,7 +36,7 @@ def side_by_side(comm, paths, owners, stop=None, each_round=lambda: None, **chan
     runs = []
     for seed, (path, owner) in enumerate(zip(paths, owners, strict=True)):
         settings = DynamicsSettings(**{**SETTINGS, "seed": seed, **changes})
-        runs.append(dynamics_steps(water(), owner.memory, settings, comm, silent(comm), record(path), stop))
+        runs.append(dynamics_steps(water(), owner.memory, settings, comm, silent(comm), record(path), stop=stop))
     return run_together(owners[0].surface, runs, [owner.memory for owner in owners], each_round)
 
 
