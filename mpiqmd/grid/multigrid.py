@@ -120,7 +120,7 @@ class VCycle:
         return self._matrices[0]
 
     def apply(self, block_local: np.ndarray) -> np.ndarray:
-        """Return ``K f`` for a local block ``(n, z, y, x)``.  Collective."""
+        """Return ``K f``, in the unit of f per Ha, for a local block f of shape (n, z, y, x).  Collective."""
         result = np.empty(block_local.shape)
         for source, target in zip(np.ascontiguousarray(block_local, float), result, strict=True):
             right, left = _wrap(self.grid, source), _wrap(self.grid, target)

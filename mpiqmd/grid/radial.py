@@ -29,6 +29,15 @@ class RadialFunction:
     """``f(r) = g(r) r^l`` with g an even smooth function, zero beyond ``radius``.
 
     Not collective; identical on every rank.
+
+    Parameters
+    ----------
+    angular_momentum
+        l.
+    mesh_r
+        Uniform mesh from 0 to ``radius``, bohr.
+    reduced_r
+        g on it, in the unit of f per bohr^l.
     """
 
     def __init__(self, angular_momentum: int, mesh_r: np.ndarray, reduced_r: np.ndarray) -> None:
@@ -39,16 +48,17 @@ class RadialFunction:
         self._coefficients = np.ascontiguousarray(spline.c.T[:, ::-1])
 
     def reduced(self, distances: np.ndarray) -> np.ndarray:
-        """Return ``g(r)``, zero beyond the radius."""
+        """Return ``g(r)`` in the unit of f per bohr^l, of the shape of the distances (bohr); zero beyond the radius."""
         c, t = self._locate(distances)
         return c[..., 0] + t * (c[..., 1] + t * (c[..., 2] + t * c[..., 3]))
 
     def reduced_derivative(self, distances: np.ndarray) -> np.ndarray:
-        """Return ``dg/dr``, zero beyond the radius."""
+        """Return ``dg/dr`` in the unit of g per bohr, of the shape of the distances (bohr); zero beyond the radius."""
         c, t = self._locate(distances)
         return c[..., 1] + t * (2.0 * c[..., 2] + 3.0 * t * c[..., 3])
 
     def _locate(self, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the spline's coefficients, shape (..., 4), zero beyond the radius, and the distances from its knots, bohr."""
         scaled = distances * self._inverse_step
         index = scaled.astype(np.intp)
         inside = index < len(self._coefficients)
@@ -100,6 +110,7 @@ def _simpson(mesh_r: np.ndarray) -> np.ndarray:
 
 
 def _taper(values: np.ndarray) -> np.ndarray:
+    """Return the values with a zero at the end of the mesh."""
     values = values.copy()
     values[-1] = 0.0
     return values

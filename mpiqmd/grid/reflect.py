@@ -31,7 +31,7 @@ def reflect(orbitals: Orbitals, signs_v: Sequence[int]) -> Orbitals:
 
 
 def mirror_images(grid: Grid, axis: int) -> np.ndarray:
-    """Return the index of every point's mirror image along an array axis (0 is z).  Not collective."""
+    """Return the index of every point's mirror image along an array axis (0 is z), shape (points,).  Not collective."""
     n = grid.shape[axis]
     return (n - np.arange(n)) % n if grid.is_periodic else np.arange(n)[::-1]
 

@@ -143,7 +143,7 @@ class Smeared:
         return vectors @ ((vectors.T @ change_nn @ vectors) / (1.0 + 2.0 * self.response * moved)) @ vectors.T
 
     def products(self, steps: list[Parts]) -> np.ndarray:
-        """Return the inner products of steps of orbitals and H~, shape (steps, steps).  Collective."""
+        """Return inner products of steps of orbitals and H~, shape (steps, steps), per volume element, bohr⁻³.  Collective."""
         local = np.zeros((len(steps), len(steps)))
         for n, occupation in enumerate(np.diag(self.density_matrix_nn)):
             if occupation > NEGLIGIBLE:

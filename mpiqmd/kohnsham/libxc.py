@@ -118,7 +118,10 @@ class LibxcTerm:
         return None
 
     def evaluate(self, rho: np.ndarray, sigma: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Return e/ρ, ∂e/∂ρ and ∂e/∂σ (None for an LDA) at the given points."""
+        """Return e/ρ, ∂e/∂ρ and ∂e/∂σ (None for an LDA) at the given points.  Not collective.
+
+        All have the shape of ρ; Ha, Ha and Ha bohr⁵ for ρ in bohr⁻³ and σ in bohr⁻⁸.
+        """
         n = ctypes.c_size_t(rho.size)
         energy, v_rho = np.empty_like(rho), np.empty_like(rho)
         if self.family == LDA:

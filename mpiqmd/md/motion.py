@@ -151,7 +151,10 @@ class Dynamics:
         return Frame(self.step, self.time, self.positions_av, self.velocities_av, forces_av, self.observables())
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the arrays of the last finished step that an exact restart needs; the thermostat's own come on top."""
+        """Return the arrays of the last finished step that an exact restart needs; the thermostat's own come on top.
+
+        Positions, velocities and forces have shape (N, 3), energy and step none; atomic units.  Not collective.
+        """
         return {
             "positions": self.positions_av,
             "velocities": self.velocities_av,
@@ -161,7 +164,10 @@ class Dynamics:
         }
 
     def thermostat_state(self) -> dict[str, np.ndarray]:
-        """Return what the thermostat needs to continue from the last finished step, a step under way or not."""
+        """Return what the thermostat needs to continue from the last finished step, a step under way or not.
+
+        Arrays of its own shape, atomic units (:meth:`~mpiqmd.md.thermostats.thermostat.Thermostat.state`).
+        """
         before = self._thermostat_before
         return self.thermostat.state() if before is None else before
 

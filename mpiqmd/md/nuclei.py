@@ -66,7 +66,7 @@ class Nuclei:
         return 2.0 * kinetic_energy(velocities_av, self.masses_a) / self.degrees_of_freedom
 
     def at_rest(self, velocities_av: np.ndarray, positions_av: np.ndarray) -> np.ndarray:
-        """Return the velocities (N, 3) less everything that does not move in this run.
+        """Return the velocities (N, 3), a.u., less everything that does not move in this run.  Not collective.
 
         Pinned atoms rest, net momentum and rotation are zero where they were removed, and no constrained length changes.
         Each removal is a projection in the metric of the masses and leaves the others intact, so that Maxwell-Boltzmann
@@ -84,14 +84,14 @@ class Nuclei:
 
 
 def remove_net_momentum(velocities_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
-    """Return the velocities with the centre of mass at rest."""
+    """Return the velocities, shape (N, 3), a.u., with the centre of mass at rest.  Not collective."""
     return velocities_av - (masses_a / masses_a.sum()) @ velocities_av
 
 
 def remove_net_rotation(velocities_av: np.ndarray, positions_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
-    """Return the velocities less the rigid rotation ``omega x (R_a - R_com)`` with ``I omega = L``.
+    """Return the velocities less the rigid rotation ``omega x (R_a - R_com)`` with ``I omega = L``.  Not collective.
 
-    The axis of a linear molecule, about which it has no moment of inertia, is left out.
+    Shape (N, 3), a.u.  The axis of a linear molecule, about which it has no moment of inertia, is left out.
     """
     arms_av = positions_av - (masses_a / masses_a.sum()) @ positions_av
     weighted_av = masses_a[:, None] * arms_av

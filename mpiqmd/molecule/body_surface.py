@@ -127,7 +127,7 @@ class BodyMemory(Memory, Generic[Electrons]):
         self.place, self.electrons, self.at_once = place, electrons, electrons.at_once
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return what both need for an exact restart.  Collective."""
+        """Return what both need for an exact restart: arrays of any shape, atomic units.  Collective."""
         return self.electrons.state() | self.place.state()
 
     def restore(self, state: dict[str, np.ndarray]) -> None:

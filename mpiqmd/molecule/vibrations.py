@@ -54,12 +54,12 @@ class Vibrations:
 
     @property
     def reduced_masses_k(self) -> np.ndarray:
-        """Mass ``1 / sum_a |e_ka|^2 / M_a`` that moves with the normalised change of the positions, electron masses."""
+        """Masses ``1 / sum_a |e_ka|^2 / M_a`` that move with normalised changes of positions, (n_modes,), electron masses."""
         return 1.0 / (self.displacements_kav**2).sum(axis=(1, 2))
 
     @property
     def directions_kav(self) -> np.ndarray:
-        """Changes of the positions, each mode normalised to 1, shape (n_modes, N, 3)."""
+        """Changes of the positions, each mode normalised to 1 and without unit, shape (n_modes, N, 3)."""
         return self.displacements_kav * np.sqrt(self.reduced_masses_k)[:, None, None]
 
     def dipole_slopes(self, dipole_gradient_cv: np.ndarray) -> np.ndarray:
@@ -113,7 +113,7 @@ def vibrations(molecule: Molecule, hessian: np.ndarray, turns: bool = True) -> V
 def vibrational_space(molecule: Molecule, turns: bool = True) -> np.ndarray:
     """Return orthonormal mass-weighted vectors orthogonal to translations and (``turns``) rotations, shape (3 N, n_modes).
 
-    Not collective.  A linear molecule has one mode more than another with as many atoms.
+    Without unit.  Not collective.  A linear molecule has one mode more than another with as many atoms.
     """
     roots_c = np.sqrt(np.repeat(molecule.masses_a, 3))
     centred_av = _straightened(molecule.positions_av - molecule.centre_of_mass_v)

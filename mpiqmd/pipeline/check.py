@@ -112,7 +112,7 @@ def _check_frame(owner: Owner, positions_av: np.ndarray, log: Log) -> dict[str, 
 
 
 def egg_box_motions(positions_av: np.ndarray, spacing_v: np.ndarray, period: int = 1) -> dict[str, list[np.ndarray]]:
-    """Return positions shifted through a period along x and along the diagonal, and turned.  Not collective.
+    """Return positions (N, 3), bohr, shifted through a period along x and along the diagonal, and turned.  Not collective.
 
     Shifts go as far back as forth, which keeps the molecule away from walls.
     """

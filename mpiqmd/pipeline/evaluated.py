@@ -62,7 +62,7 @@ class EvaluatedFrames:
 
     @property
     def is_done_s(self) -> np.ndarray:
-        """Which frames are evaluated.  On rank 0 only."""
+        """Whether each frame is evaluated, shape (frames,).  On rank 0 only."""
         return np.isfinite(self.energies_s)
 
     def pending(self) -> list[int]:

@@ -146,7 +146,7 @@ def _slopes(pairs: list[list[np.ndarray | None]], step: float) -> np.ndarray | N
 
 
 def infrared_intensities(found: Vibrations, dipole_gradient_cv: np.ndarray | None) -> np.ndarray | None:
-    """Return the intensity of each mode in km/mol, None without dipole moments.  Not collective."""
+    """Return the intensities of the modes, shape (n_modes,), km/mol, None without dipole moments.  Not collective."""
     if dipole_gradient_cv is None:
         return None
     return INFRARED_INTENSITY_IN_KM_PER_MOL * (found.dipole_slopes(dipole_gradient_cv) ** 2).sum(axis=1)

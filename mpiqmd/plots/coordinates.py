@@ -38,7 +38,10 @@ def coordinates_of(trajectory: Trajectory, reference: Trajectory | None = None) 
 
 
 def continuous(coordinate: InternalCoordinate) -> np.ndarray:
-    """Return values without jumps: a dihedral angle is followed beyond 180 degrees instead of coming back at -180."""
+    """Return values without jumps, shape (frames,), in the coordinate's unit.  Not collective.
+
+    A dihedral angle is followed beyond 180 degrees instead of coming back at -180.
+    """
     values_t = coordinate.values_t
     known = np.isfinite(values_t)
     if coordinate.kind != "dihedral" or not known.any():

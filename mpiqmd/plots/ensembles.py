@@ -80,7 +80,10 @@ def figure_distributions(ensembles: Mapping[str, Sequence[Trajectory]]) -> Figur
 
 
 def pooled(runs: Sequence[Trajectory], part: Panel, reference: Trajectory) -> np.ndarray:
-    """Return the values of a panel's coordinates in all frames of all runs; dihedral angles about their mean."""
+    """Return the values of a panel's coordinates in all frames of all runs; dihedral angles about their mean.
+
+    Shape (values,), in the coordinates' unit, those that are not finite left out.  Not collective.
+    """
     found = [coordinates_of(run, reference) for run in runs]
     values = np.concatenate([coordinates[index].values_t for coordinates in found for index in part.coordinates])
     values = values[np.isfinite(values)]

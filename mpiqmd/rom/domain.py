@@ -35,7 +35,7 @@ class SampledBox:
     vertex: int | None = None
 
     def coordinates(self, body_positions_av: np.ndarray) -> np.ndarray:
-        """Return the coordinates of a geometry in the body frame.  Not collective."""
+        """Return the coordinates of a geometry in the body frame, shape (coordinates,), bohr and radians.  Not collective."""
         return np.array(_values(body_positions_av, self.vertex))
 
     def excess(self, body_positions_av: np.ndarray) -> float:

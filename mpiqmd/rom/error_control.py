@@ -50,7 +50,10 @@ class ErrorMemory(Memory):
         self.density_matrix_mm: np.ndarray | None = None
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the inner memory, what was seen, and where full solves start from.  Collective."""
+        """Return the inner memory, what was seen, and where full solves start from.  Collective.
+
+        The last two are ``guard`` (numbers,), energies in Ha, and ``guard_density_matrix`` (r, r), without unit.
+        """
         own = {"guard": self.watch.as_array()}
         if self.density_matrix_mm is not None:
             own["guard_density_matrix"] = self.density_matrix_mm

@@ -49,7 +49,10 @@ class SnapshotSpan:
 
     @property
     def coefficients_smn(self) -> np.ndarray:
-        """Projections of the orbitals added so far, shape (geometries, modes, orbitals); later modes hold nothing of them."""
+        """Projections of the orbitals added so far, shape (geometries, modes, orbitals), without unit.
+
+        Modes that were added later hold nothing of them.
+        """
         missing = [len(self.modes) - len(coefficients) for coefficients in self._coefficients]
         padded = [np.pad(c, ((0, rows), (0, 0))) for c, rows in zip(self._coefficients, missing, strict=True)]
         return np.array(padded)

@@ -56,7 +56,7 @@ class Watch:
         return cls(largest=worst.largest, largest_at=worst.largest_at, **counts)
 
     def as_array(self) -> np.ndarray:
-        """Return all numbers as one array."""
+        """Return all numbers in the order of the fields, shape (numbers,), energies in Ha.  Not collective."""
         return np.array(astuple(self), float)
 
     def checked(self, estimate: float, tolerance: float) -> Watch:

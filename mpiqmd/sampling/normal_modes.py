@@ -131,7 +131,7 @@ class ThermalRegion:
 
     @property
     def deviations_k(self) -> np.ndarray:
-        """Standard deviations of the amplitudes, shape (n_modes,)."""
+        """Standard deviations of the amplitudes, shape (n_modes,), a.u.: bohr times the root of an electron mass."""
         return self.modes.deviations(self.temperature, self.quantum)
 
     @property

@@ -31,7 +31,7 @@ class HeatBath(NoThermostat):
         return -self.heat
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the accumulated heat."""
+        """Return the accumulated ``heat``, Ha, an array of shape ()."""
         return {"heat": np.array(self.heat)}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
@@ -47,7 +47,7 @@ class StochasticBath(HeatBath):
         self.generator = thermostat_generator(seed)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the accumulated heat and the state of the generator."""
+        """Return the accumulated ``heat``, Ha, shape (), and the state of the ``generator``, integers of shape (6,)."""
         return super().state() | {"generator": generator_state(self.generator)}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
