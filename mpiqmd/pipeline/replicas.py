@@ -14,11 +14,11 @@ from __future__ import annotations
 import argparse
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -26,10 +26,10 @@ import numpy as np
 from mpiqmd.datafiles import replacing, sealed
 from mpiqmd.errors import ConfigError, MpiqmdError
 from mpiqmd.keys.registries import THERMOSTATS
-from mpiqmd.md.dynamics import DynamicsSettings, dynamics_steps, run_dynamics, run_together
+from mpiqmd.md.dynamics import DynamicsSettings, Steps, dynamics_steps, run_together
 from mpiqmd.md.interruption import Interruption, exit_status
 from mpiqmd.md.noise import replica_seed
-from mpiqmd.molecule.surface import Memory, Owner
+from mpiqmd.molecule.surface import Memory
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.surface import Calculation, build_calculation, dynamics_settings, error_checks, export_extxyz
@@ -38,10 +38,7 @@ from mpiqmd.selfcontained import REPLICAS
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-    from mpiqmd.md.record import Record
-    from mpiqmd.molecule.molecule import Molecule
 
-Asking = TypeVar("Asking", Owner, Memory)
 INDEX_FILE = "replicas.h5"
 AVERAGED = ("temperature_mean", "energy_drift", "energy_fluctuation", "seconds_per_step", "iterations_per_step")
 """Numbers of the single runs of which the summary gives the mean."""
@@ -163,12 +160,12 @@ class _Runner:
 
     def _alone(self, index: int) -> list[dict[str, Any] | MpiqmdError]:
         """Run one replica."""
-        owner = Owner(self.calculation.surface)
+        memory = self.calculation.surface.fresh()
         try:
-            outcome = run_dynamics(*self._parts(index, owner, self.settings, self.log), stop=self.interruption.reason)
+            steps = self._steps(index, memory, self.settings, self.log, self.interruption.reason)
         except MpiqmdError as error:
             return [error]
-        return [outcome | error_checks(owner.surface, [owner.memory])]
+        return self._outcomes([steps], [memory], lambda: None)
 
     def _together(self, group: list[int]) -> list[dict[str, Any] | MpiqmdError]:
         """Run several replicas side by side; whether to stop is asked once for all of them."""
@@ -177,8 +174,15 @@ class _Runner:
         settings, runs = self.settings.shared_by(len(group)), []
         for index, memory in zip(group, memories, strict=True):
             log = self.log.named(f"replica {index}", shows_progress=index == group[0])
-            runs.append(dynamics_steps(*self._parts(index, memory, settings, log), stop=lambda: self.reason))
-        outcomes = run_together(surface, runs, memories, self._look)
+            runs.append(self._steps(index, memory, settings, log, lambda: self.reason))
+        return self._outcomes(runs, memories, self._look)
+
+    def _outcomes(
+        self, runs: list[Steps], memories: list[Memory], each_round: Callable[[], object]
+    ) -> list[dict[str, Any] | MpiqmdError]:
+        """Return the summaries of runs that advance together, with what the checks of their errors found, or their errors."""
+        surface = self.calculation.surface
+        outcomes = run_together(surface, runs, memories, each_round)
         return [
             outcome if isinstance(outcome, MpiqmdError) else outcome | error_checks(surface, [memory])
             for outcome, memory in zip(outcomes, memories, strict=True)
@@ -188,15 +192,14 @@ class _Runner:
         """Ask once for all replicas whether to stop."""
         self.reason = self.interruption.reason()
 
-    def _parts(
-        self, index: int, asking: Asking, settings: DynamicsSettings, log: Log
-    ) -> tuple[Molecule, Asking, DynamicsSettings, MPI.Comm, Log, Record]:
-        """Return the arguments of one replica's dynamics, with its folder made."""
+    def _steps(self, index: int, memory: Memory, settings: DynamicsSettings, log: Log, stop: Callable[[], str | None]) -> Steps:
+        """Return one replica's dynamics, with its folder made."""
         folder = replica_folder(self.arguments.folder, index)
         folder.mkdir(exist_ok=True)
         record = self.calculation.record(folder, self.arguments, replica=index)
         seeded = replace(settings, seed=replica_seed(settings.seed, index))
-        return self.calculation.at_start(self.arguments.settings), asking, seeded, self.alone, log, record
+        molecule = self.calculation.at_start(self.arguments.settings)
+        return dynamics_steps(molecule, memory, seeded, self.alone, log, record, stop=stop)
 
     def _summary(self, index: int, outcome: dict[str, Any] | MpiqmdError) -> dict[str, Any]:
         """Return the summary of a replica, exporting its trajectory if that was asked for and there is one."""
