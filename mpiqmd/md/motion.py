@@ -58,7 +58,7 @@ class Dynamics:
         return self.step * self.timestep
 
     def propose(self) -> np.ndarray:
-        """Return the positions (N, 3) at which the next evaluation is wanted.
+        """Return the positions (N, 3), bohr, at which the next evaluation is wanted.
 
         Raises
         ------

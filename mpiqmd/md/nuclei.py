@@ -54,7 +54,7 @@ class Nuclei:
 
     @property
     def inverse_masses_a(self) -> np.ndarray:
-        """Inverse masses, shape (N,); zero for pinned atoms, which makes every force on them ineffective."""
+        """Inverse masses, a.u., shape (N,); zero for pinned atoms, which makes every force on them ineffective."""
         inverse_masses_a = 1.0 / self.masses_a
         inverse_masses_a[list(self.pinned)] = 0.0
         return inverse_masses_a
