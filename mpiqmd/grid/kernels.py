@@ -64,7 +64,17 @@ NEAREST = 1e-4
 
 @compiled(error_model="numpy")
 def add_smeared_coulomb(charge: float, width: float, z: np.ndarray, y: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
-    """Add ``q erf(d / w) / d``, Ha, to ``out`` (z, y, x) at displacements z, y, x, bohr, from a point.  Not collective."""
+    """Add ``q erf(d / w) / d``, Ha, to a block of points: the potential of a Gaussian charge.  Not collective.
+
+    Parameters
+    ----------
+    charge, width
+        q, and w of the Gaussian, bohr.
+    z, y, x
+        Displacements of the points from the charge along each axis, bohr.
+    out
+        The block, shape (z, y, x).
+    """
     inverse = 1.0 / width
     for i in range(len(z)):
         for j in range(len(y)):
@@ -80,6 +90,15 @@ def smeared_coulomb_pull(width: float, z: np.ndarray, y: np.ndarray, x: np.ndarr
     """Return ``Σ_r ρ(r) s'(d) r_v / d``, shape (3,) for x, y, z, with ``s(d) = erf(d / w) / d`` and r from a point.
 
     In bohr⁻⁵ for a density in bohr⁻³: the volume element is the caller's.  Not collective.
+
+    Parameters
+    ----------
+    width
+        w, bohr.
+    z, y, x
+        Displacements of the points from the charge along each axis, bohr.
+    density
+        ρ at the points, shape (z, y, x).
     """
     total_x, total_y, total_z = 0.0, 0.0, 0.0
     inverse, slope_at_zero = 1.0 / width, 2.0 / (math.sqrt(math.pi) * width)

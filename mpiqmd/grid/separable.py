@@ -103,7 +103,26 @@ def along_z(matrix: np.ndarray, block: np.ndarray) -> np.ndarray:
 
 
 class AxisTrade:
-    """Trade one axis for another inside an axis communicator: split the first, join the pieces of the second."""
+    """Trade one axis for another inside an axis communicator: split the first, join the pieces of the second.
+
+    Construction is not collective.
+
+    Parameters
+    ----------
+    comm
+        The ranks along the joined axis.
+    n_split
+        Length of the axis to be split, in shares as equal as they can be.
+    join_counts
+        Each rank's length of the axis to be joined, shape (ranks,).
+    split_axis, join_axis
+        Axes of a block (n, z, y, x).
+
+    Attributes
+    ----------
+    own
+        This rank's share of the split axis.
+    """
 
     def __init__(self, comm: MPI.Comm, n_split: int, join_counts: np.ndarray, split_axis: int, join_axis: int) -> None:
         self.comm = comm

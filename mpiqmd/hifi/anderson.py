@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 SMALLEST_DETERMINANT = 0.01
+"""Steps whose matrix of cosines has a smaller determinant are too much alike to be told apart."""
 THETA_RANGE = (-3.0, 0.5)
+"""Coefficients of earlier iterates outside this range mean that the next one would be far from all of them."""
 
 Parts = Sequence[np.ndarray]
 Products = Callable[[list[Parts]], np.ndarray]

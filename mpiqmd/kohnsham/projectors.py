@@ -21,7 +21,24 @@ from mpiqmd.parallel.comm import sum_over_ranks
 
 
 class SpeciesProjectors:
-    """The projectors of one species: radial functions, ordered by (l, radial index, m), and their coupling."""
+    """The projectors of one species: radial functions, ordered by (l, radial index, m), and their coupling.
+
+    Not collective; identical on every rank.
+
+    Parameters
+    ----------
+    pseudo
+        The pseudopotential.
+    spacing
+        Largest spacing of the grid, bohr.
+
+    Attributes
+    ----------
+    coupling_pp
+        D, Ha.
+    radius
+        Beyond it all projectors are zero, bohr.
+    """
 
     def __init__(self, pseudo: Pseudopotential, spacing: float) -> None:
         self.radial: list[RadialFunction] = []
@@ -61,7 +78,22 @@ class SpeciesProjectors:
 
 
 class Projectors:
-    """All projectors of a molecule at given positions.  Construction is not collective."""
+    """All projectors of a molecule at given positions.  Construction is not collective.
+
+    Parameters
+    ----------
+    grid
+        The grid of the density.
+    species
+        Projectors by element.
+    symbols, positions_av
+        Elements and positions (N, 3), bohr, of the nuclei.
+
+    Attributes
+    ----------
+    coupling_pp
+        D of all of them, block by block, Ha.
+    """
 
     def __init__(
         self,

@@ -119,7 +119,19 @@ def count_degrees_of_freedom(
     remove_rotation: bool,
     n_constraints: int = 0,
 ) -> int:
-    """Return the ``g`` of the module docstring; never negative."""
+    """Return how many squares of velocities the kinetic energy has: g of ``k_B T = 2 K / g``, at least 0.  Not collective.
+
+    Parameters
+    ----------
+    positions_av, masses_a
+        Positions (N, 3), bohr, and masses (N,): a linear molecule has one rotation less.
+    n_pinned
+        Atoms that never move; with any, net momentum and rotation are not taken out.
+    remove_translation, remove_rotation
+        Whether net momentum and rotation are zero.
+    n_constraints
+        Lengths that are kept.
+    """
     n_atoms = len(masses_a)
     count = 3 * (n_atoms - n_pinned) - n_constraints
     if n_pinned == 0 and remove_translation:

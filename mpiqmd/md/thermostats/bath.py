@@ -40,7 +40,15 @@ class HeatBath(NoThermostat):
 
 
 class StochasticBath(HeatBath):
-    """A heat bath that draws random numbers from ``generator``; ``seed`` is that of the noise."""
+    """A heat bath that draws random numbers from ``generator``.
+
+    Parameters
+    ----------
+    temperature, relaxation_time
+        As for :class:`HeatBath`.
+    seed
+        Seed of the noise.
+    """
 
     def __init__(self, temperature: float, relaxation_time: float, seed: int) -> None:
         super().__init__(temperature, relaxation_time)
