@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from oracles import central_difference, gth_model, water
 
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.slepc import SlepcSolver
+from tests.helpers.oracles import central_difference, gth_model, water
 
 HYDROGEN = (("H", "H"), np.array([[-0.61, 0.13, 0.05], [0.66, -0.2, 0.3]]))
 WATER = (("O", "H", "H"), water(1.9, 1.75, 108.0) + [-0.6, 0.07, 0.11])

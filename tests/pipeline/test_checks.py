@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from workplace import with_keys
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
+from tests.helpers.workplace import with_keys
 
 HYDROGEN = """
 [system]

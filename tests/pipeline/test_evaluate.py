@@ -7,12 +7,12 @@ import pytest
 from ase import Atoms
 from ase.io import write
 from ase.io.cube import read_cube
-from workplace import WATER, with_keys
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.pipeline.check import common_period, egg_box_verdict
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
+from tests.helpers.workplace import WATER, with_keys
 
 HYDROGEN = """
 [system]

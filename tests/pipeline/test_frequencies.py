@@ -6,7 +6,6 @@ import io
 
 import numpy as np
 import pytest
-from springs import CHARGES, CONSTANTS, REST, Springs, distorted, relaxed
 
 from mpiqmd.errors import GeometryError
 from mpiqmd.molecule.molecule import Molecule
@@ -16,6 +15,7 @@ from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.frequencies import differences, infrared_intensities, print_table, require_relaxed
 from mpiqmd.pipeline.recorded import RecordedSurface
 from mpiqmd.units import HARTREE_IN_INVERSE_CM
+from tests.pipeline.springs import CHARGES, CONSTANTS, REST, Springs, distorted, relaxed
 
 HYDROGEN = """
 [system]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workplace import outside_environment
 
 from mpiqmd.datafiles import seal, unseal
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.results import read_result
+from tests.helpers.workplace import outside_environment
 
 pytestmark = pytest.mark.serial
 

@@ -7,8 +7,6 @@ import io
 import numpy as np
 import pytest
 from ase.build import molecule as ase_molecule
-from springs import LENGTH, Springs, distorted
-from workplace import with_keys
 
 from mpiqmd.config.settings import Relaxation
 from mpiqmd.molecule.molecule import Molecule
@@ -17,6 +15,8 @@ from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.recorded import RecordedSurface
 from mpiqmd.pipeline.relax import RelaxationPath, both_ends, print_summary, relax
 from mpiqmd.units import BOHR_IN_ANGSTROM
+from tests.helpers.workplace import with_keys
+from tests.pipeline.springs import LENGTH, Springs, distorted
 
 HYDROGEN = """
 [system]

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from workplace import Bench, with_keys
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.config import load_input
@@ -30,6 +29,7 @@ from mpiqmd.pipeline.structure import Structure
 from mpiqmd.pipeline.structures import read_structures, write_geometries
 from mpiqmd.pipeline.train import compress
 from mpiqmd.rom.snapshots import SnapshotStore
+from tests.helpers.workplace import Bench, with_keys
 
 IONS = """
 [system]

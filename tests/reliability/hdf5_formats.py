@@ -19,13 +19,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import test_dynamics
-import test_snapshots
-from compiled_water import RANK, serial_water
-from damage import damage_structure, damaged_bytes
-from hostility import ELSEWHERE, Watch, hostile, hostile_index
-from judging import Format, rewriting
-from md_surfaces import PairSurface, water
 from mpi4py import MPI
 
 from mpiqmd.datafiles import SEAL_SIZE, opened, seal, unseal
@@ -41,6 +34,13 @@ from mpiqmd.pipeline.replicas import write_index
 from mpiqmd.rom.compiled.store import from_arrays, to_arrays
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.snapshots import SnapshotStore
+from tests.helpers.compiled_water import RANK, serial_water
+from tests.helpers.hostility import ELSEWHERE, Watch, hostile, hostile_index
+from tests.helpers.judging import Format, rewriting
+from tests.helpers.md_surfaces import PairSurface, water
+from tests.reliability.damage import damage_structure, damaged_bytes
+from tests.unit.md import test_dynamics
+from tests.unit.rom import test_snapshots
 
 COMM = MPI.COMM_SELF
 NOTICED = {

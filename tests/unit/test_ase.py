@@ -21,7 +21,6 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 from ase.units import Bohr, Hartree, fs
 from ase.vibrations import Vibrations
-from toy_surfaces import ToySurface
 
 from mpiqmd.ase import MPIQMD
 from mpiqmd.errors import (
@@ -35,6 +34,7 @@ from mpiqmd.errors import (
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.rom.compiled.body_solver import OutsideTablesError
+from tests.helpers.toy_surfaces import ToySurface
 
 LENGTH, STIFFNESS, CHARGE = 1.4, 0.37, 0.2
 """A bond of hydrogen: length (bohr), force constant (Ha/bohr^2), charge on the first atom."""

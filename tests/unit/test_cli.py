@@ -10,7 +10,6 @@ import types
 
 import numpy as np
 import pytest
-from workplace import outside_environment
 
 from mpiqmd.cli import build_parser, parse_arguments
 from mpiqmd.commands import COMMANDS
@@ -20,6 +19,7 @@ from mpiqmd.pipeline import job
 from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.doctor import CHECKS
 from mpiqmd.pipeline.results import plain, prepare_folder, read_result, write_result
+from tests.helpers.workplace import outside_environment
 
 WATER = """
 [system]

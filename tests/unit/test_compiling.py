@@ -9,11 +9,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from workplace import WATER, outside_environment
 
 import mpiqmd
 from mpiqmd import compiling
 from mpiqmd.pipeline import doctor
+from tests.helpers.workplace import WATER, outside_environment
 
 pytestmark = pytest.mark.serial
 

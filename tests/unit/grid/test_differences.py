@@ -2,7 +2,11 @@
 
 import numpy as np
 import pytest
-from oracles import (
+
+from mpiqmd.grid import Field, Grid, Orbitals
+from mpiqmd.grid.differences import Gradient, Laplacian
+from mpiqmd.grid.stencils import ORDERS, first_derivative, second_derivative
+from tests.helpers.oracles import (
     everywhere,
     largest,
     local_part,
@@ -12,10 +16,6 @@ from oracles import (
     random_field,
     random_orbitals,
 )
-
-from mpiqmd.grid import Field, Grid, Orbitals
-from mpiqmd.grid.differences import Gradient, Laplacian
-from mpiqmd.grid.stencils import ORDERS, first_derivative, second_derivative
 
 
 @pytest.fixture(params=["isolated", "periodic"])

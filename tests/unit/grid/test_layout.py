@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from mpi4py import MPI
-from oracles import everywhere, local_part, random_field, random_orbitals
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Field, Grid, Orbitals
+from tests.helpers.oracles import everywhere, local_part, random_field, random_orbitals
 
 
 @pytest.fixture(params=["isolated", "periodic"])

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 from numpy.polynomial.legendre import legval
-from oracles import (
+
+from mpiqmd.errors import ConfigError, ConvergenceError
+from mpiqmd.grid import Field, Grid, Orbitals, levels, multigrid
+from mpiqmd.grid.differences import Laplacian
+from mpiqmd.grid.levels import hierarchy, interpolation, star_matrix
+from mpiqmd.grid.multigrid import MultigridPoisson, VCycle, kinetic_weights, rough_waves, uses_multigrid
+from mpiqmd.grid.multipoles import Multipoles, legendre_kernel
+from mpiqmd.grid.poisson import Poisson
+from mpiqmd.grid.shifted import ShiftedKineticInverse
+from tests.helpers.oracles import (
     distances,
     everywhere,
     gaussian_charge,
@@ -16,15 +25,6 @@ from oracles import (
     random_field,
     random_orbitals,
 )
-
-from mpiqmd.errors import ConfigError, ConvergenceError
-from mpiqmd.grid import Field, Grid, Orbitals, levels, multigrid
-from mpiqmd.grid.differences import Laplacian
-from mpiqmd.grid.levels import hierarchy, interpolation, star_matrix
-from mpiqmd.grid.multigrid import MultigridPoisson, VCycle, kinetic_weights, rough_waves, uses_multigrid
-from mpiqmd.grid.multipoles import Multipoles, legendre_kernel
-from mpiqmd.grid.poisson import Poisson
-from mpiqmd.grid.shifted import ShiftedKineticInverse
 
 SHIFT = 0.8
 BOUNDARIES = ("isolated", "periodic")

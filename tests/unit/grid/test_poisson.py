@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
-from oracles import (
+
+from mpiqmd.grid import Field, Grid
+from mpiqmd.grid.poisson import Poisson
+from tests.helpers.oracles import (
     distances,
     everywhere,
     gaussian_charge,
@@ -13,9 +16,6 @@ from oracles import (
     on_one_rank,
     random_field,
 )
-
-from mpiqmd.grid import Field, Grid
-from mpiqmd.grid.poisson import Poisson
 
 WIDTH = 1.0
 

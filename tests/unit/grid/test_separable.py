@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from oracles import everywhere, largest, local_part, on_one_rank, random_orbitals
 
 from mpiqmd.grid import Field, Grid, Orbitals
 from mpiqmd.grid import separable as separable_module
 from mpiqmd.grid.separable import AxisTrade, SeparableOperator, fourier_basis, wave_numbers
+from tests.helpers.oracles import everywhere, largest, local_part, on_one_rank, random_orbitals
 
 
 @pytest.fixture(params=["isolated", "periodic"])

@@ -4,15 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from oracles import (
-    central_difference,
-    density_of,
-    distances,
-    everywhere,
-    largest,
-    on_one_rank,
-    smooth_orbitals,
-)
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Field, Grid
@@ -25,6 +16,15 @@ from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.molecule.gth import load_gth
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.rom.compiled.compile import require_compilable
+from tests.helpers.oracles import (
+    central_difference,
+    density_of,
+    distances,
+    everywhere,
+    largest,
+    on_one_rank,
+    smooth_orbitals,
+)
 
 CELL, POINTS = (7.0, 7.2, 6.6), (22, 24, 20)
 SYMBOLS = ("C", "H", "O")

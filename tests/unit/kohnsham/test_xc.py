@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from oracles import everywhere, largest, local_part, on_one_rank, smooth_orbitals
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Field, Grid
 from mpiqmd.kohnsham.functional import SMALLEST_DENSITY, Functional
 from mpiqmd.kohnsham.libxc import available_names, version
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
+from tests.helpers.oracles import everywhere, largest, local_part, on_one_rank, smooth_orbitals
 
 RHO = np.array([1e-4, 3e-3, 0.02, 0.3, 1.7, 12.0])
 SIGMA = np.array([1e-7, 2e-4, 3e-3, 0.4, 2.0, 90.0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from md_surfaces import FreeSurface, PairSurface, advance, water
 
 from mpiqmd.errors import AccuracyError, ConfigError
 from mpiqmd.md.constraints import BondConstraints
@@ -19,6 +18,7 @@ from mpiqmd.md.velocities import maxwell_boltzmann
 from mpiqmd.molecule.internal import measure
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.units import KELVIN_IN_HARTREE
+from tests.helpers.md_surfaces import FreeSurface, PairSurface, advance, water
 
 pytestmark = pytest.mark.serial
 ROOM = 300 * KELVIN_IN_HARTREE

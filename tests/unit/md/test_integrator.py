@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from md_surfaces import FreeSurface, PairSurface, SpringSurface, advance, water
 
 from mpiqmd.md.motion import Dynamics
 from mpiqmd.md.nuclei import make_nuclei
@@ -13,6 +12,7 @@ from mpiqmd.md.thermostats.berendsen import Berendsen
 from mpiqmd.md.thermostats.thermostat import NoThermostat
 from mpiqmd.md.velocities import maxwell_boltzmann
 from mpiqmd.units import KELVIN_IN_HARTREE
+from tests.helpers.md_surfaces import FreeSurface, PairSurface, SpringSurface, advance, water
 
 pytestmark = pytest.mark.serial
 ROOM = 300 * KELVIN_IN_HARTREE

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from toy_surfaces import ToySurface
 
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Memory
+from tests.helpers.toy_surfaces import ToySurface
 
 
 def water() -> Molecule:
