@@ -13,7 +13,8 @@ from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import bent_coordinates, water_positions
 from mpiqmd.molecule.frame import AxisFrame, BisectorFrame, EckartFrame, make_frame
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.rigid import Alignment, best_rotation, random_rotation
+from mpiqmd.molecule.rigid import Alignment, best_rotation
+from tests.helpers.rigid_motions import laboratory_positions, random_rotation
 
 pytestmark = pytest.mark.serial
 
@@ -140,7 +141,7 @@ def test_alignment_is_the_stated_rigid_motion(case):
     assert q @ q.T == pytest.approx(np.eye(3), abs=1e-14)
     expected_av = (positions_av[alignment.permutation_a] - alignment.origin_v) @ q.T
     assert alignment.body_positions_av == pytest.approx(expected_av, abs=1e-14)
-    assert alignment.laboratory_positions(alignment.body_positions_av) == pytest.approx(positions_av, abs=1e-13)
+    assert laboratory_positions(alignment) == pytest.approx(positions_av, abs=1e-13)
     assert alignment.origin_weights_a @ alignment.body_positions_av == pytest.approx(np.zeros(3), abs=1e-14)
 
 

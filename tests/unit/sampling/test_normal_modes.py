@@ -8,9 +8,9 @@ import pytest
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import bent_coordinates, water_positions
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.rigid import random_rotation
 from mpiqmd.molecule.symmetry import grid_mirrors, mirror_image
 from mpiqmd.sampling.normal_modes import ThermalRegion, normal_modes
+from tests.helpers.rigid_motions import random_rotation
 
 pytestmark = pytest.mark.serial
 
