@@ -24,21 +24,13 @@ import numpy as np
 
 from mpiqmd.claims import CLAIM
 from mpiqmd.md.trajectory import Trajectory
+from tests.helpers.workplace import H2, with_keys
 
-INPUT = """
-[system]
-symbols = ["H", "H"]
-positions = [[-0.72, 0.0, 0.0], [0.72, 0.0, 0.0]]
-[grid]
-cell = 7.0
-points = 12
-order = 4
-[md]
-steps = 200
-timestep = "0.25 fs"
-temperature = "100 K"
-checkpoint_every = 1
-"""
+INPUT = with_keys(
+    H2,
+    grid={"points": 12, "order": 4},
+    md={"steps": 200, "timestep": "0.25 fs", "temperature": "100 K", "checkpoint_every": 1},
+)
 """A molecule far from well described, at a hundredth of a second a step."""
 REFUSED = "another run is writing here"
 READER = """

@@ -9,13 +9,6 @@ from mpiqmd.grid import Field, Grid, Orbitals
 from tests.helpers.oracles import everywhere, local_part, random_field, random_orbitals
 
 
-@pytest.fixture(params=["isolated", "periodic"])
-def grid(request, comm):
-    grid = Grid(comm, (5.0, 6.0, 6.5), (11, 12, 13), order=4, boundary=request.param)
-    yield grid
-    grid.destroy()
-
-
 def test_blocks_cover_every_point_once(grid):
     owners = np.zeros(grid.shape, dtype=int)
     owners[grid.local_slices] += 1
