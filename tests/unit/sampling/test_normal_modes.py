@@ -110,8 +110,8 @@ TEMPERATURE = 9.5e-4
 
 def amplitudes(modes, positions_sav):
     """Amplitudes in standard deviations, which come back from the positions by projection."""
-    weighted_kav = modes.displacements_kav * modes.reference.masses_a[:, None]
-    projected_sk = np.einsum("kav,sav->sk", weighted_kav, positions_sav - modes.reference.positions_av)
+    weighted_kav = modes.displacements_kav * modes.molecule.masses_a[:, None]
+    projected_sk = np.einsum("kav,sav->sk", weighted_kav, positions_sav - modes.molecule.positions_av)
     return projected_sk / modes.deviations(TEMPERATURE)
 
 
