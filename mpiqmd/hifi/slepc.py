@@ -36,6 +36,8 @@ from mpiqmd.kohnsham.terms.hartree import Hartree
 from mpiqmd.parallel.comm import decide, sum_over_ranks
 from mpiqmd.parallel.log import Log
 
+MIXING = 0.6
+"""Share of the density residual that goes into the next input density."""
 DEPTH = 6
 """Density residuals that Anderson mixing combines."""
 SMALLEST_DETERMINANT = 1e-10
@@ -55,8 +57,6 @@ class SlepcSolver(OrbitalSolver):
     ----------
     model, energy_tolerance, max_iterations, shift, empty_orbitals, log
         As for every :class:`OrbitalSolver`.
-    mixing
-        Share of the density residual that goes into the next input density.
     """
 
     def __init__(
@@ -66,7 +66,6 @@ class SlepcSolver(OrbitalSolver):
         max_iterations: int = 200,
         shift: float = 1.0,
         empty_orbitals: int = 0,
-        mixing: float = 0.6,
         log: Log | None = None,
     ) -> None:
         super().__init__(
@@ -77,7 +76,6 @@ class SlepcSolver(OrbitalSolver):
             empty_orbitals=empty_orbitals,
             log=log,
         )
-        self.mixing = mixing
         self.applications = 0
         """Hamiltonian applications to one function each, over all solves."""
 
@@ -128,7 +126,7 @@ class SlepcSolver(OrbitalSolver):
                 if error < self.energy_tolerance:
                     return ground_state(problem, state, iteration, error, self.timers)
             with self.timers("mixing"):
-                mixed = anderson.next(mixed, [self.mixing * change.local, self.mixing * response.local])
+                mixed = anderson.next(mixed, [MIXING * change.local, MIXING * response.local])
         raise self._not_converged("self-consistency cycle", error, "abpg")
 
     def _eigenpairs(

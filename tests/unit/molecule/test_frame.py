@@ -237,9 +237,9 @@ def test_automatic_choice_and_round_trip_by_name(molecule, name, rng):
 
 
 def test_pivot_is_part_of_the_name():
-    frame = make_frame(AMMONIA, pivot=0)
+    frame = make_frame(AMMONIA, "eckart-0")
     assert frame.name == "eckart-0"
-    assert make_frame(AMMONIA, "eckart-0").align(AMMONIA.positions_av).origin_v.tolist() == [0, 0, 0.1]
+    assert frame.align(AMMONIA.positions_av).origin_v.tolist() == [0, 0, 0.1]
     assert make_frame(WATER, "bisector-folded").name == "bisector-folded"
 
 
@@ -266,7 +266,7 @@ def test_what_has_no_frame_is_refused():
     for kind, words in {
         "bisector": "bisector",
         "axis": "axis",
-        "eckart-9": "pivot 9",
+        "eckart-9": "frame 'eckart-9' does not suit",
         "inertia": "inertia",
     }.items():
         with pytest.raises(ConfigError, match=words):
