@@ -1,9 +1,9 @@
 """Several programs at one folder of ``mpiqmd md``: a second run, kills, stops, readers, and an undisturbed trajectory.
 
-python tests/reliability/crowding.py pairs 100      two runs at random moments
-python tests/reliability/crowding.py kills 60       SIGKILL at random moments, and again until it is done
-python tests/reliability/crowding.py stops 20       SIGSTOP and SIGCONT
-python tests/reliability/crowding.py readers 20     another program reads the file, and keeps it open for the next run
+python -m tests.reliability.crowding pairs 100      two runs at random moments
+python -m tests.reliability.crowding kills 60       SIGKILL at random moments, and again until it is done
+python -m tests.reliability.crowding stops 20       SIGSTOP and SIGCONT
+python -m tests.reliability.crowding readers 20     another program reads the file, and keeps it open for the next run
 """
 
 from __future__ import annotations

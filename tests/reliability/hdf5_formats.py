@@ -1,10 +1,9 @@
 """The HDF5 files that mpiqmd writes and reads back: small good ones, their readers, and what a result must be like.
 
 Each comes in five ways: ``raw``, any bytes damaged where a seal is required; ``stale``, bytes before the seal damaged;
-``structure``, a whole and
-sealed file with other contents than mpiqmd writes; ``hostile``, one of :mod:`hostility`, whose copy elsewhere is not opened;
-``unsealed``, bytes of a file that a kill left without a seal, which
-may crash the HDF5 library and is for a process of its own.
+``structure``, a whole and sealed file with other contents than mpiqmd writes; ``hostile``, one of
+:mod:`tests.helpers.hostility`, whose copy elsewhere is not opened; ``unsealed``, bytes of a file that a kill left without a
+seal, which may crash the HDF5 library and is for a process of its own.
 """
 
 from __future__ import annotations
