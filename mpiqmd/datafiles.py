@@ -187,8 +187,8 @@ def swapping(path: Path) -> Iterator[Path]:
 
 
 def to_disk(path: Path) -> None:
-    """Wait until all of a file is on the disk.  Raises OSError."""
-    descriptor = os.open(path, os.O_RDWR)
+    """Wait until all of a file is on the disk, or the names in a folder.  Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:

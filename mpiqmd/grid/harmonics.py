@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-MAX_ANGULAR_MOMENTUM = 3
-
 
 def solid_harmonics(angular_momentum: int, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> list[np.ndarray]:
     """Return the 2l + 1 functions ``S_lm(x, y, z)``, each of the broadcast shape, in bohr^l.  Not collective."""

@@ -16,7 +16,7 @@ that measures both by the energy they are worth,
 
     <f, g> = Σ_i P_ii <f_i, g_i> + w tr(δH_f δH_g),    w = 1 / (4 max(T_e, T_min)),
 
-in which empty orbitals, which converge late, have no say.
+in which empty orbitals, which converge late, have no say; 1 / (4 T_e) is the steepest slope of f, at ε = μ.
 """
 
 from __future__ import annotations

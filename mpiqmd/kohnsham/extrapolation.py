@@ -46,6 +46,7 @@ def purify(comm: MPI.Comm, matrix_mm: np.ndarray, n_electrons: float, integer: b
     def excess(shift: float) -> float:
         return float(np.clip(occupations + shift, 0.0, 1.0).sum() - pairs)
 
+    # Shifted so far, all occupations are 0 at one end and 1 at the other: the root lies between.
     shift = brentq(excess, -occupations.max() - 1e-3, 1.0 - occupations.min() + 1e-3, xtol=1e-15, rtol=1e-15)
     return (orbitals * np.clip(occupations + shift, 0.0, 1.0)) @ orbitals.T
 

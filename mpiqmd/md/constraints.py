@@ -72,16 +72,6 @@ class BondConstraints:
     def __len__(self) -> int:
         return len(self.pairs)
 
-    @property
-    def lengths_k(self) -> np.ndarray:
-        """The fixed lengths (K,), bohr."""
-        return np.sqrt(self._squares_k)
-
-    def deviation(self, positions_av: np.ndarray) -> float:
-        """Return the largest relative deviation of a length from its fixed value."""
-        squares_k = (self._arms(positions_av) ** 2).sum(axis=1)
-        return float(np.abs(0.5 * (squares_k / self._squares_k - 1.0)).max())
-
     def tangent(self, velocities_av: np.ndarray, positions_av: np.ndarray) -> np.ndarray:
         """Return the velocities (N, 3), a.u., without their components that would change a length.  Not collective."""
         arms_kv = self._arms(positions_av)

@@ -160,6 +160,6 @@ def exit_status(stopped: str | None) -> int:
 
 
 def announce(stopped: str | None, step: int, log: Log) -> None:
-    """Say why a run ended early and how to continue it, in the place of the progress line."""
+    """Say why a run ended early and how to continue it, in place of the progress line."""
     if stopped is not None:
         log.progress(f"stopped at step {step} ({stopped}); the same command continues from there", last=True)

@@ -47,11 +47,6 @@ def net_force(forces_av: np.ndarray) -> np.ndarray:
     return forces_av.sum(axis=-2)
 
 
-def net_torque(positions_av: np.ndarray, forces_av: np.ndarray) -> np.ndarray:
-    """Return ``sum_a R_a x F_a`` about the origin, shape (3,), Ha."""
-    return np.cross(positions_av, forces_av).sum(axis=-2)
-
-
 def linear_drift(times_t: np.ndarray, energies_t: np.ndarray, n_atoms: int) -> float | None:
     """Return the least-squares slope of an energy against time per atom, in Ha/atom/ps.
 

@@ -103,11 +103,6 @@ def projector(mesh_r: np.ndarray, l: int, index: int, radius: float) -> np.ndarr
     return prefactor * scaled_r ** (l + 2 * (index - 1)) * np.exp(-0.5 * scaled_r**2)
 
 
-def available_elements(functional: str) -> list[str]:
-    """Return the elements a table covers, in its order; none for an unknown table. Not collective."""
-    return list(_tables().get(functional, {}))
-
-
 def available_functionals() -> list[str]:
     """Return the functionals that have a table. Not collective."""
     return list(_tables())

@@ -85,12 +85,6 @@ class Alignment:
         forces_av[self.permutation_a] = -(body_gradient_av @ self.rotation_vv)
         return forces_av
 
-    def laboratory_positions(self, body_positions_av: np.ndarray) -> np.ndarray:
-        """Return body coordinates carried back to the laboratory, in laboratory order, shape (N, 3), bohr."""
-        positions_av = np.empty((len(self.permutation_a), 3))
-        positions_av[self.permutation_a] = body_positions_av @ self.rotation_vv + self.origin_v
-        return positions_av
-
     def laboratory_vector(self, body_vector_v: np.ndarray) -> np.ndarray:
         """Return a vector of the body frame in laboratory components ``Q^T d``, shape (3,), in its unit.  Not collective."""
         return body_vector_v @ self.rotation_vv
@@ -143,12 +137,6 @@ def rotation_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
     scalar, vector = quaternion[0], quaternion[1:]
     cross_vv = np.array([[0.0, -vector[2], vector[1]], [vector[2], 0.0, -vector[0]], [-vector[1], vector[0], 0.0]])
     return (scalar**2 - vector @ vector) * np.eye(3) + 2.0 * np.outer(vector, vector) + 2.0 * scalar * cross_vv
-
-
-def random_rotation(rng: np.random.Generator) -> np.ndarray:
-    """Return a proper rotation drawn uniformly from all rotations, shape (3, 3), without unit. Not collective."""
-    quaternion = rng.normal(size=4)
-    return rotation_from_quaternion(quaternion / np.linalg.norm(quaternion))
 
 
 def cross(first_v: Sequence[float], second_v: Sequence[float]) -> list[float]:

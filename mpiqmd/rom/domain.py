@@ -52,6 +52,7 @@ class SampledBox:
     @cached_property
     def _limits(self) -> list[tuple[float, float, float]]:
         """Bounds of every coordinate, and the length in which what is beyond is measured."""
+        # What varied by round-off only did not vary; where nothing did, a thousandth of a bohr or radian is the measure.
         half = 0.5 * (self.upper_k - self.lower_k)
         widest = max(float(half.max(initial=0.0)), 1e-3)
         units = np.where(half > 1e-6, half, widest)

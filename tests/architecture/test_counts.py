@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from source import FILES, PACKAGE, SourceFile
-from test_docstrings import Function, definitions, is_public
+from tests.architecture.test_docstrings import Function, definitions, is_public
+from tests.helpers.source import FILES, PACKAGE, SourceFile
 
 pytestmark = pytest.mark.serial
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from oracles import gth_model
 
 from mpiqmd.grid import Grid
 from mpiqmd.grid.shifted import ShiftedKineticInverse
 from mpiqmd.hifi.abpg import AbpgSolver
+from tests.helpers.oracles import gth_model
 
 POSITIONS_AV = np.array([[0.1, 0.0, -0.7], [0.1, 0.0, 0.7]])
 

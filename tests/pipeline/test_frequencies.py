@@ -6,7 +6,6 @@ import io
 
 import numpy as np
 import pytest
-from springs import CHARGES, CONSTANTS, REST, Springs, distorted, relaxed
 
 from mpiqmd.errors import GeometryError
 from mpiqmd.molecule.molecule import Molecule
@@ -16,18 +15,15 @@ from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.frequencies import differences, infrared_intensities, print_table, require_relaxed
 from mpiqmd.pipeline.recorded import RecordedSurface
 from mpiqmd.units import HARTREE_IN_INVERSE_CM
+from tests.helpers.workplace import H2, with_keys
+from tests.pipeline.springs import CHARGES, CONSTANTS, REST, Springs, distorted, relaxed
 
-HYDROGEN = """
-[system]
-symbols = ["H", "H"]
-positions = [[-0.71, 0.05, 0.0], [0.71, -0.05, 0.01]]
-[grid]
-cell = 8.0
-points = 34
-order = 6
-[scf]
-energy_tolerance = 1e-11
-"""
+HYDROGEN = with_keys(
+    H2,
+    system={"positions": [[-0.71, 0.05, 0.0], [0.71, -0.05, 0.01]]},
+    grid={"cell": 8.0, "points": 34},
+    scf={"energy_tolerance": 1e-11},
+)
 
 
 def exact_hessian(molecule):

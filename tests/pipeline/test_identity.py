@@ -8,7 +8,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from workplace import WATER, with_keys
 
 from mpiqmd.config import parse_input
 from mpiqmd.config.settings import SECTIONS
@@ -26,6 +25,7 @@ from mpiqmd.pipeline.identity import (
     surface_identity,
     without,
 )
+from tests.helpers.workplace import WATER, with_keys
 
 OTHER = {
     "scf": {

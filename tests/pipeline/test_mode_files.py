@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase.io import read
-from springs import Springs, relaxed
 
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.vibrations import Vibrations, vibrations
@@ -20,6 +19,7 @@ from mpiqmd.units import (
     HARTREE_IN_KJ_PER_MOL,
     KELVIN_IN_HARTREE,
 )
+from tests.pipeline.springs import Springs, relaxed
 
 pytestmark = pytest.mark.serial
 ROOM = 298.15 * KELVIN_IN_HARTREE

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workplace import WATER, with_keys
 
 from mpiqmd.config import describe_keys, parse_input
 from mpiqmd.datafiles import Shapes
@@ -18,6 +17,7 @@ from mpiqmd.md.observables import kinetic_energy
 from mpiqmd.md.thermostats.thermostat import NoThermostat, thermostat
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.identity import role_of
+from tests.helpers.workplace import WATER, with_keys
 
 
 class Andersen(NoThermostat):

@@ -6,11 +6,11 @@ import re
 
 import numpy as np
 import pytest
-from workplace import WATER, with_keys
 
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.md.session import Session
 from mpiqmd.rom.compiled.inner import InnerLoop
+from tests.helpers.workplace import WATER, with_keys
 
 
 @pytest.fixture

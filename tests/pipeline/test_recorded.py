@@ -6,13 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from springs import Springs, distorted
-from toy_surfaces import ToySurface
 
 from mpiqmd.errors import AccuracyError, DataFileError
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.pipeline.recorded import RecordedSurface
+from tests.helpers.toy_surfaces import ToySurface
+from tests.pipeline.springs import Springs, distorted
 
 IDENTITY = {"solver": "springs", "physics.order": "8"}
 PLACES = [distorted().positions_av * factor for factor in (1.0, 1.01, 0.97)]

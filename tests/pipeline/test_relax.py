@@ -7,8 +7,6 @@ import io
 import numpy as np
 import pytest
 from ase.build import molecule as ase_molecule
-from springs import LENGTH, Springs, distorted
-from workplace import with_keys
 
 from mpiqmd.config.settings import Relaxation
 from mpiqmd.molecule.molecule import Molecule
@@ -17,21 +15,15 @@ from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.recorded import RecordedSurface
 from mpiqmd.pipeline.relax import RelaxationPath, both_ends, print_summary, relax
 from mpiqmd.units import BOHR_IN_ANGSTROM
+from tests.helpers.workplace import H2, with_keys
+from tests.pipeline.springs import LENGTH, Springs, distorted
 
-HYDROGEN = """
-[system]
-symbols = ["H", "H"]
-positions = [[-0.63, 0.2, 0.1], [0.79, -0.1, 0.05]]
-[grid]
-cell = 7.0
-points = 20
-order = 6
-[scf]
-frame = "body"
-energy_tolerance = 1e-11
-[relax]
-force_tolerance = 1e-5
-"""
+HYDROGEN = with_keys(
+    H2,
+    system={"positions": [[-0.63, 0.2, 0.1], [0.79, -0.1, 0.05]]},
+    scf={"frame": "body", "energy_tolerance": 1e-11},
+    relax={"force_tolerance": 1e-05},
+)
 
 
 def distances(positions_av):

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from workplace import WATER, with_keys
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.datafiles import seal, unseal
@@ -21,6 +20,7 @@ from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.pipeline.train import describe_snapshots
 from mpiqmd.rom.compiled import compile
+from tests.helpers.workplace import WATER, with_keys
 
 N_GEOMETRIES = 6
 N_ORBITALS = 4

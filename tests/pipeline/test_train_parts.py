@@ -10,11 +10,11 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from workplace import WATER, with_keys
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.pipeline.info import describe
 from mpiqmd.pipeline.results import read_result
+from tests.helpers.workplace import WATER, with_keys
 
 QUICK = {"rom": {"online": "grid"}, "train": {"validation": 0}}
 """What is compared here comes before compiling and checking."""

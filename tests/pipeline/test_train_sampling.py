@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from workplace import Bench, with_keys
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.config import load_input
@@ -15,7 +14,6 @@ from mpiqmd.keys.registries import SAMPLING_RULES
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.rigid import random_rotation
 from mpiqmd.molecule.symmetry import grid_mirrors
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline.body_frame import oriented
@@ -30,6 +28,8 @@ from mpiqmd.pipeline.structure import Structure
 from mpiqmd.pipeline.structures import read_structures, write_geometries
 from mpiqmd.pipeline.train import compress
 from mpiqmd.rom.snapshots import SnapshotStore
+from tests.helpers.rigid_motions import random_rotation
+from tests.helpers.workplace import Bench, with_keys
 
 IONS = """
 [system]

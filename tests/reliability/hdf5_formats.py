@@ -1,10 +1,9 @@
 """The HDF5 files that mpiqmd writes and reads back: small good ones, their readers, and what a result must be like.
 
 Each comes in five ways: ``raw``, any bytes damaged where a seal is required; ``stale``, bytes before the seal damaged;
-``structure``, a whole and
-sealed file with other contents than mpiqmd writes; ``hostile``, one of :mod:`hostility`, whose copy elsewhere is not opened;
-``unsealed``, bytes of a file that a kill left without a seal, which
-may crash the HDF5 library and is for a process of its own.
+``structure``, a whole and sealed file with other contents than mpiqmd writes; ``hostile``, one of
+:mod:`tests.helpers.hostility`, whose copy elsewhere is not opened; ``unsealed``, bytes of a file that a kill left without a
+seal, which may crash the HDF5 library and is for a process of its own.
 """
 
 from __future__ import annotations
@@ -19,13 +18,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import test_dynamics
-import test_snapshots
-from compiled_water import RANK, serial_water
-from damage import damage_structure, damaged_bytes
-from hostility import ELSEWHERE, Watch, hostile, hostile_index
-from judging import Format, rewriting
-from md_surfaces import PairSurface, water
 from mpi4py import MPI
 
 from mpiqmd.datafiles import SEAL_SIZE, opened, seal, unseal
@@ -41,6 +33,13 @@ from mpiqmd.pipeline.replicas import write_index
 from mpiqmd.rom.compiled.store import from_arrays, to_arrays
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.snapshots import SnapshotStore
+from tests.helpers.compiled_water import RANK, serial_water
+from tests.helpers.hostility import ELSEWHERE, Watch, hostile, hostile_index
+from tests.helpers.judging import Format, rewriting
+from tests.helpers.md_surfaces import PairSurface, water
+from tests.reliability.damage import damage_structure, damaged_bytes
+from tests.unit.md import test_dynamics
+from tests.unit.rom import test_snapshots
 
 COMM = MPI.COMM_SELF
 NOTICED = {

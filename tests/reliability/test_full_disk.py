@@ -10,11 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-import test_dynamics
-import test_snapshots
-from md_surfaces import PairSurface, water
 from mpi4py import MPI
-from tiny_water import train
 
 from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.grid.arrays import Field
@@ -29,6 +25,10 @@ from mpiqmd.pipeline.structures import write_geometries, write_structures
 from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.style import save_figure
 from mpiqmd.rom.model import ReducedModel
+from tests.helpers.md_surfaces import PairSurface, water
+from tests.helpers.tiny_water import train
+from tests.unit.md import test_dynamics
+from tests.unit.rom import test_snapshots
 
 pytestmark = pytest.mark.serial
 

@@ -18,10 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conversations import EDGES, HEADER, N_ATOMS, due, good, hostile
-from judging import limited
 from mpi4py import MPI
-from toy_surfaces import ToySurface
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.errors import MpiqmdError
@@ -31,6 +28,9 @@ from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline import ipi
 from mpiqmd.pipeline.job import run_job
+from tests.helpers.judging import limited
+from tests.helpers.toy_surfaces import ToySurface
+from tests.reliability.conversations import EDGES, HEADER, N_ATOMS, due, good, hostile
 
 pytestmark = pytest.mark.serial
 

@@ -14,7 +14,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from toy_surfaces import ToySurface
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.errors import AccuracyError, ConfigError, DataFileError, GeometryError
@@ -24,6 +23,7 @@ from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.surface import Memory
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline import ipi
+from tests.helpers.toy_surfaces import ToySurface
 
 WAIT = 20.0
 """Seconds after which a test that hangs fails instead."""

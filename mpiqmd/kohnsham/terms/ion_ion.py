@@ -82,6 +82,7 @@ def _ewald(positions_av: np.ndarray, valences_a: np.ndarray, cell_v: np.ndarray)
     Both sums, the smeared ions' own energy ``-Σ Z² / (√π w)`` and that of their uniform background ``-π w² (Σ Z)² / (2 V)``.
     """
     volume = float(np.prod(cell_v))
+    # The sum does not depend on it; at a third of the edge both parts converge within a few cells and waves.
     width = float(volume ** (1 / 3) / 3.0)
     energy = -np.sum(valences_a**2) / (np.sqrt(np.pi) * width)
     energy -= np.pi * width**2 * valences_a.sum() ** 2 / (2.0 * volume)
@@ -116,6 +117,7 @@ def _short_range(
 
 def _long_range(positions_av: np.ndarray, valences_a: np.ndarray, cell_v: np.ndarray, width: float) -> tuple[float, np.ndarray]:
     """Return ``(2π / V) Σ_G |Σ_a Z_a exp(iGR_a)|² exp(-G² w²/4) / G²``, Ha, and its gradient (N, 3).  Not collective."""
+    # exp(-G² η²/4) is below exp(-42) = 6e-19 for the waves left out, which are those with G η beyond 13.
     reach = np.ceil(13.0 / width * cell_v / (2 * np.pi)).astype(int)
     waves = _lattice(reach) * (2 * np.pi / cell_v)
     squares = (waves**2).sum(-1)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from drawing import decay_figure
 
 from mpiqmd.pipeline.reduced import ReducedSurface
 from mpiqmd.pipeline.validation import internal_force_error
 from mpiqmd.plots.style import save_figure, style
 from mpiqmd.units import ATOMIC_TIME_IN_FS
-from reduced.common import Bench, compiled_owner, nve
+from run.bench.drawing import decay_figure
+from run.bench.reduced.common import Bench, compiled_owner, nve
 
 
 def against_grid(surface: ReducedSurface, positions_sav: np.ndarray, log=None) -> dict[str, float]:

@@ -14,7 +14,7 @@ from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline.build import build_hifi_surface
 from mpiqmd.pipeline.md import dynamics_settings
-from reduced.common import COMM, Bench
+from run.bench.reduced.common import COMM, Bench
 
 
 def cost(bench: Bench) -> dict[str, float]:

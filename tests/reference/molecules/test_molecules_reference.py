@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles import gth_model
 
 from mpiqmd.config.settings import Relaxation
 from mpiqmd.grid import Grid
@@ -23,6 +22,7 @@ from mpiqmd.pipeline.body_frame import moving_frame
 from mpiqmd.pipeline.frequencies import differences
 from mpiqmd.pipeline.relax import relax
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_INVERSE_CM
+from tests.helpers.oracles import gth_model
 
 pytestmark = pytest.mark.reference
 

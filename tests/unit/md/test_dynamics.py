@@ -8,11 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from md_surfaces import ForgetfulSurface, PairSurface, water
 
 from mpiqmd.errors import AccuracyError, ConfigError, ConvergenceError, DataFileError
 from mpiqmd.md.checkpoint import load_checkpoint, previous_path
@@ -24,6 +22,8 @@ from mpiqmd.molecule.surface import Memory, Owner
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.units import KELVIN_IN_HARTREE
+from tests.helpers import ROOT
+from tests.helpers.md_surfaces import ForgetfulSurface, PairSurface, water
 
 STEPS = 37
 SETTINGS = {
@@ -279,12 +279,11 @@ def test_impossible_settings_are_listed_together(comm, shared_tmp_path):
 
 
 VICTIM = """
-import sys, time
-sys.path[:0] = {path!r}
+import time
 from pathlib import Path
 from mpi4py import MPI
-from md_surfaces import ForgetfulSurface
-import test_dynamics
+from tests.helpers.md_surfaces import ForgetfulSurface
+from tests.unit.md import test_dynamics
 class Slow(ForgetfulSurface):
     def at(self, positions_av, memory=None):
         time.sleep(1e-4)
@@ -312,11 +311,10 @@ def test_killed_at_random_moments_the_run_is_still_the_same(comm, shared_tmp_pat
     """SIGKILL at any moment, writing included: the trajectory is bitwise the uninterrupted one, no frame lost or twice."""
     whole, parts = folders(comm, shared_tmp_path, "whole", "parts")
     run(comm, whole, **changes)
-    here = Path(__file__).parent
-    script = VICTIM.format(path=[str(here), str(here.parents[1]), str(here.parents[2])], folder=str(parts), changes=changes)
+    script = VICTIM.format(folder=str(parts), changes=changes)
     deaths = 0
     for kill in range(kills):
-        victim = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        victim = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         if kill % 2 == 0:
             wait_for_progress(parts / "checkpoint.h5", victim)
             time.sleep(rng.uniform(0.0, 0.3))

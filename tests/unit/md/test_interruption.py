@@ -12,14 +12,14 @@ import time
 
 import numpy as np
 import pytest
-import test_dynamics
-from md_surfaces import ForgetfulSurface, PairSurface, water
 
 from mpiqmd.md.checkpoint import load_checkpoint
 from mpiqmd.md.interruption import SIGNALS, Interruption, announce, exit_status
 from mpiqmd.molecule.surface import Memory
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.log import Log
+from tests.helpers.md_surfaces import ForgetfulSurface, PairSurface, water
+from tests.unit.md import test_dynamics
 
 
 @pytest.mark.parametrize("reason", ["SIGUSR1", "walltime", "STOP"])

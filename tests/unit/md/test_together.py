@@ -6,13 +6,13 @@ import io
 
 import numpy as np
 import pytest
-from md_surfaces import ForgetfulSurface, water
-from test_dynamics import SETTINGS, assert_same, folders, read, run
 
 from mpiqmd.errors import ConfigError, ConvergenceError
 from mpiqmd.md.dynamics import DynamicsSettings, Record, dynamics_steps, run_together
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log, silent
+from tests.helpers.md_surfaces import ForgetfulSurface, water
+from tests.unit.md.test_dynamics import SETTINGS, assert_same, folders, read, run
 
 
 class BatchedSurface(ForgetfulSurface):

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_runs import FRAMES, peroxide, title, water_like
 
 from mpiqmd.errors import DataFileError
 from mpiqmd.md.quantities import observable
@@ -20,6 +19,7 @@ from mpiqmd.plots.spectrum import figure_spectrum, spectrum_of, write_spectrum
 from mpiqmd.plots.titles import shown, title_of
 from mpiqmd.plots.trajectory import figure_extras, figure_internal_coordinates, figure_observables
 from mpiqmd.units import ATOMIC_TIME_IN_FS, DEBYE_IN_ATOMIC_UNITS, HARTREE_IN_INVERSE_CM
+from tests.unit.plots.made_runs import FRAMES, peroxide, title, water_like
 
 pytestmark = pytest.mark.serial
 

@@ -1,8 +1,6 @@
 """The model file: portable over rank counts, refused under other physics, complete or absent."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -14,10 +12,7 @@ from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.online import RomSolver
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from tiny_water import UNSEEN, geometry, train, water_model
+from tests.helpers.tiny_water import UNSEEN, geometry, train, water_model
 
 
 @pytest.fixture

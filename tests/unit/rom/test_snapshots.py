@@ -1,6 +1,5 @@
 """The snapshot store: round trip, resuming after a kill, refusing what belongs elsewhere."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.svd import orthonormalised
 from mpiqmd.rom.snapshots import SnapshotStore
+from tests.helpers import ROOT
 
 SIGNATURE = {"cell": [5.0, 5.0, 5.0], "functional": "lda_xc_teter93", "pseudopotentials": {"H": "abc"}}
 
@@ -129,11 +129,9 @@ def test_orbitals_are_made_orthonormal(grid, shared_tmp_path):
 
 
 WRITER = """
-import sys
 import numpy as np
 from mpi4py import MPI
-sys.path.insert(0, {folder!r})
-from test_snapshots import SIGNATURE, orbitals
+from tests.unit.rom.test_snapshots import SIGNATURE, orbitals
 from mpiqmd.grid.grid import Grid
 from mpiqmd.rom.snapshots import SnapshotStore
 grid = Grid(MPI.COMM_SELF, 5.0, (10, 11, 12), order=4)
@@ -149,9 +147,9 @@ for index in store.pending:
 @pytest.mark.serial
 def test_kills_at_any_moment_lose_nothing_finished(grid, tmp_path, rng):
     path, finished = tmp_path / "s.h5", 0
-    code = WRITER.format(folder=os.path.dirname(__file__), path=str(path))
+    code = WRITER.format(path=str(path))
     for _ in range(3):
-        writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        writer = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE)
         writer.stdout.readline()
         try:
             writer.wait(timeout=float(rng.uniform(0.02, 0.15)))

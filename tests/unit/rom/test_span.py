@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tiny_water
 
 from mpiqmd.rom.basis import build_basis
 from mpiqmd.rom.span import SnapshotSpan
+from tests.helpers import tiny_water
 
 
 @pytest.mark.parametrize("is_closed", [True, False])

@@ -12,6 +12,7 @@ from scipy.special import erf
 from mpiqmd.grid import Field, Grid, Orbitals
 from mpiqmd.kohnsham.electrons import Electrons, OrbitalSpace
 from mpiqmd.kohnsham.functional import Functional
+from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.gth import load_gth
 from mpiqmd.molecule.molecule import Molecule
@@ -69,6 +70,13 @@ def largest(comm: MPI.Comm, local: np.ndarray) -> float:
 def on_one_rank(grid: Grid, serial_comm: MPI.Comm) -> Grid:
     """The same grid with all its points on this rank."""
     return Grid(serial_comm, grid.cell_v, grid.points_v, grid.order, grid.boundary)
+
+
+def plane_wave(grid: Grid, wave: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The wave vector (3,) of whole periods of a cell, 1/bohr, and this rank's values of its phase ``k · r``."""
+    z, y, x = grid.local_coordinates
+    waves_v = 2 * np.pi * np.array(wave) / grid.cell_v
+    return waves_v, waves_v[0] * x + waves_v[1] * y + waves_v[2] * z
 
 
 # ---- exact solutions -------------------------------------------------------------------------------------------------
@@ -172,6 +180,28 @@ def position_gradient(energy: Callable[[np.ndarray], float | np.ndarray], positi
         columns.append(central_difference(along, step))
     columns = np.array(columns)
     return np.moveaxis(columns, 0, -1).reshape(*columns.shape[1:], *positions_av.shape)
+
+
+def random_direction(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """A unit vector in the space of all displacements."""
+    noise = rng.normal(size=shape)
+    return noise / np.linalg.norm(noise)
+
+
+def free_energy_slope(
+    solver: ElectronicSolver,
+    model: KohnShamModel,
+    positions_av: np.ndarray,
+    direction_av: np.ndarray,
+    state: GroundState,
+    step: float,
+) -> float:
+    """``dA/dt`` of the ground states at ``R + t D``, each solved from the orbitals of one; to be minus the forces along D."""
+
+    def free_energy(t: float) -> float:
+        return solver.solve(model.place(positions_av + t * direction_av), state.orbitals).free_energy
+
+    return central_difference(free_energy, step)
 
 
 def observed_orders(spacings: list[float], errors: list[float]) -> np.ndarray:

@@ -1,9 +1,7 @@
 """Compiled models of the tiny water molecule, made once per process."""
 
-import sys
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
@@ -14,10 +12,7 @@ from mpiqmd.pipeline.reduced import closed_training_set
 from mpiqmd.rom.compiled.compile import CompileSettings, TrainingSet, compile_model, make_solver
 from mpiqmd.rom.compiled.data import CompiledArrays
 from mpiqmd.rom.compiled.energy import CompiledEnergy
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from tiny_water import TRAINING, Trained, geometry, train
+from tests.helpers.tiny_water import TRAINING, Trained, geometry, train
 
 RANK = 14
 

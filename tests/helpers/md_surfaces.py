@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from toy_surfaces import ToySurface
 
+from mpiqmd.md.observables import angular_momentum, momentum
+from mpiqmd.md.trajectory_writer import Frame
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Memory
+from tests.helpers.toy_surfaces import ToySurface
 
 
 def water() -> Molecule:
@@ -106,3 +108,9 @@ def advance(dynamics, surface, steps):
         dynamics.accept(surface.at(dynamics.propose()))
         frames.append(dynamics.frame())
     return frames
+
+
+def conserved_vectors(frames: list[Frame], masses_a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Momenta and angular momenta of frames, (T, 3) each, atomic units."""
+    momenta_tv = [momentum(frame.velocities_av, masses_a) for frame in frames]
+    return np.array(momenta_tv), np.array([angular_momentum(f.positions_av, f.velocities_av, masses_a) for f in frames])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,27 @@ validation = 2
 """
 """Water near its minimum on a grid that is far too coarse for physics and solved in a tenth of a second."""
 
+H2 = """
+[system]
+symbols = ["H", "H"]
+positions = [[-0.72, 0.0, 0.0], [0.72, 0.0, 0.0]]
+[grid]
+cell = 7.0
+points = 20
+order = 6
+"""
+"""Hydrogen in a small cell, which tests solve in their own ways."""
+
+READ_WATER = """
+[system]
+symbols = ["O", "H", "H"]
+positions = [[0.0, 0.0, 0.0], [1.12, 1.447, 0.0], [1.12, -1.447, 0.0]]
+[grid]
+cell = 12.0
+points = 64
+"""
+"""Water with nothing but what an input must say, for tests that read it and solve nothing."""
+
 
 def with_keys(text: str, **sections: dict[str, object]) -> str:
     """The input with keys replaced or added: ``with_keys(WATER, grid={"points": 18})``; values are written as repr."""
@@ -56,6 +79,12 @@ def outside_environment() -> dict[str, str]:
     """The environment without what a launcher has put there for this job."""
     launched = ("OMPI_", "PMI", "PRTE", "PALS_", "FLUX_", "SLURM_")
     return {name: value for name, value in os.environ.items() if not name.startswith(launched)}
+
+
+def loaded_by(statement: str, names: set[str]) -> set[str]:
+    """Which of these modules a statement loads in a Python of its own."""
+    code = f"import sys; {statement}; print(*(set({sorted(names)!r}) & set(sys.modules)))"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
 
 
 @dataclass
