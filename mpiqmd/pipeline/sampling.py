@@ -21,7 +21,7 @@ from mpiqmd.pipeline.body_frame import oriented, periodic_cell
 from mpiqmd.pipeline.build import read_frames
 from mpiqmd.pipeline.modes import find_modes
 from mpiqmd.pipeline.solving import TrainingSolver
-from mpiqmd.rom.compiled.learning import sample_geometries
+from mpiqmd.sampling.mixtures import sample_geometries
 from mpiqmd.sampling.normal_modes import NormalModes
 from mpiqmd.sampling.rules.rule import Body, SamplingRule
 from mpiqmd.sampling.samples import Samples

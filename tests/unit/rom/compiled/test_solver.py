@@ -12,8 +12,9 @@ from mpiqmd.kohnsham.ensemble_minimiser import minimise_diis
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.rom.compiled.chart import GrassmannChart
 from mpiqmd.rom.compiled.inner import InverseHessians
-from mpiqmd.rom.compiled.learning import fit_predictor, sample_geometries
+from mpiqmd.rom.compiled.learning import fit_predictor
 from mpiqmd.rom.compiled.predictor import GeometryPolynomials
+from mpiqmd.sampling.mixtures import sample_geometries
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 sys.path.insert(0, str(Path(__file__).parent))
