@@ -17,7 +17,6 @@ from mpiqmd.md.motion import Dynamics
 from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.progress import Progress
 from mpiqmd.md.record import Record
-from mpiqmd.md.same_run import changes
 from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.md.thermostats import make_thermostat
 from mpiqmd.md.topology import TOPOLOGY_FILE, write_topology
@@ -25,6 +24,7 @@ from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.md.trajectory_writer import TrajectoryWriter
 from mpiqmd.md.velocities import initial_velocities
 from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.same_run import changes
 
 if TYPE_CHECKING:
     from mpiqmd.molecule.molecule import Molecule

@@ -21,11 +21,14 @@ from mpiqmd.kohnsham.ground_state import ElectronicSolver
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.body_surface import BodySurface, Solved, SurfaceFrame
 from mpiqmd.molecule.elements import without_isotopes
+from mpiqmd.molecule.frame import make_frame
+from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.laboratory import LaboratoryFrame
 from mpiqmd.molecule.library import load_pseudopotentials
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.orientation import moving_frame, oriented
+from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.body_frame import moving_frame, periodic_cell
 from mpiqmd.pipeline.memory import DENSITY_REFINEMENT, require_memory
 from mpiqmd.pipeline.structure import Structure, require_fitting, same_masses
 from mpiqmd.pipeline.structures import read_structures
@@ -78,6 +81,19 @@ def _masses(settings: Settings, structure: Structure) -> np.ndarray | None:
             f"T) says {[round(float(mass), 3) for mass in found]}. Both must agree: remove one."
         )
     return np.array(written)
+
+
+def align(settings: Settings, molecule: Molecule) -> Alignment | None:
+    """Return the molecule in the frame where ``scf.frame`` has it solved; None in the laboratory.  Not collective."""
+    if settings.scf.frame == "lab":
+        return None
+    molecule = molecule.with_positions(whole(molecule.positions_av, periodic_cell(settings)))
+    return make_frame(oriented(molecule)).align(molecule.positions_av)
+
+
+def periodic_cell(settings: Settings) -> np.ndarray | None:
+    """Return the edges (3,) of a periodic cell of the input, bohr, None for an isolated one.  Not collective."""
+    return np.array(settings.grid.cell, float) if settings.grid.boundary == "periodic" else None
 
 
 def read_frames(settings: Settings, molecule: Molecule, path: Path, comm: MPI.Comm) -> np.ndarray:

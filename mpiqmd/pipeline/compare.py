@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiqmd.errors import DataFileError
+from mpiqmd.md.comparable import hints
 from mpiqmd.md.replica_files import open_runs
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.comparable import hints
 from mpiqmd.pipeline.compare_ensembles import compare_ensembles, table_of_means
 from mpiqmd.plots.compare import figure_differences, figure_energy, figure_geometry, labels_of
 from mpiqmd.plots.coordinates import coordinates_of

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from mpiqmd.errors import DataFileError
+from mpiqmd.md.comparable import hints
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.internal import InternalCoordinate
-from mpiqmd.pipeline.comparable import hints
 from mpiqmd.plots.compare import labels_of
 from mpiqmd.plots.coordinates import coordinates_of
 from mpiqmd.plots.ensembles import figure_distributions

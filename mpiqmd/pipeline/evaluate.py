@@ -13,11 +13,11 @@ from mpiqmd.config.settings import Settings
 from mpiqmd.errors import MpiqmdError
 from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.md.interruption import Interruption
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Memory, Surface
 from mpiqmd.parallel.comm import decide, everyone_arrives, on_rank_zero
+from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, read_frames
 from mpiqmd.pipeline.evaluated import EvaluatedFrames
 from mpiqmd.pipeline.identity import surface_identity

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiqmd.errors import GeometryError
-from mpiqmd.md.interruption import Interruption
-from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
+from mpiqmd.molecule.evaluation import DIPOLE, Evaluation, largest_force
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.vibrations import Vibrations, vibrations
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.parallel.countdown import Countdown
+from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.pipeline.mode_files import ANIMATION_FILE, MOLDEN_FILE, strongest_atoms, write_modes
-from mpiqmd.pipeline.properties import largest_force
 from mpiqmd.pipeline.recorded import RecordedSurface
 from mpiqmd.pipeline.surface import build_calculation
 from mpiqmd.pipeline.thermochemistry import thermochemistry, thermochemistry_lines

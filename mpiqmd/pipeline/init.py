@@ -18,8 +18,8 @@ from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.gth import load_gth, smallest_radius
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.orientation import oriented
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.body_frame import oriented
 from mpiqmd.pipeline.memory import needed_memory
 from mpiqmd.pipeline.structure import Structure
 from mpiqmd.pipeline.structures import read_structures

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiqmd.ipi import LOOK_EVERY, Address, Answer, Client, Expected, connect, connect_now
-from mpiqmd.md.interruption import Interruption, exit_status
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.surface import Memory, Surface, found
 from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.parallel.interruption import Interruption, exit_status
 from mpiqmd.pipeline.surface import build_calculation, error_checks, print_checks
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from mpiqmd.datafiles import Shapes, reading
 from mpiqmd.errors import ConfigError, ConvergenceError
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.orientation import oriented
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.symmetry import grid_mirrors, symmetrised_hessian
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.body_frame import oriented
 from mpiqmd.pipeline.build import build_hifi_surface
 from mpiqmd.pipeline.frequencies import differences
 from mpiqmd.pipeline.identity import deciding, surface_identity, without

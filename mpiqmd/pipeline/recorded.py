@@ -16,13 +16,13 @@ import numpy as np
 
 from mpiqmd.datafiles import replacing, writing
 from mpiqmd.errors import AccuracyError, DataFileError, MpiqmdError
-from mpiqmd.md.same_run import changes
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.surface import Memory, Surface, evaluation_at, one_by_one
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.pipeline.results import LARGEST_RESULT
 from mpiqmd.printable import printable
 from mpiqmd.regular import in_words, read_bounded
+from mpiqmd.same_run import changes
 
 if TYPE_CHECKING:
     from mpi4py import MPI

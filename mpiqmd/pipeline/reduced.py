@@ -22,7 +22,6 @@ from mpiqmd.molecule.surface import evaluation_at
 from mpiqmd.molecule.symmetry import Mirror, mirror_image
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.build import build_solver
-from mpiqmd.pipeline.verdict import verdict
 from mpiqmd.rom.basis import ReducedBasis
 from mpiqmd.rom.body_solver import grid_surface
 from mpiqmd.rom.compiled.body_solver import compiled_surface
@@ -38,6 +37,7 @@ from mpiqmd.rom.online import RomSolver
 from mpiqmd.rom.reactions import Limits
 from mpiqmd.rom.snapshots import SnapshotStore
 from mpiqmd.rom.solved import ReducedAnswer
+from mpiqmd.rom.verdict import verdict
 
 if TYPE_CHECKING:
     from mpiqmd.parallel.log import Log

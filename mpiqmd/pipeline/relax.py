@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiqmd.errors import ConvergenceError
-from mpiqmd.md.interruption import Interruption
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.internal import InternalCoordinate, internal_coordinates
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.comm import decide, on_rank_zero
+from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.pipeline.recorded import RecordedSurface
 from mpiqmd.pipeline.structure import Structure
 from mpiqmd.pipeline.structures import write_structures

@@ -27,10 +27,10 @@ from mpiqmd.datafiles import replacing, sealed
 from mpiqmd.errors import ConfigError, MpiqmdError
 from mpiqmd.keys.registries import THERMOSTATS
 from mpiqmd.md.dynamics import DynamicsSettings, dynamics_steps, run_dynamics, run_together
-from mpiqmd.md.interruption import Interruption, exit_status
 from mpiqmd.md.noise import replica_seed
 from mpiqmd.molecule.surface import Memory, Owner
 from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.parallel.interruption import Interruption, exit_status
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.surface import Calculation, build_calculation, dynamics_settings, error_checks, export_extxyz
 from mpiqmd.selfcontained import REPLICAS

@@ -16,9 +16,9 @@ from mpiqmd.molecule.bent import bent_coordinates, water_positions
 from mpiqmd.molecule.frame import BisectorFrame, BodyFrame, make_frame
 from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.orientation import oriented
 from mpiqmd.molecule.symmetry import Mirror, grid_mirrors
-from mpiqmd.pipeline.body_frame import oriented, periodic_cell
-from mpiqmd.pipeline.build import read_frames
+from mpiqmd.pipeline.build import periodic_cell, read_frames
 from mpiqmd.pipeline.modes import find_modes
 from mpiqmd.pipeline.solving import TrainingSolver
 from mpiqmd.sampling.mixtures import sample_geometries

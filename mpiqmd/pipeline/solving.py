@@ -16,9 +16,9 @@ from mpiqmd.errors import ConfigError
 from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.md.interruption import Interruption
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.countdown import Countdown
+from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.build import build_model, build_solver
 from mpiqmd.rom.parts import blocks, gather_parts, part_path

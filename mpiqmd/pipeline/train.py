@@ -17,12 +17,11 @@ import numpy as np
 from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError, MpiqmdError
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.md.interruption import Interruption, exit_status
 from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.symmetry import Mirror
 from mpiqmd.parallel.comm import decide, on_rank_zero
-from mpiqmd.pipeline.body_frame import periodic_cell
-from mpiqmd.pipeline.build import build_model, build_molecule
+from mpiqmd.parallel.interruption import Interruption, exit_status
+from mpiqmd.pipeline.build import build_model, build_molecule, periodic_cell
 from mpiqmd.pipeline.greedy import solve_greedily
 from mpiqmd.pipeline.identity import recipe, snapshot_signature
 from mpiqmd.pipeline.reduced import ReducedSurface, build_reduced_model
@@ -32,7 +31,6 @@ from mpiqmd.pipeline.solving import Solved, TrainingSolver
 from mpiqmd.pipeline.structure import Structure
 from mpiqmd.pipeline.structures import write_geometries
 from mpiqmd.pipeline.validation import print_errors, reproduction, summary, validate
-from mpiqmd.pipeline.verdict import verdict
 from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.style import save_figure
 from mpiqmd.rom.basis import ReducedBasis, build_basis
@@ -40,6 +38,7 @@ from mpiqmd.rom.compiled.compile import require_compilable
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.parts import blocks, part_path
 from mpiqmd.rom.snapshots import SnapshotStore
+from mpiqmd.rom.verdict import verdict
 from mpiqmd.sampling.rules.rule import CandidateRule
 
 if TYPE_CHECKING:

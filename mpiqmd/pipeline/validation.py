@@ -13,8 +13,8 @@ from mpiqmd.molecule.bent import bent_coordinates, water_positions
 from mpiqmd.molecule.frame import BisectorFrame, BodyFrame
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.pipeline.build import build_solver
-from mpiqmd.pipeline.model_summary import error_table
 from mpiqmd.pipeline.reduced import ReducedSurface
+from mpiqmd.rom.model_summary import error_table
 from mpiqmd.rom.snapshots import SnapshotStore
 
 if TYPE_CHECKING:

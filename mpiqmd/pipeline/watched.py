@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiqmd.errors import MpiqmdError
-from mpiqmd.md.interruption import Interruption, exit_status
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.surface import Memory, Surface
 from mpiqmd.parallel.comm import decide
+from mpiqmd.parallel.interruption import Interruption, exit_status
 
 if TYPE_CHECKING:
     from mpi4py import MPI

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.serial
 
 FLOORS = [
     {"__init__", "errors", "units", "launcher", "completion", "words", "regular", "datafiles", "datasets"}
-    | {"keys", "processes", "claimfiles", "claims", "compiling", "printable", "selfcontained", "streams"},
+    | {"keys", "processes", "claimfiles", "claims", "compiling", "printable", "same_run", "selfcontained", "streams"},
     {"config"},
     {"parallel"},
     {"grid", "molecule"},

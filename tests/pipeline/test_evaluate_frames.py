@@ -11,8 +11,8 @@ from springs import Springs, distorted
 from workplace import WATER, with_keys
 
 from mpiqmd.errors import ConvergenceError, DataFileError
-from mpiqmd.md.interruption import Interruption
 from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline.evaluate import evaluate_frames
 from mpiqmd.pipeline.evaluated import EvaluatedFrames

@@ -13,7 +13,6 @@ from workplace import WATER, with_keys
 from mpiqmd.config import parse_input
 from mpiqmd.config.settings import SECTIONS
 from mpiqmd.keys.registries import CHOICES, THERMOSTATS
-from mpiqmd.md.same_run import changes
 from mpiqmd.md.settings import MAY_CHANGE, DynamicsSettings
 from mpiqmd.pipeline.build import build_model, build_molecule
 from mpiqmd.pipeline.identity import (
@@ -26,6 +25,7 @@ from mpiqmd.pipeline.identity import (
     surface_identity,
     without,
 )
+from mpiqmd.same_run import changes
 
 OTHER = {
     "scf": {

@@ -15,10 +15,10 @@ from mpiqmd.keys.registries import SAMPLING_RULES
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.orientation import oriented
 from mpiqmd.molecule.rigid import random_rotation
 from mpiqmd.molecule.symmetry import grid_mirrors
 from mpiqmd.parallel.log import silent
-from mpiqmd.pipeline.body_frame import oriented
 from mpiqmd.pipeline.build import build_model, build_molecule
 from mpiqmd.pipeline.greedy import CandidateEstimator, solve_greedily
 from mpiqmd.pipeline.identity import snapshot_signature

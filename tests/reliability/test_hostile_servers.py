@@ -26,8 +26,8 @@ from toy_surfaces import ToySurface
 from mpiqmd.cli import parse_arguments
 from mpiqmd.errors import MpiqmdError
 from mpiqmd.ipi import Address, Expected, client
-from mpiqmd.md.interruption import Interruption
 from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline import ipi
 from mpiqmd.pipeline.job import run_job

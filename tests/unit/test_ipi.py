@@ -19,9 +19,9 @@ from toy_surfaces import ToySurface
 from mpiqmd.cli import parse_arguments
 from mpiqmd.errors import AccuracyError, ConfigError, DataFileError, GeometryError
 from mpiqmd.ipi import Address, Answer, Client, Expected, connect
-from mpiqmd.md.interruption import Interruption
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.surface import Memory
+from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline import ipi
 

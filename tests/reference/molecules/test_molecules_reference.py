@@ -16,10 +16,10 @@ from mpiqmd.hifi.body_solver import HifiBodySolver
 from mpiqmd.molecule.body_surface import BodySurface
 from mpiqmd.molecule.laboratory import LaboratoryFrame
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.orientation import moving_frame
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.vibrations import vibrations
 from mpiqmd.parallel.log import silent
-from mpiqmd.pipeline.body_frame import moving_frame
 from mpiqmd.pipeline.frequencies import differences
 from mpiqmd.pipeline.relax import relax
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_INVERSE_CM

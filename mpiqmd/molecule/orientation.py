@@ -1,15 +1,13 @@
-"""The molecule in its body frame."""
+"""How a molecule lies when a reduced model of it is made, and the frame about that orientation."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mpiqmd.config import Settings
 from mpiqmd.molecule.body_surface import MovingFrame
 from mpiqmd.molecule.frame import BisectorFrame, make_frame
 from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.molecule.symmetry import grid_mirrors, standard_orientation, symmetrised
 
 ALMOST_SYMMETRIC = 0.02
@@ -29,19 +27,6 @@ def oriented(molecule: Molecule) -> Molecule:
     candidates = [standard_orientation(molecule, tolerance) for tolerance in EQUAL_MOMENTS]
     mirrors, standard = max(((grid_mirrors(m, ALMOST_SYMMETRIC), m) for m in candidates), key=lambda pair: len(pair[0]))
     return symmetrised(standard, mirrors)
-
-
-def align(settings: Settings, molecule: Molecule) -> Alignment | None:
-    """Return the molecule in the frame where ``scf.frame`` has it solved; None in the laboratory.  Not collective."""
-    if settings.scf.frame == "lab":
-        return None
-    molecule = molecule.with_positions(whole(molecule.positions_av, periodic_cell(settings)))
-    return make_frame(oriented(molecule)).align(molecule.positions_av)
-
-
-def periodic_cell(settings: Settings) -> np.ndarray | None:
-    """Return the edges (3,) of a periodic cell of the input, bohr, None for an isolated one.  Not collective."""
-    return np.array(settings.grid.cell, float) if settings.grid.boundary == "periodic" else None
 
 
 def moving_frame(molecule: Molecule, cell_v: np.ndarray | None) -> MovingFrame:

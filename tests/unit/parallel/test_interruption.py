@@ -16,9 +16,9 @@ import test_dynamics
 from md_surfaces import ForgetfulSurface, PairSurface, water
 
 from mpiqmd.md.checkpoint import load_checkpoint
-from mpiqmd.md.interruption import SIGNALS, Interruption, announce, exit_status
 from mpiqmd.molecule.surface import Memory
 from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.parallel.interruption import SIGNALS, Interruption, announce, exit_status
 from mpiqmd.parallel.log import Log
 
 
@@ -50,7 +50,7 @@ def test_a_signal_ends_what_only_loads_at_once(early):
     kill = "os.kill(os.getpid(), signal.SIGTERM)"
     program = f"""
 import os, signal, time
-from mpiqmd.md.interruption import Interruption
+from mpiqmd.parallel.interruption import Interruption
 interruption = Interruption()
 with interruption.listening():
     {kill if early else "pass"}
@@ -78,7 +78,7 @@ def test_a_second_signal_does_not_disturb_the_end():
     """Batch systems send theirs to mpirun, which passes it on, and to every process."""
     program = """if True:
         import os, signal
-        from mpiqmd.md.interruption import Interruption, exit_status
+        from mpiqmd.parallel.interruption import Interruption, exit_status
         interruption = Interruption()
         with interruption.listening():
             os.kill(os.getpid(), signal.SIGTERM)

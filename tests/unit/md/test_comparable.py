@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mpiqmd.md.comparable import hints
 from mpiqmd.md.trajectory import Trajectory
-from mpiqmd.pipeline.comparable import hints
 
 pytestmark = pytest.mark.serial
 

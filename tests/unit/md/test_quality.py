@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mpiqmd.md.observables import linear_drift
+from mpiqmd.md.quality import Conditions, judge
 from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.pipeline.quality import Conditions, judge
 from mpiqmd.units import ATOMIC_TIME_IN_FS, KELVIN_IN_HARTREE
 
 pytestmark = pytest.mark.serial

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mpiqmd.pipeline.verdict import FORCE_PER_ENERGY, verdict
+from mpiqmd.rom.verdict import FORCE_PER_ENERGY, verdict
 
 pytestmark = pytest.mark.serial
 TOLERANCE = 5e-5

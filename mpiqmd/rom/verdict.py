@@ -26,7 +26,7 @@ def verdict(errors: Mapping[str, Any], tolerance: float, online: str) -> dict[st
     Parameters
     ----------
     errors
-        :func:`mpiqmd.pipeline.validation.summary`, possibly from a file; None is returned if it is something else.
+        :func:`mpiqmd.rom.validation.summary`, possibly from a file; None is returned if it is something else.
     tolerance
         ``rom.error_tolerance``, Ha.
     online

@@ -1,4 +1,4 @@
-"""What chemists ask of a ground state beside its energy: dipole moment, frontier levels, the largest force."""
+"""What chemists ask of a ground state beside its energy: dipole moment and frontier levels."""
 
 from __future__ import annotations
 
@@ -41,11 +41,6 @@ def frontier_levels(eigenvalues_n: np.ndarray, occupations_n: np.ndarray) -> dic
     lumo = min(eigenvalues_n[occupations_n <= 0.5], default=None)
     gap = None if homo is None or lumo is None else float(lumo - homo)
     return {"homo": _plain(homo), "lumo": _plain(lumo), "gap": gap}
-
-
-def largest_force(forces_av: np.ndarray) -> float:
-    """Return the norm of the largest force on an atom, Ha/bohr. Not collective."""
-    return float(np.linalg.norm(forces_av, axis=-1).max())
 
 
 def dipole_line(dipole_v: np.ndarray, charge: int) -> str:

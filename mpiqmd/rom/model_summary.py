@@ -13,7 +13,7 @@ import numpy as np
 
 from mpiqmd.datafiles import Contents
 from mpiqmd.molecule.labels import labels
-from mpiqmd.pipeline.verdict import verdict
+from mpiqmd.rom.verdict import verdict
 
 SHORT_HASH = 12
 """Characters shown of a hash."""
