@@ -13,7 +13,7 @@ import numpy as np
 
 from mpiqmd.config.settings import Settings
 from mpiqmd.datafiles import Shapes, reading
-from mpiqmd.errors import ConfigError, ConvergenceError
+from mpiqmd.errors import ConfigError
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.orientation import oriented
@@ -21,15 +21,16 @@ from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.symmetry import grid_mirrors, symmetrised_hessian
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.build import build_hifi_surface
-from mpiqmd.pipeline.frequencies import differences
 from mpiqmd.pipeline.identity import deciding, surface_identity, without
-from mpiqmd.pipeline.recorded import RecordedSurface, require_same_surface
-from mpiqmd.pipeline.relax import relax
 from mpiqmd.pipeline.results import LARGEST_RESULT, write_result
 from mpiqmd.pipeline.solving import TrainingSolver
-from mpiqmd.pipeline.watched import WatchedSurface
 from mpiqmd.regular import read_text
 from mpiqmd.sampling.normal_modes import NormalModes, normal_modes
+from mpiqmd.statics.differences import differentiate
+from mpiqmd.statics.interruptible import InterruptibleSurface
+from mpiqmd.statics.journal import require_same_surface
+from mpiqmd.statics.journaled import JournaledSurface
+from mpiqmd.statics.relaxation import relax
 from mpiqmd.units import HARTREE_IN_INVERSE_CM
 
 if TYPE_CHECKING:
@@ -83,20 +84,15 @@ def _compute(
     def owner(about: Molecule, record: str) -> Owner:
         rule = settings.scf.extrapolation
         hifi = build_hifi_surface(settings, model, about, rule, body_frame=True, watch=solver.watch)
-        watched = WatchedSurface(hifi, solver.interruption, comm)
-        return Owner(RecordedSurface(watched, folder / record, identity, comm))
+        watched = InterruptibleSurface(hifi, solver.interruption, comm)
+        return Owner(JournaledSurface(watched, folder / record, identity, comm))
 
     if relaxed:
         path = relax(start, owner(start, RELAX_RECORD), settings.relax, comm, log)
-        if not path.converged:
-            raise ConvergenceError(
-                f"the geometry is not relaxed: the largest force is {path.largest_force:.2e} Ha/bohr after "
-                f"{settings.relax.max_steps} steps, relax.force_tolerance = {settings.relax.force_tolerance:.2e}. Raise "
-                "relax.max_steps and run the same command again, it continues; or set train.relax = false."
-            )
+        path.require_converged(settings.relax, "set train.relax = false")
         start = oriented(molecule.with_positions(path.positions_sav[-1]))
     step = settings.frequencies.displacement
-    derivatives = differences(start, owner(start, HESSIAN_RECORD), step, log)
+    derivatives = differentiate(start, owner(start, HESSIAN_RECORD), step, log)
     return {"positions": start.positions_av.tolist(), "hessian": derivatives.hessian_cc.tolist()}
 
 

@@ -25,7 +25,7 @@ FLOORS = [
     {"parallel"},
     {"grid", "molecule"},
     {"kohnsham", "sampling"},
-    {"hifi", "rom", "md"},
+    {"hifi", "rom", "md", "statics"},
     {"plots", "ipi"},
     {"pipeline"},
     {"commands"},
@@ -40,7 +40,7 @@ HOMES = {
     "slepc4py": {"grid"},
     "mpi4py": {"parallel", "grid", "cli", "ase"},
     "matplotlib": {"plots"},
-    "ase": {"pipeline", "ase"},
+    "ase": {"statics", "pipeline", "ase"},
 }
 FORBIDDEN = {"pickle", "shelve", "marshal", "dill", "joblib", "cloudpickle", "yaml", "code", "runpy"}
 """Nothing that runs code from a file it reads."""

@@ -10,8 +10,8 @@ from ase.io.cube import read_cube
 from workplace import WATER, with_keys
 
 from mpiqmd.cli import parse_arguments
-from mpiqmd.pipeline.check import common_period, egg_box_verdict
 from mpiqmd.pipeline.job import run_job
+from mpiqmd.statics.egg_box import common_period, egg_box_verdict
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 
 HYDROGEN = """

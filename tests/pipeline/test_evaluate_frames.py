@@ -15,8 +15,8 @@ from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline.evaluate import evaluate_frames
-from mpiqmd.pipeline.evaluated import EvaluatedFrames
 from mpiqmd.pipeline.results import read_result
+from mpiqmd.statics.frames import EvaluatedFrames
 
 IDENTITY = {"solver": "springs"}
 SHIFTS = (0.0, 0.05, 3.0, -0.05)

@@ -1,28 +1,31 @@
-"""The evaluations of many frames as they are made: kept in a file, so that a kill loses a few of them at most.
+"""Energies and forces of many frames: evaluated a few at a time and kept in a journal, so that a kill loses those at most.
 
-The file holds one JSON object per line: first the identity of the surface, then a row per frame with its number.  A frame
-that failed has no row, and is tried again by the next run.
+Rows of the journal have the number of their frame.  A frame that failed has no row, and is tried again by the next run.
 """
 
 from __future__ import annotations
 
-import json
-import os
+import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpiqmd.datafiles import replacing, writing
 from mpiqmd.errors import DataFileError, MpiqmdError
 from mpiqmd.molecule.evaluation import Evaluation
-from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.recorded import SAME, is_evaluation, parsed, require_same_surface, row_of
+from mpiqmd.molecule.surface import Memory, Surface
+from mpiqmd.parallel.comm import decide, everyone_arrives, on_rank_zero
+from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.regular import in_words, require_regular
+from mpiqmd.statics.interruptible import EndedEarly
+from mpiqmd.statics.journal import append_rows, is_at, is_evaluation, parsed, require_same_surface, row_of, write_journal
 
 if TYPE_CHECKING:
     from mpi4py import MPI
+
+    from mpiqmd.parallel.log import Log
 
 
 class EvaluatedFrames:
@@ -77,9 +80,7 @@ class EvaluatedFrames:
         """Read the file if there is one, and write it anew without what a kill left unfinished."""
         if self.path.exists():
             self._read(identity)
-        with replacing(self.path) as beside, open(beside, "w", encoding="utf-8") as stream:
-            stream.write(json.dumps(identity) + "\n")
-            stream.writelines(json.dumps(self._row(frame)) + "\n" for frame in np.flatnonzero(self.is_done_s))
+        write_journal(self.path, chain([identity], map(self._row, np.flatnonzero(self.is_done_s))))
 
     def _add(self, outcomes: dict[int, Evaluation | MpiqmdError]) -> None:
         for frame, outcome in outcomes.items():
@@ -90,10 +91,7 @@ class EvaluatedFrames:
             else:
                 self._keep(frame, row_of(self.positions_sav[frame], outcome))
         good = [frame for frame in outcomes if frame not in self.errors]
-        with writing(self.path), open(self.path, "a", encoding="utf-8") as stream:
-            stream.writelines(json.dumps(self._row(frame)) + "\n" for frame in good)
-            stream.flush()
-            os.fsync(stream.fileno())
+        append_rows(self.path, map(self._row, good))
 
     def _row(self, frame: int) -> dict[str, Any]:
         extras = {name: float(values_s[frame]) for name, values_s in self.extras.items()}
@@ -112,17 +110,12 @@ class EvaluatedFrames:
             with open(self.path, encoding="utf-8", errors="replace") as stream:
                 require_same_surface(self.path, parsed(stream.readline()), identity)
                 for frame, row in _rows(stream):
-                    if 0 <= frame < len(self.energies_s) and self._is_at(frame, row):
+                    if 0 <= frame < len(self.energies_s) and is_at(row, self.positions_sav[frame]):
                         self._keep(frame, row)
         except OSError as problem:
             raise DataFileError(
                 f"cannot read {self.path}: {in_words(problem)}; a readable file is needed. Use --overwrite."
             ) from None
-
-    def _is_at(self, frame: int, row: dict[str, Any]) -> bool:
-        stored_av = np.array(row["positions"])
-        here_av = self.positions_sav[frame]
-        return stored_av.shape == here_av.shape and float(np.abs(stored_av - here_av).max()) < SAME
 
 
 def _rows(lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -131,3 +124,63 @@ def _rows(lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         row = parsed(line)
         if is_evaluation(row) and type(row.get("frame")) is int:
             yield row["frame"], row
+
+
+def evaluate_frames(
+    surface: Surface, frames: EvaluatedFrames, at_once: int, interruption: Interruption, log: Log
+) -> tuple[list[float], Memory]:
+    """Evaluate the frames that have not been yet, so many between two writes; return the seconds of each, and the memory.
+
+    Collective.  The memory is one for all, and a new one after a failure.  Raises EndedEarly between two writes where there is
+    a reason to end.
+    """
+    pending, seconds, failures = frames.pending(), [], frames.comm.Dup()
+    known = len(frames.positions_sav) - len(pending)
+    if known:
+        log(f"{known} geometries are at hand from an earlier run")
+    memory = surface.fresh()
+    for first in range(0, len(pending), at_once):
+        reason = decide(frames.comm, interruption.reason())
+        if reason is not None:
+            raise EndedEarly(reason)
+        chosen = pending[first : first + at_once]
+        started = time.perf_counter()
+        memory = _continued(surface, len(chosen), memory)
+        outcomes = _outcomes(surface, [frames.positions_sav[frame] for frame in chosen], memory, failures)
+        seconds += [(time.perf_counter() - started) / len(chosen)] * len(chosen)
+        frames.add(dict(zip(chosen, outcomes, strict=True)))
+        if any(isinstance(outcome, MpiqmdError) for outcome in outcomes):
+            memory = surface.fresh()
+        _report(dict(zip(chosen, outcomes, strict=True)), len(frames.positions_sav), seconds[-1], log)
+    failures.Free()
+    return seconds, memory
+
+
+def _continued(surface: Surface, company: int, before: Memory) -> Memory:
+    """Return a memory for so many frames at once that goes on from another.  Collective."""
+    memory = surface.fresh(company)
+    if memory.at_once == before.at_once:
+        return before
+    memory.restore(before.state())
+    return memory
+
+
+def _outcomes(
+    surface: Surface, positions_bav: list[np.ndarray], memory: Memory, failures: MPI.Comm
+) -> list[Evaluation | MpiqmdError]:
+    """Return the evaluation or the error of each geometry.  Collective.  An error that not all ranks have is raised."""
+    outcomes = surface.evaluate(positions_bav, [memory] * len(positions_bav))
+    for outcome in outcomes:
+        if isinstance(outcome, MpiqmdError) and not everyone_arrives(failures):
+            raise outcome
+    return outcomes
+
+
+def _report(outcomes: dict[int, Evaluation | MpiqmdError], count: int, seconds: float, log: Log) -> None:
+    """Say how far it is, and which frames failed."""
+    for frame, outcome in outcomes.items():
+        if isinstance(outcome, MpiqmdError):
+            log(f"warning: frame {frame} failed: {outcome}")
+    frame, outcome = list(outcomes.items())[-1]
+    found = "failed" if isinstance(outcome, MpiqmdError) else f"{outcome.energy:.8f} Ha"
+    log.progress(f"  geometry {frame + 1}/{count}: {found}, {seconds:.2g} s", last=frame + 1 == count)

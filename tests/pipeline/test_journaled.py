@@ -12,7 +12,7 @@ from toy_surfaces import ToySurface
 from mpiqmd.errors import AccuracyError, DataFileError
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.surface import Owner
-from mpiqmd.pipeline.recorded import RecordedSurface
+from mpiqmd.statics.journaled import JournaledSurface
 
 IDENTITY = {"solver": "springs", "physics.order": "8"}
 PLACES = [distorted().positions_av * factor for factor in (1.0, 1.01, 0.97)]
@@ -31,7 +31,7 @@ def path(shared_tmp_path):
 @pytest.fixture
 def first(comm, path):
     """What three evaluations give, with the record of them on disk."""
-    return ask(RecordedSurface(Springs(), path, IDENTITY, comm))
+    return ask(JournaledSurface(Springs(), path, IDENTITY, comm))
 
 
 def same(one, other):
@@ -41,7 +41,7 @@ def same(one, other):
 
 def test_a_second_run_computes_nothing(comm, path, first):
     springs = Springs()
-    again = RecordedSurface(springs, path, IDENTITY, comm)
+    again = JournaledSurface(springs, path, IDENTITY, comm)
     assert again.known == 3
     same(ask(again), first)
     assert springs.asked == 0
@@ -55,28 +55,28 @@ def test_what_a_kill_cut_off_is_computed_again(comm, path, first, lost):
         path.write_bytes(content[:-lost])
     comm.Barrier()
     springs = Springs()
-    again = RecordedSurface(springs, path, IDENTITY, comm)
+    again = JournaledSurface(springs, path, IDENTITY, comm)
     known = again.known
     assert known == (3 if lost == 1 else 2)
     same(ask(again), first)
     assert springs.asked == 3 - known
-    assert RecordedSurface(springs, path, IDENTITY, comm).known == 3
+    assert JournaledSurface(springs, path, IDENTITY, comm).known == 3
 
 
 def test_other_geometries_replace_the_rest_of_the_record(comm, path, first):
     springs = Springs()
-    again = RecordedSurface(springs, path, IDENTITY, comm)
+    again = JournaledSurface(springs, path, IDENTITY, comm)
     places = [PLACES[0], PLACES[1] + 1e-3, PLACES[2]]
     ask(again, places)
     assert springs.asked == 2
-    assert RecordedSurface(springs, path, IDENTITY, comm).known == 3
-    same(ask(RecordedSurface(springs, path, IDENTITY, comm), places)[:1], first[:1])
+    assert JournaledSurface(springs, path, IDENTITY, comm).known == 3
+    same(ask(JournaledSurface(springs, path, IDENTITY, comm), places)[:1], first[:1])
     assert springs.asked == 2
 
 
 def test_another_surface_is_refused(comm, path, first):
     with pytest.raises(DataFileError, match=r"physics.order was 8, is 6.*--overwrite"):
-        RecordedSurface(Springs(), path, IDENTITY | {"physics.order": "6"}, comm)
+        JournaledSurface(Springs(), path, IDENTITY | {"physics.order": "6"}, comm)
 
 
 @pytest.mark.parametrize("line", ["not json", "[1, 2]", '"text"', "[" * 100_000])
@@ -85,7 +85,7 @@ def test_foreign_files_are_refused(comm, path, line):
         path.write_text(line + "\n")
     comm.Barrier()
     with pytest.raises(DataFileError, match="does not start with the identity"):
-        RecordedSurface(Springs(), path, IDENTITY, comm)
+        JournaledSurface(Springs(), path, IDENTITY, comm)
 
 
 DAMAGES = [{"energy": text} for text in ("x", None, float("nan"))]
@@ -102,7 +102,7 @@ def test_damaged_rows_are_left_out(comm, path, first, damage):
         lines[2] = json.dumps(json.loads(lines[2]) | damage)
         path.write_text("\n".join(lines) + "\n")
     comm.Barrier()
-    again = RecordedSurface(Springs(), path, IDENTITY, comm)
+    again = JournaledSurface(Springs(), path, IDENTITY, comm)
     assert again.known == 1
     same(ask(again), first)
 
@@ -112,7 +112,7 @@ def test_what_is_not_finite_is_not_kept(comm, path):
         def at(self, positions_av, memory=None):
             return Evaluation(np.nan, np.zeros_like(positions_av))
 
-    surface = RecordedSurface(Broken(), path, IDENTITY, comm)
+    surface = JournaledSurface(Broken(), path, IDENTITY, comm)
     with pytest.raises(AccuracyError, match="geometry 0 are not finite"):
         Owner(surface).at(PLACES[0])
-    assert RecordedSurface(Springs(), path, IDENTITY, comm).known == 0
+    assert JournaledSurface(Springs(), path, IDENTITY, comm).known == 0

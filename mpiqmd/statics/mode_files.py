@@ -62,13 +62,5 @@ def animation(found: Vibrations) -> str:
     return "\n".join(lines) + "\n" * bool(lines)
 
 
-def strongest_atoms(found: Vibrations, k: int, count: int = 3) -> str:
-    """Return the labels of the atoms that move most in a mode, the most first.  Not collective."""
-    sizes_a = np.linalg.norm(found.directions_kav[k], axis=1)
-    names = found.molecule.labels
-    moving = [a for a in np.argsort(-sizes_a, kind="stable")[:count] if sizes_a[a] > 0.1 * sizes_a.max()]
-    return " ".join(names[a] for a in moving)
-
-
 def _row(vector_v: np.ndarray) -> str:
     return "".join(f" {value:14.8f}" for value in vector_v)

@@ -1,4 +1,4 @@
-"""Commands that evaluate one geometry after the other end between two of them when somebody wants them to."""
+"""A surface whose evaluations end between two of them when somebody wants them to: a signal, or the clock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class EndedEarly(Exception):
         return {"stopped": self.reason, "exit_status": exit_status(self.reason)}
 
 
-class WatchedSurface:
+class InterruptibleSurface:
     """A surface that ends the command instead of answering when there is a reason to.  Construction is not collective.
 
     Parameters
