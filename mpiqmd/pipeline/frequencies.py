@@ -38,11 +38,11 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     log(f"vibrations of {molecule.formula} on the {calculation.solver} surface, displacements of {step:g} bohr")
     log(calculation.model.describe())
     interruption = Interruption()
-    watched = InterruptibleSurface(calculation.surface, interruption, comm)
-    recorded = JournaledSurface(watched, arguments.folder / JOURNAL_FILE, calculation.identity, comm)
-    if recorded.known:
-        log(f"{recorded.known} evaluations are at hand from an earlier run")
-    owner = Owner(recorded)
+    interruptible = InterruptibleSurface(calculation.surface, interruption, comm)
+    journaled = JournaledSurface(interruptible, arguments.folder / JOURNAL_FILE, calculation.identity, comm)
+    if journaled.known:
+        log(f"{journaled.known} evaluations are at hand from an earlier run")
+    owner = Owner(journaled)
     with interruption.listening():
         require_relaxed(owner.at(molecule.positions_av), settings.max_force, comm, log)
         derivatives = differentiate(molecule, owner, step, log)

@@ -36,12 +36,12 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     log(f"relaxation of {molecule.formula} on the {calculation.solver} surface, {settings.optimiser}")
     log(calculation.model.describe())
     interruption = Interruption()
-    watched = InterruptibleSurface(calculation.surface, interruption, comm)
-    recorded = JournaledSurface(watched, folder / JOURNAL_FILE, calculation.identity, comm)
-    if recorded.known:
-        log(f"{recorded.known} evaluations are at hand from an earlier run")
+    interruptible = InterruptibleSurface(calculation.surface, interruption, comm)
+    journaled = JournaledSurface(interruptible, folder / JOURNAL_FILE, calculation.identity, comm)
+    if journaled.known:
+        log(f"{journaled.known} evaluations are at hand from an earlier run")
     with interruption.listening():
-        path = relax(molecule, Owner(recorded), settings, comm, log)
+        path = relax(molecule, Owner(journaled), settings, comm, log)
     steps = [path.positions_sav, path.energies_s, path.forces_sav]
     structure = Structure.of_input(arguments.settings, molecule)
     on_rank_zero(comm, write_structures, folder / STEPS_FILE, structure, *steps)

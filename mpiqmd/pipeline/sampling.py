@@ -19,8 +19,8 @@ from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.orientation import oriented
 from mpiqmd.molecule.symmetry import Mirror, grid_mirrors
 from mpiqmd.pipeline.build import periodic_cell, read_frames
-from mpiqmd.pipeline.modes import find_modes
 from mpiqmd.pipeline.solving import TrainingSolver
+from mpiqmd.pipeline.vibrations import find_vibrations
 from mpiqmd.sampling.mixtures import sample_geometries
 from mpiqmd.sampling.normal_modes import NormalModes
 from mpiqmd.sampling.rules.rule import Body, SamplingRule
@@ -48,9 +48,9 @@ class TrainingSources:
         return np.array([whole(positions_av, periodic_cell(settings)) for positions_av in positions_sav])
 
     def vibrations(self, relaxed: bool) -> NormalModes:
-        """Return the vibrations, found once.  Collective.  Raises what :func:`find_modes` raises."""
+        """Return the vibrations, found once.  Collective.  Raises what :func:`find_vibrations` raises."""
         if relaxed not in self._vibrations:
-            self._vibrations[relaxed] = find_modes(self.solver, self.molecule, self.folder, self.may_compute, relaxed)
+            self._vibrations[relaxed] = find_vibrations(self.solver, self.molecule, self.folder, self.may_compute, relaxed)
         return self._vibrations[relaxed]
 
     def say(self, line: str) -> None:
@@ -109,7 +109,7 @@ def make_plan(solver: TrainingSolver, molecule: Molecule, folder: Path, may_comp
     """Return what to train a molecule on.  Collective.
 
     ``may_compute`` allows Hi-Fi evaluations, kept in ``folder``, where the sampling needs them.  Raises ConfigError where
-    sampling does not fit the molecule, and what :func:`find_modes` raises.
+    sampling does not fit the molecule, and what :func:`find_vibrations` raises.
     """
     train = solver.settings.train
     require_body_frame(molecule)

@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from mpiqmd.config.settings import Settings
-from mpiqmd.datafiles import Shapes, reading
 from mpiqmd.errors import ConfigError
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.molecule import Molecule
@@ -22,25 +18,20 @@ from mpiqmd.molecule.symmetry import grid_mirrors, symmetrised_hessian
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.build import build_hifi_surface
 from mpiqmd.pipeline.identity import deciding, surface_identity, without
-from mpiqmd.pipeline.results import LARGEST_RESULT, write_result
 from mpiqmd.pipeline.solving import TrainingSolver
-from mpiqmd.regular import read_text
 from mpiqmd.sampling.normal_modes import NormalModes, normal_modes
 from mpiqmd.statics.differences import differentiate
+from mpiqmd.statics.hessian_file import HessianAt, load_hessian, save_hessian
 from mpiqmd.statics.interruptible import InterruptibleSurface
-from mpiqmd.statics.journal import require_same_surface
 from mpiqmd.statics.journaled import JournaledSurface
 from mpiqmd.statics.relaxation import relax
 from mpiqmd.units import HARTREE_IN_INVERSE_CM
 
-if TYPE_CHECKING:
-    pass
-
 MODES_FILE = "modes.json"
-RELAX_RECORD, HESSIAN_RECORD = "modes-relax.jsonl", "modes-hessian.jsonl"
+RELAX_JOURNAL, HESSIAN_JOURNAL = "modes-relax.jsonl", "modes-hessian.jsonl"
 
 
-def find_modes(solver: TrainingSolver, molecule: Molecule, folder: Path, may_compute: bool, relaxed: bool) -> NormalModes:
+def find_vibrations(solver: TrainingSolver, molecule: Molecule, folder: Path, may_compute: bool, relaxed: bool) -> NormalModes:
     """Return the vibrations in the body frame, from ``modes.json`` if they are there.  Collective.
 
     The molecule is ``relaxed`` to the nearest minimum first, or taken as it is.
@@ -58,7 +49,7 @@ def find_modes(solver: TrainingSolver, molecule: Molecule, folder: Path, may_com
     """
     settings, comm = solver.settings, solver.model.grid.comm
     identity = _identity(settings, solver.model, molecule, relaxed)
-    found = on_rank_zero(comm, _load, folder / MODES_FILE, identity)
+    found = on_rank_zero(comm, load_hessian, folder / MODES_FILE, identity)
     if found is None:
         if not may_compute:
             raise ConfigError(
@@ -67,33 +58,30 @@ def find_modes(solver: TrainingSolver, molecule: Molecule, folder: Path, may_com
             )
         with solver.interruption.listening():
             found = _compute(solver, molecule, folder, identity, relaxed)
-        on_rank_zero(comm, write_result, folder / MODES_FILE, found | {"identity": identity})
-    reference = molecule.with_positions(np.array(found["positions"]))
-    modes = normal_modes(reference, symmetrised_hessian(np.array(found["hessian"]), grid_mirrors(reference)))
+        on_rank_zero(comm, save_hessian, folder / MODES_FILE, found, identity)
+    reference = molecule.with_positions(found.positions_av)
+    modes = normal_modes(reference, symmetrised_hessian(found.hessian_cc, grid_mirrors(reference)))
     solver.log("vibrations at " + ", ".join(f"{HARTREE_IN_INVERSE_CM * f:.0f}" for f in modes.frequencies_k) + " 1/cm")
     return modes
 
 
-def _compute(
-    solver: TrainingSolver, molecule: Molecule, folder: Path, identity: dict[str, str], relaxed: bool
-) -> dict[str, Any]:
-    """Return positions and Hessian after relaxation, if that is asked for.  Collective."""
+def _compute(solver: TrainingSolver, molecule: Molecule, folder: Path, identity: dict[str, str], relaxed: bool) -> HessianAt:
+    """Return the Hessian, after relaxation if that is asked for.  Collective."""
     settings, model, log = solver.settings, solver.model, solver.log
     comm, start = model.grid.comm, oriented(molecule)
 
-    def owner(about: Molecule, record: str) -> Owner:
+    def owner(about: Molecule, journal: str) -> Owner:
         rule = settings.scf.extrapolation
         hifi = build_hifi_surface(settings, model, about, rule, body_frame=True, watch=solver.watch)
-        watched = InterruptibleSurface(hifi, solver.interruption, comm)
-        return Owner(JournaledSurface(watched, folder / record, identity, comm))
+        interruptible = InterruptibleSurface(hifi, solver.interruption, comm)
+        return Owner(JournaledSurface(interruptible, folder / journal, identity, comm))
 
     if relaxed:
-        path = relax(start, owner(start, RELAX_RECORD), settings.relax, comm, log)
+        path = relax(start, owner(start, RELAX_JOURNAL), settings.relax, comm, log)
         path.require_converged(settings.relax, "set train.relax = false")
         start = oriented(molecule.with_positions(path.positions_sav[-1]))
-    step = settings.frequencies.displacement
-    derivatives = differentiate(start, owner(start, HESSIAN_RECORD), step, log)
-    return {"positions": start.positions_av.tolist(), "hessian": derivatives.hessian_cc.tolist()}
+    derivatives = differentiate(start, owner(start, HESSIAN_JOURNAL), settings.frequencies.displacement, log)
+    return HessianAt(start.positions_av, derivatives.hessian_cc)
 
 
 def _identity(settings: Settings, model: KohnShamModel, molecule: Molecule, relaxed: bool) -> dict[str, str]:
@@ -104,17 +92,3 @@ def _identity(settings: Settings, model: KohnShamModel, molecule: Molecule, rela
         | {name: json.dumps(value) for name, value in chosen.items()}
         | {name: str(value) for name, value in deciding(settings, ["geometries"]).items()}
     )
-
-
-def _load(path: Path, identity: dict[str, str]) -> dict[str, Any] | None:
-    """Return positions and Hessian from a file of this identity; None if there is none."""
-    if not path.exists():
-        return None
-    remedy = "One written by `mpiqmd train` is needed. Remove it to compute them again."
-    with reading(path, "file of vibrations", remedy):
-        found, shapes = json.loads(read_text(path, LARGEST_RESULT)), Shapes()
-        positions_av = shapes.numbers("positions", found["positions"], "a 3")
-        coordinates = str(positions_av.size)
-        hessian_cc = shapes.numbers("hessian", found["hessian"], f"{coordinates} {coordinates}")
-        require_same_surface(path, found["identity"], identity)
-    return {"positions": positions_av.tolist(), "hessian": hessian_cc.tolist()}
