@@ -13,12 +13,12 @@ import numpy as np
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.symmetry import Mirror
 from mpiqmd.parallel.comm import decide
-from mpiqmd.pipeline.sampling import Plan
 from mpiqmd.pipeline.solving import Solved, TrainingSolver
 from mpiqmd.rom.estimate import ErrorEstimator
 from mpiqmd.rom.online import RomSolver
 from mpiqmd.rom.snapshots import SAME_GEOMETRY, SnapshotStore
 from mpiqmd.rom.span import SnapshotSpan
+from mpiqmd.sampling.plan import Plan
 from mpiqmd.sampling.rules.rule import CandidateRule
 from mpiqmd.sampling.selection import farthest_points
 

@@ -26,7 +26,7 @@ from mpiqmd.pipeline.greedy import solve_greedily
 from mpiqmd.pipeline.identity import recipe, snapshot_signature
 from mpiqmd.pipeline.reduced import ReducedSurface, build_reduced_model
 from mpiqmd.pipeline.results import RESULT_FILE, plain
-from mpiqmd.pipeline.sampling import Plan, make_plan
+from mpiqmd.pipeline.sampling import choose_geometries
 from mpiqmd.pipeline.solving import Solved, TrainingSolver
 from mpiqmd.pipeline.structure import Structure
 from mpiqmd.pipeline.structures import write_geometries
@@ -39,6 +39,7 @@ from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.parts import blocks, part_path
 from mpiqmd.rom.snapshots import SnapshotStore
 from mpiqmd.rom.verdict import verdict
+from mpiqmd.sampling.plan import Plan
 from mpiqmd.sampling.rules.rule import CandidateRule
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         require_compilable(model)
     interruption = Interruption(walltime=arguments.walltime, started=arguments.started)
     solver = TrainingSolver(settings, model, log, arguments.groups, interruption)
-    plan = make_plan(solver, molecule, folder, may_compute=arguments.part is None)
+    plan = choose_geometries(solver, molecule, folder, may_compute=arguments.part is None)
     if arguments.samples_only:
         return write_samples(settings, folder, plan, comm, log)
     if arguments.part is not None:

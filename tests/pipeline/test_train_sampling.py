@@ -24,7 +24,7 @@ from mpiqmd.pipeline.greedy import CandidateEstimator, solve_greedily
 from mpiqmd.pipeline.identity import snapshot_signature
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
-from mpiqmd.pipeline.sampling import make_plan
+from mpiqmd.pipeline.sampling import choose_geometries
 from mpiqmd.pipeline.solving import TrainingSolver
 from mpiqmd.pipeline.structure import Structure
 from mpiqmd.pipeline.structures import read_structures, write_geometries
@@ -222,7 +222,7 @@ def work_of(bench, path, folder, **changes):
     settings = replace(settings, train=replace(settings.train, sampling=rule, options=options))
     molecule = build_molecule(settings, bench.comm)
     solver = TrainingSolver(settings, build_model(settings, bench.comm, molecule), silent(bench.comm))
-    return solver, make_plan(solver, molecule, folder)
+    return solver, choose_geometries(solver, molecule, folder)
 
 
 def test_greedy_choice_solves_the_worst_until_the_target(bench, chosen):

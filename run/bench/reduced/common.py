@@ -20,11 +20,11 @@ from mpiqmd.molecule.symmetry import grid_mirrors
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.build import build_model, build_molecule, build_solver
 from mpiqmd.pipeline.reduced import ReducedSurface, build_reduced_model
-from mpiqmd.pipeline.sampling import symmetric_shape
 from mpiqmd.rom.basis import build_basis
 from mpiqmd.rom.compiled.body_solver import OutsideTablesError, compiled_surface
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.snapshots import SnapshotStore
+from mpiqmd.sampling.plan import symmetric_shape
 from mpiqmd.units import KELVIN_IN_HARTREE
 
 COMM = MPI.COMM_SELF
