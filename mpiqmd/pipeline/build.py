@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mpiqmd.config.settings import Settings
+from mpiqmd.datafiles import stored_digest
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
@@ -29,9 +31,15 @@ from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.orientation import moving_frame, oriented
 from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.pipeline.memory import DENSITY_REFINEMENT, require_memory
 from mpiqmd.pipeline.structure import Structure, require_fitting, same_masses
 from mpiqmd.pipeline.structures import read_structures
+from mpiqmd.rom.error_control import ErrorControl
+from mpiqmd.rom.model import ReducedModel
+from mpiqmd.rom.online import OnlineStage
+from mpiqmd.rom.training import FullSolving, TrainingSolver
+from mpiqmd.rom.verdict import verdict
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -178,3 +186,41 @@ def build_hifi_surface(
         frame = LaboratoryFrame(grid.comm, molecule, net_force, cell_v=cell_v, anew=extrapolation is None, log=log)
     rule, steps = extrapolation or "none", settings.scf.extrapolation_steps
     return BodySurface(frame, HifiBodySolver(model, build_solver(settings, model), rule, steps, watch))
+
+
+def build_online_stage(settings: Settings, model: KohnShamModel, reduced: ReducedModel, log: Log) -> OnlineStage:
+    """Return a reduced model ready for use as the input has it.  Collective."""
+    return OnlineStage(model, reduced, settings.rom, lambda: build_solver(settings, model), log)
+
+
+def build_rom_surface(
+    settings: Settings, model: KohnShamModel, path: Path, log: Log, check_every: int | None = None
+) -> tuple[ErrorControl, str]:
+    """Return the reduced surface of a model file and the file's hash.  Collective.
+
+    ``check_every`` overrides the input's.  Raises ConfigError if the model belongs to other physics than the input.
+    """
+    rom = settings.rom if check_every is None else replace(settings.rom, check_every=check_every)
+    reduced = ReducedModel.load(path, model.grid.comm, model.grid, model.signature())
+    digest = on_rank_zero(model.grid.comm, stored_digest, path)
+    assert digest is not None, "a model without a seal is not loaded"
+    log(f"reduced model {path}: {reduced.rank} modes, {len(reduced.training_positions_sav)} training geometries")
+    judgement = verdict(reduced.notes.get("errors", {}), rom.error_tolerance, rom.online)
+    if judgement is not None and not judgement["good"]:
+        log(f"{path}: {judgement['words']}")
+    return build_online_stage(replace(settings, rom=rom), model, reduced, log).surface, digest
+
+
+def build_training_solver(
+    settings: Settings, model: KohnShamModel, log: Log, groups: int = 1, interruption: Interruption | None = None
+) -> TrainingSolver:
+    """Return what solves the training geometries of the input, in groups of ranks.  Not collective.
+
+    Raises ConfigError for more groups than ranks.
+    """
+    full = FullSolving(
+        make_model=lambda comm: build_model(settings, comm, model.molecule),
+        make_solver=lambda model: build_solver(settings, model, energy_tolerance=settings.train.energy_tolerance),
+        n_orbitals=model.n_occupied + settings.scf.empty_orbitals,
+    )
+    return TrainingSolver(model, full, log, groups, interruption)

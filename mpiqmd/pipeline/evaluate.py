@@ -15,9 +15,8 @@ from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Surface
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.parallel.interruption import Interruption
-from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, read_frames
+from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, build_rom_surface, read_frames
 from mpiqmd.pipeline.identity import surface_identity
-from mpiqmd.pipeline.reduced import build_rom_surface
 from mpiqmd.pipeline.structure import Structure
 from mpiqmd.pipeline.structures import write_structures
 from mpiqmd.pipeline.surface import error_checks, print_checks

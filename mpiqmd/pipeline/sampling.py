@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from mpiqmd.config.settings import Settings
 from mpiqmd.keys.registries import SAMPLING_RULES
 from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.orientation import oriented
 from mpiqmd.pipeline.build import periodic_cell, read_frames
-from mpiqmd.pipeline.solving import TrainingSolver
 from mpiqmd.pipeline.vibrations import find_vibrations
+from mpiqmd.rom.training import TrainingSolver
 from mpiqmd.sampling.normal_modes import NormalModes
 from mpiqmd.sampling.plan import Plan, make_plan, require_body_frame
 from mpiqmd.sampling.rules.rule import SamplingRule
@@ -24,8 +25,9 @@ class TrainingSources:
     ``may_compute`` allows Hi-Fi evaluations, kept in ``folder``.  Construction is not collective.
     """
 
-    def __init__(self, solver: TrainingSolver, molecule: Molecule, folder: Path, may_compute: bool) -> None:
-        self.solver, self.molecule, self.folder, self.may_compute = solver, molecule, folder, may_compute
+    def __init__(self, settings: Settings, solver: TrainingSolver, molecule: Molecule, folder: Path, may_compute: bool) -> None:
+        self.settings, self.solver = settings, solver
+        self.molecule, self.folder, self.may_compute = molecule, folder, may_compute
         self._vibrations: dict[bool, NormalModes] = {}
 
     def oriented(self) -> Molecule:
@@ -34,14 +36,16 @@ class TrainingSources:
 
     def geometries(self, path: Path) -> np.ndarray:
         """Return the positions (frames, N, 3), bohr, of a file, molecules whole in a periodic cell.  Collective."""
-        settings, comm = self.solver.settings, self.solver.model.grid.comm
+        settings, comm = self.settings, self.solver.model.grid.comm
         positions_sav = read_frames(settings, self.oriented(), path, comm)
         return np.array([whole(positions_av, periodic_cell(settings)) for positions_av in positions_sav])
 
     def vibrations(self, relaxed: bool) -> NormalModes:
         """Return the vibrations, found once.  Collective.  Raises what :func:`find_vibrations` raises."""
         if relaxed not in self._vibrations:
-            self._vibrations[relaxed] = find_vibrations(self.solver, self.molecule, self.folder, self.may_compute, relaxed)
+            self._vibrations[relaxed] = find_vibrations(
+                self.settings, self.solver, self.molecule, self.folder, self.may_compute, relaxed
+            )
         return self._vibrations[relaxed]
 
     def say(self, line: str) -> None:
@@ -49,14 +53,16 @@ class TrainingSources:
         self.solver.log(line)
 
 
-def choose_geometries(solver: TrainingSolver, molecule: Molecule, folder: Path, may_compute: bool = True) -> Plan:
+def choose_geometries(
+    settings: Settings, solver: TrainingSolver, molecule: Molecule, folder: Path, may_compute: bool = True
+) -> Plan:
     """Return what to train a molecule on, as the rule of ``train.sampling`` has it.  Collective.
 
     ``may_compute`` allows Hi-Fi evaluations, kept in ``folder``, where the sampling needs them.  Raises ConfigError where
     sampling does not fit the molecule, and what :func:`find_vibrations` raises.
     """
-    train = solver.settings.train
+    train = settings.train
     require_body_frame(molecule)
     arguments = SAMPLING_RULES.arguments(train.sampling, train.options)
     rule: SamplingRule = SAMPLING_RULES.entry(train.sampling).make(**arguments)
-    return make_plan(rule, TrainingSources(solver, molecule, folder, may_compute), train.symmetrize)
+    return make_plan(rule, TrainingSources(settings, solver, molecule, folder, may_compute), train.symmetrize)

@@ -18,7 +18,7 @@ from mpiqmd.molecule.symmetry import grid_mirrors, symmetrised_hessian
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.build import build_hifi_surface
 from mpiqmd.pipeline.identity import deciding, surface_identity, without
-from mpiqmd.pipeline.solving import TrainingSolver
+from mpiqmd.rom.training import TrainingSolver
 from mpiqmd.sampling.normal_modes import NormalModes, normal_modes
 from mpiqmd.statics.differences import differentiate
 from mpiqmd.statics.hessian_file import HessianAt, load_hessian, save_hessian
@@ -31,7 +31,9 @@ MODES_FILE = "modes.json"
 RELAX_JOURNAL, HESSIAN_JOURNAL = "modes-relax.jsonl", "modes-hessian.jsonl"
 
 
-def find_vibrations(solver: TrainingSolver, molecule: Molecule, folder: Path, may_compute: bool, relaxed: bool) -> NormalModes:
+def find_vibrations(
+    settings: Settings, solver: TrainingSolver, molecule: Molecule, folder: Path, may_compute: bool, relaxed: bool
+) -> NormalModes:
     """Return the vibrations in the body frame, from ``modes.json`` if they are there.  Collective.
 
     The molecule is ``relaxed`` to the nearest minimum first, or taken as it is.
@@ -47,7 +49,7 @@ def find_vibrations(solver: TrainingSolver, molecule: Molecule, folder: Path, ma
     EndedEarly
         There is a reason to end.
     """
-    settings, comm = solver.settings, solver.model.grid.comm
+    comm = solver.model.grid.comm
     identity = _identity(settings, solver.model, molecule, relaxed)
     found = on_rank_zero(comm, load_hessian, folder / MODES_FILE, identity)
     if found is None:
@@ -57,7 +59,7 @@ def find_vibrations(solver: TrainingSolver, molecule: Molecule, folder: Path, ma
                 f"and {folder / MODES_FILE} is not there. Run `mpiqmd train INPUT --samples-only` first."
             )
         with solver.interruption.listening():
-            found = _compute(solver, molecule, folder, identity, relaxed)
+            found = _compute(settings, solver, molecule, folder, identity, relaxed)
         on_rank_zero(comm, save_hessian, folder / MODES_FILE, found, identity)
     reference = molecule.with_positions(found.positions_av)
     modes = normal_modes(reference, symmetrised_hessian(found.hessian_cc, grid_mirrors(reference)))
@@ -65,9 +67,11 @@ def find_vibrations(solver: TrainingSolver, molecule: Molecule, folder: Path, ma
     return modes
 
 
-def _compute(solver: TrainingSolver, molecule: Molecule, folder: Path, identity: dict[str, str], relaxed: bool) -> HessianAt:
+def _compute(
+    settings: Settings, solver: TrainingSolver, molecule: Molecule, folder: Path, identity: dict[str, str], relaxed: bool
+) -> HessianAt:
     """Return the Hessian, after relaxation if that is asked for.  Collective."""
-    settings, model, log = solver.settings, solver.model, solver.log
+    model, log = solver.model, solver.log
     comm, start = model.grid.comm, oriented(molecule)
 
     def owner(about: Molecule, journal: str) -> Owner:

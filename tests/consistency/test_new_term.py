@@ -22,7 +22,7 @@ from mpiqmd.keys.values import Bounds, Number
 from mpiqmd.kohnsham.terms.term import LinearTerm, energy_term
 from mpiqmd.rom.compiled.compile import require_compilable
 from mpiqmd.rom.grid_model import GridReducedModel
-from mpiqmd.rom.online import RomSolver
+from mpiqmd.rom.grid_solver import RomSolver
 
 STRENGTH = 0.05
 KEYS = {"strength": KeySpec(Number(Bounds(above=0.0, maximum=10.0)), STRENGTH, "force constant k, Ha/bohr^2")}

@@ -36,10 +36,10 @@ from mpiqmd.md.extxyz import write_extxyz
 from mpiqmd.md.replica_files import linked_files
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.info import describe
-from mpiqmd.pipeline.reduced import mirrors_of
 from mpiqmd.pipeline.replicas import write_index
 from mpiqmd.rom.compiled.store import from_arrays, to_arrays
-from mpiqmd.rom.model import ReducedModel
+from mpiqmd.rom.model import ReducedModel, mirrors_of
+from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals
 from mpiqmd.rom.snapshots import SnapshotStore
 
 COMM = MPI.COMM_SELF
@@ -164,7 +164,7 @@ def read_snapshots(path: Path) -> dict[str, Any]:
     store, grid = SnapshotStore(path, test_snapshots.SIGNATURE, COMM), _snapshot_grid()
     done = store.finished_s
     numbers = [store.positions_sav, store.energies_s[done], store.forces_sav[done], store.eigenvalues_sn[done]]
-    return {"numbers": numbers, "orbitals": store.read_all(grid).local}
+    return {"numbers": numbers, "orbitals": SnapshotOrbitals(store, grid).all().local}
 
 
 def read_model(path: Path) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from mpiqmd.datafiles import seal, unseal
 from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.molecule.frame import make_frame
+from mpiqmd.rom.grid_solver import RomSolver
 from mpiqmd.rom.model import ReducedModel
-from mpiqmd.rom.online import RomSolver
 
 sys.path.insert(0, str(Path(__file__).parent))
 

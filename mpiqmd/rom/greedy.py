@@ -13,11 +13,12 @@ import numpy as np
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.symmetry import Mirror
 from mpiqmd.parallel.comm import decide
-from mpiqmd.pipeline.solving import Solved, TrainingSolver
 from mpiqmd.rom.estimate import ErrorEstimator
-from mpiqmd.rom.online import RomSolver
+from mpiqmd.rom.grid_solver import RomSolver
+from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals
 from mpiqmd.rom.snapshots import SAME_GEOMETRY, SnapshotStore
 from mpiqmd.rom.span import SnapshotSpan
+from mpiqmd.rom.training import Outcome, TrainingSolver
 from mpiqmd.sampling.plan import Plan
 from mpiqmd.sampling.rules.rule import CandidateRule
 from mpiqmd.sampling.selection import farthest_points
@@ -26,26 +27,26 @@ TOLERANCE = 1e-6
 """Residual of the reduced density matrices that estimates are made with: errors of the energy of its square."""
 
 
-def solve_greedily(solver: TrainingSolver, store: SnapshotStore, plan: Plan, rule: CandidateRule) -> Solved:
+def solve_greedily(solver: TrainingSolver, snapshots: SnapshotOrbitals, plan: Plan, rule: CandidateRule) -> Outcome:
     """Solve candidates of the plan until the target or the count is reached, after those of an earlier run.  Collective."""
-    model, log = solver.model, solver.log
+    store, log = snapshots.store, solver.log
     count = min(rule.most(plan.reference), len(plan.samples))
     chosen = _chosen_before(store, plan) or farthest_points(plan.samples.positions_sav, _few(plan, count), plan.mirrors)
     estimates_s = np.full(len(plan.samples), np.inf)
-    estimator, seconds = CandidateEstimator(model, plan.mirrors), []
+    estimator, seconds = CandidateEstimator(solver.model, plan.mirrors), []
     while True:
         solver.open(store, plan.samples.chosen(chosen))
         solved = solver.solve(store, store.pending)
         seconds += [solved.seconds] if solved.seconds else []
         mean = float(np.mean(seconds)) if seconds else None
         if solved.stopped is not None or len(chosen) >= count:
-            return Solved(mean, solved.stopped)
+            return Outcome(mean, solved.stopped)
         estimates_s[chosen] = 0.0
-        estimator.update(store)
+        estimator.update(snapshots)
         worst = estimator.worst(plan.samples.positions_sav, estimates_s)
         log(f"{len(chosen)} geometries: largest estimated error {estimates_s[worst]:.1e} Ha, candidate {worst + 1}")
         if estimates_s[worst] < rule.target:
-            return Solved(mean)
+            return Outcome(mean)
         chosen.append(worst)
 
 
@@ -80,10 +81,11 @@ class CandidateEstimator:
         self.span = SnapshotSpan(model.grid, [signs for signs, _ in mirrors])
         self.count = 0
 
-    def update(self, store: SnapshotStore) -> None:
+    def update(self, snapshots: SnapshotOrbitals) -> None:
         """Take in the geometries of the store that are new.  Collective."""
+        store = snapshots.store
         for index in range(self.count, len(store)):
-            self.span.add(store.read(self.model.grid, index))
+            self.span.add(snapshots.of(index))
         self.count = len(store)
         self.solver = RomSolver(
             self.model,

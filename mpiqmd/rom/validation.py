@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpiqmd.config.settings import Settings
 from mpiqmd.errors import GeometryError
-from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.kohnsham.ground_state import ElectronicSolver
 from mpiqmd.molecule.bent import bent_coordinates, water_positions
 from mpiqmd.molecule.frame import BisectorFrame, BodyFrame
 from mpiqmd.parallel.countdown import Countdown
-from mpiqmd.pipeline.build import build_solver
-from mpiqmd.pipeline.reduced import ReducedSurface
 from mpiqmd.rom.model_summary import error_table
+from mpiqmd.rom.online import OnlineStage
 from mpiqmd.rom.snapshots import SnapshotStore
+from mpiqmd.rom.verdict import verdict
 
 if TYPE_CHECKING:
     from mpiqmd.parallel.log import Log
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 Errors = dict[str, Any]
 
 
-def reproduction(surface: ReducedSurface, store: SnapshotStore, frame: BodyFrame) -> Errors:
+def reproduction(stage: OnlineStage, store: SnapshotStore, frame: BodyFrame) -> Errors:
     """Return the largest errors on the training geometries themselves, on the grid.  Collective.
 
     ``energy`` and ``lowest`` (the most negative; round-off, as the reduced energy is an upper bound) in Ha, ``force``
@@ -31,7 +30,7 @@ def reproduction(surface: ReducedSurface, store: SnapshotStore, frame: BodyFrame
     """
     energies, forces, components = [], [], []
     for positions_av, energy, forces_av in zip(store.positions_sav, store.energies_s, store.forces_sav, strict=True):
-        state = surface.ground_state(positions_av)
+        state = stage.ground_state(positions_av)
         energies.append(state.free_energy - energy)
         forces.append(internal_force_error(frame, positions_av, state.gradient_av, -forces_av))
         components.append(float(np.abs(state.forces_av - forces_av).max()))
@@ -43,29 +42,26 @@ def reproduction(surface: ReducedSurface, store: SnapshotStore, frame: BodyFrame
     }
 
 
-def validate(
-    settings: Settings, model: KohnShamModel, surface: ReducedSurface, unseen_sav: np.ndarray, frame: BodyFrame, log: Log
-) -> Errors:
-    """Compare with Hi-Fi on unseen geometries in the body frame, shape (samples, N, 3), bohr.  Collective.
+def validate(stage: OnlineStage, solver: ElectronicSolver, unseen_sav: np.ndarray, frame: BodyFrame, log: Log) -> Errors:
+    """Compare with the full solver on unseen geometries in the body frame, shape (samples, N, 3), bohr.  Collective.
 
     Returns ``geometries`` (one dictionary each) and the largest ``energy``, ``force`` and ``error_estimate`` of the reduced
     energy on the grid, and ``compiled_energy`` and ``compiled_force`` of the compiled model, None where there is none.
     """
-    solver = build_solver(settings, model, energy_tolerance=settings.train.energy_tolerance)
     rows: list[Errors] = []
     countdown = Countdown(log, len(unseen_sav), "unseen geometry")
     for positions_av in unseen_sav:
-        exact = solver.solve(model.place(positions_av))
-        reduced = surface.ground_state(positions_av)
+        exact = solver.solve(stage.model.place(positions_av))
+        reduced = stage.ground_state(positions_av)
         row = {
             "positions": positions_av,
             "energy": exact.free_energy,
             "energy_error": reduced.free_energy - exact.free_energy,
             "force_error": internal_force_error(frame, positions_av, reduced.gradient_av, exact.gradient_av),
             "component_error": float(np.abs(reduced.forces_av - exact.forces_av).max()),
-            "error_estimate": surface.error_estimate(positions_av, reduced),
+            "error_estimate": stage.error_estimate(positions_av, reduced),
         }
-        rows.append(row | _compiled_errors(surface, frame, positions_av, exact.free_energy, exact.gradient_av))
+        rows.append(row | _compiled_errors(stage, frame, positions_av, exact.free_energy, exact.gradient_av))
         countdown.advance(
             f"energy error {row['energy_error']:.1e} Ha (estimated {row['error_estimate']:.1e}), "
             f"force error {row['force_error']:.1e} Ha/bohr"
@@ -81,11 +77,11 @@ def validate(
 
 
 def _compiled_errors(
-    surface: ReducedSurface, frame: BodyFrame, positions_av: np.ndarray, energy: float, gradient_av: np.ndarray
+    stage: OnlineStage, frame: BodyFrame, positions_av: np.ndarray, energy: float, gradient_av: np.ndarray
 ) -> Errors:
     """Return the errors of the compiled model at one geometry; None where it is not tabulated, nothing without one."""
     try:
-        compiled = surface.evaluate_compiled(positions_av)
+        compiled = stage.evaluate_compiled(positions_av)
     except GeometryError:
         return {"compiled_energy_error": None, "compiled_force_error": None}
     if compiled is None:
@@ -105,6 +101,20 @@ def summary(errors: Errors) -> Errors:
     validation = {name: value for name, value in errors["validation"].items() if name != "geometries"}
     validation["count"] = len(errors["validation"]["geometries"])
     return {"reproduction": errors["reproduction"], "validation": validation}
+
+
+def errors_to_keep(before: Any, found: Errors, tolerance: float, online: str) -> Errors:
+    """Return which summary a model file keeps: that of earlier errors, unless it is none or of fewer unseen geometries.
+
+    ``tolerance`` (Ha) and ``online`` are those of the :func:`~mpiqmd.rom.verdict.verdict`.  Not collective.
+    """
+    if verdict(before, tolerance, online) is None or _unseen(before) < _unseen(found):
+        return found
+    return before
+
+
+def _unseen(errors: Errors) -> int:
+    return int(errors["validation"].get("count", 0))
 
 
 def print_errors(errors: Errors, log: Log) -> None:
