@@ -13,7 +13,7 @@ import numpy as np
 from mpiqmd.datafiles import taking_apart
 from mpiqmd.errors import AccuracyError, ConfigError, DataFileError
 from mpiqmd.md.checkpoint import Checkpoint, load_checkpoint, previous_path, save_checkpoint
-from mpiqmd.md.motion import Dynamics
+from mpiqmd.md.dynamics import Dynamics
 from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.progress import Progress
 from mpiqmd.md.record import Record

@@ -72,7 +72,7 @@ class Conditions:
 def judge(result: Mapping[str, Any], conditions: Conditions) -> list[str]:
     """Return sentences on drift and temperature; those that begin with ``warning:`` say what to change.  Not collective.
 
-    ``result`` is that of :func:`mpiqmd.md.dynamics.run_dynamics`.
+    ``result`` is that of :func:`mpiqmd.md.run.run_dynamics`.
     """
     return [_on_drift(result, conditions), *_on_temperature(result, conditions)]
 

@@ -26,8 +26,9 @@ import numpy as np
 from mpiqmd.datafiles import replacing, sealed
 from mpiqmd.errors import ConfigError, MpiqmdError
 from mpiqmd.keys.registries import THERMOSTATS
-from mpiqmd.md.dynamics import DynamicsSettings, dynamics_steps, run_dynamics, run_together
 from mpiqmd.md.noise import replica_seed
+from mpiqmd.md.run import dynamics_steps, run_dynamics, run_together
+from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.molecule.surface import Memory, Owner
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.interruption import Interruption, exit_status

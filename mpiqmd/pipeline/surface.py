@@ -16,8 +16,9 @@ from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Grid
 from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.md.dynamics import DynamicsSettings, Record
 from mpiqmd.md.extxyz import write_extxyz
+from mpiqmd.md.record import Record
+from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule

@@ -42,7 +42,7 @@ from mpiqmd.rom.compiled.compile import require_compilable
 from mpiqmd.rom.greedy import solve_greedily
 from mpiqmd.rom.model import ReducedModel, complete_model
 from mpiqmd.rom.offline import compress, make_reduced_model, projections
-from mpiqmd.rom.parts import blocks, part_path
+from mpiqmd.rom.partial_snapshots import blocks, part_path
 from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals
 from mpiqmd.rom.snapshots import SnapshotStore
 from mpiqmd.rom.training import Outcome, TrainingSolver

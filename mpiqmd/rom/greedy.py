@@ -15,9 +15,9 @@ from mpiqmd.molecule.symmetry import Mirror
 from mpiqmd.parallel.comm import decide
 from mpiqmd.rom.estimate import ErrorEstimator
 from mpiqmd.rom.grid_solver import RomSolver
+from mpiqmd.rom.incremental_basis import IncrementalBasis
 from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals
 from mpiqmd.rom.snapshots import SAME_GEOMETRY, SnapshotStore
-from mpiqmd.rom.span import SnapshotSpan
 from mpiqmd.rom.training import Outcome, TrainingSolver
 from mpiqmd.sampling.plan import Plan
 from mpiqmd.sampling.rules.rule import CandidateRule
@@ -78,23 +78,23 @@ class CandidateEstimator:
 
     def __init__(self, model: KohnShamModel, mirrors: Sequence[Mirror]) -> None:
         self.model = model
-        self.span = SnapshotSpan(model.grid, [signs for signs, _ in mirrors])
+        self.basis = IncrementalBasis(model.grid, [signs for signs, _ in mirrors])
         self.count = 0
 
     def update(self, snapshots: SnapshotOrbitals) -> None:
         """Take in the geometries of the store that are new.  Collective."""
         store = snapshots.store
         for index in range(self.count, len(store)):
-            self.span.add(snapshots.of(index))
+            self.basis.add(snapshots.of(index))
         self.count = len(store)
         self.solver = RomSolver(
             self.model,
-            self.span.modes,
+            self.basis.modes,
             tolerance=TOLERANCE,
             training_positions_sav=store.positions_sav,
-            training_orbitals_smn=self.span.coefficients_smn,
+            training_orbitals_smn=self.basis.coefficients_smn,
         )
-        self.estimator = ErrorEstimator(self.model, self.span.modes)
+        self.estimator = ErrorEstimator(self.model, self.basis.modes)
 
     def estimate(self, positions_av: np.ndarray) -> float:
         """Return the estimated energy error at body-frame positions, Ha.  Collective."""

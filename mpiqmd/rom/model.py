@@ -34,8 +34,8 @@ from mpiqmd.grid.hdf5 import open_shared, read_orbitals, write_orbitals
 from mpiqmd.molecule.symmetry import Mirror
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.rom.basis import ReducedBasis
-from mpiqmd.rom.domain import SampledBox
 from mpiqmd.rom.kinds import MODEL
+from mpiqmd.rom.sampled_box import SampledBox
 from mpiqmd.rom.signature import differences, listed, plain
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from mpiqmd.parallel.log import Log
 from mpiqmd.rom.basis import ReducedBasis, build_basis
 from mpiqmd.rom.compiled.compile import TrainingSet, compile_model, make_solver
 from mpiqmd.rom.compiled.store import to_arrays
-from mpiqmd.rom.domain import sampled_box
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.options import RomOptions
+from mpiqmd.rom.sampled_box import sampled_box
 from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals
 from mpiqmd.rom.snapshots import SnapshotStore
 from mpiqmd.sampling.rules.rule import Body

@@ -19,7 +19,7 @@ from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.parallel.log import Log, silent
-from mpiqmd.rom.parts import blocks, gather_parts, part_path
+from mpiqmd.rom.partial_snapshots import blocks, gather_parts, part_path
 from mpiqmd.rom.snapshots import SnapshotStore
 from mpiqmd.sampling.samples import Samples
 

@@ -19,7 +19,7 @@ from source import FILES, PACKAGE, SourceFile
 pytestmark = pytest.mark.serial
 
 FLOORS = [
-    {"__init__", "errors", "units", "launcher", "completion", "words", "regular", "datafiles", "datasets"}
+    {"__init__", "errors", "units", "launcher", "argument_types", "completion", "regular", "datafiles", "datasets"}
     | {"keys", "processes", "claimfiles", "claims", "compiling", "printable", "same_run", "selfcontained", "streams"},
     {"config"},
     {"parallel"},

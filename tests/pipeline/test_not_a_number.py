@@ -9,7 +9,7 @@ import pytest
 from workplace import WATER, with_keys
 
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
-from mpiqmd.md.dynamics import _Session
+from mpiqmd.md.run import _Session
 from mpiqmd.rom.compiled.inner import InnerLoop
 
 

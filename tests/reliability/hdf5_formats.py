@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import test_dynamics
+import test_run
 import test_snapshots
 from compiled_water import RANK, serial_water
 from damage import damage_structure, damaged_bytes
@@ -184,7 +184,7 @@ def read_by_resuming(path: Path) -> list[np.ndarray]:
     for source in _run_folder().iterdir():
         if source.name != path.name:
             shutil.copyfile(source, path.with_name(source.name))
-    test_dynamics.run(COMM, path.parent, PairSurface(water()), steps=16, thermostat="langevin")
+    test_run.run(COMM, path.parent, PairSurface(water()), steps=16, thermostat="langevin")
     return read_trajectory(path.with_name("trajectory.h5"))
 
 
@@ -203,7 +203,7 @@ def _run_folder() -> Path:
     """A run of 13 steps with checkpoints of steps 10 and 13."""
     folder = Path(_folder().name) / "run"
     folder.mkdir()
-    test_dynamics.run(COMM, folder, PairSurface(water()), steps=13, thermostat="langevin")
+    test_run.run(COMM, folder, PairSurface(water()), steps=13, thermostat="langevin")
     assert previous_path(folder / "checkpoint.h5").exists()
     return folder
 

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-import test_dynamics
+import test_run
 import test_snapshots
 from md_surfaces import PairSurface, water
 from mpi4py import MPI
@@ -73,12 +73,12 @@ def test_a_run(serial_comm, tmp_path):
     """The trajectory outgrows the disk; with room again the run goes on from its checkpoint."""
     surface, many = PairSurface(water()), {"steps": 3000, "output_every": 1, "checkpoint_every": 100}
     with files_of_at_most(500_000), pytest.raises(DataFileError, match=r"MD step \d+: .*cannot be written to.*checkpoint is"):
-        test_dynamics.run(serial_comm, tmp_path, surface, **many)
+        test_run.run(serial_comm, tmp_path, surface, **many)
     assert not list(tmp_path.glob("*.part"))
     with files_of_at_most((tmp_path / "checkpoint.h5").stat().st_size - 1), pytest.raises(OSError):
         save_checkpoint(tmp_path / "checkpoint.h5", {"step": 0}, {"a": {"b": np.zeros(10_000)}})
     assert not list(tmp_path.glob("*.part"))
-    result = test_dynamics.run(serial_comm, tmp_path, surface, **many)
+    result = test_run.run(serial_comm, tmp_path, surface, **many)
     assert result["resumed_from"] > 0 and result["frames"] == 3001
 
 

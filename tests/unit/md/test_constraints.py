@@ -8,7 +8,7 @@ from md_surfaces import FreeSurface, PairSurface, advance, water
 
 from mpiqmd.errors import AccuracyError, ConfigError
 from mpiqmd.md.constraints import BondConstraints
-from mpiqmd.md.motion import Dynamics
+from mpiqmd.md.dynamics import Dynamics
 from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.observables import angular_momentum, momentum
 from mpiqmd.md.thermostats.csvr import StochasticRescaling

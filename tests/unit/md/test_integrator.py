@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from md_surfaces import FreeSurface, PairSurface, SpringSurface, advance, water
 
-from mpiqmd.md.motion import Dynamics
+from mpiqmd.md.dynamics import Dynamics
 from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.observables import angular_momentum, momentum
 from mpiqmd.md.thermostats.berendsen import Berendsen

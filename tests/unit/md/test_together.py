@@ -7,10 +7,12 @@ import io
 import numpy as np
 import pytest
 from md_surfaces import ForgetfulSurface, water
-from test_dynamics import SETTINGS, assert_same, folders, read, run
+from test_run import SETTINGS, assert_same, folders, read, run
 
 from mpiqmd.errors import ConfigError, ConvergenceError
-from mpiqmd.md.dynamics import DynamicsSettings, Record, dynamics_steps, run_together
+from mpiqmd.md.record import Record
+from mpiqmd.md.run import dynamics_steps, run_together
+from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log, silent
 

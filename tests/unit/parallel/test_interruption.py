@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-import test_dynamics
+import test_run
 from md_surfaces import ForgetfulSurface, PairSurface, water
 
 from mpiqmd.md.checkpoint import load_checkpoint
@@ -25,22 +25,22 @@ from mpiqmd.parallel.log import Log
 @pytest.mark.parametrize("reason", ["SIGUSR1", "walltime", "STOP"])
 def test_a_run_that_is_stopped_has_a_checkpoint_there_and_resumes_bit_for_bit(comm, shared_tmp_path, reason):
     """Rank 0 alone decides; the checkpoint is of the very step, although none was due."""
-    whole, parts = test_dynamics.folders(comm, shared_tmp_path, "whole", "parts")
-    test_dynamics.run(comm, whole)
+    whole, parts = test_run.folders(comm, shared_tmp_path, "whole", "parts")
+    test_run.run(comm, whole)
     questions = []
 
     def stop():
         questions.append(1)
         return reason if len(questions) == 9 else None
 
-    first = test_dynamics.run(comm, parts, stop=stop, checkpoint_every=1000)
+    first = test_run.run(comm, parts, stop=stop, checkpoint_every=1000)
     assert (first["steps"], first["stopped"], first["frames"]) == (7, reason, 4)
     assert len(questions) == (9 if comm.rank == 0 else 0), "once more after the first checkpoint"
     saved, _ = on_rank_zero(comm, load_checkpoint, parts / "checkpoint.h5")
     assert saved.attributes["step"] == 7
-    second = test_dynamics.run(comm, parts)
-    assert (second["resumed_from"], second["stopped"], second["steps"]) == (7, None, test_dynamics.STEPS)
-    test_dynamics.assert_same(test_dynamics.read(comm, whole), test_dynamics.read(comm, parts))
+    second = test_run.run(comm, parts)
+    assert (second["resumed_from"], second["stopped"], second["steps"]) == (7, None, test_run.STEPS)
+    test_run.assert_same(test_run.read(comm, whole), test_run.read(comm, parts))
 
 
 @pytest.mark.serial
@@ -93,8 +93,8 @@ def test_a_second_signal_does_not_disturb_the_end():
 
 def test_a_finished_run_was_not_stopped(comm, shared_tmp_path):
     """A signal that comes with the last step, or after it, changes nothing."""
-    result = test_dynamics.run(comm, shared_tmp_path, steps=3)
-    again = test_dynamics.run(comm, shared_tmp_path, steps=3, stop=lambda: "SIGTERM")
+    result = test_run.run(comm, shared_tmp_path, steps=3)
+    again = test_run.run(comm, shared_tmp_path, steps=3, stop=lambda: "SIGTERM")
     assert result["stopped"] is again["stopped"] is None
 
 
@@ -115,10 +115,10 @@ def test_checkpoints_come_by_minutes_whatever_the_step(comm, shared_tmp_path):
             return super().at(positions_av, memory)
 
     quiet = {"steps": 12, "checkpoint_every": 1000}
-    test_dynamics.run(comm, shared_tmp_path, Slow(water()), checkpoint_minutes=0.02 / 60, **quiet)
+    test_run.run(comm, shared_tmp_path, Slow(water()), checkpoint_minutes=0.02 / 60, **quiet)
     assert 4 <= Counting.saved <= 8
     Counting.saved = 0
-    test_dynamics.run(comm, shared_tmp_path, Slow(water()), checkpoint_minutes=10.0, **quiet | {"steps": 24})
+    test_run.run(comm, shared_tmp_path, Slow(water()), checkpoint_minutes=10.0, **quiet | {"steps": 24})
     assert Counting.saved == 1
 
 
@@ -244,7 +244,7 @@ def test_memory_stays_flat_over_a_hundred_thousand_steps(comm, shared_tmp_path):
                     sizes[int(memory.calls[0])] = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
             return evaluation
 
-    result = test_dynamics.run(
+    result = test_run.run(
         comm, shared_tmp_path, Weighing(water()), steps=100_000, thermostat="langevin", output_every=10, checkpoint_seconds=1.0
     )
     print("resident memory (MB) by step:", sizes)

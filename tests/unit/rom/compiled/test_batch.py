@@ -13,7 +13,7 @@ from mpiqmd.molecule.frame import EckartFrame, make_frame
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.rom.compiled import kernels
 from mpiqmd.rom.compiled.body_solver import OutsideTablesError, compiled_surface
-from mpiqmd.rom.domain import sampled_box
+from mpiqmd.rom.sampled_box import sampled_box
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 sys.path.insert(0, str(Path(__file__).parent))

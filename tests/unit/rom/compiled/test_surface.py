@@ -17,7 +17,7 @@ from mpiqmd.rom.compiled.body_solver import compiled_surface
 from mpiqmd.rom.compiled.compile import stored_solver
 from mpiqmd.rom.compiled.energy import CompiledEnergy
 from mpiqmd.rom.compiled.store import _Assembly, from_arrays, to_arrays
-from mpiqmd.rom.domain import sampled_box
+from mpiqmd.rom.sampled_box import sampled_box
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 sys.path.insert(0, str(Path(__file__).parent))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mpiqmd.molecule.bent import water_positions
-from mpiqmd.rom.domain import sampled_box
+from mpiqmd.rom.sampled_box import sampled_box
 
 pytestmark = pytest.mark.serial
 

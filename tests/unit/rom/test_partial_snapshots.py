@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mpiqmd.rom.parts import blocks, part_path, part_paths
+from mpiqmd.rom.partial_snapshots import blocks, part_path, part_paths
 
 pytestmark = pytest.mark.serial
 

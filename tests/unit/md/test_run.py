@@ -16,8 +16,10 @@ from md_surfaces import ForgetfulSurface, PairSurface, water
 
 from mpiqmd.errors import AccuracyError, ConfigError, ConvergenceError, DataFileError
 from mpiqmd.md.checkpoint import load_checkpoint, previous_path
-from mpiqmd.md.dynamics import DynamicsSettings, Record, run_dynamics
 from mpiqmd.md.integrator import drift
+from mpiqmd.md.record import Record
+from mpiqmd.md.run import run_dynamics
+from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.surface import Memory, Owner
@@ -137,7 +139,7 @@ def test_motion_that_breaks_down_leaves_a_checkpoint_of_the_last_step(comm, shar
     """The next positions cannot be made: the surface was not asked, and the thermostat's half step is taken back."""
     whole, parts = folders(comm, shared_tmp_path, "whole", "parts")
     run(comm, whole, thermostat="nose-hoover")
-    monkeypatch.setattr("mpiqmd.md.motion.drift", broken_after(2 * 12))
+    monkeypatch.setattr("mpiqmd.md.dynamics.drift", broken_after(2 * 12))
     with pytest.raises(AccuracyError, match="breaks down in MD step 13 .*last checkpoint is of step 12 "):
         run(comm, parts, thermostat="nose-hoover")
     monkeypatch.undo()
@@ -284,12 +286,12 @@ sys.path[:0] = {path!r}
 from pathlib import Path
 from mpi4py import MPI
 from md_surfaces import ForgetfulSurface
-import test_dynamics
+import test_run
 class Slow(ForgetfulSurface):
     def at(self, positions_av, memory=None):
         time.sleep(1e-4)
         return super().at(positions_av, memory)
-test_dynamics.run(MPI.COMM_SELF, Path({folder!r}), Slow(test_dynamics.water()), **{changes!r})
+test_run.run(MPI.COMM_SELF, Path({folder!r}), Slow(test_run.water()), **{changes!r})
 """
 
 

@@ -20,7 +20,7 @@ NEGLIGIBLE = 1e-4
 """Singular values of what is new that are left out: they change energies by their square."""
 
 
-class SnapshotSpan:
+class IncrementalBasis:
     """The span of orbitals and their mirror images.  Construction is not collective.
 
     Parameters
