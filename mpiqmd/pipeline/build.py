@@ -12,6 +12,8 @@ import numpy as np
 from mpiqmd.config.settings import Settings
 from mpiqmd.datafiles import stored_digest
 from mpiqmd.errors import ConfigError
+from mpiqmd.exchange.structure import Structure, require_fitting, same_masses
+from mpiqmd.exchange.structures import read_structures
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.body_solver import HifiBodySolver
@@ -33,8 +35,6 @@ from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.pipeline.memory import DENSITY_REFINEMENT, require_memory
-from mpiqmd.pipeline.structure import Structure, require_fitting, same_masses
-from mpiqmd.pipeline.structures import read_structures
 from mpiqmd.rom.error_control import ErrorControl
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.online import OnlineStage
@@ -63,8 +63,22 @@ def build_molecule(settings: Settings, comm: MPI.Comm) -> Molecule:
     molecule = Molecule(structure.symbols, structure.positions_av, system.charge, _masses(settings, structure))
     molecule.check(periodic_cell(settings))
     if system.structure is not None:
-        require_fitting([structure], Structure.of_input(settings, molecule), system.structure)
+        require_fitting([structure], structure_of(settings, molecule), system.structure)
     return molecule
+
+
+def structure_of(settings: Settings, molecule: Molecule) -> Structure:
+    """Return the molecule of an input with the cell, if it is periodic, and the pinned atoms of that input.  Not collective."""
+    is_periodic = settings.grid.boundary == "periodic"
+    return Structure(
+        molecule.symbols,
+        molecule.positions_av,
+        molecule.masses_a,
+        np.diag(settings.grid.cell) if is_periodic else None,
+        (is_periodic,) * 3,
+        molecule.charge,
+        tuple(settings.md.pinned),
+    )
 
 
 def _only_structure(path: Path) -> Structure:
@@ -110,7 +124,7 @@ def read_frames(settings: Settings, molecule: Molecule, path: Path, comm: MPI.Co
     Raises DataFileError if the file cannot be read or says other than the input: atoms, cell, masses, charge, fixed atoms.
     """
     structures = on_rank_zero(comm, read_structures, path)
-    require_fitting(structures, Structure.of_input(settings, molecule), path)
+    require_fitting(structures, structure_of(settings, molecule), path)
     return np.array([structure.positions_av for structure in structures])
 
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiqmd.config.settings import Settings
+from mpiqmd.exchange.structure import Structure
+from mpiqmd.exchange.structures import write_structures
 from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Surface
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.parallel.interruption import Interruption
-from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, build_rom_surface, read_frames
+from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, build_rom_surface, read_frames, structure_of
 from mpiqmd.pipeline.identity import surface_identity
-from mpiqmd.pipeline.structure import Structure
-from mpiqmd.pipeline.structures import write_structures
 from mpiqmd.pipeline.surface import error_checks, print_checks
 from mpiqmd.statics.frames import EvaluatedFrames, evaluate_frames
 
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     interruption = Interruption()
     with interruption.listening():
         seconds, memory = evaluate_frames(surface, frames, AT_ONCE if arguments.model else 1, interruption, log)
-    on_rank_zero(comm, _write, frames, folder / EVALUATED_FILE, Structure.of_input(settings, molecule))
+    on_rank_zero(comm, _write, frames, folder / EVALUATED_FILE, structure_of(settings, molecule))
     failed = decide(comm, sorted(frames.errors.items()))
     _print_summary(failed, len(positions_sav), folder / EVALUATED_FILE, log.afterwards)
     print_checks(surface, [memory], log.afterwards, "geometry")

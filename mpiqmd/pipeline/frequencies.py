@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mpiqmd.exchange.mode_files import ANIMATION_FILE, MOLDEN_FILE, write_modes
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.vibrations import Vibrations, vibrations
 from mpiqmd.parallel.comm import on_rank_zero
@@ -15,7 +16,6 @@ from mpiqmd.pipeline.surface import build_calculation
 from mpiqmd.statics.differences import differentiate, require_relaxed, warn_of_force
 from mpiqmd.statics.interruptible import InterruptibleSurface
 from mpiqmd.statics.journaled import JournaledSurface
-from mpiqmd.statics.mode_files import ANIMATION_FILE, MOLDEN_FILE, write_modes
 from mpiqmd.statics.thermochemistry import thermochemistry, thermochemistry_lines
 from mpiqmd.units import (
     DALTON_IN_ELECTRON_MASS,

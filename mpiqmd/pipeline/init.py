@@ -15,14 +15,14 @@ import numpy as np
 from mpiqmd.config import load_input
 from mpiqmd.datafiles import writing
 from mpiqmd.errors import ConfigError, GeometryError
+from mpiqmd.exchange.structure import Structure
+from mpiqmd.exchange.structures import read_structures
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.gth import load_gth, smallest_radius
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.orientation import oriented
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.memory import needed_memory
-from mpiqmd.pipeline.structure import Structure
-from mpiqmd.pipeline.structures import read_structures
 
 if TYPE_CHECKING:
     from mpi4py import MPI

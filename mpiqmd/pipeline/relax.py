@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from mpiqmd.exchange.structures import write_structures
 from mpiqmd.molecule.internal import InternalCoordinate
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.interruption import Interruption
-from mpiqmd.pipeline.structure import Structure
-from mpiqmd.pipeline.structures import write_structures
+from mpiqmd.pipeline.build import structure_of
 from mpiqmd.pipeline.surface import build_calculation
 from mpiqmd.statics.interruptible import InterruptibleSurface
 from mpiqmd.statics.journaled import JournaledSurface
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     with interruption.listening():
         path = relax(molecule, Owner(journaled), settings, comm, log)
     steps = [path.positions_sav, path.energies_s, path.forces_sav]
-    structure = Structure.of_input(arguments.settings, molecule)
+    structure = structure_of(arguments.settings, molecule)
     on_rank_zero(comm, write_structures, folder / STEPS_FILE, structure, *steps)
     path.require_converged(settings, f"look at {folder / STEPS_FILE}")
     on_rank_zero(comm, write_structures, folder / RELAXED_FILE, structure, *(values[-1:] for values in steps))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mpiqmd.exchange.cube import write_cube
 from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
@@ -22,7 +23,6 @@ from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.placement import Placement
 from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.pipeline.build import align, build_model, build_molecule, build_solver
-from mpiqmd.pipeline.cube import write_cube
 
 if TYPE_CHECKING:
     from mpi4py import MPI

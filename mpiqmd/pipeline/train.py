@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError, MpiqmdError
+from mpiqmd.exchange.structures import write_geometries
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.images import whole
 from mpiqmd.parallel.comm import decide, on_rank_zero
@@ -29,12 +30,11 @@ from mpiqmd.pipeline.build import (
     build_solver,
     build_training_solver,
     periodic_cell,
+    structure_of,
 )
 from mpiqmd.pipeline.identity import recipe, snapshot_signature
 from mpiqmd.pipeline.results import RESULT_FILE, plain
 from mpiqmd.pipeline.sampling import choose_geometries
-from mpiqmd.pipeline.structure import Structure
-from mpiqmd.pipeline.structures import write_geometries
 from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.style import save_figure
 from mpiqmd.rom.basis import ReducedBasis
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
 def write_samples(settings: Settings, folder: Path, plan: Plan, comm: MPI.Comm, log: Log) -> dict[str, Any]:
     """Write the geometries for the eye and for other programs, and return the result.  Collective."""
     samples, path = plan.samples, folder / SAMPLES_FILE
-    structure = Structure.of_input(settings, plan.reference)
+    structure = structure_of(settings, plan.reference)
     on_rank_zero(comm, write_geometries, path, structure, samples.positions_sav)
     log.afterwards(f"{len(samples)} geometries ({samples.name}) written to {path}")
     return {"samples": len(samples), "positions": samples.positions_sav, "labels": samples.labels}

@@ -26,7 +26,7 @@ FLOORS = [
     {"grid", "molecule"},
     {"kohnsham", "sampling"},
     {"hifi", "rom", "md", "statics"},
-    {"plots", "ipi"},
+    {"plots", "ipi", "exchange"},
     {"pipeline"},
     {"commands"},
     {"cli", "ase"},
@@ -40,7 +40,7 @@ HOMES = {
     "slepc4py": {"grid"},
     "mpi4py": {"parallel", "grid", "cli", "ase"},
     "matplotlib": {"plots"},
-    "ase": {"statics", "pipeline", "ase"},
+    "ase": {"statics", "exchange", "ase"},
 }
 FORBIDDEN = {"pickle", "shelve", "marshal", "dill", "joblib", "cloudpickle", "yaml", "code", "runpy"}
 """Nothing that runs code from a file it reads."""

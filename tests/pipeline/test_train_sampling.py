@@ -11,6 +11,8 @@ from workplace import Bench, with_keys
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.config import load_input
+from mpiqmd.exchange.structure import Structure
+from mpiqmd.exchange.structures import read_structures, write_geometries
 from mpiqmd.keys.registries import SAMPLING_RULES
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.frame import make_frame
@@ -24,8 +26,6 @@ from mpiqmd.pipeline.identity import snapshot_signature
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.pipeline.sampling import choose_geometries
-from mpiqmd.pipeline.structure import Structure
-from mpiqmd.pipeline.structures import read_structures, write_geometries
 from mpiqmd.rom.greedy import CandidateEstimator, solve_greedily
 from mpiqmd.rom.offline import compress
 from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals

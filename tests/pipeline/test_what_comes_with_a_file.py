@@ -8,8 +8,8 @@ import pytest
 from workplace import with_keys
 
 from mpiqmd.cli import parse_arguments
+from mpiqmd.exchange.structures import read_structures
 from mpiqmd.pipeline.job import run_job
-from mpiqmd.pipeline.structures import read_structures
 from mpiqmd.units import BOHR_IN_ANGSTROM
 
 HYDROGEN = """

@@ -17,15 +17,15 @@ from mpi4py import MPI
 from tiny_water import train
 
 from mpiqmd.errors import ConfigError, DataFileError
+from mpiqmd.exchange.cube import write_cube
+from mpiqmd.exchange.structure import Structure
+from mpiqmd.exchange.structures import write_geometries, write_structures
 from mpiqmd.grid.arrays import Field
 from mpiqmd.grid.grid import Grid
 from mpiqmd.md.checkpoint import save_checkpoint
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.pipeline.cube import write_cube
 from mpiqmd.pipeline.replicas import write_index
 from mpiqmd.pipeline.results import prepare_folder, read_result, write_result
-from mpiqmd.pipeline.structure import Structure
-from mpiqmd.pipeline.structures import write_geometries, write_structures
 from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.style import save_figure
 from mpiqmd.rom.model import ReducedModel

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mpiqmd.config.settings import Settings
 from mpiqmd.errors import DataFileError
 from mpiqmd.molecule.elements import standard_masses
 from mpiqmd.molecule.images import is_same_cell
-from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.units import BOHR_IN_ANGSTROM, DALTON_IN_ELECTRON_MASS
 
 SAME_MASS = 3e-4
@@ -48,20 +46,6 @@ class Structure:
     periodic: tuple[bool, bool, bool] = (False, False, False)
     charge: int | None = None
     pinned: tuple[int, ...] = ()
-
-    @classmethod
-    def of_input(cls, settings: Settings, molecule: Molecule) -> Structure:
-        """Return the molecule of an input with the cell, if it is periodic, and the pinned atoms of that input."""
-        is_periodic = settings.grid.boundary == "periodic"
-        return cls(
-            molecule.symbols,
-            molecule.positions_av,
-            molecule.masses_a,
-            np.diag(settings.grid.cell) if is_periodic else None,
-            (is_periodic,) * 3,
-            molecule.charge,
-            tuple(settings.md.pinned),
-        )
 
     @property
     def has_standard_masses(self) -> bool:
