@@ -25,7 +25,7 @@ from mpi4py import MPI
 from mpiqmd.ase.errors import errors_of_ase
 from mpiqmd.ase.fitting import require_fitting_atoms, require_properties
 from mpiqmd.errors import AccuracyError, ConfigError
-from mpiqmd.exchange.structures import require_same_electrons
+from mpiqmd.exchange.structure_files import require_same_electrons
 from mpiqmd.launcher import singletons_message
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.surface import Owner

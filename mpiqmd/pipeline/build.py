@@ -13,7 +13,7 @@ from mpiqmd.config.settings import Settings
 from mpiqmd.datafiles import stored_digest
 from mpiqmd.errors import ConfigError
 from mpiqmd.exchange.structure import Structure, require_fitting, same_masses
-from mpiqmd.exchange.structures import read_structures
+from mpiqmd.exchange.structure_files import read_structures
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.body_solver import HifiBodySolver

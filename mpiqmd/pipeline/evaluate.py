@@ -10,7 +10,7 @@ import numpy as np
 
 from mpiqmd.config.settings import Settings
 from mpiqmd.exchange.structure import Structure
-from mpiqmd.exchange.structures import write_structures
+from mpiqmd.exchange.structure_files import write_structures
 from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.molecule import Molecule
@@ -20,7 +20,7 @@ from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, build_rom_surface, read_frames, structure_of
 from mpiqmd.pipeline.identity import surface_identity
 from mpiqmd.pipeline.surface import error_checks, print_checks
-from mpiqmd.statics.frames import EvaluatedFrames, evaluate_frames
+from mpiqmd.statics.evaluated_frames import EvaluatedFrames, evaluate_frames
 
 if TYPE_CHECKING:
     from mpi4py import MPI

@@ -13,7 +13,7 @@ from mpiqmd.molecule.vibrations import Vibrations, vibrations
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.pipeline.surface import build_calculation
-from mpiqmd.statics.differences import differentiate, require_relaxed, warn_of_force
+from mpiqmd.statics.derivatives import differentiate, require_relaxed, warn_of_force
 from mpiqmd.statics.interruptible import InterruptibleSurface
 from mpiqmd.statics.journaled import JournaledSurface
 from mpiqmd.statics.thermochemistry import thermochemistry, thermochemistry_lines

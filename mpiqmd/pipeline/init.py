@@ -13,7 +13,7 @@ from mpiqmd.config import load_input
 from mpiqmd.datafiles import writing
 from mpiqmd.errors import ConfigError
 from mpiqmd.exchange.structure import Structure
-from mpiqmd.exchange.structures import read_structures
+from mpiqmd.exchange.structure_files import read_structures
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.proposal import FUNCTIONAL, TO_WALLS, Proposal, count_electrons, propose
 from mpiqmd.parallel.comm import on_rank_zero

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from mpiqmd.exchange.structures import write_structures
+from mpiqmd.exchange.structure_files import write_structures
 from mpiqmd.molecule.internal import InternalCoordinate
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.comm import on_rank_zero

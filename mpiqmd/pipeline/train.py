@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError, MpiqmdError
-from mpiqmd.exchange.structures import write_geometries
+from mpiqmd.exchange.structure_files import write_geometries
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.images import whole
 from mpiqmd.parallel.comm import decide, on_rank_zero

@@ -20,7 +20,7 @@ from mpiqmd.pipeline.build import build_hifi_surface
 from mpiqmd.pipeline.identity import deciding, surface_identity, without
 from mpiqmd.rom.training import TrainingSolver
 from mpiqmd.sampling.normal_modes import NormalModes, normal_modes
-from mpiqmd.statics.differences import differentiate
+from mpiqmd.statics.derivatives import differentiate
 from mpiqmd.statics.hessian_file import HessianAt, load_hessian, save_hessian
 from mpiqmd.statics.interruptible import InterruptibleSurface
 from mpiqmd.statics.journaled import JournaledSurface

@@ -10,7 +10,7 @@ import numpy as np
 
 from mpiqmd.datafiles import Shapes, reading, replacing
 from mpiqmd.regular import read_text
-from mpiqmd.statics.journal import LARGEST_JOURNAL, require_same_surface
+from mpiqmd.statics.journal_file import LARGEST_JOURNAL, require_same_surface
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from mpiqmd.errors import AccuracyError, MpiqmdError
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.surface import Memory, Surface, evaluation_at, one_by_one
 from mpiqmd.parallel.comm import decide, on_rank_zero
-from mpiqmd.statics.journal import append_rows, evaluation_of, is_at, read_journal, row_of, write_journal
+from mpiqmd.statics.journal_file import append_rows, evaluation_of, is_at, read_journal, row_of, write_journal
 
 if TYPE_CHECKING:
     from mpi4py import MPI

@@ -16,7 +16,7 @@ from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline.evaluate import evaluate_frames
 from mpiqmd.pipeline.results import read_result
-from mpiqmd.statics.frames import EvaluatedFrames
+from mpiqmd.statics.evaluated_frames import EvaluatedFrames
 
 IDENTITY = {"solver": "springs"}
 SHIFTS = (0.0, 0.05, 3.0, -0.05)

@@ -14,7 +14,7 @@ from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.vibrations import vibrations
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.frequencies import print_table
-from mpiqmd.statics.differences import differentiate, require_relaxed
+from mpiqmd.statics.derivatives import differentiate, require_relaxed
 from mpiqmd.statics.journaled import JournaledSurface
 from mpiqmd.units import HARTREE_IN_INVERSE_CM
 

@@ -11,7 +11,7 @@ from mpiqmd.exchange.mode_files import FRAMES, SWING, animation, molden, write_m
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.vibrations import Vibrations, vibrations
 from mpiqmd.parallel.log import silent
-from mpiqmd.statics.differences import differentiate
+from mpiqmd.statics.derivatives import differentiate
 from mpiqmd.statics.thermochemistry import thermochemistry, thermochemistry_lines
 from mpiqmd.units import (
     BOHR_IN_ANGSTROM,

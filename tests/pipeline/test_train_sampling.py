@@ -12,7 +12,7 @@ from workplace import Bench, with_keys
 from mpiqmd.cli import parse_arguments
 from mpiqmd.config import load_input
 from mpiqmd.exchange.structure import Structure
-from mpiqmd.exchange.structures import read_structures, write_geometries
+from mpiqmd.exchange.structure_files import read_structures, write_geometries
 from mpiqmd.keys.registries import SAMPLING_RULES
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.frame import make_frame

@@ -8,7 +8,7 @@ import pytest
 from workplace import with_keys
 
 from mpiqmd.cli import parse_arguments
-from mpiqmd.exchange.structures import read_structures
+from mpiqmd.exchange.structure_files import read_structures
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.units import BOHR_IN_ANGSTROM
 

@@ -15,7 +15,7 @@ from mpiqmd.config import load_input
 from mpiqmd.config.sections import section_keys
 from mpiqmd.config.settings import SECTIONS, Settings
 from mpiqmd.exchange.structure import Structure
-from mpiqmd.exchange.structures import read_structures
+from mpiqmd.exchange.structure_files import read_structures
 from mpiqmd.molecule.elements import SYMBOLS
 from mpiqmd.molecule.pseudopotential import Pseudopotential
 from mpiqmd.molecule.psp8 import read_psp8

@@ -19,7 +19,7 @@ from tiny_water import train
 from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.exchange.cube import write_cube
 from mpiqmd.exchange.structure import Structure
-from mpiqmd.exchange.structures import write_geometries, write_structures
+from mpiqmd.exchange.structure_files import write_geometries, write_structures
 from mpiqmd.grid.arrays import Field
 from mpiqmd.grid.grid import Grid
 from mpiqmd.md.checkpoint import save_checkpoint

@@ -11,14 +11,14 @@ import pytest
 from mpiqmd.config import load_input
 from mpiqmd.datafiles import opened
 from mpiqmd.errors import MpiqmdError
-from mpiqmd.exchange.structures import read_structures
+from mpiqmd.exchange.structure_files import read_structures
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.psp8 import read_psp8
 from mpiqmd.molecule.upf import read_upf
 from mpiqmd.pipeline.job import _require_files
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.regular import read_bounded, read_text, require_regular
-from mpiqmd.statics.journal import read_journal
+from mpiqmd.statics.journal_file import read_journal
 
 pytestmark = pytest.mark.serial
 

@@ -20,7 +20,7 @@ from mpiqmd.molecule.orientation import moving_frame
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.vibrations import vibrations
 from mpiqmd.parallel.log import silent
-from mpiqmd.statics.differences import differentiate
+from mpiqmd.statics.derivatives import differentiate
 from mpiqmd.statics.relaxation import relax
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_INVERSE_CM
 

@@ -14,7 +14,7 @@ from ase.io import write
 from mpiqmd.config import parse_input
 from mpiqmd.errors import DataFileError, GeometryError, MpiqmdError
 from mpiqmd.exchange.structure import Structure, same_masses
-from mpiqmd.exchange.structures import LARGEST_FILE, read_structures, write_geometries, write_structures
+from mpiqmd.exchange.structure_files import LARGEST_FILE, read_structures, write_geometries, write_structures
 from mpiqmd.molecule.elements import ISOTOPES, without_isotopes
 from mpiqmd.pipeline.build import build_molecule, read_frames
 from mpiqmd.units import BOHR_IN_ANGSTROM, DALTON_IN_ELECTRON_MASS
@@ -247,7 +247,7 @@ def test_frames_of_a_trajectory_keep_cell_and_masses(monkeypatch, tmp_path):
     for boundary, positions_tav in (("periodic", frames_tav), ("none", frames_tav), ("none", frames_tav[:0])):
         box_v = known["box_v"] if boundary == "periodic" else None
         found = SimpleNamespace(positions_tav=positions_tav, **known | {"box_v": box_v})
-        monkeypatch.setattr("mpiqmd.exchange.structures.open_runs", lambda path, found=found: [found])
+        monkeypatch.setattr("mpiqmd.exchange.structure_files.open_runs", lambda path, found=found: [found])
         if not len(positions_tav):
             with pytest.raises(DataFileError, match="it holds no geometry"):
                 read_structures(tmp_path / "t.h5")

@@ -2,7 +2,7 @@
 
 It holds one JSON object per line: first the identity of the surface, what evaluations must share to belong together, then a
 row per evaluation.  :mod:`~mpiqmd.statics.journaled` has rows in the order they were asked for, and
-:mod:`~mpiqmd.statics.frames` rows with the number of a frame.  Not collective: rank 0 reads and writes.
+:mod:`~mpiqmd.statics.evaluated_frames` rows with the number of a frame.  Not collective: rank 0 reads and writes.
 """
 
 from __future__ import annotations

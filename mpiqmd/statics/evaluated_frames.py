@@ -20,7 +20,7 @@ from mpiqmd.parallel.comm import decide, everyone_arrives, on_rank_zero
 from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.regular import in_words, require_regular
 from mpiqmd.statics.interruptible import EndedEarly
-from mpiqmd.statics.journal import append_rows, is_at, is_evaluation, parsed, require_same_surface, row_of, write_journal
+from mpiqmd.statics.journal_file import append_rows, is_at, is_evaluation, parsed, require_same_surface, row_of, write_journal
 
 if TYPE_CHECKING:
     from mpi4py import MPI
