@@ -20,11 +20,8 @@ from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.options import RomOptions
 from mpiqmd.rom.sampled_box import sampled_box
 from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals
-from mpiqmd.rom.snapshots import SnapshotStore
+from mpiqmd.rom.snapshots import SAME_GEOMETRY, SnapshotStore
 from mpiqmd.sampling.rules.rule import Body
-
-SAME_GEOMETRY = 1e-9
-"""Largest difference of positions (bohr) of a geometry and its own mirror image."""
 
 
 def compress(snapshots: Orbitals, mirrors: Sequence[Mirror], options: RomOptions, log: Log) -> ReducedBasis:
