@@ -13,7 +13,7 @@ from mpiqmd.datafiles import Shapes, Unfit, reading, replacing
 from mpiqmd.errors import ConfigError
 from mpiqmd.exchange.structure import Structure, same_masses
 from mpiqmd.exchange.xyz_text import normalised
-from mpiqmd.md.replica_files import open_runs
+from mpiqmd.md.replicas import open_runs
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.elements import SYMBOLS, standard_masses
 from mpiqmd.units import BOHR_IN_ANGSTROM, DALTON_IN_ELECTRON_MASS, HARTREE_IN_EV

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpiqmd.md.comparable import hints
 from mpiqmd.md.comparison import common_frames, differences
-from mpiqmd.md.replica_files import open_runs
+from mpiqmd.md.replicas import open_runs
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.compare_ensembles import compare_ensembles, table_of_means

@@ -15,7 +15,7 @@ import numpy as np
 from mpiqmd.claims import holder_of
 from mpiqmd.datafiles import Contents, opened, stored_digest
 from mpiqmd.errors import DataFileError
-from mpiqmd.md.replica_files import linked_files
+from mpiqmd.md.replicas import linked_files
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.results import read_result

@@ -11,7 +11,7 @@ import numpy as np
 
 from mpiqmd.datafiles import Shapes, opened, scalar
 from mpiqmd.errors import DataFileError
-from mpiqmd.md.replica_files import open_runs
+from mpiqmd.md.replicas import open_runs
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.results import read_result

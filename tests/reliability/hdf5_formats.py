@@ -33,10 +33,9 @@ from mpiqmd.errors import DataFileError
 from mpiqmd.grid.grid import Grid
 from mpiqmd.md.checkpoint import load_checkpoint, previous_path
 from mpiqmd.md.extxyz import write_extxyz
-from mpiqmd.md.replica_files import linked_files
+from mpiqmd.md.replicas import linked_files, write_index
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.info import describe
-from mpiqmd.pipeline.replicas import write_index
 from mpiqmd.rom.compiled.store import from_arrays, to_arrays
 from mpiqmd.rom.model import ReducedModel, mirrors_of
 from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals

@@ -23,8 +23,8 @@ from mpiqmd.exchange.structure_files import write_geometries, write_structures
 from mpiqmd.grid.arrays import Field
 from mpiqmd.grid.grid import Grid
 from mpiqmd.md.checkpoint import save_checkpoint
+from mpiqmd.md.replicas import write_index
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.pipeline.replicas import write_index
 from mpiqmd.pipeline.results import prepare_folder, read_result, write_result
 from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.style import save_figure

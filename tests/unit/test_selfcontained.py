@@ -11,8 +11,7 @@ from hostility import Watch
 
 from mpiqmd.datafiles import opened, seal
 from mpiqmd.errors import DataFileError
-from mpiqmd.md.replica_files import linked_files
-from mpiqmd.pipeline.replicas import write_index
+from mpiqmd.md.replicas import linked_files, write_index
 
 pytestmark = pytest.mark.serial
 
