@@ -36,3 +36,8 @@ def remove_net_force(forces_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
     not have.
     """
     return forces_av - np.outer(masses_a / masses_a.sum(), forces_av.sum(axis=0))
+
+
+def largest_force(forces_av: np.ndarray) -> float:
+    """Return the norm of the largest force on an atom, Ha/bohr. Not collective."""
+    return float(np.linalg.norm(forces_av, axis=-1).max())

@@ -17,6 +17,7 @@ import numpy as np
 
 from mpiqmd.errors import GeometryError
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.units import INFRARED_INTENSITY_IN_KM_PER_MOL
 
 LINEAR = 0.02
 """A molecule whose atoms are all closer than this (bohr) to one axis is linear."""
@@ -69,6 +70,22 @@ class Vibrations:
         """
         flat = self.displacements_kav.reshape(len(self.frequencies_k), len(dipole_gradient_cv))
         return flat @ dipole_gradient_cv
+
+    def infrared_intensities(self, dipole_gradient_cv: np.ndarray | None) -> np.ndarray | None:
+        """Return the intensities of the modes, shape (n_modes,), km/mol, None without dipole moments.  Not collective.
+
+        ``dipole_gradient_cv`` as in :meth:`dipole_slopes`.
+        """
+        if dipole_gradient_cv is None:
+            return None
+        return INFRARED_INTENSITY_IN_KM_PER_MOL * (self.dipole_slopes(dipole_gradient_cv) ** 2).sum(axis=1)
+
+    def strongest_atoms(self, k: int, count: int = 3) -> str:
+        """Return the labels of the atoms that move most in a mode, the most first.  Not collective."""
+        sizes_a = np.linalg.norm(self.directions_kav[k], axis=1)
+        names = self.molecule.labels
+        moving = [a for a in np.argsort(-sizes_a, kind="stable")[:count] if sizes_a[a] > 0.1 * sizes_a.max()]
+        return " ".join(names[a] for a in moving)
 
 
 def vibrations(molecule: Molecule, hessian: np.ndarray, turns: bool = True) -> Vibrations:

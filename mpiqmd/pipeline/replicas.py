@@ -12,34 +12,29 @@ two ways differ by round-off.
 from __future__ import annotations
 
 import argparse
-import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
-from mpiqmd.datafiles import replacing, sealed
-from mpiqmd.errors import ConfigError, MpiqmdError
-from mpiqmd.keys.registries import THERMOSTATS
-from mpiqmd.md.dynamics import DynamicsSettings, Steps, dynamics_steps, run_together
-from mpiqmd.md.interruption import Interruption, exit_status
+from mpiqmd.errors import MpiqmdError
 from mpiqmd.md.noise import replica_seed
+from mpiqmd.md.replicas import INDEX_FILE, groups, replica_folder, require_different, write_index
+from mpiqmd.md.run import Steps, dynamics_steps, run_together
+from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.molecule.surface import Memory
 from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.parallel.interruption import Interruption, exit_status
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.surface import Calculation, build_calculation, dynamics_settings, error_checks, export_extxyz
-from mpiqmd.selfcontained import REPLICAS
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
 
-INDEX_FILE = "replicas.h5"
 AVERAGED = ("temperature_mean", "energy_drift", "energy_fluctuation", "seconds_per_step", "iterations_per_step")
 """Numbers of the single runs of which the summary gives the mean."""
 
@@ -71,37 +66,6 @@ def run_replicas(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, interr
     result = summarise(replicas, max(seconds for _, seconds in gathered)) | {"solver": calculation.solver}
     _print_summary(result, arguments.folder, log.afterwards)
     return result
-
-
-def require_different(settings: DynamicsSettings, count: int) -> None:
-    """Raise ConfigError if no random number enters a run, so that all replicas would be one trajectory."""
-    starts_random = isinstance(settings.initial_velocities, str) and settings.initial_velocities == "random"
-    if count > 1 and not starts_random and settings.thermostat not in THERMOSTATS.with_flag("stochastic"):
-        raise ConfigError(
-            f"--replicas {count} with given md.initial_velocities and md.thermostat = {settings.thermostat!r}: all replicas "
-            "would be the same trajectory. Allowed: random velocities, or the thermostats "
-            f"{' and '.join(THERMOSTATS.with_flag('stochastic'))}. Change either."
-        )
-
-
-def replica_folder(folder: Path, index: int) -> Path:
-    """Return where a replica writes."""
-    return folder / f"replica-{index:04d}"
-
-
-def write_index(folder: Path, indices: Sequence[int]) -> None:
-    """Write a file in which every replica's trajectory appears as a group, by external links.  Not collective.
-
-    It is whole when it appears.  The trajectories need not be there yet: those of a run that goes on are read through it too.
-    """
-    content = io.BytesIO()
-    with h5py.File(content, "w") as file:
-        file.attrs["kind"] = REPLICAS
-        for index in indices:
-            name = replica_folder(folder, index).name
-            file[name] = h5py.ExternalLink(f"{name}/trajectory.h5", "/")
-    with replacing(folder / INDEX_FILE) as beside:
-        beside.write_bytes(sealed(content.getvalue()))
 
 
 def summarise(replicas: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
@@ -210,11 +174,6 @@ class _Runner:
         if self.arguments.extxyz and "steps" in outcome:
             export_extxyz(replica_folder(self.arguments.folder, index))
         return summary | outcome
-
-
-def groups(own: list[int], at_once: int) -> list[list[int]]:
-    """Return the replicas that run side by side, ``at_once`` at most, in groups as equal as they can be.  Not collective."""
-    return [part.tolist() for part in np.array_split(own, ceil(len(own) / at_once))] if own else []
 
 
 def _print_summary(result: dict[str, Any], folder: Path, log: Log) -> None:

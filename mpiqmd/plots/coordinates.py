@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiqmd.md.trajectory import Trajectory
-from mpiqmd.molecule.internal import InternalCoordinate, internal_coordinates
+from mpiqmd.molecule.internal import InternalCoordinate
 
 TURN = 360.0
 NAMES = {"bond": "", "angle": "angle ", "dihedral": "torsion "}
@@ -31,12 +31,6 @@ class Panel:
     coordinates: dict[int, InternalCoordinate]
 
 
-def coordinates_of(trajectory: Trajectory, reference: Trajectory | None = None) -> list[InternalCoordinate]:
-    """Return all internal coordinates; the first frame of ``reference``, or of the trajectory itself, decides which."""
-    reference_av = (reference or trajectory).positions_tav[0]
-    return internal_coordinates(trajectory.symbols, trajectory.positions_tav, trajectory.box_v, reference_av)
-
-
 def continuous(coordinate: InternalCoordinate) -> np.ndarray:
     """Return values without jumps, shape (frames,), in the coordinate's unit.  Not collective.
 
@@ -54,7 +48,7 @@ def continuous(coordinate: InternalCoordinate) -> np.ndarray:
 def panels_of(trajectory: Trajectory) -> list[Panel]:
     """Return the panels of a trajectory's figure: bonds, angles, dihedral angles, each kind of atoms for itself."""
     kinds: dict[tuple[str, ...], list[int]] = {}
-    found = coordinates_of(trajectory)
+    found = trajectory.internal_coordinates()
     for index, coordinate in enumerate(found):
         kinds.setdefault(_kind(coordinate, trajectory.symbols), []).append(index)
     return [

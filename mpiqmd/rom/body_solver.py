@@ -11,7 +11,7 @@ from mpiqmd.kohnsham.extrapolation import AspcExtrapolation
 from mpiqmd.molecule.body_surface import BodySurface, MovingFrame, Region
 from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.molecule.surface import Memory, one_by_one
-from mpiqmd.rom.online import RomSolver
+from mpiqmd.rom.grid_solver import RomSolver
 from mpiqmd.rom.solved import GridSolved
 
 

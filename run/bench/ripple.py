@@ -25,9 +25,9 @@ from mpiqmd.molecule.laboratory import LaboratoryFrame
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.build import build_model, build_molecule
-from mpiqmd.pipeline.check import check_egg_box, egg_box_motions
 from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import plain, write_result
+from mpiqmd.statics.egg_box import check_egg_box, egg_box_motions
 from run.bench.cases import Stopwatch, machine, settings_of
 from run.bench.peer_codes.adapters import FailedPeer, MissingPeer, PythonPeer
 from run.bench.peers import GPAW_INSTALL, case

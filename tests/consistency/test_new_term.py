@@ -20,7 +20,7 @@ from mpiqmd.keys.values import Bounds, Number
 from mpiqmd.kohnsham.terms.term import LinearTerm, energy_term
 from mpiqmd.rom.compiled.compile import require_compilable
 from mpiqmd.rom.grid_model import GridReducedModel
-from mpiqmd.rom.online import RomSolver
+from mpiqmd.rom.grid_solver import RomSolver
 from tests.helpers.oracles import central_difference, gth_model, smooth_orbitals, water
 from tests.helpers.workplace import WATER, Bench, with_keys
 

@@ -8,10 +8,10 @@ from mpi4py import MPI
 
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.frame import make_frame
-from mpiqmd.pipeline.reduced import closed_training_set
 from mpiqmd.rom.compiled.compile import CompileSettings, TrainingSet, compile_model, make_solver
 from mpiqmd.rom.compiled.data import CompiledArrays
 from mpiqmd.rom.compiled.energy import CompiledEnergy
+from mpiqmd.rom.offline import closed_training_set
 from tests.helpers.tiny_water import TRAINING, Trained, geometry, train
 
 RANK = 14

@@ -19,9 +19,9 @@ from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import grid_mirrors
 from mpiqmd.rom.basis import ReducedBasis, build_basis
 from mpiqmd.rom.body_solver import grid_surface
-from mpiqmd.rom.domain import sampled_box
+from mpiqmd.rom.grid_solver import RomSolver
 from mpiqmd.rom.model import ReducedModel
-from mpiqmd.rom.online import RomSolver
+from mpiqmd.rom.sampled_box import sampled_box
 
 ANGLE = np.radians(104.5)
 TRAINING = [(1.83, 1.83, 0.0), (1.92, 1.74, 0.0), (1.92, 1.92, 0.09), (1.74, 1.74, -0.09), (1.83, 1.74, 0.09)]

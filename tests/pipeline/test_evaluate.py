@@ -9,8 +9,8 @@ from ase.io import write
 from ase.io.cube import read_cube
 
 from mpiqmd.cli import parse_arguments
-from mpiqmd.pipeline.check import common_period, egg_box_verdict
 from mpiqmd.pipeline.job import run_job
+from mpiqmd.statics.egg_box import common_period, egg_box_verdict
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 from tests.helpers.workplace import H2, WATER, with_keys
 

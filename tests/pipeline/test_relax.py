@@ -12,8 +12,9 @@ from mpiqmd.config.settings import Relaxation
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log, silent
-from mpiqmd.pipeline.recorded import RecordedSurface
-from mpiqmd.pipeline.relax import RelaxationPath, both_ends, print_summary, relax
+from mpiqmd.pipeline.relax import print_summary
+from mpiqmd.statics.journaled import JournaledSurface
+from mpiqmd.statics.relaxation import RelaxationPath, both_ends, relax
 from mpiqmd.units import BOHR_IN_ANGSTROM
 from tests.helpers.workplace import H2, with_keys
 from tests.pipeline.springs import LENGTH, Springs, distorted
@@ -67,9 +68,9 @@ def test_an_interrupted_run_takes_the_same_way(comm, shared_tmp_path, optimiser)
     whole = relax(distorted(), Springs(), settings, comm, silent(comm))
     record = shared_tmp_path / "record.jsonl"
     with pytest.raises(KeyboardInterrupt):
-        relax(distorted(), Owner(RecordedSurface(Springs(fails_after=4), record, {}, comm)), settings, comm, silent(comm))
+        relax(distorted(), Owner(JournaledSurface(Springs(fails_after=4), record, {}, comm)), settings, comm, silent(comm))
     springs = Springs()
-    again = RecordedSurface(springs, record, {}, comm)
+    again = JournaledSurface(springs, record, {}, comm)
     assert again.known == 4
     resumed = relax(distorted(), Owner(again), settings, comm, silent(comm))
     assert np.array_equal(resumed.positions_sav, whole.positions_sav)

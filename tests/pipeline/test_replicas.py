@@ -12,8 +12,8 @@ import pytest
 
 from mpiqmd.md.checkpoint import previous_path
 from mpiqmd.md.noise import replica_seed
+from mpiqmd.md.replicas import groups, replica_folder
 from mpiqmd.md.trajectory import Trajectory
-from mpiqmd.pipeline.replicas import groups, replica_folder
 from mpiqmd.pipeline.results import read_result
 from tests.helpers.workplace import Bench, Trained, with_keys
 

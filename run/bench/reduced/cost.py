@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mpiqmd.md.dynamics import run_dynamics
 from mpiqmd.md.record import Record
+from mpiqmd.md.run import run_dynamics
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline.build import build_hifi_surface

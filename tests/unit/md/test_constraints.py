@@ -7,7 +7,7 @@ import pytest
 
 from mpiqmd.errors import AccuracyError, ConfigError
 from mpiqmd.md.constraints import BondConstraints
-from mpiqmd.md.motion import Dynamics
+from mpiqmd.md.dynamics import Dynamics
 from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.observables import momentum
 from mpiqmd.md.thermostats.csvr import StochasticRescaling

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mpiqmd.md.motion import Dynamics
+from mpiqmd.md.dynamics import Dynamics
 from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.thermostats.berendsen import Berendsen
 from mpiqmd.md.thermostats.thermostat import NoThermostat

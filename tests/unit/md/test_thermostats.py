@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mpiqmd.keys.registries import THERMOSTATS
-from mpiqmd.md.motion import Dynamics
+from mpiqmd.md.dynamics import Dynamics
 from mpiqmd.md.noise import generator_state, replica_seed, restore_generator, thermostat_generator
 from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.observables import angular_momentum, momentum

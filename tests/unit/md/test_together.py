@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from mpiqmd.errors import ConfigError, ConvergenceError
-from mpiqmd.md.dynamics import DynamicsSettings, Record, dynamics_steps, run_together
+from mpiqmd.md.record import Record
+from mpiqmd.md.run import dynamics_steps, run_together
+from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log, silent
 from tests.helpers.md_surfaces import ForgetfulSurface, water
-from tests.unit.md.test_dynamics import SETTINGS, assert_same, folders, read, run
+from tests.unit.md.test_run import SETTINGS, assert_same, folders, read, run
 
 
 class BatchedSurface(ForgetfulSurface):

@@ -10,8 +10,8 @@ from mpiqmd.datafiles import seal, unseal
 from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.molecule.frame import make_frame
+from mpiqmd.rom.grid_solver import RomSolver
 from mpiqmd.rom.model import ReducedModel
-from mpiqmd.rom.online import RomSolver
 from tests.helpers.tiny_water import UNSEEN, geometry, train, water_model
 
 

@@ -10,7 +10,7 @@ from mpiqmd.molecule.frame import EckartFrame, make_frame
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.rom.compiled import kernels
 from mpiqmd.rom.compiled.body_solver import OutsideTablesError, compiled_surface
-from mpiqmd.rom.domain import sampled_box
+from mpiqmd.rom.sampled_box import sampled_box
 from tests.helpers.compiled_water import loose_water, serial_water
 from tests.helpers.tiny_water import geometry
 

@@ -9,8 +9,9 @@ from mpiqmd.kohnsham.ensemble_minimiser import minimise_diis
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.rom.compiled.chart import GrassmannChart
 from mpiqmd.rom.compiled.inner import InverseHessians
-from mpiqmd.rom.compiled.learning import fit_predictor, sample_geometries
+from mpiqmd.rom.compiled.learning import fit_predictor
 from mpiqmd.rom.compiled.predictor import GeometryPolynomials
+from mpiqmd.sampling.mixtures import sample_geometries
 from tests.helpers.compiled_water import loose_water, random_density_matrix, serial_water
 from tests.helpers.oracles import central_difference
 from tests.helpers.tiny_water import UNSEEN, geometry

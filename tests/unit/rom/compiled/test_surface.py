@@ -15,7 +15,7 @@ from mpiqmd.rom.compiled.body_solver import compiled_surface
 from mpiqmd.rom.compiled.compile import stored_solver
 from mpiqmd.rom.compiled.energy import CompiledEnergy
 from mpiqmd.rom.compiled.store import _Assembly, from_arrays, to_arrays
-from mpiqmd.rom.domain import sampled_box
+from mpiqmd.rom.sampled_box import sampled_box
 from tests.helpers.compiled_water import RANK, loose_water, serial_water
 from tests.helpers.oracles import position_gradient
 from tests.helpers.tiny_water import UNSEEN, geometry
