@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mpiqmd.errors import DataFileError
+from mpiqmd.md.coordinates import coordinates_of
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.internal import InternalCoordinate
 from mpiqmd.units import ATOMIC_TIME_IN_FS, KELVIN_IN_HARTREE
@@ -48,7 +49,7 @@ def common_frames(first: Trajectory, second: Trajectory) -> tuple[Trajectory, Tr
 def differences(first: Trajectory, second: Trajectory) -> Differences:
     """Return largest and root-mean-square difference of every coordinate, energy and the temperature."""
     found: Differences = {}
-    for one, other in zip(first.internal_coordinates(), second.internal_coordinates(first), strict=True):
+    for one, other in zip(coordinates_of(first), coordinates_of(second, first), strict=True):
         found[one.key] = _measure(one.minus(other), one.unit)
     for name in ("total_energy", "potential_energy", "kinetic_energy"):
         found[name] = _measure(first.observables[name] - second.observables[name], "Ha")
@@ -86,10 +87,10 @@ def means_of_both(first: Runs, second: Runs) -> dict[str, dict[str, object]]:
 
 def _means(runs: Runs, reference: Trajectory) -> dict[tuple[str, str], np.ndarray]:
     """Return the mean of each run, by name and unit, shape (runs,)."""
-    found = [run.internal_coordinates(reference) for run in runs]
+    found = [coordinates_of(run, reference) for run in runs]
     means = {
         (one.key, one.unit): np.array([_mean(coordinates[index], one) for coordinates in found])
-        for index, one in enumerate(reference.internal_coordinates())
+        for index, one in enumerate(coordinates_of(reference))
     }
     for name, unit, factor in (
         ("potential_energy", "Ha", 1.0),

@@ -16,7 +16,6 @@ from mpiqmd.datafiles import Contents, Shapes, Unfit, opened, plain, scalar
 from mpiqmd.md.h5md_units import one_atomic_unit
 from mpiqmd.md.quantities import STANDARD, observable
 from mpiqmd.molecule.elements import require_element
-from mpiqmd.molecule.internal import InternalCoordinate, internal_coordinates
 from mpiqmd.units import ATOMIC_TIME_IN_FS
 
 MOLECULE = "particles/molecule"
@@ -122,11 +121,6 @@ class Trajectory:
         arrays = ("steps_t", "times_t", "positions_tav", "velocities_tav", "forces_tav")
         observables = {name: values_t[chosen] for name, values_t in self.observables.items()}
         return replace(self, observables=observables, **{name: getattr(self, name)[chosen] for name in arrays})
-
-    def internal_coordinates(self, reference: Trajectory | None = None) -> list[InternalCoordinate]:
-        """Return all internal coordinates; the first frame of ``reference``, or of this trajectory itself, decides which."""
-        reference_av = (reference or self).positions_tav[0]
-        return internal_coordinates(self.symbols, self.positions_tav, self.box_v, reference_av)
 
 
 class _Frames:

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mpiqmd.md.coordinates import coordinates_of
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.plots.coordinates import continuous, panels_of, title_of_one
 from mpiqmd.plots.style import (
@@ -56,8 +57,8 @@ def figure_geometry(hifi: Trajectory, rom: Trajectory) -> Figure:
 
     For water this is the paper's Figure 2: L1, L2 and the angle, Hi-Fi and ROM overlaid; the legend says what a step cost.
     """
-    both = [[continuous(coordinate) for coordinate in run.internal_coordinates(hifi)] for run in (hifi, rom)]
-    names = [title_of_one(coordinate) for coordinate in hifi.internal_coordinates()]
+    both = [[continuous(coordinate) for coordinate in coordinates_of(run, hifi)] for run in (hifi, rom)]
+    names = [title_of_one(coordinate) for coordinate in coordinates_of(hifi)]
     with style():
         figure, axes = _coordinate_panels(len(names))
         for axis, title, *curves in zip(axes, names, *both, strict=False):
@@ -99,7 +100,7 @@ def figure_differences(hifi: Trajectory, rom: Trajectory) -> Figure:
 
     Every kind of coordinate has a panel (bohr or degrees), and the energies (Ha) have one.
     """
-    mine, other = hifi.internal_coordinates(), rom.internal_coordinates(hifi)
+    mine, other = coordinates_of(hifi), coordinates_of(rom, hifi)
     curves = {part.title: [(mine[i].label, mine[i].minus(other[i])) for i in part.coordinates] for part in panels_of(hifi)}
     energies = {"total_energy": "total", "potential_energy": "potential", "kinetic_energy": "kinetic"}
     curves["energies\n(Ha)"] = [(label, hifi.observables[name] - rom.observables[name]) for name, label in energies.items()]

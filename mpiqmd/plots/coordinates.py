@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpiqmd.md.coordinates import coordinates_of
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.internal import InternalCoordinate
 
@@ -48,7 +49,7 @@ def continuous(coordinate: InternalCoordinate) -> np.ndarray:
 def panels_of(trajectory: Trajectory) -> list[Panel]:
     """Return the panels of a trajectory's figure: bonds, angles, dihedral angles, each kind of atoms for itself."""
     kinds: dict[tuple[str, ...], list[int]] = {}
-    found = trajectory.internal_coordinates()
+    found = coordinates_of(trajectory)
     for index, coordinate in enumerate(found):
         kinds.setdefault(_kind(coordinate, trajectory.symbols), []).append(index)
     return [

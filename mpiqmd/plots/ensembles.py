@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mpiqmd.md.coordinates import coordinates_of
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.plots.compare import title_of_both
 from mpiqmd.plots.coordinates import TURN, Panel, panels_of
@@ -84,7 +85,7 @@ def pooled(runs: Sequence[Trajectory], part: Panel, reference: Trajectory) -> np
 
     Shape (values,), in the coordinates' unit, those that are not finite left out.  Not collective.
     """
-    found = [run.internal_coordinates(reference) for run in runs]
+    found = [coordinates_of(run, reference) for run in runs]
     values = np.concatenate([coordinates[index].values_t for coordinates in found for index in part.coordinates])
     values = values[np.isfinite(values)]
     if next(iter(part.coordinates.values())).kind != "dihedral" or not len(values):

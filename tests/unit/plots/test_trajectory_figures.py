@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mpiqmd.errors import DataFileError
+from mpiqmd.md.coordinates import coordinates_of
 from mpiqmd.md.quantities import observable
 from mpiqmd.plots.compare import figure_differences, figure_energy, figure_geometry
 from mpiqmd.plots.coordinates import continuous, panels_of
@@ -115,7 +116,7 @@ def test_bonds_of_one_kind_and_other_length_are_not_squeezed_together():
 
 def test_a_torsion_is_followed_across_its_jump():
     run = peroxide()
-    (torsion,) = [coordinate for coordinate in run.internal_coordinates() if coordinate.kind == "dihedral"]
+    (torsion,) = [coordinate for coordinate in coordinates_of(run) if coordinate.kind == "dihedral"]
     assert np.abs(np.diff(torsion.values_t)).max() > 300
     followed_t = continuous(torsion)
     assert np.ptp(followed_t) == pytest.approx(80.0, abs=0.1) and np.abs(np.diff(followed_t)).max() < 3
