@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import mpiqmd
+from mpiqmd.argument_types import count, part, positive_count, walltime
 from mpiqmd.commands import COMMANDS, Command
 from mpiqmd.completion import SHELLS, completion_script
 from mpiqmd.config import describe_keys
 from mpiqmd.errors import ConfigError, cannot_be_loaded
 from mpiqmd.launcher import launcher_rank, leaving_at_once, prepare_environment, singletons_message
 from mpiqmd.streams import PatientStream, complain, patient_streams
-from mpiqmd.words import count, part, positive_count, walltime
 
 MODEL_HELP = "reduced model made by `mpiqmd train`; without it the full Hi-Fi solver is used"
 

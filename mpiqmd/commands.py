@@ -99,6 +99,7 @@ COMMANDS = {
             "snapshots-*.h5",
             "result-*.json",
             "model.h5",
+            "model-draft.h5",
             "singular_values.*",
             "geometries.extxyz",
             "modes.json",

@@ -70,7 +70,7 @@ def _is_private(folder: Path) -> bool:
 
 
 def _keeps_names(parent: Path) -> bool:
-    """Whether other users cannot put something else in the place of what is in this folder."""
+    """Whether other users cannot put something else in place of what is in this folder."""
     found = parent.stat()
     return bool(found.st_mode & stat.S_ISVTX) or not found.st_mode & 0o022
 

@@ -187,8 +187,8 @@ def swapping(path: Path) -> Iterator[Path]:
 
 
 def to_disk(path: Path) -> None:
-    """Wait until all of a file is on the disk.  Raises OSError."""
-    descriptor = os.open(path, os.O_RDWR)
+    """Wait until all of a file is on the disk, or the names in a folder.  Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
@@ -253,7 +253,7 @@ class Shapes:
         self.lengths |= {axis: length for axis, length in zip(letters, shape, strict=True) if not axis.isdigit()}
 
     def numbers(self, name: str, values: Any, axes: str, integer: bool = False, finite: bool = True) -> np.ndarray:
-        """Return an array of these axes as float64, or as int64, all of it finite; raises Unfit."""
+        """Return an array of the shape of these axes as float64, or as int64, finite, in its own unit; raises Unfit."""
         array = np.asarray(values)
         if array.dtype.kind not in ("iu" if integer else "iuf"):
             raise Unfit(f"{name} holds {array.dtype}, {'integers' if integer else 'numbers'} are expected")
@@ -288,20 +288,23 @@ class Contents:
         return item
 
     def array(self, name: str, axes: str, integer: bool = False, finite: bool = True) -> np.ndarray:
-        """Return a dataset with the axes of :class:`Shapes`, whose lengths must agree with the others of this file."""
+        """Return a dataset in the unit of the file, its shape that of the axes as :class:`Shapes` reads them.
+
+        Letters stand for equal lengths in all arrays of the file.  Raises Unfit, or KeyError without the dataset.
+        """
         dataset = self.dataset(name)
         self.shapes.check(name, dataset.shape, axes)
         return self.shapes.numbers(name, dataset[()], axes, integer, finite)
 
     def positive(self, name: str, axes: str) -> np.ndarray:
-        """Return an array as :meth:`array` does, all of it above zero."""
+        """Return an array as :meth:`array` does, shape and unit included, all of it above zero; raises Unfit."""
         values = self.array(name, axes)
         if not (values > 0.0).all():
             raise Unfit(f"{name} holds {values.min():g}, numbers above 0 are expected")
         return values
 
     def arrays(self, group: str) -> dict[str, np.ndarray]:
-        """Return all datasets below a group by their path in it, finite and as they are stored; none without the group."""
+        """Return all datasets below a group by their path in it, finite, shape and unit as stored; none without the group."""
         names: list[str] = []
         if group in self.file:
             self.file[group].visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)

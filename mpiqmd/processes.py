@@ -33,7 +33,7 @@ def started(pid: int) -> str:
 
 
 def is_running(pid: int, start: str) -> bool:
-    """Return whether the process that had this number and start still runs here; one that only waits to be buried does not."""
+    """Return whether the process that had this number and start still runs here; a zombie does not."""
     if pid <= 0:
         return False
     fields = _status(pid)

@@ -1,6 +1,6 @@
 """Conversions between Hartree atomic units (used everywhere inside) and the units people write.
 
-CODATA 2018 values.  Only the doors (input files, ASE, i-PI, figures) may import this module's factors.
+CODATA 2018 values.  Factors are for where numbers come in or go out (files, input, messages, figures); equations have none.
 """
 
 BOHR_IN_ANGSTROM = 0.529177210903

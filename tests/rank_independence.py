@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent / "pipeline"))
+from tests.helpers.workplace import WATER, Bench, with_keys
 
 TOLERANCES = {"energies": 1e-10, "forces": 1e-8, "positions": 1e-8, "modes": 0.0}
 """Largest difference allowed, by kind of number: Ha, Ha/bohr, bohr, modes."""
@@ -30,7 +30,6 @@ CASES = {
 def run(folder: Path) -> None:
     """Run the commands on all ranks of this job and write their numbers.  Collective over the world."""
     from mpi4py import MPI
-    from workplace import WATER, Bench, with_keys
 
     comm = MPI.COMM_WORLD.Dup()
     here = folder / f"n{comm.size}"

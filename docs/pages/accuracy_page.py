@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from figures import drawn
-from records import Record, provenance, taking_apart
-from reduced_section import reduced_tables
-from tables import table
+from docs.pages.figures import drawn
+from docs.pages.records import Record, provenance, taking_apart
+from docs.pages.reduced_section import reduced_tables
+from docs.pages.tables import table
 
 TEMPLATE = Path(__file__).with_name("accuracy-and-cost.md")
 

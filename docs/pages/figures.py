@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from matplotlib.figure import Figure
-from records import Record, taking_apart
 
+from docs.pages.records import Record, taking_apart
 from mpiqmd.plots.style import ACCENT, BRIGHT, DARK, GREY, legend_above, panels, save_figure, style
 from mpiqmd.units import ATOMIC_TIME_IN_FS
-
-ROOT = Path(__file__).parents[2]
+from run.bench import drawing
+from run.scaling.figure import draw as scaling_figure
 
 
 def drawn(name: str, record: Record) -> list[tuple[str, str]]:
@@ -41,7 +38,7 @@ def draw_all(records: dict[str, Record], folder: Path) -> list[Path]:
         for stem, _ in drawn(name, record):
             with taking_apart(name):
                 if name == "scaling":
-                    made = of_run("scaling/figure.py").draw(record["scaling"], record["model"], folder)
+                    made = scaling_figure(record["scaling"], record["model"], folder)
                 else:
                     with style():
                         figure = DRAWINGS[name](record)
@@ -52,19 +49,9 @@ def draw_all(records: dict[str, Record], folder: Path) -> list[Path]:
     return paths
 
 
-def of_run(path: str) -> ModuleType:
-    """Return a module of ``run`` by its path there: what draws a record where it is made draws it here as well."""
-    name = "run_" + path.removesuffix(".py").replace("/", "_")
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, ROOT / "run" / path)
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
 def accuracy_figure(record: Record) -> Figure:
     """Errors against spacing and time, on logarithmic axes."""
-    return of_run("bench/drawing.py").accuracy_figure(record["kinds"])
+    return drawing.accuracy_figure(record["kinds"])
 
 
 def ripple_figure(record: Record) -> Figure:
@@ -103,7 +90,7 @@ def drift_figure(record: Record) -> Figure:
 
 def decay_figure(record: Record) -> Figure:
     """Errors of energy and forces against the number of modes."""
-    return of_run("bench/drawing.py").decay_figure(record["decay"])
+    return drawing.decay_figure(record["decay"])
 
 
 DRAWINGS = {"accuracy": accuracy_figure, "ripple": ripple_figure, "hifi-drift": drift_figure, "reduced": decay_figure}

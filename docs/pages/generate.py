@@ -1,7 +1,7 @@
 """Write the pages of the documentation that are made from the code and from records of measurements.
 
-.venv/bin/python docs/pages/generate.py            write docs/input.md, docs/accuracy-and-cost.md and its figures
-.venv/bin/python docs/pages/generate.py --check    say which pages differ from what would be written (status 1)
+.venv/bin/python -m docs.pages.generate            write docs/input.md, docs/accuracy-and-cost.md and its figures
+.venv/bin/python -m docs.pages.generate --check    say which pages differ from what would be written (status 1)
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from accuracy_page import accuracy_page
-from figures import draw_all
-from input_page import input_page
-from records import RecordError, read_records
+from docs.pages.accuracy_page import accuracy_page
+from docs.pages.figures import draw_all
+from docs.pages.input_page import input_page
+from docs.pages.records import RecordError, read_records
 
 DOCS = Path(__file__).parents[1]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tables import table
+from docs.pages.tables import table
 
 Part = dict[str, Any]
 

@@ -25,11 +25,11 @@ from mpi4py import MPI
 from mpiqmd.ase.errors import errors_of_ase
 from mpiqmd.ase.fitting import require_fitting_atoms, require_properties
 from mpiqmd.errors import AccuracyError, ConfigError
+from mpiqmd.exchange.structure_files import require_same_electrons
 from mpiqmd.launcher import singletons_message
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.comm import decide, on_rank_zero
-from mpiqmd.pipeline.structures import require_same_electrons
 from mpiqmd.units import BOHR_IN_ANGSTROM, DALTON_IN_ELECTRON_MASS, HARTREE_IN_EV
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
 from mpiqmd.errors import ConfigError
+from mpiqmd.exchange.structure_files import require_same_electrons
 from mpiqmd.molecule.images import is_same_cell
-from mpiqmd.pipeline.structures import require_same_electrons
 from mpiqmd.units import BOHR_IN_ANGSTROM
 
 if TYPE_CHECKING:

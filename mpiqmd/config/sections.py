@@ -8,6 +8,7 @@ from mpiqmd.config.settings import SECTIONS
 from mpiqmd.errors import ConfigError
 from mpiqmd.keys.registries import TERMS
 from mpiqmd.keys.registry import Choices
+from mpiqmd.keys.roles import Role
 from mpiqmd.keys.spec import KeySpec
 from mpiqmd.keys.values import Choice
 
@@ -43,7 +44,7 @@ def section_keys(section: str, chosen: str | None = None) -> dict[str, KeySpec]:
         registry = item.metadata.get("registry")
         if registry is not None:
             _require_free(section, registry)
-            specs[item.name] = KeySpec(Choice(tuple(registry.entries)), registry.default, registry.summary())
+            specs[item.name] = KeySpec(Choice(tuple(registry.entries)), registry.default, registry.summary(), registry.role)
             specs |= registry.all_keys() if chosen is None else registry.keys_with(chosen)
         elif "spec" in item.metadata:
             specs[item.name] = item.metadata["spec"]
@@ -58,3 +59,18 @@ def _require_free(section: str, registry: Choices) -> None:
             f"the key {name!r} of the {registry.what} {registry.owners(name)[0]!r} has the name of a key that [{section}] has "
             "anyway. Names are given once. Rename it."
         )
+
+
+def key_roles() -> dict[str, Role | None]:
+    """Return what every key of an input decides, by ``"section.key"``; None for a key that does not say it.  Not collective."""
+    return {f"{section}.{name}": role for section in section_names() for name, role in _roles(section).items()}
+
+
+def _roles(section: str) -> dict[str, Role | None]:
+    """Return the roles of a section's keys: their own, or that of the registry they belong to."""
+    if section not in SECTIONS:
+        return {name: TERMS.role_of(spec) for name, spec in TERMS.section_keys(section).items()}
+    registry = registry_of(section)
+    registered = {} if registry is None else {name: registry.role_of(spec) for name, spec in registry.all_keys().items()}
+    tables = {item.name: item.metadata["role"] for item in dataclasses.fields(SECTIONS[section]) if "role" in item.metadata}
+    return {name: spec.role for name, spec in section_keys(section).items()} | registered | tables

@@ -48,7 +48,7 @@ class Field:
         return self.inner(self) ** 0.5
 
     def gather(self) -> np.ndarray | None:
-        """Return the whole function, shape ``grid.shape``, on rank 0 and None elsewhere.  Collective."""
+        """Return the whole function in its own unit, shape ``grid.shape``, on rank 0 and None elsewhere.  Collective."""
         whole = _gather(self.grid, self.local[None])
         return None if whole is None else whole[0]
 
@@ -81,7 +81,7 @@ class Orbitals:
 
     @property
     def matrix_local(self) -> np.ndarray:
-        """This rank's block as an ``(n, local_size)`` view."""
+        """This rank's block as a view of shape ``(n, local_size)``, in the unit of the functions (orbitals: bohr^-3/2)."""
         return self.local.reshape(len(self.local), -1)
 
     def copy(self) -> Orbitals:
@@ -93,20 +93,23 @@ class Orbitals:
         return Orbitals(self.grid, self.local[indices])
 
     def gather_everywhere(self) -> np.ndarray:
-        """Return the whole block, shape ``(n, *grid.shape)``, on every rank: for restart data only.  Collective."""
+        """Return the whole block in its own unit, shape ``(n, *grid.shape)``, on every rank: for restarts only.  Collective."""
         whole = _gather(self.grid, self.local)
         if whole is None:
             whole = np.empty((len(self), *self.grid.shape))
         return replicate(self.grid.comm, whole)
 
     def gram(self, other: Orbitals | None = None) -> np.ndarray:
-        """Return ``G_ij = ∫ φ_i χ_j dr``, shape ``(n, m)``; with itself if ``other`` is None.  Collective."""
+        """Return ``G_ij = ∫ φ_i χ_j dr``, shape ``(n, m)``; with itself if ``other`` is None.  Collective.
+
+        Between orbitals it is without unit.
+        """
         right = self if other is None else other
         local = self.matrix_local @ right.matrix_local.T
         return self.grid.volume_element * sum_over_ranks(self.grid.comm, local)
 
     def norms(self) -> np.ndarray:
-        """Return the n norms ``(∫ φ_i² dr)^1/2``.  Collective."""
+        """Return the norms ``(∫ φ_i² dr)^1/2``, shape (n,), without unit for orbitals.  Collective."""
         local = np.einsum("ij,ij->i", self.matrix_local, self.matrix_local)
         return np.sqrt(self.grid.volume_element * sum_over_ranks(self.grid.comm, local))
 
@@ -121,7 +124,7 @@ class Orbitals:
         return Field(self.grid, flat.reshape(self.grid.local_shape))
 
     def matrix_elements(self, potential: Field, block: int = 8192) -> np.ndarray:
-        """Return ``V_ij = ∫ φ_i v φ_j dr``, symmetric ``(n, n)``, in cache-sized blocks.  Collective."""
+        """Return ``V_ij = ∫ φ_i v φ_j dr``, symmetric, shape (n, n), in the unit of v, by cache-sized blocks.  Collective."""
         flat, v = self.matrix_local, potential.local.ravel()
         local = np.zeros((len(flat), len(flat)))
         for start in range(0, v.size, block):

@@ -47,22 +47,32 @@ class AxisOperator:
     def __init__(self, grid: Grid, axis: int, weights: list, power: int) -> None:
         self.grid, self.axis = grid, axis
         scale = float(grid.spacing_v[2 - axis]) ** -power
-        n, n_local, start = grid.shape[axis], grid.local_shape[axis], grid.start[axis]
         comm = grid.axis_comms[axis]
         self.is_split = comm is not None and comm.size > 1
         if comm is None or not self.is_split:
-            self.own = stencils.matrix(weights, scale, n, grid.is_periodic)
+            self.own = stencils.matrix(weights, scale, grid.shape[axis], grid.is_periodic)
             return
-        width, self.width = len(weights) // 2, len(weights) // 2
+        self.comm, self.width = comm, len(weights) // 2
+        self._cut([float(weight) * scale for weight in weights])
+        self.previous, self.next = self._neighbours()
+
+    def _cut(self, weights: list[float]) -> None:
+        """Cut this rank's rows of the stencil's matrix into what acts on its own planes and on its neighbours'."""
+        width, n_local = self.width, self.grid.local_shape[self.axis]
         extended = np.zeros((n_local, n_local + 2 * width))
         for row in range(n_local):
-            extended[row, row : row + 2 * width + 1] = [float(w) * scale for w in weights]
+            extended[row, row : row + 2 * width + 1] = weights
         self.own = np.ascontiguousarray(extended[:, width:-width])
         self.before = np.ascontiguousarray(extended[:width, :width])
         self.after = np.ascontiguousarray(extended[-width:, -width:])
-        self.comm, rank, size, wrap = comm, comm.rank, comm.size, grid.is_periodic
-        self.previous = (rank - 1) % size if wrap or start > 0 else MPI.PROC_NULL
-        self.next = (rank + 1) % size if wrap or start + n_local < n else MPI.PROC_NULL
+
+    def _neighbours(self) -> tuple[int, int]:
+        """Return the ranks before and after this one along the axis, none beyond a wall."""
+        rank, size, wrap = self.comm.rank, self.comm.size, self.grid.is_periodic
+        start, n_local = self.grid.start[self.axis], self.grid.local_shape[self.axis]
+        before = (rank - 1) % size if wrap or start > 0 else MPI.PROC_NULL
+        after = (rank + 1) % size if wrap or start + n_local < self.grid.shape[self.axis] else MPI.PROC_NULL
+        return before, after
 
     def add_to(self, result_local: np.ndarray, block_local: np.ndarray, scratch: np.ndarray) -> None:
         """Add the differentiated block to ``result_local``.  Collective over the axis."""
@@ -121,7 +131,7 @@ class Laplacian:
         self.axes = [AxisOperator(grid, axis, weights, 2) for axis in range(3)]
         inverse_squares = grid.spacing_v**-2.0
         self._centre = float(weights[self.width]) * float(inverse_squares.sum())
-        self._weights = np.outer(inverse_squares, [float(weight) for weight in weights[self.width + 1 :]])
+        self._weights_vk = np.outer(inverse_squares, [float(weight) for weight in weights[self.width + 1 :]])
         self._padded = np.zeros([n + 2 * self.width for n in grid.local_shape])
         self._nothing = np.zeros(grid.local_shape)
         self._stencil = star_stencil(self.width)
@@ -133,18 +143,19 @@ class Laplacian:
         scale: float = 1.0,
         potential: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return (in ``out`` if given) ``scale ∇²φ_i + v φ_i`` as a local block ``(n, z, y, x)``.  Collective.
+        """Return (in ``out`` if given) ``scale ∇²φ_i + v φ_i`` as a local block of shape (n, z, y, x).  Collective.
 
-        ``potential`` is the local part of v, left out if None.
+        ``potential`` is the local part of v, left out if None.  With ``scale`` -1/2 and v in Ha the result is in Ha times the
+        unit of φ.
         """
         block = orbitals.local
         result = np.empty_like(block) if out is None else out
         exchanges = [axis.start_exchange(block) for axis in self.axes]
-        wx, wy, wz = scale * self._weights
+        weights_vk = scale * self._weights_vk
         values = self._nothing if potential is None else potential
         for function, target in zip(block, result, strict=True):
             self._pad(function)
-            self._stencil(self._padded.reshape(-1), scale * self._centre, wx, wy, wz, values, target)
+            self._stencil(self._padded.reshape(-1), scale * self._centre, weights_vk, values, target)
         for axis, exchange in zip(self.axes, exchanges, strict=True):
             axis.finish_exchange(exchange, result, scale)
         return result
@@ -172,14 +183,14 @@ class Gradient:
         self._scratch = np.empty((1, *grid.local_shape))
 
     def apply(self, field: Field) -> np.ndarray:
-        """Return the local block ``(3, z, y, x)`` of ``(∂x f, ∂y f, ∂z f)``.  Collective."""
+        """Return the local block of ``(∂x f, ∂y f, ∂z f)``, shape (3, z, y, x), in the unit of f per bohr.  Collective."""
         result = np.zeros((3, *self.grid.local_shape))
         for direction in range(3):
             self.axes[2 - direction].add_to(result[direction : direction + 1], field.local[None], self._scratch)
         return result
 
     def divergence(self, vector_local: np.ndarray) -> np.ndarray:
-        """Return the local block of ``∇·v`` for a local block ``v`` of shape (3, z, y, x).  Collective.
+        """Return the local block of ``∇·v``, shape (z, y, x), in the unit of v per bohr; v has shape (3, z, y, x).  Collective.
 
         The stencils are antisymmetric, so this is exactly minus the adjoint of :meth:`apply`.
         """

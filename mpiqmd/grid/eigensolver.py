@@ -86,6 +86,8 @@ class LowestEigenpairs:
     ) -> tuple[np.ndarray, Orbitals, int]:
         """Return the lowest eigenvalues (ascending), their orthonormal functions and the iterations taken.  Collective.
 
+        The eigenvalues have shape (n,) and the unit of A.
+
         Parameters
         ----------
         apply
@@ -133,6 +135,7 @@ class LowestEigenpairs:
         return Orbitals(self.grid, np.concatenate([guess.local, guard.local]))
 
     def _check(self, tolerance: float) -> None:
+        """Raise ConvergenceError if the last solve found fewer pairs than asked for.  Not collective."""
         converged = self._solver.getConverged()
         if converged < self.count:
             raise ConvergenceError(
@@ -142,6 +145,7 @@ class LowestEigenpairs:
             )
 
     def _collect(self) -> tuple[np.ndarray, Orbitals]:
+        """Return the eigenvalues of the last solve, (n,), and their functions, normalised on the grid.  Collective."""
         eigenvalues = np.array([self._solver.getEigenvalue(i).real for i in range(self.count)])
         replicate(self.grid.comm, eigenvalues)
         order = np.argsort(eigenvalues, kind="stable")

@@ -59,6 +59,7 @@ class Grid:
         points: int | Sequence[int],
         order: int = 8,
         boundary: str = "isolated",
+        *,
         poisson: str = "auto",
         process_shape: tuple[int, int, int] | None = None,
     ) -> None:
@@ -104,6 +105,7 @@ class Grid:
         return int(np.prod(self.local_shape))
 
     def _check(self) -> None:
+        """Raise ConfigError if a size or a choice is impossible."""
         if self.order not in stencils.ORDERS:
             raise ConfigError(f"grid.order = {self.order}: allowed are {stencils.ORDERS}. Use 8.")
         if self.boundary not in BOUNDARIES:
@@ -137,6 +139,7 @@ class Grid:
         return 1, p_y, p_z
 
     def _create_dmda(self) -> PETSc.DMDA:
+        """Return PETSc's distributed array of this grid, with halos as wide as the stencil.  Collective."""
         kind = PETSc.DM.BoundaryType.PERIODIC if self.is_periodic else PETSc.DM.BoundaryType.NONE
         return PETSc.DMDA().create(
             dim=3,
@@ -151,6 +154,7 @@ class Grid:
         )
 
     def _read_layout(self) -> None:
+        """Read from PETSc who has which block, and make a communicator for each split axis.  Collective."""
         starts, sizes = self.dm.getCorners()
         self.start = tuple(int(start) for start in starts[::-1])
         self.local_shape = tuple(int(size) for size in sizes[::-1])
@@ -165,10 +169,18 @@ class Grid:
     def refined(self, factor: float) -> Grid:
         """Return a grid of at least so many times as many intervals, even ones, on the same process grid.  Collective."""
         points = 2 * np.ceil(0.5 * factor * self.points_v - 1e-9).astype(int)
-        return Grid(self.comm, self.cell_v, points, self.order, self.boundary, self.poisson, self.process_shape)
+        return Grid(
+            self.comm,
+            self.cell_v,
+            points,
+            self.order,
+            self.boundary,
+            poisson=self.poisson,
+            process_shape=self.process_shape,
+        )
 
     def coordinates(self, axis: int) -> np.ndarray:
-        """Return all coordinates along one array axis (0 is z, 2 is x), bohr.  Not collective."""
+        """Return all coordinates along one array axis (0 is z, 2 is x), shape (points,), bohr.  Not collective."""
         direction = 2 - axis
         first = 0 if self.is_periodic else 1
         steps = np.arange(first, first + self.shape[axis])

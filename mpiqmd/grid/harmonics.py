@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-MAX_ANGULAR_MOMENTUM = 3
-
 
 def solid_harmonics(angular_momentum: int, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> list[np.ndarray]:
-    """Return the 2l + 1 functions ``S_lm(x, y, z)``, each of the broadcast shape.  Not collective."""
+    """Return the 2l + 1 functions ``S_lm(x, y, z)``, each of the broadcast shape, in bohr^l.  Not collective."""
     ones = np.ones(np.broadcast_shapes(x.shape, y.shape, z.shape))
     return [_polynomial(terms, x, y, z, ones) for terms in _HARMONICS[angular_momentum]]
 
@@ -20,7 +18,7 @@ def solid_harmonics(angular_momentum: int, x: np.ndarray, y: np.ndarray, z: np.n
 def solid_harmonic_gradients(
     angular_momentum: int, x: np.ndarray, y: np.ndarray, z: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Return ``(∂x, ∂y, ∂z) S_lm`` for the 2l + 1 functions.  Not collective."""
+    """Return ``(∂x, ∂y, ∂z) S_lm`` for the 2l + 1 functions, each of the broadcast shape, in bohr^(l-1).  Not collective."""
     ones = np.ones(np.broadcast_shapes(x.shape, y.shape, z.shape))
     return [
         tuple(_polynomial(_differentiate(terms, axis), x, y, z, ones) for axis in range(3))

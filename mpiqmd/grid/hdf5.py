@@ -95,8 +95,8 @@ def _room(group: h5py.Group, name: str, shape: tuple[int, ...]) -> h5py.Dataset:
     return dataset
 
 
-def read_orbitals(grid: Grid, path: str | Path, name: str, selection: slice = slice(None)) -> Orbitals:
-    """Return functions ``selection`` of dataset ``name`` on this grid, whatever number of ranks wrote them.
+def read_orbitals(grid: Grid, path: str | Path, name: str) -> Orbitals:
+    """Return the functions of dataset ``name`` on this grid, whatever number of ranks wrote them.
 
     Collective.
 
@@ -106,19 +106,18 @@ def read_orbitals(grid: Grid, path: str | Path, name: str, selection: slice = sl
         If the file or the dataset is missing or damaged, or the dataset has another grid's shape.
     """
     with open_shared(path, "r", grid.comm) as file:
-        return _read(grid, path, name, selection, file)
+        return _read(grid, path, name, file)
 
 
-def _read(grid: Grid, path: str | Path, name: str, selection: slice, file: h5py.File | None) -> Orbitals:
+def _read(grid: Grid, path: str | Path, name: str, file: h5py.File | None) -> Orbitals:
     shape = on_rank_zero(grid.comm, _shape_of, file, name)
     if shape is None or len(shape) != 4 or tuple(shape[1:]) != grid.shape:
         raise DataFileError(
             f"{path}: dataset {name!r} has shape {shape}; functions on this grid need (count, z, y, x) = "
             f"(any, {', '.join(map(str, grid.shape))}). Use the file with the grid it was made on."
         )
-    count = len(range(*selection.indices(shape[0])))
-    local = np.empty((count, *grid.local_shape))
-    problem = _read_local(grid, name, selection, file, local)
+    local = np.empty((shape[0], *grid.local_shape))
+    problem = _read_local(grid, name, file, local)
     problems = [text for text in grid.comm.allgather(problem) if text]
     if problems:
         raise DataFileError(
@@ -128,17 +127,17 @@ def _read(grid: Grid, path: str | Path, name: str, selection: slice, file: h5py.
     return Orbitals(grid, local)
 
 
-def _read_local(grid: Grid, name: str, selection: slice, file: h5py.File | None, local: np.ndarray) -> str | None:
+def _read_local(grid: Grid, name: str, file: h5py.File | None, local: np.ndarray) -> str | None:
     """Fill this rank's part of a block, and return what is wrong with it.  Collective."""
     try:
         dataset = None if file is None else file[name]
         if dataset is None or not (grid.comm.size == 1 or is_parallel(grid.comm)):
-            _scatter_planes(dataset, selection, grid, local)
+            _scatter_planes(dataset, grid, local)
         elif grid.comm.size == 1:
-            local[...] = dataset[selection]
+            local[...] = dataset[...]
         else:
             with dataset.collective:
-                local[...] = dataset[(selection, *grid.local_slices)]
+                local[...] = dataset[(slice(None), *grid.local_slices)]
     except (OSError, RuntimeError, ValueError) as error:
         return " ".join(str(error).split())
     return None if np.isfinite(local).all() else "it cannot be read, or holds NaN or infinity"
@@ -171,16 +170,15 @@ def _gather_planes(dataset: h5py.Dataset | None, orbitals: Orbitals) -> None:
             dataset[index, z] = plane
 
 
-def _scatter_planes(dataset: h5py.Dataset | None, selection: slice, grid: Grid, local: np.ndarray) -> None:
+def _scatter_planes(dataset: h5py.Dataset | None, grid: Grid, local: np.ndarray) -> None:
     """Read through rank 0, one z plane of one function at a time."""
-    first, _, step = selection.indices(2**62)
     for index in range(len(local)):
         for z in range(grid.shape[0]):
             plane = np.full(grid.shape[1:], np.nan)
             if dataset is not None:
                 # A plane that cannot be read stays NaN, which every rank then sees.
                 with suppress(OSError):
-                    plane[...] = dataset[first + index * step, z]
+                    plane[...] = dataset[index, z]
             grid.comm.Bcast(plane, root=0)
             inside = z - grid.start[0]
             if 0 <= inside < grid.local_shape[0]:

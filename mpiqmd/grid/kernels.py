@@ -16,11 +16,12 @@ from mpiqmd.compiling import compiled
 def star_stencil(width: int) -> Callable[..., None]:
     """Return the compiled star stencil with this many neighbours on each side of every axis.
 
-    ``stencil(padded, centre, wx, wy, wz, potential, out)`` sets
+    ``stencil(padded, centre, weights_vk, potential, out)`` sets
 
-        out(r) = (centre + potential(r)) f(r) + Σ_k [wx_k (f(r + k x) + f(r - k x)) + the same along y and z]
+        out(r) = (centre + potential(r)) f(r) + Σ_v Σ_k weights_vk (f(r + k v) + f(r - k v)),    k = 1 ... width,
 
-    from f with ``width`` more points on every side, flattened.  The width is a constant of the compiled loop and indices
+    ``out`` and ``potential`` of shape (z, y, x), from f with ``width`` more points on every side, flattened.  The weights have
+    shape (3, width), for x, y and z; units are those of the caller.  The width is a constant of the compiled loop and indices
     are unsigned, without which it would not be vectorised.
     """
 
@@ -28,13 +29,12 @@ def star_stencil(width: int) -> Callable[..., None]:
     def stencil(
         padded: np.ndarray,
         centre: float,
-        wx: np.ndarray,
-        wy: np.ndarray,
-        wz: np.ndarray,
+        weights_vk: np.ndarray,
         potential: np.ndarray,
         out: np.ndarray,
     ) -> None:
         """Apply the star stencil of this width (equation above)."""
+        wx, wy, wz = weights_vk[0], weights_vk[1], weights_vk[2]
         one, w = uintp(1), uintp(width)
         n_z, n_y, n_x = uintp(out.shape[0]), uintp(out.shape[1]), uintp(out.shape[2])
         row = n_x + w + w
@@ -64,7 +64,17 @@ NEAREST = 1e-4
 
 @compiled(error_model="numpy")
 def add_smeared_coulomb(charge: float, width: float, z: np.ndarray, y: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
-    """Add ``q erf(d / w) / d`` to ``out`` (z, y, x) for distances d along axes z, y, x from a point."""
+    """Add ``q erf(d / w) / d``, Ha, to a block of points: the potential of a Gaussian charge.  Not collective.
+
+    Parameters
+    ----------
+    charge, width
+        q, and w of the Gaussian, bohr.
+    z, y, x
+        Displacements of the points from the charge along each axis, bohr.
+    out
+        The block, shape (z, y, x).
+    """
     inverse = 1.0 / width
     for i in range(len(z)):
         for j in range(len(y)):
@@ -77,7 +87,19 @@ def add_smeared_coulomb(charge: float, width: float, z: np.ndarray, y: np.ndarra
 
 @compiled(error_model="numpy")
 def smeared_coulomb_pull(width: float, z: np.ndarray, y: np.ndarray, x: np.ndarray, density: np.ndarray) -> np.ndarray:
-    """Return ``Σ_r ρ(r) s'(d) r_v / d``, shape (3,) for x, y, z, with ``s(d) = erf(d / w) / d`` and r from a point."""
+    """Return ``Σ_r ρ(r) s'(d) r_v / d``, shape (3,) for x, y, z, with ``s(d) = erf(d / w) / d`` and r from a point.
+
+    In bohr⁻⁵ for a density in bohr⁻³: the volume element is the caller's.  Not collective.
+
+    Parameters
+    ----------
+    width
+        w, bohr.
+    z, y, x
+        Displacements of the points from the charge along each axis, bohr.
+    density
+        ρ at the points, shape (z, y, x).
+    """
     total_x, total_y, total_z = 0.0, 0.0, 0.0
     inverse, slope_at_zero = 1.0 / width, 2.0 / (math.sqrt(math.pi) * width)
     for i in range(len(z)):
@@ -113,7 +135,7 @@ def combine(coefficients: np.ndarray, blocks: tuple[np.ndarray, ...], out: np.nd
 
 
 def linear_combination(coefficients: list[float], blocks: list[np.ndarray]) -> np.ndarray:
-    """Return ``Σ_j c_j f_j`` of arrays of one shape, in one pass over each.  Not collective."""
+    """Return ``Σ_j c_j f_j`` of arrays of one shape and unit, which are the sum's, in one pass over each.  Not collective."""
     out = np.empty_like(blocks[0])
     combine(np.asarray(coefficients, float), tuple(block.reshape(-1) for block in blocks), out.reshape(-1))
     return out
@@ -130,7 +152,10 @@ def _products(blocks: tuple[np.ndarray, ...], out: np.ndarray) -> None:
 
 
 def inner_products(blocks: list[np.ndarray]) -> np.ndarray:
-    """Return ``Σ_r f_i(r) f_j(r)`` over this rank's points of arrays of one shape, in one pass.  Not collective."""
+    """Return ``Σ_r f_i(r) f_j(r)`` over this rank's points of arrays of one shape, in one pass.  Not collective.
+
+    Shape (blocks, blocks), in the square of their unit: the volume element is the caller's.
+    """
     out = np.zeros((len(blocks), len(blocks)))
     _products(tuple(np.ascontiguousarray(block).reshape(-1) for block in blocks), out)
     return np.tril(out) + np.tril(out, -1).T

@@ -88,6 +88,7 @@ def hierarchy(grid: Grid) -> list[Level]:
 
 
 def _coarser(fine: Level) -> Level:
+    """Return the level of half as many intervals along every axis that has enough.  Not collective."""
     intervals = tuple((n + 1) // 2 if n >= FEWEST_INTERVALS else n for n in fine.intervals)
     bounds = []
     for n_fine, n_coarse, fine_bounds in zip(fine.intervals, intervals, fine.bounds, strict=True):

@@ -120,7 +120,7 @@ class VCycle:
         return self._matrices[0]
 
     def apply(self, block_local: np.ndarray) -> np.ndarray:
-        """Return ``K f`` for a local block ``(n, z, y, x)``.  Collective."""
+        """Return ``K f``, in the unit of f per Ha, for a local block f of shape (n, z, y, x).  Collective."""
         result = np.empty(block_local.shape)
         for source, target in zip(np.ascontiguousarray(block_local, float), result, strict=True):
             right, left = _wrap(self.grid, source), _wrap(self.grid, target)
@@ -150,6 +150,7 @@ def rough_waves(order: int) -> tuple[float, float]:
     weights = np.array(kinetic_weights(order)[width:])
     offsets = np.arange(width + 1)
     symbol = [weights[0] + 2.0 * weights[1:] @ np.cos(wave * offsets[1:]) for wave in (0.5 * np.pi, np.pi)]
+    # At the least the other two wave numbers are 0 and add nothing; the diagonal is that of three axes.
     return float(symbol[0] / (3.0 * weights[0])), float(symbol[1] / weights[0])
 
 

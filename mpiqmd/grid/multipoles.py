@@ -40,7 +40,10 @@ class Multipoles:
         return np.vander(coordinates / self.unit, self.degree + 1, increasing=True)
 
     def moments(self, density: Field) -> np.ndarray:
-        """Return ``∫ ρ x^a y^b z^c dr`` at index [c, b, a], for all powers to L of each.  Collective."""
+        """Return ``∫ ρ x^a y^b z^c dr`` at index [c, b, a], for all powers to L of each.  Collective.
+
+        Shape (L + 1, L + 1, L + 1), without unit: the coordinates are counted in ``unit``.
+        """
         z, y, x = self._powers
         lines = density.local @ x
         planes = np.einsum("zya,yb->zba", lines, y, optimize=True)
@@ -48,7 +51,7 @@ class Multipoles:
         return self.grid.volume_element * sum_over_ranks(self.grid.comm, local)
 
     def potential(self, moments_cba: np.ndarray, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return the potential (Ha) on the block of points with these coordinates (bohr).  Not collective."""
+        """Return the potential, shape (z, y, x), Ha, on the block of points with these coordinates, bohr.  Not collective."""
         squares = (z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None, :] ** 2) / self.unit**2
         z_powers, y_powers, x_powers = (self.powers(axis) for axis in (z, y, x))
         total, factor = np.zeros(squares.shape), 1.0 / (self.unit * np.sqrt(squares))
@@ -64,7 +67,8 @@ class Multipoles:
 def legendre_kernel(angular: int) -> np.ndarray:
     """Return the coefficients of ``|r|^l |r'|^l P_l(cos γ)`` in the monomials of r and r'.  Not collective.
 
-    Index [c, b, a, c', b', a'] belongs to ``z^c y^b x^a z'^c' y'^b' x'^a'``, powers 0..l.
+    Index [c, b, a, c', b', a'] belongs to ``z^c y^b x^a z'^c' y'^b' x'^a'``, powers 0..l: six axes of length l + 1 make its
+    shape.  Without unit.
     """
     kernel = np.zeros((angular + 1,) * 6)
     for k in range(angular // 2 + 1):

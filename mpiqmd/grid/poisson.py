@@ -49,20 +49,22 @@ class Poisson:
 
 
 def periodic_waves(grid: Grid) -> list[np.ndarray]:
-    """Return the angular wave numbers (1/bohr) of the Fourier basis along z, y and x.  Not collective."""
+    """Return the angular wave numbers of the Fourier basis along z, y and x, each of shape (n,), 1/bohr.  Not collective."""
     return [2.0 * np.pi / grid.cell_v[2 - axis] * wave_numbers(grid.shape[axis]) for axis in range(3)]
 
 
 def squared_norm(waves: list[np.ndarray], kz: slice, ky: slice, kx: slice) -> np.ndarray:
-    """Return ``kz² + ky² + kx²`` on part of the mode box.  Not collective."""
+    """Return ``kz² + ky² + kx²`` on part of the mode box, shape (z, y, x), bohr⁻².  Not collective."""
     z, y, x = waves[0][kz] ** 2, waves[1][ky] ** 2, waves[2][kx] ** 2
     return z[:, None, None] + y[None, :, None] + x[None, None, :]
 
 
 def _periodic(grid: Grid) -> SeparableOperator:
+    """Return ``4π (-∇²)^-1`` in a periodic cell (first equation of the module).  Not collective."""
     waves = periodic_waves(grid)
 
     def inverse_laplacian(*part: slice) -> np.ndarray:
+        """Return ``4π / k²``, zero at k = 0, on a part of the mode box, shape (z, y, x), bohr²."""
         squares = squared_norm(waves, *part)
         return np.where(squares > 0, 4.0 * np.pi / np.maximum(squares, 1e-100), 0.0)
 
@@ -71,11 +73,13 @@ def _periodic(grid: Grid) -> SeparableOperator:
 
 
 def _free_space(grid: Grid) -> SeparableOperator:
+    """Return the convolution with ``1 / |r|`` in an isolated cell (second equation of the module).  Not collective."""
     radius = float(np.sqrt((grid.cell_v**2).sum()))
     padded = [2 * (n + 1) for n in grid.shape]
     kernels = [_KernelAxis(n, grid.spacing_v[2 - axis], radius, padded[axis]) for axis, n in enumerate(grid.shape)]
 
     def diagonal(kz: slice, ky: slice, kx: slice) -> np.ndarray:
+        """Return the transform of the cut kernel on a part of the mode box, shape (z, y, x), bohr²."""
         z, y, x = kernels
         map_y, map_x = y.map[y.half(ky)], x.map[x.half(kx)]
         slabs = np.empty((len(z.waves), len(map_y), len(map_x)))

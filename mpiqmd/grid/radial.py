@@ -29,6 +29,15 @@ class RadialFunction:
     """``f(r) = g(r) r^l`` with g an even smooth function, zero beyond ``radius``.
 
     Not collective; identical on every rank.
+
+    Parameters
+    ----------
+    angular_momentum
+        l.
+    mesh_r
+        Uniform mesh from 0 to ``radius``, bohr.
+    reduced_r
+        g on it, in the unit of f per bohr^l.
     """
 
     def __init__(self, angular_momentum: int, mesh_r: np.ndarray, reduced_r: np.ndarray) -> None:
@@ -39,16 +48,17 @@ class RadialFunction:
         self._coefficients = np.ascontiguousarray(spline.c.T[:, ::-1])
 
     def reduced(self, distances: np.ndarray) -> np.ndarray:
-        """Return ``g(r)``, zero beyond the radius."""
+        """Return ``g(r)`` in the unit of f per bohr^l, of the shape of the distances (bohr); zero beyond the radius."""
         c, t = self._locate(distances)
         return c[..., 0] + t * (c[..., 1] + t * (c[..., 2] + t * c[..., 3]))
 
     def reduced_derivative(self, distances: np.ndarray) -> np.ndarray:
-        """Return ``dg/dr``, zero beyond the radius."""
+        """Return ``dg/dr`` in the unit of g per bohr, of the shape of the distances (bohr); zero beyond the radius."""
         c, t = self._locate(distances)
         return c[..., 1] + t * (2.0 * c[..., 2] + 3.0 * t * c[..., 3])
 
     def _locate(self, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the spline's coefficients, shape (..., 4), zero beyond the radius, and the distances from its knots, bohr."""
         scaled = distances * self._inverse_step
         index = scaled.astype(np.intp)
         inside = index < len(self._coefficients)
@@ -72,6 +82,8 @@ def band_limited(mesh_r: np.ndarray, values_r: np.ndarray, angular_momentum: int
     spacing
         Largest spacing of the grid, bohr.
     """
+    # The window's cut lets the function ring beyond its mesh; and it is below 1e-12 from 5 widths beyond its centre on.
+    # Waves are twice as dense as a function of this reach asks for.
     nyquist = np.pi / spacing
     reach = float(mesh_r[-1]) + 14.0 * spacing
     waves = np.arange(0.0, (WINDOW_CENTRE + 5.0 * WINDOW_WIDTH) * nyquist, 0.5 * np.pi / reach)
@@ -100,6 +112,7 @@ def _simpson(mesh_r: np.ndarray) -> np.ndarray:
 
 
 def _taper(values: np.ndarray) -> np.ndarray:
+    """Return the values with a zero at the end of the mesh."""
     values = values.copy()
     values[-1] = 0.0
     return values
@@ -108,6 +121,7 @@ def _taper(values: np.ndarray) -> np.ndarray:
 def _reduced_bessel(order: int, x: np.ndarray) -> np.ndarray:
     """Return ``j_l(x) / x^l``, finite at 0."""
     double_factorial = float(np.prod(np.arange(2 * order + 1, 0, -2)))
+    # The series' next term is below 1e-10 there, where the quotient would lose digits to cancellation.
     small = x < 1e-2
     safe = np.where(small, 1.0, x)
     series = (1.0 - x**2 / (2.0 * (2 * order + 3))) / double_factorial

@@ -80,8 +80,8 @@ class Refinement:
 def interpolation(n: int, m: int, is_periodic: bool) -> np.ndarray:
     """Return the 1-D matrix from the points of n intervals to those of m > n.  Not collective.
 
-    Shape (m, n) for a periodic axis, (m - 1, n - 1) for the interior points of an isolated one.  The Nyquist cosine of an
-    even periodic axis is scaled by √2 to keep its norm, which leaves ``R I = 1`` for every function.
+    Without unit, shape (m, n) for a periodic axis, (m - 1, n - 1) for the interior points of an isolated one.  The Nyquist
+    cosine of an even periodic axis is scaled by √2 to keep its norm, which leaves ``R I = 1`` for every function.
     """
     if not is_periodic:
         waves = np.arange(1, n)

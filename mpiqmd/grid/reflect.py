@@ -1,7 +1,7 @@
 """Mirror images of functions through the planes of the cell's centre, exact on the grid.
 
-An isolated grid is symmetric about the origin: point i goes to n - 1 - i.  A periodic one has points -L/2 + i
-h: point i goes to (n - i) mod n.  No interpolation either way.
+An isolated grid is symmetric about the origin: of its n points the i-th goes to n - 1 - i.  The i-th point of a periodic
+one, at ``-L/2 + i h``, goes to (n - i) mod n.  No interpolation either way.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def reflect(orbitals: Orbitals, signs_v: Sequence[int]) -> Orbitals:
 
 
 def mirror_images(grid: Grid, axis: int) -> np.ndarray:
-    """Return the index of every point's mirror image along an array axis (0 is z).  Not collective."""
+    """Return the index of every point's mirror image along an array axis (0 is z), shape (points,).  Not collective."""
     n = grid.shape[axis]
     return (n - np.arange(n)) % n if grid.is_periodic else np.arange(n)[::-1]
 

@@ -65,20 +65,26 @@ class SeparableOperator:
         self.diagonal_local = np.ascontiguousarray(diagonal(*self.own_modes), dtype=dtype)
 
     def apply(self, block_local: np.ndarray) -> np.ndarray:
-        """Return ``A f`` for a local block ``(n, z, y, x)``, in its own precision.  Collective."""
+        """Return ``A f``, in the unit of g f, for a local block (n, z, y, x), in the operator's precision.  Collective."""
         work = self.forward(np.asarray(block_local, dtype=self.dtype))
         work *= self.diagonal_local
         return np.asarray(self.backward(work), dtype=np.float64)
 
     def forward(self, work: np.ndarray) -> np.ndarray:
-        """Return ``W f`` on this rank's part of the mode box, ``own_modes``.  Collective."""
+        """Return ``W f`` on this rank's part of the mode box, ``own_modes``.  Collective.
+
+        f has shape (n, z, y, x) of this rank's points, ``W f`` of its modes; W is without unit.
+        """
         work = self.join_y.forward(work @ self.transposed[2])
         if self.splits_x_only:
             return along_z(self.bases[0], np.matmul(self.bases[1], self.join_z.forward(work)))
         return along_z(self.bases[0], self.join_z.forward(np.matmul(self.bases[1], work)))
 
     def backward(self, work: np.ndarray) -> np.ndarray:
-        """Return the local block of ``W^T c`` for this rank's part of the mode box.  Collective."""
+        """Return the local block of ``W^T c`` for this rank's part of the mode box.  Collective.
+
+        c has shape (n, z, y, x) of this rank's modes, ``W^T c`` of its points; W is without unit.
+        """
         work = along_z(self.transposed[0], work)
         if self.splits_x_only:
             work = self.join_z.backward(np.matmul(self.transposed[1], work))
@@ -88,13 +94,35 @@ class SeparableOperator:
 
 
 def along_z(matrix: np.ndarray, block: np.ndarray) -> np.ndarray:
-    """Return the product of a matrix with the z axis of a block (n, z, y, x).  Not collective."""
+    """Return the product of a matrix (modes, z), without unit, with the z axis of a block (n, z, y, x).  Not collective.
+
+    Shape (n, modes, y, x), in the unit of the block.
+    """
     n, n_z, n_y, n_x = block.shape
     return np.matmul(matrix, block.reshape(n, n_z, n_y * n_x)).reshape(n, len(matrix), n_y, n_x)
 
 
 class AxisTrade:
-    """Trade one axis for another inside an axis communicator: split the first, join the pieces of the second."""
+    """Trade one axis for another inside an axis communicator: split the first, join the pieces of the second.
+
+    Construction is not collective.
+
+    Parameters
+    ----------
+    comm
+        The ranks along the joined axis.
+    n_split
+        Length of the axis to be split, in shares as equal as they can be.
+    join_counts
+        Each rank's length of the axis to be joined, shape (ranks,).
+    split_axis, join_axis
+        Axes of a block (n, z, y, x).
+
+    Attributes
+    ----------
+    own
+        This rank's share of the split axis.
+    """
 
     def __init__(self, comm: MPI.Comm, n_split: int, join_counts: np.ndarray, split_axis: int, join_axis: int) -> None:
         self.comm = comm
@@ -106,16 +134,20 @@ class AxisTrade:
         self.own = slice(int(self.split_offsets[comm.rank]), int(self.split_offsets[comm.rank + 1]))
 
     def forward(self, block: np.ndarray) -> np.ndarray:
-        """Make the joined axis whole and the split axis distributed.  Collective over the axis."""
+        """Return a block with the joined axis whole and the split axis distributed.  Collective over the axis.
+
+        Shape (n, z, y, x) before and after, in any unit.
+        """
         return self._trade(block, self.split_axis, self.split_offsets, self.join_axis, self.join_offsets)
 
     def backward(self, block: np.ndarray) -> np.ndarray:
-        """Undo :meth:`forward`.  Collective over the axis."""
+        """Return what :meth:`forward` was given, shape (n, z, y, x), in its unit.  Collective over the axis."""
         return self._trade(block, self.join_axis, self.join_offsets, self.split_axis, self.split_offsets)
 
     def _trade(
         self, block: np.ndarray, out_axis: int, out_offsets: np.ndarray, in_axis: int, in_offsets: np.ndarray
     ) -> np.ndarray:
+        """Return the block with ``out_axis`` split at its offsets and ``in_axis`` joined.  Collective over the axis."""
         comm = self.comm
         if comm.size == 1:
             return block
@@ -151,7 +183,7 @@ def fourier_basis(n: int, n_points: int | None = None) -> np.ndarray:
     """Return the orthonormal real Fourier basis on n periodic points, restricted to the first ``n_points``.
 
     Rows are ordered by wave number: constant, then cosine and sine of 1, 2, ..., and (even n) the Nyquist cosine; see
-    :func:`wave_numbers`.  Shape (n, n_points).  Not collective.
+    :func:`wave_numbers`.  Shape (n, n_points), without unit.  Not collective.
     """
     points = np.arange(n if n_points is None else n_points)
     basis = np.empty((n, len(points)))
@@ -163,5 +195,5 @@ def fourier_basis(n: int, n_points: int | None = None) -> np.ndarray:
 
 
 def wave_numbers(n: int) -> np.ndarray:
-    """Return the integer wave number of each row of :func:`fourier_basis`.  Not collective."""
+    """Return the integer wave number of each row of :func:`fourier_basis`, shape (n,).  Not collective."""
     return (np.arange(n) + 1) // 2

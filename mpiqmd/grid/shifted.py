@@ -39,7 +39,7 @@ class ShiftedKineticInverse:
             self.operator = _direct(grid, shift, np.float32 if single else np.float64)
 
     def apply(self, block_local: np.ndarray) -> np.ndarray:
-        """Return ``(T + σ)^-1 f`` for a local block ``(n, z, y, x)``.  Collective."""
+        """Return ``(T + σ)^-1 f``, in the unit of f per Ha, for a local block f of shape (n, z, y, x).  Collective."""
         return self.operator.apply(block_local)
 
     def apply_orbitals(self, orbitals: Orbitals) -> Orbitals:
@@ -48,6 +48,7 @@ class ShiftedKineticInverse:
 
 
 def _direct(grid: Grid, shift: float, dtype: type) -> SeparableOperator:
+    """Return ``(T + σ)^-1`` in the eigenvectors of the 1-D stencils, of the grid's own order.  Not collective."""
     weights = stencils.second_derivative(grid.order)
     bases, kinetic = [], []
     for axis, n in enumerate(grid.shape):

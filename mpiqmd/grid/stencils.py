@@ -39,7 +39,8 @@ def second_derivative(order: int) -> list[Fraction]:
 def matrix(weights: list[Fraction], spacing_power: float, n: int, periodic: bool) -> np.ndarray:
     """Return the dense ``(n, n)`` matrix of a stencil on ``n`` points, scaled by ``spacing_power``.
 
-    Periodic rows wrap; otherwise the function is zero beyond the last points.  Not collective.
+    In the unit of ``spacing_power``: 1/bohr² for a second derivative.  Periodic rows wrap; otherwise the function is zero
+    beyond the last points.  Not collective.
     """
     width = len(weights) // 2
     result = np.zeros((n, n))

@@ -34,7 +34,7 @@ class Box:
 
     @property
     def distances(self) -> np.ndarray:
-        """Return |r - R| over the box, bohr."""
+        """``|r - R|`` over the box, shape (z, y, x), bohr."""
         return np.sqrt(self.z**2 + self.y**2 + self.x**2)
 
 

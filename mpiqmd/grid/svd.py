@@ -1,20 +1,18 @@
 """Singular value decomposition of a block of functions, by SLEPc.
 
-The snapshot matrix has one row per grid point, distributed as the grid is, and one column per function.  In
-the inner
+The snapshot matrix has one row per grid point, distributed as the grid is, and one column per function.  In the inner
 product of the grid,
 
     φ_s(r) = Σ_k χ_k(r) σ_k V_sk,     ∫ χ_k χ_l dr = δ_kl,     V^T V = 1,
 
-so the modes χ are orthonormal functions and the squared projection error of the block on the first m of them
-is the sum of the discarded σ² (Eckart and Young, Psychometrika 1, 211 (1936)).
+so the modes χ are orthonormal functions and the squared projection error of the block on the first m of them is the sum of
+the discarded σ² (Eckart and Young, Psychometrika 1, 211 (1936)).
 
-Golub-Kahan-Lanczos with full reorthogonalisation and as many steps as columns is a bidiagonalisation: it
-works on the
-matrix itself, not on its Gram matrix, so every singular value has an absolute error of machine precision
-times the largest.  Its Krylov space closes early if singular values are exactly equal, so its answer is
-checked; where it does not reproduce the block, a tall-skinny QR factorisation (Demmel, Grigori, Hoemmen,
-Langou, SIAM J. Sci. Comput. 34, A206 (2012)) reduces the problem to a small replicated one instead.
+Golub-Kahan-Lanczos with full reorthogonalisation and as many steps as columns is a bidiagonalisation: it works on the
+matrix itself, not on its Gram matrix, so every singular value has an absolute error of machine precision times the largest.
+Its Krylov space closes early if singular values are exactly equal, so its answer is checked; where it does not reproduce
+the block, a tall-skinny QR factorisation (Demmel, Grigori, Hoemmen, Langou, SIAM J. Sci. Comput. 34, A206 (2012)) reduces
+the problem to a small replicated one instead.
 """
 
 from __future__ import annotations
@@ -142,6 +140,7 @@ def _assemble(functions: Orbitals, left: np.ndarray, values: np.ndarray, right: 
     order = decide(grid.comm, np.argsort(-values, kind="stable"))
     left, values, right = left[:, order], values[order], right[:, order]
     if len(values):
+        # Of entries that are equal but for round-off the first decides, the same one on any number of ranks.
         largest = np.argmax(np.abs(right) > (1.0 - 1e-9) * np.abs(right).max(axis=0), axis=0)
         signs = decide(grid.comm, np.where(right[largest, np.arange(len(values))] < 0, -1.0, 1.0))
         left, right = left * signs, right * signs

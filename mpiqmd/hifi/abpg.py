@@ -20,9 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mpiqmd.errors import ConvergenceError
 from mpiqmd.grid.arrays import Orbitals
-from mpiqmd.grid.shifted import ShiftedKineticInverse
 from mpiqmd.hifi.anderson import Anderson
 from mpiqmd.hifi.filling import Filled, Smeared
 from mpiqmd.hifi.iterate import (
@@ -32,14 +30,13 @@ from mpiqmd.hifi.iterate import (
     orthonormalised,
     preconditioned_residual,
 )
-from mpiqmd.hifi.start import atomic_orbitals
+from mpiqmd.hifi.solver import OrbitalSolver
 from mpiqmd.kohnsham.electrons import SPIN_WEIGHT, Electrons
 from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
 from mpiqmd.kohnsham.model import KohnShamModel, Problem
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.dense import eigh
-from mpiqmd.parallel.log import Log, silent
-from mpiqmd.parallel.timing import Timers
+from mpiqmd.parallel.log import Log
 
 RECOVERY = 1.2
 """Growth of a shortened step with every iteration that goes down."""
@@ -49,25 +46,15 @@ PATIENCE = 40
 """Iterations in which the estimated error has to halve."""
 
 
-class AbpgSolver:
+class AbpgSolver(OrbitalSolver):
     """Direct minimiser of the Mermin free energy on the full grid.
 
     Parameters
     ----------
-    model
-        The physics.
-    energy_tolerance
-        Estimated remaining error of the energy at which to stop, Ha.
-    max_iterations
-        Iterations after which a ConvergenceError is raised.
-    shift
-        σ of the preconditioner, Ha.
+    model, energy_tolerance, max_iterations, shift, empty_orbitals, log
+        As for every :class:`OrbitalSolver`.
     history
         Depth of the Anderson acceleration.
-    empty_orbitals
-        Orbitals beyond the doubly occupied ones, needed at finite electronic temperature.
-    log
-        Prints one line per iteration; silent by default.
     fallback
         Solver that goes on from the orbitals reached when progress stops; None to go on alone.
     """
@@ -77,21 +64,23 @@ class AbpgSolver:
         model: KohnShamModel,
         energy_tolerance: float = 1e-8,
         max_iterations: int = 200,
+        *,
         shift: float = 1.0,
         history: int = 3,
         empty_orbitals: int = 0,
         log: Log | None = None,
         fallback: ElectronicSolver | None = None,
     ) -> None:
-        self.model = model
-        self.energy_tolerance = energy_tolerance
-        self.max_iterations = max_iterations
+        super().__init__(
+            model,
+            energy_tolerance=energy_tolerance,
+            max_iterations=max_iterations,
+            shift=shift,
+            empty_orbitals=empty_orbitals,
+            log=log,
+        )
         self.history = history
-        self.n_orbitals = model.n_occupied + empty_orbitals
-        self.preconditioner = ShiftedKineticInverse(model.grid, shift)
-        self.log = log or silent(model.grid.comm)
         self.fallback = fallback
-        self.timers = Timers()
 
     def solve(self, problem: Problem, guess: Orbitals | None = None) -> GroundState:
         """Return the ground state, forces included.  Collective.
@@ -109,8 +98,7 @@ class AbpgSolver:
             If ``max_iterations`` pass without meeting the tolerance.
         """
         with self.timers("start"):
-            orbitals = atomic_orbitals(problem, self.n_orbitals) if guess is None else guess
-            orbitals = orthonormalised(orbitals)
+            orbitals = self._start(problem, guess)
             filling = Filled(self.n_orbitals) if self._is_filled else Smeared(problem, orbitals)
         descent = _Descent(self, filling)
         for iteration in range(1, self.max_iterations + 1):
@@ -126,12 +114,7 @@ class AbpgSolver:
             if error < self.energy_tolerance:
                 last = Electrons(problem.model.space(orbitals), filling.density_matrix_nn)
                 return ground_state(problem, state, iteration, error, self.timers, last)
-        raise ConvergenceError(
-            f"the ABPG iteration did not converge: estimated energy error {error:.1e} Ha after {self.max_iterations} "
-            f"iterations, scf.energy_tolerance = {self.energy_tolerance:.1e}. Try more scf.max_iterations, "
-            "scf.solver = 'slepc', scf.electronic_temperature = '1000 K' with scf.empty_orbitals = 4 for a small gap, "
-            "or check that the geometry is sensible."
-        )
+        raise self._not_converged("ABPG iteration", error, "slepc")
 
     def _hand_over(self, fallback: ElectronicSolver, problem: Problem, state: Iterate, iterations: int) -> GroundState:
         """Let the fallback go on from here.  Collective."""
@@ -151,6 +134,7 @@ class _Descent:
 
     def __init__(self, solver: AbpgSolver, filling: Filled | Smeared) -> None:
         self.comm, self.filling = solver.model.grid.comm, filling
+        # Near the end the energy wavers by about what the tolerance leaves open: no sign of a step too long.
         self.allowance = 10.0 * solver.energy_tolerance
         self.anderson = Anderson(self.comm, solver.history, products=filling.products)
         self.damping = 1.0
@@ -183,5 +167,6 @@ class _Descent:
         return orthonormalised(Orbitals(state.electrons.orbitals.grid, block))
 
     def _shorten(self) -> None:
+        """Halve the step, down to the shortest, and let the acceleration start anew.  Not collective."""
         self.anderson.forget()
         self.damping = max(SHORTEST, 0.5 * self.damping)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 SMALLEST_DETERMINANT = 0.01
+"""Steps whose matrix of cosines has a smaller determinant are too much alike to be told apart."""
 THETA_RANGE = (-3.0, 0.5)
+"""Coefficients of earlier iterates outside this range mean that the next one would be far from all of them."""
 
 Parts = Sequence[np.ndarray]
 Products = Callable[[list[Parts]], np.ndarray]
@@ -65,7 +67,10 @@ class Anderson:
         self._steps.clear()
 
     def next(self, iterate: Parts, step: Parts) -> list[np.ndarray]:
-        """Return the accelerated next iterate and remember this one.  Collective.  The arguments are kept, not copied."""
+        """Return the accelerated next iterate and remember this one.  Collective.  The arguments are kept, not copied.
+
+        Its parts have the shape and the unit of those of ``iterate``.
+        """
         theta = self._coefficients(step)
         own = 1.0 - float(theta.sum())
         iterates, steps = [iterate, *self._iterates[: len(theta)]], [step, *self._steps[: len(theta)]]
@@ -78,6 +83,7 @@ class Anderson:
         return result
 
     def _coefficients(self, step: Parts) -> np.ndarray:
+        """Return θ, (pairs,), without unit, of as much of the history as is independent; the rest is dropped.  Collective."""
         if not self._steps:
             return np.zeros(0)
         steps = [*self._steps, step]
@@ -94,6 +100,7 @@ class Anderson:
         return np.zeros(0)
 
     def _plain_products(self, steps: list[Parts]) -> np.ndarray:
+        """Return the inner products of the first parts of steps, (steps, steps), volume element left out.  Collective."""
         return sum_over_ranks(self.comm, inner_products([step[0] for step in steps]))
 
     def _solve(self, matrix: np.ndarray, right: np.ndarray) -> np.ndarray | None:
@@ -111,6 +118,7 @@ class Anderson:
         return np.clip(theta, low, high)
 
     def _remember(self, iterate: Parts, step: Parts) -> None:
+        """Put a pair at the head of the history.  Not collective."""
         if self.depth == 0:
             return
         self._iterates.insert(0, iterate)

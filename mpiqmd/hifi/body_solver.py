@@ -62,6 +62,7 @@ class HifiBodySolver:
         return one_by_one(self._solved, alignments, memories)
 
     def _solved(self, alignment: Alignment, memory: OrbitalExtrapolation) -> Solved:
+        """Return the ground state of one geometry, started from what the owner remembers, and remember it.  Collective."""
         body_av = alignment.body_positions_av
         problem = self.model.place(body_av)
         state = self.solver.solve(problem, memory.predict(body_av))

@@ -81,6 +81,7 @@ class OrbitalExtrapolation(Memory):
         return Orbitals(self.grid, linear_combination(weights, blocks))
 
     def _weights(self, positions_av: np.ndarray) -> np.ndarray:
+        """Return the weights of the history by the rule, (samples,), without unit; they sum to 1.  Not collective."""
         count = len(self._history)
         if self.rule == "polynomial":
             return np.array([(-1.0) ** j * comb(count, j + 1) for j in range(count)])
@@ -97,7 +98,10 @@ class OrbitalExtrapolation(Memory):
         self._positions.clear()
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the history as whole arrays ``orbitals_j`` of shape (n, z, y, x) on every rank.  Collective."""
+        """Return the history as whole arrays on every rank, the latest first; nothing without one.  Collective.
+
+        ``orbitals_j`` of shape (n, z, y, x), bohr^-3/2, and ``positions`` (samples, N, 3), bohr.
+        """
         whole = {f"orbitals_{j:02d}": orbitals.gather_everywhere() for j, orbitals in enumerate(self._history)}
         return whole | {"positions": np.array(self._positions)} if whole else {}
 
@@ -109,7 +113,10 @@ class OrbitalExtrapolation(Memory):
 
 
 def geometry_weights(known_sav: np.ndarray, positions_av: np.ndarray) -> np.ndarray:
-    """Return c, shape (samples,), sum 1, of the fit of a geometry by known ones (equation of the module)."""
+    """Return c, shape (samples,), without unit, sum 1, of the fit of a geometry by known ones (equation of the module).
+
+    Geometries in bohr, the latest first.  Not collective.
+    """
     latest = known_sav[0]
     rows = [_descriptors((known - latest).ravel()) for known in known_sav[1:]]
     if not rows:
@@ -122,10 +129,12 @@ def geometry_weights(known_sav: np.ndarray, positions_av: np.ndarray) -> np.ndar
 
 
 def _descriptors(change: np.ndarray) -> np.ndarray:
+    """Return a change of 3 N coordinates, bohr, and its weighted products, shape (descriptors,).  Not collective."""
     products = np.outer(change, change)[np.triu_indices(len(change))]
     return np.concatenate([change, PRODUCT_WEIGHT * products])
 
 
 def _polar_factor(overlap_nn: np.ndarray) -> np.ndarray:
+    """Return the orthogonal matrix, (n, n), nearest to an overlap: it turns new orbitals onto old ones.  Not collective."""
     left, _, right = np.linalg.svd(overlap_nn)
     return left @ right

@@ -16,7 +16,7 @@ that measures both by the energy they are worth,
 
     <f, g> = Σ_i P_ii <f_i, g_i> + w tr(δH_f δH_g),    w = 1 / (4 max(T_e, T_min)),
 
-in which empty orbitals, which converge late, have no say.
+in which empty orbitals, which converge late, have no say; 1 / (4 T_e) is the steepest slope of f, at ε = μ.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class Smeared:
         return vectors @ ((vectors.T @ change_nn @ vectors) / (1.0 + 2.0 * self.response * moved)) @ vectors.T
 
     def products(self, steps: list[Parts]) -> np.ndarray:
-        """Return the inner products of steps of orbitals and H~, shape (steps, steps).  Collective."""
+        """Return inner products of steps of orbitals and H~, shape (steps, steps), per volume element, bohr⁻³.  Collective."""
         local = np.zeros((len(steps), len(steps)))
         for n, occupation in enumerate(np.diag(self.density_matrix_nn)):
             if occupation > NEGLIGIBLE:

@@ -109,9 +109,18 @@ def ground_state(
 ) -> GroundState:
     """Return the converged answer in the basis that diagonalises the Hamiltonian, forces included.  Collective.
 
-    ``last`` are electrons one last step away, to be returned and to take the forces from; those of ``state`` by default.
-    The step is small, so that energies change in second order only; forces, of first order in the error of the density,
-    gain most of a whole iteration, for little more than the density.
+    Parameters
+    ----------
+    problem, state
+        The problem and its converged iterate, from which the energies are.
+    iterations, error
+        How many it took, and the estimated error of the energy that is left, Ha.
+    timers
+        Measures the forces, and holds the seconds of the rest.
+    last
+        Electrons one last step away, to be returned and to take the forces from; those of ``state`` by default.  The step is
+        small, so that energies change in second order only; forces, of first order in the error of the density, gain most of
+        a whole iteration, for little more than the density.
     """
     last = state.electrons if last is None else last
     eigenvalues, rotation = eigh(problem.grid.comm, state.hamiltonian_nn)

@@ -17,28 +17,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from mpiqmd.errors import AccuracyError, ConvergenceError
+from mpiqmd.errors import AccuracyError
 from mpiqmd.grid.arrays import Field, Orbitals
 from mpiqmd.grid.eigensolver import LowestEigenpairs
-from mpiqmd.grid.shifted import ShiftedKineticInverse
 from mpiqmd.hifi.anderson import Anderson, Parts
 from mpiqmd.hifi.iterate import (
     Iterate,
     evaluate,
     ground_state,
-    orthonormalised,
     preconditioned_residual,
 )
-from mpiqmd.hifi.start import atomic_orbitals
+from mpiqmd.hifi.solver import OrbitalSolver
 from mpiqmd.kohnsham.electrons import Electrons
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel, Problem
 from mpiqmd.kohnsham.occupations import fermi_occupations, lowest_filled
 from mpiqmd.kohnsham.terms.hartree import Hartree
 from mpiqmd.parallel.comm import decide, sum_over_ranks
-from mpiqmd.parallel.log import Log, silent
-from mpiqmd.parallel.timing import Timers
+from mpiqmd.parallel.log import Log
 
+MIXING = 0.6
+"""Share of the density residual that goes into the next input density."""
 DEPTH = 6
 """Density residuals that Anderson mixing combines."""
 SMALLEST_DETERMINANT = 1e-10
@@ -51,25 +50,13 @@ DENSITY_SHARE = 0.001
 """Share of the tolerance that the density error may take: forces are of first order in it, the energy of second."""
 
 
-class SlepcSolver:
+class SlepcSolver(OrbitalSolver):
     """Self-consistency cycle around SLEPc's eigensolver, with Anderson density mixing.
 
     Parameters
     ----------
-    model
-        The physics.
-    energy_tolerance
-        Estimated remaining error of the energy at which to stop, Ha.
-    max_iterations
-        Iterations after which a ConvergenceError is raised.
-    shift
-        σ of the preconditioner ``(T + σ)^-1``, Ha.
-    empty_orbitals
-        Orbitals beyond the doubly occupied ones, needed at finite electronic temperature.
-    mixing
-        Share of the density residual that goes into the next input density.
-    log
-        Prints one line per iteration; silent by default.
+    model, energy_tolerance, max_iterations, shift, empty_orbitals, log
+        As for every :class:`OrbitalSolver`.
     """
 
     def __init__(
@@ -77,19 +64,19 @@ class SlepcSolver:
         model: KohnShamModel,
         energy_tolerance: float = 1e-8,
         max_iterations: int = 200,
+        *,
         shift: float = 1.0,
         empty_orbitals: int = 0,
-        mixing: float = 0.6,
         log: Log | None = None,
     ) -> None:
-        self.model = model
-        self.energy_tolerance = energy_tolerance
-        self.max_iterations = max_iterations
-        self.mixing = mixing
-        self.n_orbitals = model.n_occupied + empty_orbitals
-        self.preconditioner = ShiftedKineticInverse(model.grid, shift)
-        self.log = log or silent(model.grid.comm)
-        self.timers = Timers()
+        super().__init__(
+            model,
+            energy_tolerance=energy_tolerance,
+            max_iterations=max_iterations,
+            shift=shift,
+            empty_orbitals=empty_orbitals,
+            log=log,
+        )
         self.applications = 0
         """Hamiltonian applications to one function each, over all solves."""
 
@@ -111,9 +98,8 @@ class SlepcSolver:
             If the cycle diverges.
         """
         with self.timers("start"):
-            orbitals = atomic_orbitals(problem, self.n_orbitals) if guess is None else guess
             lowest = lowest_filled(self.n_orbitals, self.model.n_electrons)
-            state = self._evaluate(problem, orthonormalised(orbitals), lowest)
+            state = self._evaluate(problem, self._start(problem, guess), lowest)
             _, error = preconditioned_residual(state, self.preconditioner, self.timers)
         with LowestEigenpairs(self.model.grid, self.n_orbitals) as eigensolver:
             return self._iterate(problem, eigensolver, state, decide(self.model.grid.comm, error))
@@ -141,13 +127,8 @@ class SlepcSolver:
                 if error < self.energy_tolerance:
                     return ground_state(problem, state, iteration, error, self.timers)
             with self.timers("mixing"):
-                mixed = anderson.next(mixed, [self.mixing * change.local, self.mixing * response.local])
-        raise ConvergenceError(
-            f"the self-consistency cycle did not converge: estimated energy error {error:.1e} Ha after "
-            f"{self.max_iterations} iterations, scf.energy_tolerance = {self.energy_tolerance:.1e}. Try more "
-            "scf.max_iterations, scf.solver = 'abpg', scf.electronic_temperature = '1000 K' with "
-            "scf.empty_orbitals = 4 for a small gap, or check that the geometry is sensible."
-        )
+                mixed = anderson.next(mixed, [MIXING * change.local, MIXING * response.local])
+        raise self._not_converged("self-consistency cycle", error, "abpg")
 
     def _eigenpairs(
         self,
@@ -177,6 +158,7 @@ class SlepcSolver:
         return orbitals, occupations
 
     def _evaluate(self, problem: Problem, orbitals: Orbitals, density_matrix_nn: np.ndarray) -> Iterate:
+        """Return the functional at orbitals filled by a density matrix, counting the application.  Collective."""
         self.applications += len(orbitals)
         return evaluate(problem, Electrons(self.model.space(orbitals), density_matrix_nn), self.timers)
 
@@ -188,6 +170,7 @@ class SlepcSolver:
 
 
 def _checked(error: float) -> float:
+    """Return a finite error, Ha, as it is; raise AccuracyError for another."""
     if not np.isfinite(error):
         raise AccuracyError(
             f"the density error is {error}: the self-consistency cycle diverged, it must stay finite. Check for atoms "

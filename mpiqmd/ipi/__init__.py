@@ -1,6 +1,6 @@
-"""The client of i-PI servers: where they listen, and what is said; nothing about physics."""
+"""The client of i-PI servers: where they listen, what is said, and what a surface answers."""
 
 from mpiqmd.ipi.address import Address, connect, connect_now
-from mpiqmd.ipi.client import LOOK_EVERY, Answer, Client, Expected
+from mpiqmd.ipi.client import Answer, Client, Expected
 
-__all__ = ["LOOK_EVERY", "Address", "Answer", "Client", "Expected", "connect", "connect_now"]
+__all__ = ["Address", "Answer", "Client", "Expected", "connect", "connect_now"]

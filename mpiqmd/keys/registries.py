@@ -36,10 +36,3 @@ TERMS = Sections("energy term", "physics")
 help does without.  One that has keys is."""
 CHOICES = {registry.section: registry for registry in (THERMOSTATS, SAMPLING_RULES)}
 """By the section whose keys they add to."""
-
-
-def registered_role(section: str, key: str) -> str | None:
-    """Return what a registered key decides, None for a key that is not registered.  Not collective."""
-    registry = CHOICES.get(section, TERMS)
-    specs = CHOICES[section].all_keys() if section in CHOICES else TERMS.section_keys(section)
-    return registry.role_of(specs[key]) if key in specs else None

@@ -14,6 +14,7 @@ from typing import Any
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.keys.plugins import load_plugins
+from mpiqmd.keys.roles import Role
 from mpiqmd.keys.spec import KeySpec, Options, defaults
 
 
@@ -71,12 +72,12 @@ class Registry:
     what
         The kind of thing, for messages.
     role
-        What its keys decide, one of ``mpiqmd.pipeline.identity.ROLES``, unless a key says otherwise.
+        What its keys decide, one of :data:`mpiqmd.keys.roles.ROLES`, unless a key says otherwise.
     modules
         Modules of mpiqmd that register entries, in the order of lists of names.
     """
 
-    def __init__(self, what: str, role: str, modules: tuple[str, ...] = ()) -> None:
+    def __init__(self, what: str, role: Role, modules: tuple[str, ...] = ()) -> None:
         self.what, self.role, self.modules = what, role, modules
         self._entries: dict[str, Entry] = {}
         self._loaded = False
@@ -112,7 +113,7 @@ class Registry:
         """Return the names of the entries with a flag."""
         return [entry.name for entry in self.entries.values() if flag in entry.flags]
 
-    def role_of(self, spec: KeySpec) -> str:
+    def role_of(self, spec: KeySpec) -> Role:
         """Return what a key decides."""
         return spec.role or self.role
 
@@ -145,7 +146,7 @@ class Choices(Registry):
         The one that is taken if nothing is said.
     """
 
-    def __init__(self, what: str, role: str, modules: tuple[str, ...], *, section: str, key: str, default: str) -> None:
+    def __init__(self, what: str, role: Role, modules: tuple[str, ...], *, section: str, key: str, default: str) -> None:
         super().__init__(what, role, modules)
         self.section, self.key, self.default = section, key, default
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from mpiqmd.keys.roles import Role
 from mpiqmd.keys.values import Kind
 
 REQUIRED = object()
@@ -24,7 +25,7 @@ class KeySpec:
     kind, default, description
         What may be written, what is taken if nothing is, as a user would write it, and what the key does.
     role
-        What the key decides, one of ``mpiqmd.pipeline.identity.ROLES``; empty for the role of those that declare it.
+        What the key decides, one of :data:`mpiqmd.keys.roles.ROLES`; None for the role of those that declare it.
     only_there
         Refused where what declares it is not chosen; other keys of what comes with mpiqmd may stay in an input.
     """
@@ -32,7 +33,7 @@ class KeySpec:
     kind: Kind
     default: Any
     description: str
-    role: str = ""
+    role: Role | None = None
     only_there: bool = False
 
     @property
@@ -51,9 +52,9 @@ class Options(SimpleNamespace):
         raise AttributeError(f"{name} cannot be removed: options do not change")
 
 
-def key(kind: Kind, default: Any, description: str) -> Any:
+def key(kind: Kind, default: Any, description: str, role: Role | None = None) -> Any:
     """Return a dataclass field that carries its :class:`KeySpec`; without a default if it is REQUIRED."""
-    return declared(KeySpec(kind, default, description))
+    return declared(KeySpec(kind, default, description, role))
 
 
 def declared(spec: KeySpec) -> Any:

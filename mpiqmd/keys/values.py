@@ -90,6 +90,13 @@ class Bounds:
             raise Unacceptable(f"above {self.maximum:g}")
 
 
+def _string(written: Any) -> str:
+    """Return a string as it is written."""
+    if not isinstance(written, str):
+        raise Unacceptable("not a string")
+    return written
+
+
 def _finite(written: Any) -> float:
     """Return a number as a finite float; booleans are not numbers."""
     if isinstance(written, bool) or not isinstance(written, int | float):
@@ -238,9 +245,7 @@ class Choice:
 
     def read(self, written: Any, folder: Path) -> str:
         """Return the word."""
-        if not isinstance(written, str):
-            raise Unacceptable("not a string")
-        if written not in self.options:
+        if _string(written) not in self.options:
             raise Unacceptable(f"unknown{nearest(written, list(self.options))}")
         return written
 
@@ -255,9 +260,7 @@ class Text:
 
     def read(self, written: Any, folder: Path) -> str:
         """Return the interpreted string."""
-        if not isinstance(written, str):
-            raise Unacceptable("not a string")
-        return self.interpret(written)
+        return self.interpret(_string(written))
 
 
 @dataclass(frozen=True)
@@ -269,9 +272,7 @@ class PathName:
 
     def read(self, written: Any, folder: Path) -> Path:
         """Return the absolute path (whether the file exists is its reader's business)."""
-        if not isinstance(written, str):
-            raise Unacceptable("not a string")
-        if not written.strip() or "\0" in written:
+        if not _string(written).strip() or "\0" in written:
             raise Unacceptable("not a file name")
         try:
             return (folder / Path(written).expanduser()).resolve()

@@ -27,7 +27,7 @@ def add_placed(functions: Sequence[RadialFunction | None], grid: Grid, positions
 
 
 def placed_gradient_local(functions: Sequence[RadialFunction | None], positions_av: np.ndarray, field: Field) -> np.ndarray:
-    """Return this rank's share of the derivative of ``∫ s v dr``, shape (N, 3).  Not collective."""
+    """Return this rank's share of ``∂/∂R_a ∫ s v dr``, shape (N, 3), in the unit of the integral per bohr.  Not collective."""
     grid, gradient_av = field.grid, np.zeros_like(positions_av)
     for a, (function, position_v) in enumerate(zip(functions, positions_av, strict=True)):
         if function is None:
@@ -40,6 +40,6 @@ def placed_gradient_local(functions: Sequence[RadialFunction | None], positions_
 
 
 def moments(weighted: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Return the sums of ``weighted`` (z, y, x) times x, y and z, shape (3,)."""
+    """Return the sums of ``weighted`` (z, y, x) times x, y and z, shape (3,), in its unit times bohr.  Not collective."""
     plane = weighted.sum(axis=0)
     return np.array([plane.sum(axis=0) @ x.ravel(), plane.sum(axis=1) @ y.ravel(), weighted.sum(axis=(1, 2)) @ z.ravel()])

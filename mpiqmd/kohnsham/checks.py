@@ -61,7 +61,7 @@ class Checks:
 
     @property
     def too_coarse(self) -> dict[str, float]:
-        """The elements that need a smaller spacing than the grid's, and which, bohr."""
+        """The elements that need a smaller spacing than the grid's, and the one that they need, bohr."""
         return {symbol: needed for symbol, needed in self.needed_spacings.items() if self.spacing > needed}
 
     def describe(self) -> dict[str, Any]:

@@ -22,6 +22,15 @@ class CoreDensity:
     """``ρ_c`` for any positions of the nuclei, from the band-limited model cores of the species that have one.
 
     Construction is not collective.
+
+    Parameters
+    ----------
+    grid
+        The grid of the density.
+    species
+        Pseudopotentials by element.
+    symbols
+        Elements of the nuclei, in the order of their positions.
     """
 
     def __init__(self, grid: Grid, species: dict[str, Pseudopotential], symbols: tuple[str, ...]) -> None:

@@ -29,7 +29,7 @@ class Projecting(Protocol):
     """What has overlaps with orbitals on the density's grid."""
 
     def overlaps(self, orbitals: Orbitals) -> np.ndarray:
-        """Return ``<φ_i|β_p>``, shape (n, projectors).  Collective."""
+        """Return ``<φ_i|β_p>``, shape (n, projectors), without unit.  Collective."""
         ...
 
 
@@ -72,7 +72,7 @@ class OrbitalSpace:
         return self._kinetic[laplacian]
 
     def overlaps(self, projectors: Projecting) -> np.ndarray:
-        """Return ``<φ_i|β_p>``, shape (n, projectors).  Collective the first time for these projectors."""
+        """Return ``<φ_i|β_p>``, shape (n, projectors), without unit.  Collective the first time for these projectors."""
         if projectors not in self._overlaps:
             self._overlaps[projectors] = projectors.overlaps(self.dense)
         return self._overlaps[projectors]
@@ -120,7 +120,7 @@ class Electrons:
 
     @property
     def occupations_n(self) -> np.ndarray:
-        """``P_ii``, shape (n,)."""
+        """``P_ii``, each in [0, 1] and without unit, shape (n,)."""
         return np.diag(self.density_matrix_nn)
 
     @cached_property

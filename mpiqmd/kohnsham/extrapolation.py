@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def aspc_coefficients(terms: int) -> np.ndarray:
-    """Return the weights of the last ``terms`` matrices, newest first; they sum to 1.  Not collective."""
+    """Return the weights of the last matrices, newest first, shape (terms,), without unit; they sum to 1.  Not collective."""
     scale = binomial(2 * terms - 2, terms - 1)
     return np.array([(-1) ** (j + 1) * j * binomial(2 * terms, terms - j) / scale for j in range(1, terms + 1)])
 
@@ -34,8 +34,8 @@ def aspc_coefficients(terms: int) -> np.ndarray:
 def purify(comm: MPI.Comm, matrix_mm: np.ndarray, n_electrons: float, integer: bool = True) -> np.ndarray:
     """Return the density matrix nearest to a symmetric matrix, eigenvalues in [0, 1], trace ``n_electrons / w``.
 
-    Collective.  ``integer`` keeps the ``n_electrons / w`` most occupied natural orbitals, as at zero temperature; otherwise
-    the natural occupations are shifted and cut.
+    Shape (m, m), without unit.  Collective.  ``integer`` keeps the ``n_electrons / w`` most occupied natural orbitals, as at
+    zero temperature; otherwise the natural occupations are shifted and cut.
     """
     occupations, orbitals = eigh(comm, matrix_mm)
     pairs = n_electrons / SPIN_WEIGHT
@@ -46,6 +46,7 @@ def purify(comm: MPI.Comm, matrix_mm: np.ndarray, n_electrons: float, integer: b
     def excess(shift: float) -> float:
         return float(np.clip(occupations + shift, 0.0, 1.0).sum() - pairs)
 
+    # Shifted so far, all occupations are 0 at one end and 1 at the other: the root lies between.
     shift = brentq(excess, -occupations.max() - 1e-3, 1.0 - occupations.min() + 1e-3, xtol=1e-15, rtol=1e-15)
     return (orbitals * np.clip(occupations + shift, 0.0, 1.0)) @ orbitals.T
 
@@ -80,7 +81,7 @@ class AspcExtrapolation:
         self._history = [density_matrix_mm.copy(), *self._history][: self.terms]
 
     def predict(self) -> np.ndarray | None:
-        """Return the density matrix expected at the next step; None before the first.  Collective."""
+        """Return the density matrix of the next step, shape (m, m), without unit; None before the first.  Collective."""
         if not self._history:
             return None
         if len(self._history) == 1:
@@ -93,7 +94,10 @@ class AspcExtrapolation:
         self._history = []
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return what a bitwise restart needs: the kept density matrices, newest first.  Not collective."""
+        """Return what a bitwise restart needs.  Not collective.
+
+        ``density_matrices``, newest first, shape (steps, m, m), without unit.
+        """
         size = len(self._history[0]) if self._history else 0
         return {"density_matrices": np.array(self._history).reshape(len(self._history), size, size)}
 

@@ -76,7 +76,10 @@ class Functional:
         return "correlation alone, without exchange" if kinds == {CORRELATION} else ""
 
     def evaluate(self, rho: np.ndarray, sigma: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Return e(r) per volume, ∂e/∂ρ and ∂e/∂σ (None for an LDA) at points of density ρ and σ = |∇ρ|²."""
+        """Return e per volume, ∂e/∂ρ and ∂e/∂σ (None for an LDA) at points of density ρ and ``σ = |∇ρ|²``.  Not collective.
+
+        All have the shape of ρ; Ha bohr⁻³, Ha and Ha bohr⁵ for ρ in bohr⁻³ and σ in bohr⁻⁸.
+        """
         density = np.maximum(np.ascontiguousarray(rho), SMALLEST_DENSITY)
         squares = np.ascontiguousarray(sigma) if self.uses_gradient else None
         parts = [term.evaluate(density, squares) for term in self.terms]
@@ -90,7 +93,10 @@ class Functional:
         return energy, v_rho, v_sigma
 
     def second_derivatives(self, rho: np.ndarray, sigma: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Return ∂²e/∂ρ² (``rr``), ∂²e/∂ρ∂σ (``rs``) and ∂²e/∂σ² (``ss``, both zero for an LDA) at points."""
+        """Return ∂²e/∂ρ² (``rr``), ∂²e/∂ρ∂σ (``rs``) and ∂²e/∂σ² (``ss``, both zero for an LDA) at points.  Not collective.
+
+        All have the shape of ρ; Ha bohr³, Ha bohr⁸ and Ha bohr¹³.  Raises ConfigError if libxc has none.
+        """
         density = np.maximum(np.ascontiguousarray(rho), SMALLEST_DENSITY)
         squares = np.ascontiguousarray(sigma) if self.uses_gradient else None
         second = {name: np.zeros_like(density) for name in ("rr", "rs", "ss")}

@@ -19,7 +19,7 @@ from mpiqmd.errors import ConfigError, DataFileError
 
 LDA, GGA = 1, 2
 """Families, as libxc numbers them."""
-EXCHANGE, CORRELATION, BOTH, KINETIC = 0, 1, 2, 3
+EXCHANGE, CORRELATION, BOTH = 0, 1, 2
 """Kinds, as libxc numbers them."""
 _HAVE_ENERGY, _HAVE_POTENTIAL, _HAVE_SECOND = 1 << 0, 1 << 1, 1 << 2
 _THREE_DIMENSIONS, _NONLOCAL, _UNFINISHED = 1 << 7, 1 << 10, 1 << 14
@@ -53,15 +53,6 @@ def library() -> ctypes.CDLL:
 def version() -> str:
     """Return the version of the C library."""
     return library().xc_version_string().decode()
-
-
-def available_names() -> list[str]:
-    """Return the names of all functionals of this library, whether they can be evaluated here or not."""
-    c = library()
-    numbers = (ctypes.c_int * c.xc_number_of_functionals())()
-    c.xc_available_functional_numbers(numbers)
-    # the library allots each name and leaves it to its caller, who has a few kilobytes to spare
-    return [ctypes.string_at(c.xc_functional_get_name(number)).decode() for number in numbers]
 
 
 class LibxcTerm:
@@ -118,7 +109,10 @@ class LibxcTerm:
         return None
 
     def evaluate(self, rho: np.ndarray, sigma: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Return e/ρ, ∂e/∂ρ and ∂e/∂σ (None for an LDA) at the given points."""
+        """Return e/ρ, ∂e/∂ρ and ∂e/∂σ (None for an LDA) at the given points.  Not collective.
+
+        All have the shape of ρ; Ha, Ha and Ha bohr⁵ for ρ in bohr⁻³ and σ in bohr⁻⁸.
+        """
         n = ctypes.c_size_t(rho.size)
         energy, v_rho = np.empty_like(rho), np.empty_like(rho)
         if self.family == LDA:

@@ -20,7 +20,7 @@ DEGENERATE = 1e-7
 def fermi_occupations(
     eigenvalues_n: np.ndarray, n_electrons: float, electronic_temperature: float
 ) -> tuple[np.ndarray, float, float]:
-    """Return occupations in [0, 1], the chemical potential (Ha) and the entropy S (both spins).
+    """Return occupations in [0, 1], shape (n,), the chemical potential (Ha) and the entropy S (both spins).
 
     Not collective: pure function of replicated data.
 
@@ -51,6 +51,8 @@ def entropy(occupations_n: np.ndarray) -> float:
 
 
 def _fermi_dirac(eigenvalues: np.ndarray, pairs: float, temperature: float) -> tuple[np.ndarray, float, float]:
+    """Return Fermi-Dirac occupations of ``pairs`` in all, (n,), their chemical potential, Ha, and S.  Not collective."""
+
     def occupy(chemical_potential: float) -> np.ndarray:
         exponent = np.clip((eigenvalues - chemical_potential) / temperature, -700.0, 700.0)
         return 1.0 / (1.0 + np.exp(exponent))
@@ -65,6 +67,7 @@ def _fermi_dirac(eigenvalues: np.ndarray, pairs: float, temperature: float) -> t
 
 
 def _fill_lowest(eigenvalues: np.ndarray, pairs: float) -> tuple[np.ndarray, float, float]:
+    """Return integer occupations, (n,), a degenerate frontier shared, the middle of the gap, Ha, and S.  Not collective."""
     order = np.argsort(eigenvalues, kind="stable")
     occupations = np.zeros_like(eigenvalues)
     whole = int(np.floor(pairs + 1e-9))

@@ -21,7 +21,24 @@ from mpiqmd.parallel.comm import sum_over_ranks
 
 
 class SpeciesProjectors:
-    """The projectors of one species: radial functions, ordered by (l, radial index, m), and their coupling."""
+    """The projectors of one species: radial functions, ordered by (l, radial index, m), and their coupling.
+
+    Not collective; identical on every rank.
+
+    Parameters
+    ----------
+    pseudo
+        The pseudopotential.
+    spacing
+        Largest spacing of the grid, bohr.
+
+    Attributes
+    ----------
+    coupling_pp
+        D, Ha.
+    radius
+        Beyond it all projectors are zero, bohr.
+    """
 
     def __init__(self, pseudo: Pseudopotential, spacing: float) -> None:
         self.radial: list[RadialFunction] = []
@@ -37,7 +54,7 @@ class SpeciesProjectors:
         return len(self.coupling_pp)
 
     def values(self, box: Box) -> np.ndarray:
-        """Return β_p on a box, shape (projectors, points).  Not collective."""
+        """Return β_p on a box, shape (projectors, points), bohr^-3/2.  Not collective."""
         distances = box.distances
         rows = []
         for function in self.radial:
@@ -46,7 +63,7 @@ class SpeciesProjectors:
         return np.stack(rows).reshape(len(self), -1)
 
     def gradients(self, box: Box) -> np.ndarray:
-        """Return ``∂β_p/∂r`` on a box, shape (3, projectors, points).  Not collective."""
+        """Return ``∂β_p/∂r`` on a box, shape (3, projectors, points), bohr^-5/2.  Not collective."""
         distances = np.maximum(box.distances, 1e-12)
         rows = []
         for function in self.radial:
@@ -61,7 +78,22 @@ class SpeciesProjectors:
 
 
 class Projectors:
-    """All projectors of a molecule at given positions.  Construction is not collective."""
+    """All projectors of a molecule at given positions.  Construction is not collective.
+
+    Parameters
+    ----------
+    grid
+        The grid of the density.
+    species
+        Projectors by element.
+    symbols, positions_av
+        Elements and positions (N, 3), bohr, of the nuclei.
+
+    Attributes
+    ----------
+    coupling_pp
+        D of all of them, block by block, Ha.
+    """
 
     def __init__(
         self,
@@ -85,7 +117,7 @@ class Projectors:
         self.count = first
 
     def overlaps(self, orbitals: Orbitals) -> np.ndarray:
-        """Return ``<φ_i|β_p>``, shape (n, projectors).  Collective."""
+        """Return ``<φ_i|β_p>``, shape (n, projectors), without unit.  Collective."""
         local = np.zeros((len(orbitals), self.count))
         for columns, _, placed in self._atoms:
             for box, values in placed:
@@ -106,7 +138,7 @@ class Projectors:
         return 0.5 * (matrix + matrix.T)
 
     def gradient(self, orbitals: Orbitals, weights_np: np.ndarray) -> np.ndarray:
-        """Return ``Σ_ip W_ip ∂<φ_i|β_p>/∂R_a`` at fixed orbitals, shape (N, 3).  Collective."""
+        """Return ``Σ_ip W_ip ∂<φ_i|β_p>/∂R_a`` at fixed orbitals, shape (N, 3), in the unit of W per bohr.  Collective."""
         gradient_av = np.zeros((len(self._atoms), 3))
         for a, (columns, kind, placed) in enumerate(self._atoms):
             for box, _ in placed:

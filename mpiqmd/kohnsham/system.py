@@ -80,6 +80,7 @@ class System:
         self._check()
 
     def _check(self) -> None:
+        """Raise ConfigError if the electrons cannot be treated or the grid has too few points for them."""
         pairs = self.n_electrons / SPIN_WEIGHT
         is_open = abs(pairs - round(pairs)) > 1e-9 and self.electronic_temperature <= 0
         if self.n_electrons <= 0 or is_open:

@@ -64,16 +64,8 @@ def save_checkpoint(path: Path, attributes: Mapping[str, Attribute], groups: Map
         to_disk(beside)
         if path.exists():
             os.replace(path, previous_path(path))
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the renames themselves durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    # The renames themselves, so that no crash undoes them.
+    to_disk(path.parent)
 
 
 def load_checkpoint(path: Path) -> tuple[Checkpoint | None, str]:

@@ -72,18 +72,8 @@ class BondConstraints:
     def __len__(self) -> int:
         return len(self.pairs)
 
-    @property
-    def lengths_k(self) -> np.ndarray:
-        """The fixed lengths (K,), bohr."""
-        return np.sqrt(self._squares_k)
-
-    def deviation(self, positions_av: np.ndarray) -> float:
-        """Return the largest relative deviation of a length from its fixed value."""
-        squares_k = (self._arms(positions_av) ** 2).sum(axis=1)
-        return float(np.abs(0.5 * (squares_k / self._squares_k - 1.0)).max())
-
     def tangent(self, velocities_av: np.ndarray, positions_av: np.ndarray) -> np.ndarray:
-        """Return the velocities (N, 3) without their components that would change a length."""
+        """Return the velocities (N, 3), a.u., without their components that would change a length.  Not collective."""
         arms_kv = self._arms(positions_av)
         rates_k = (arms_kv * (velocities_av[self._first_k] - velocities_av[self._second_k])).sum(axis=1)
         multipliers_k = np.linalg.solve(self._coupling(arms_kv, arms_kv), rates_k)
@@ -91,6 +81,8 @@ class BondConstraints:
 
     def drift(self, positions_av: np.ndarray, velocities_av: np.ndarray, interval: float) -> tuple[np.ndarray, np.ndarray]:
         """Return positions after a free flight along the constraint surface, and the velocities tangent there.
+
+        Both of shape (N, 3), bohr and a.u.  Not collective.
 
         Raises
         ------

@@ -19,7 +19,7 @@ import numpy as np
 
 
 def kick(velocities_av: np.ndarray, forces_av: np.ndarray, intervals_a1: np.ndarray) -> np.ndarray:
-    """Return ``v_a + F_a t / M_a``, shape (N, 3); ``t / M_a`` has shape (N, 1), is zero for a pinned atom, which rests."""
+    """Return ``v_a + F_a t / M_a``, shape (N, 3), a.u.; ``t / M_a``, shape (N, 1), is zero for a pinned atom, which rests."""
     return velocities_av + intervals_a1 * forces_av
 
 

@@ -13,11 +13,10 @@ import numpy as np
 from mpiqmd.datafiles import taking_apart
 from mpiqmd.errors import AccuracyError, ConfigError, DataFileError
 from mpiqmd.md.checkpoint import Checkpoint, load_checkpoint, previous_path, save_checkpoint
-from mpiqmd.md.motion import Dynamics
+from mpiqmd.md.dynamics import Dynamics
 from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.progress import Progress
 from mpiqmd.md.record import Record
-from mpiqmd.md.same_run import changes
 from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.md.thermostats import make_thermostat
 from mpiqmd.md.topology import TOPOLOGY_FILE, write_topology
@@ -25,6 +24,7 @@ from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.md.trajectory_writer import TrajectoryWriter
 from mpiqmd.md.velocities import initial_velocities
 from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.same_run import changes
 
 if TYPE_CHECKING:
     from mpiqmd.molecule.molecule import Molecule

@@ -27,7 +27,7 @@ def replica_seed(seed: int, index: int) -> int:
 
 
 def generator_state(generator: np.random.Generator) -> np.ndarray:
-    """Return the state of a PCG64 generator as six 64-bit words."""
+    """Return the state of a PCG64 generator as 64-bit integers, shape (6,).  Not collective."""
     whole = generator.bit_generator.state
     state, increment = whole["state"]["state"], whole["state"]["inc"]
     words = [*divmod(state, WORD), *divmod(increment, WORD), whole["has_uint32"], whole["uinteger"]]

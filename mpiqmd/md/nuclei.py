@@ -54,7 +54,7 @@ class Nuclei:
 
     @property
     def inverse_masses_a(self) -> np.ndarray:
-        """Inverse masses, shape (N,); zero for pinned atoms, which makes every force on them ineffective."""
+        """Inverse masses, a.u., shape (N,); zero for pinned atoms, which makes every force on them ineffective."""
         inverse_masses_a = 1.0 / self.masses_a
         inverse_masses_a[list(self.pinned)] = 0.0
         return inverse_masses_a
@@ -66,7 +66,7 @@ class Nuclei:
         return 2.0 * kinetic_energy(velocities_av, self.masses_a) / self.degrees_of_freedom
 
     def at_rest(self, velocities_av: np.ndarray, positions_av: np.ndarray) -> np.ndarray:
-        """Return the velocities (N, 3) less everything that does not move in this run.
+        """Return the velocities (N, 3), a.u., less everything that does not move in this run.  Not collective.
 
         Pinned atoms rest, net momentum and rotation are zero where they were removed, and no constrained length changes.
         Each removal is a projection in the metric of the masses and leaves the others intact, so that Maxwell-Boltzmann
@@ -84,14 +84,14 @@ class Nuclei:
 
 
 def remove_net_momentum(velocities_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
-    """Return the velocities with the centre of mass at rest."""
+    """Return the velocities, shape (N, 3), a.u., with the centre of mass at rest.  Not collective."""
     return velocities_av - (masses_a / masses_a.sum()) @ velocities_av
 
 
 def remove_net_rotation(velocities_av: np.ndarray, positions_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
-    """Return the velocities less the rigid rotation ``omega x (R_a - R_com)`` with ``I omega = L``.
+    """Return the velocities less the rigid rotation ``omega x (R_a - R_com)`` with ``I omega = L``.  Not collective.
 
-    The axis of a linear molecule, about which it has no moment of inertia, is left out.
+    Shape (N, 3), a.u.  The axis of a linear molecule, about which it has no moment of inertia, is left out.
     """
     arms_av = positions_av - (masses_a / masses_a.sum()) @ positions_av
     weighted_av = masses_a[:, None] * arms_av
@@ -119,7 +119,19 @@ def count_degrees_of_freedom(
     remove_rotation: bool,
     n_constraints: int = 0,
 ) -> int:
-    """Return the ``g`` of the module docstring; never negative."""
+    """Return how many squares of velocities the kinetic energy has: g of ``k_B T = 2 K / g``, at least 0.  Not collective.
+
+    Parameters
+    ----------
+    positions_av, masses_a
+        Positions (N, 3), bohr, and masses (N,): a linear molecule has one rotation less.
+    n_pinned
+        Atoms that never move; with any, net momentum and rotation are not taken out.
+    remove_translation, remove_rotation
+        Whether net momentum and rotation are zero.
+    n_constraints
+        Lengths that are kept.
+    """
     n_atoms = len(masses_a)
     count = 3 * (n_atoms - n_pinned) - n_constraints
     if n_pinned == 0 and remove_translation:

@@ -16,12 +16,12 @@ SHORTEST = 0.1
 
 
 def kinetic_energy(velocities_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
-    """Return ``K = 1/2 sum_a M_a |v_a|^2`` in Ha."""
+    """Return ``K = 1/2 sum_a M_a |v_a|^2``, Ha, of the shape of the leading axes: (frames,), or a scalar."""
     return 0.5 * (masses_a @ (velocities_av * velocities_av)).sum(axis=-1)
 
 
 def momentum(velocities_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
-    """Return the net momentum ``sum_a M_a v_a``, shape (3,)."""
+    """Return the net momentum ``sum_a M_a v_a``, shape (3,), a.u."""
     return np.einsum("...av,a->...v", velocities_av, masses_a)
 
 
@@ -31,13 +31,13 @@ def centre_of_mass(positions_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray
 
 
 def angular_momentum(positions_av: np.ndarray, velocities_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
-    """Return ``sum_a M_a (R_a - R_com) x v_a``, shape (3,)."""
+    """Return ``sum_a M_a (R_a - R_com) x v_a``, shape (3,), a.u."""
     arms_av = positions_av - centre_of_mass(positions_av, masses_a)[..., None, :]
     return np.einsum("...av,a->...v", np.cross(arms_av, velocities_av), masses_a)
 
 
 def inertia_tensor(positions_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
-    """Return ``sum_a M_a (|d_a|^2 1 - d_a d_a^T)`` about the centre of mass, shape (3, 3)."""
+    """Return ``sum_a M_a (|d_a|^2 1 - d_a d_a^T)`` about the centre of mass, shape (3, 3), electron masses times bohr²."""
     arms_av = positions_av - centre_of_mass(positions_av, masses_a)
     return (masses_a @ (arms_av**2).sum(axis=1)) * np.eye(3) - (arms_av.T * masses_a) @ arms_av
 
@@ -45,11 +45,6 @@ def inertia_tensor(positions_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray
 def net_force(forces_av: np.ndarray) -> np.ndarray:
     """Return ``sum_a F_a``, shape (3,), Ha/bohr."""
     return forces_av.sum(axis=-2)
-
-
-def net_torque(positions_av: np.ndarray, forces_av: np.ndarray) -> np.ndarray:
-    """Return ``sum_a R_a x F_a`` about the origin, shape (3,), Ha."""
-    return np.cross(positions_av, forces_av).sum(axis=-2)
 
 
 def linear_drift(times_t: np.ndarray, energies_t: np.ndarray, n_atoms: int) -> float | None:

@@ -12,7 +12,7 @@ from mpiqmd.parallel.countdown import duration
 from mpiqmd.units import ATOMIC_TIME_IN_FS, KELVIN_IN_HARTREE
 
 if TYPE_CHECKING:
-    from mpiqmd.md.motion import Dynamics
+    from mpiqmd.md.dynamics import Dynamics
     from mpiqmd.parallel.log import Log
 
 TERMINAL_INTERVAL = 1.0

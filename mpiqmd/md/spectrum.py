@@ -51,6 +51,7 @@ def infrared_spectrum(times_t: np.ndarray, dipoles_tv: np.ndarray, resolution: f
     power = (np.abs(np.fft.rfft(slopes_tv, n=2 * n_lags, axis=0)) ** 2).sum(axis=1)
     correlation_t = np.fft.irfft(power, n=2 * n_lags)[:n_lags] / np.arange(n_lags, 0, -1)
     window_t = np.exp(-0.5 * (step * np.arange(n_lags) * resolution / FWHM_IN_DEVIATIONS) ** 2)
+    # Where the window has fallen to 1e-6 nothing is left to transform.
     damped_t = (correlation_t * window_t)[: max(int(np.searchsorted(-window_t, -1e-6)), 16)]
     damped_t = np.append(damped_t, np.zeros((PADDING - 1) * len(damped_t)))
     even_t = np.concatenate([damped_t, damped_t[-2:0:-1]])

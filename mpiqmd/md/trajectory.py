@@ -112,7 +112,7 @@ class Trajectory:
 
     @property
     def times_fs_t(self) -> np.ndarray:
-        """Times of the frames in femtoseconds, for figures."""
+        """Times of the frames, shape (frames,), in femtoseconds, for figures."""
         return self.times_t * ATOMIC_TIME_IN_FS
 
     def at_steps(self, steps: np.ndarray) -> Trajectory:

@@ -64,7 +64,15 @@ class Frame:
 
 
 class TrajectoryWriter:
-    """Appends frames to an H5MD file; use :meth:`create` or :meth:`resume`.  Not collective; rank 0."""
+    """Appends frames to an H5MD file; use :meth:`create` or :meth:`resume`.  Not collective; rank 0.
+
+    Parameters
+    ----------
+    path, file
+        Where the file is, and the open file.
+    n_frames
+        Frames that it holds.
+    """
 
     def __init__(self, path: Path, file: h5py.File, n_frames: int) -> None:
         self.path = path

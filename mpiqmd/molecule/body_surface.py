@@ -127,7 +127,7 @@ class BodyMemory(Memory, Generic[Electrons]):
         self.place, self.electrons, self.at_once = place, electrons, electrons.at_once
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return what both need for an exact restart.  Collective."""
+        """Return what both need for an exact restart: arrays of any shape, atomic units.  Collective."""
         return self.electrons.state() | self.place.state()
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
@@ -214,7 +214,7 @@ class BodySurface(Generic[Electrons, Found]):
         return alignments, self.solver.solve(alignments, [memory.electrons for memory in memories])
 
     def carried_back(self, alignment: Alignment, solved: Answered, way_back: Carry | None = None) -> Evaluation:
-        """Return a solver's answer in the laboratory, by this surface's forces or, without a word on the net one, by others.
+        """Return a solver's answer in the laboratory, by this surface's forces; by others it says nothing of the net force.
 
         Not collective.  The extras are the answer's own, added to.
         """

@@ -32,6 +32,12 @@ class Evaluation:
 def remove_net_force(forces_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
     """Return forces whose sum is zero, ``F_a - (m_a / M) Σ F``: the centre of mass is not accelerated.
 
-    Not collective.  The grid breaks translation invariance and leaves a net force that nature does not have.
+    Shape (N, 3), Ha/bohr.  Not collective.  The grid breaks translation invariance and leaves a net force that nature does
+    not have.
     """
     return forces_av - np.outer(masses_a / masses_a.sum(), forces_av.sum(axis=0))
+
+
+def largest_force(forces_av: np.ndarray) -> float:
+    """Return the norm of the largest force on an atom, Ha/bohr. Not collective."""
+    return float(np.linalg.norm(forces_av, axis=-1).max())

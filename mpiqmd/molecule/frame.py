@@ -237,7 +237,7 @@ class AxisFrame:
         )
 
 
-def make_frame(reference: Molecule, kind: str = "auto", pivot: int | None = None) -> BodyFrame:
+def make_frame(reference: Molecule, kind: str = "auto") -> BodyFrame:
     """Return the body frame of a molecule. Not collective.
 
     Parameters
@@ -245,11 +245,9 @@ def make_frame(reference: Molecule, kind: str = "auto", pivot: int | None = None
     reference
         The molecule at its reference geometry.
     kind
-        ``"bisector"``, ``"bisector-folded"``, ``"eckart"``, ``"eckart-N"`` (pivot atom N), ``"axis"``, or
-        ``"auto"``: axis for one or two atoms, bisector for a bent molecule with two equal atoms around a
+        ``"bisector"``, ``"bisector-folded"``, ``"eckart"``, ``"eckart-N"`` (atom N at the origin, not the centre of mass),
+        ``"axis"``, or ``"auto"``: axis for one or two atoms, bisector for a bent molecule with two equal atoms around a
         different one, Eckart otherwise.
-    pivot
-        Atom at the origin of an Eckart frame instead of the centre of mass.
 
     Raises
     ------
@@ -261,20 +259,19 @@ def make_frame(reference: Molecule, kind: str = "auto", pivot: int | None = None
     vertex = _vertex(reference)
     if kind == "auto":
         kind = "axis" if len(reference) < 3 else "eckart" if vertex is None else "bisector"
-    if kind.startswith("eckart-") and kind[7:].isdigit():
-        kind, pivot = "eckart", int(kind[7:])
+    family, _, number = kind.partition("-")
+    pivot = int(number) if family == "eckart" and number.isdigit() else None
     if kind == "axis" and len(reference) < 3:
         return AxisFrame()
     if kind in ("bisector", "bisector-folded") and vertex is not None:
         frame = BisectorFrame(vertex, fold=kind == "bisector-folded")
         frame.align(reference.positions_av)
         return frame
-    if kind == "eckart" and (pivot is None or 0 <= pivot < len(reference)):
+    if kind == "eckart" or (pivot is not None and pivot < len(reference)):
         return EckartFrame(reference, pivot)
     raise ConfigError(
-        f"body frame {kind!r} (pivot {pivot}) does not suit {reference.formula}; possible are "
-        "axis (one or two atoms), bisector and bisector-folded (a bent XY2), eckart, and eckart-N for a "
-        "pivot atom N of the molecule. Leave it at auto."
+        f"body frame {kind!r} does not suit {reference.formula}; possible are axis (one or two atoms), bisector and "
+        "bisector-folded (a bent XY2), eckart, and eckart-N with atom N of the molecule at the origin. Leave it at auto."
     )
 
 

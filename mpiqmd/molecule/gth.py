@@ -85,7 +85,7 @@ def smallest_radius(symbol: str, functional: str) -> float:
 
 
 def local_potential(mesh_r: np.ndarray, valence: float, radius: float, coefficients: list[float]) -> np.ndarray:
-    """Return V_loc(r) in Ha, the first equation of the module; at r = 0 its limit. Not collective."""
+    """Return V_loc(r), shape (n_mesh,), Ha, the first equation of the module; at r = 0 its limit. Not collective."""
     scaled_r = mesh_r / radius
     coulomb_r = np.full_like(mesh_r, np.sqrt(2.0 / np.pi) / radius)
     away = mesh_r > 0
@@ -95,17 +95,12 @@ def local_potential(mesh_r: np.ndarray, valence: float, radius: float, coefficie
 
 
 def projector(mesh_r: np.ndarray, l: int, index: int, radius: float) -> np.ndarray:  # noqa: E741
-    """Return the normalised projector p_i^l(r), index i from 1, in bohr^-3/2. Not collective."""
+    """Return the normalised projector p_i^l(r), index i from 1, shape (n_mesh,), bohr^-3/2. Not collective."""
     order = l + 0.5 * (4 * index - 1)
     scaled_r = mesh_r / radius
     # r and r_l enter as a ratio, so that wide projectors do not overflow
     prefactor = np.sqrt(2.0 / gamma(order)) * radius**-1.5
     return prefactor * scaled_r ** (l + 2 * (index - 1)) * np.exp(-0.5 * scaled_r**2)
-
-
-def available_elements(functional: str) -> list[str]:
-    """Return the elements a table covers, in its order; none for an unknown table. Not collective."""
-    return list(_tables().get(functional, {}))
 
 
 def available_functionals() -> list[str]:

@@ -85,12 +85,6 @@ class PseudoAtom:
         cloud_r = 1.0 / mesh_r - np.exp(-CLOUD_DECAY * mesh_r) * (1.0 / mesh_r + 0.5 * CLOUD_DECAY)
         return ion_r + (pseudo.valence - 1.0) * cloud_r
 
-    def left_out(self, wave: float) -> float:
-        """Return T, the kinetic energy (Ha) of waves beyond a wave number (1/bohr)."""
-        waves, energies = self._tail
-        count = int(np.searchsorted(-waves, -wave, side="left"))
-        return float(energies[count - 1]) if count else 0.0
-
     def needed_spacing(self, carried: float = 1.0) -> float:
         """Return the largest spacing (bohr) with which T is tolerated, if a grid carries waves up to ``carried`` π / h."""
         waves, energies = self._tail

@@ -36,7 +36,7 @@ def nearest_neighbours(positions_av: np.ndarray, cell_v: np.ndarray | None) -> t
 
 
 def whole(positions_av: np.ndarray, cell_v: np.ndarray | None) -> np.ndarray:
-    """Return a molecule in one piece, shape (N, 3): every atom but the first in the image that is nearest to those before.
+    """Return a molecule in one piece, shape (N, 3), bohr: atoms after the first in the image nearest to those before.
 
     Atoms are joined one after the other by the shortest distance of nearest images (a minimum spanning tree).
     """

@@ -58,7 +58,10 @@ class InternalCoordinate:
         return "bohr" if self.kind == "bond" else "degrees"
 
     def minus(self, other: InternalCoordinate) -> np.ndarray:
-        """Return the differences to the same coordinate in other frames; of dihedral angles, the short way round."""
+        """Return the differences to the same coordinate in as many other frames, shape (frames,), in :attr:`unit`.
+
+        Of dihedral angles, the short way round.
+        """
         difference_t = self.values_t - other.values_t
         return 180.0 - (180.0 - difference_t) % 360.0 if self.kind == "dihedral" else difference_t
 

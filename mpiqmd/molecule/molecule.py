@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mpiqmd.errors import GeometryError
-from mpiqmd.molecule.elements import ATOMIC_NUMBERS, require_element, standard_masses
+from mpiqmd.molecule.elements import require_element, standard_masses
 from mpiqmd.molecule.images import nearest_neighbours
 from mpiqmd.molecule.labels import hill_formula, labels
 
@@ -62,11 +62,6 @@ class Molecule:
     def formula(self) -> str:
         """The sum formula in Hill's order: ``CH2O``."""
         return hill_formula(self.symbols)
-
-    @property
-    def atomic_numbers_a(self) -> np.ndarray:
-        """Atomic numbers, shape (N,), integers."""
-        return np.array([ATOMIC_NUMBERS[symbol] for symbol in self.symbols], dtype=int)
 
     @property
     def centre_of_mass_v(self) -> np.ndarray:

@@ -49,7 +49,7 @@ class Placement(Memory):
         return changes
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the shift of a molecule that has been moved.  Not collective."""
+        """Return the ``shift`` of a molecule that has been moved, shape (3,), bohr.  Not collective."""
         return {"shift": self.shift_v} if self.shift_v.any() else {}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:

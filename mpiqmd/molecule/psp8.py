@@ -19,34 +19,17 @@ electrons); they are returned as n(r).  D. R. Hamann, Phys. Rev. B 88, 085117 (2
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.integrate import trapezoid
 
 from mpiqmd.datafiles import reading
-from mpiqmd.errors import DataFileError
-from mpiqmd.molecule.elements import SYMBOLS
-from mpiqmd.molecule.pseudopotential import (
-    HIGHEST_ANGULAR_MOMENTUM,
-    LONGEST_MESH,
-    Channel,
-    Pseudopotential,
-    read_file,
-)
+from mpiqmd.molecule.pseudopotential import Channel, Pseudopotential, read_file
+from mpiqmd.molecule.psp8_header import Header, Lines, read_header
 
 _CORE_COLUMNS = 5
 """The model core density and four derivatives; tables of the valence density are narrower."""
-
-_FUNCTIONALS_BY_LIBXC = {
-    frozenset({101, 130}): "PBE",
-    frozenset({102, 130}): "revPBE",
-    frozenset({117, 130}): "RPBE",
-    frozenset({116, 133}): "PBEsol",
-    frozenset({106, 131}): "BLYP",
-}
-_FUNCTIONALS_BY_ABINIT = {11: "PBE", 14: "revPBE", 15: "RPBE"}
 
 
 def read_psp8(path: str | Path) -> Pseudopotential:
@@ -68,13 +51,14 @@ def read_psp8(path: str | Path) -> Pseudopotential:
     """
     path = Path(path)
     content = read_file(path, "psp8")
-    lines = _Lines(path, content.decode("utf-8-sig", errors="replace").splitlines())
+    lines = Lines(path, content.decode("utf-8-sig", errors="replace").splitlines())
     with reading(path, "psp8 file", "Get the file again, or use another one."):
         return _assemble(lines, hashlib.sha256(content).hexdigest())
 
 
-def _assemble(lines: _Lines, sha256: str) -> Pseudopotential:
-    header = _read_header(lines)
+def _assemble(lines: Lines, sha256: str) -> Pseudopotential:
+    """Return the pseudopotential of a file's lines; raises DataFileError."""
+    header = read_header(lines)
     channels, local_r, mesh_r = _read_potentials(lines, header)
     _skip_spin_orbit(lines, header)
     core_density_r = valence_density_r = None
@@ -101,146 +85,7 @@ def _assemble(lines: _Lines, sha256: str) -> Pseudopotential:
     )
 
 
-def functional_name(pspxc: int) -> str:
-    """Return the family of an ABINIT functional number. Not collective.
-
-    1 to 10 are local functionals, 11 is PBE, 14 revPBE, 15 RPBE; a negative number holds one or two libxc
-    numbers of three digits each (-1012 is 1 and 12, exchange and PW92 correlation).  Others give ``"ixc
-    NUMBER"``.
-    """
-    if pspxc < 0:
-        parts = {part for part in divmod(-pspxc, 1000) if part}
-        if parts and max(parts) < 100:
-            return "LDA"
-        return _FUNCTIONALS_BY_LIBXC.get(frozenset(parts), f"ixc {pspxc}")
-    if 1 <= pspxc <= 10:
-        return "LDA"
-    return _FUNCTIONALS_BY_ABINIT.get(pspxc, f"ixc {pspxc}")
-
-
-@dataclass(frozen=True)
-class _Header:
-    symbol: str
-    valence: float
-    functional: str
-    highest: int
-    local: int
-    n_mesh: int
-    core_charge: float
-    n_projectors: tuple[int, ...]
-    extension: int
-    n_spin_orbit: tuple[int, ...]
-
-
-class _Lines:
-    """The lines of a file with a cursor, so that every complaint can name the line."""
-
-    def __init__(self, path: Path, lines: list[str]) -> None:
-        self.path = path
-        self.lines = lines
-        self.position = 0
-
-    def error(self, message: str, line: int | None = None) -> DataFileError:
-        number = self.position if line is None else line
-        return DataFileError(f"{self.path}, line {number}: {message} Get the file again, or use another one.")
-
-    def numbers(self, n_least: int, name: str) -> list[float]:
-        """The leading numbers of the next line, at least ``n_least`` of them."""
-        if self.position >= len(self.lines):
-            self.position += 1
-            raise self.error(f"the file ends where {name} should be; {n_least} number(s) are expected.")
-        text = self.lines[self.position]
-        self.position += 1
-        values: list[float] = []
-        for field in text.replace("D", "E").replace("d", "e").split():
-            try:
-                values.append(float(field))
-            except ValueError:
-                break
-        if len(values) < n_least or not np.isfinite(values).all():
-            raise self.error(f"{name} reads {text.strip()[:60]!r}; {n_least} finite number(s) are expected.")
-        return values
-
-    def integers(self, n_least: int, name: str) -> list[int]:
-        """The leading integers of the next line, at least ``n_least`` of them."""
-        values = self.numbers(n_least, name)
-        whole = [int(value) for value in values if value == int(value)]
-        if len(whole) != len(values):
-            raise self.error(f"{name} reads {values}; whole numbers are expected.")
-        return whole
-
-    def block(self, n_rows: int, n_columns: int, name: str, whole: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Radii (n_rows,) and the first functions (n_rows, n_columns) of a table of rows ``i r f ...``, all if ``whole``."""
-        rows = np.empty((n_rows, 1 + n_columns))
-        for row in range(n_rows):
-            values = self.numbers(2 + n_columns, f"row {row + 1} of {n_rows} of the {name}")
-            if values[0] != row + 1:
-                raise self.error(f"the {name} has row number {values[0]:g}; {row + 1} is expected.")
-            if whole and len(values) != 2 + n_columns:
-                raise self.error(f"the {name} has {len(values) - 2} functions; {n_columns} are expected.")
-            rows[row] = values[1 : 2 + n_columns]
-        return rows[:, 0], rows[:, 1:]
-
-    def peek(self) -> list[float]:
-        """The leading numbers of the next line without moving on; empty at the end."""
-        if self.position >= len(self.lines):
-            return []
-        position = self.position
-        values = self.numbers(0, "")
-        self.position = position
-        return values
-
-
-def _read_header(lines: _Lines) -> _Header:
-    lines.position = 1
-    atomic_number, valence = lines.numbers(2, "zatom and zion")[:2]
-    if atomic_number not in range(1, len(SYMBOLS) + 1):
-        raise lines.error(f"zatom is {atomic_number:g}; an atomic number from 1 to {len(SYMBOLS)} is expected.")
-    if not 0 < valence <= atomic_number:
-        raise lines.error(f"zion is {valence:g}; more than 0 and at most zatom = {atomic_number:g} is allowed.")
-    code, functional, highest, local, n_mesh = lines.integers(5, "pspcod, pspxc, lmax, lloc and mmax")[:5]
-    if code != 8:
-        raise lines.error(f"pspcod is {code}; only psp8 files, 8, can be read.")
-    if not 0 <= highest <= HIGHEST_ANGULAR_MOMENTUM:
-        raise lines.error(f"lmax is {highest}; 0 to {HIGHEST_ANGULAR_MOMENTUM} is supported.")
-    if not 0 <= local <= 4 or not 4 <= n_mesh <= LONGEST_MESH:
-        raise lines.error(f"lloc is {local} and mmax {n_mesh}; 0 to 4 and 4 to {LONGEST_MESH} are allowed.")
-    core_charge = lines.numbers(2, "rchrg and fchrg")[1]
-    if core_charge < 0:
-        raise lines.error(f"fchrg is {core_charge:g}; 0 or more is expected.")
-    n_projectors = _projector_numbers(lines, highest + 1, "nproj")
-    if local <= highest and n_projectors[local]:
-        raise lines.error(f"nproj of l = {local} is {n_projectors[local]}, but that l is local, lloc; 0 is expected.")
-    extension = lines.integers(1, "extension_switch")[0]
-    if extension not in (0, 1, 2, 3):
-        raise lines.error(f"extension_switch is {extension}; 0 to 3 is allowed.")
-    # spin-orbit coupling starts at l = 1
-    n_spin_orbit = _projector_numbers(lines, highest, "nprojso") if extension in (2, 3) else ()
-    return _Header(
-        symbol=SYMBOLS[int(atomic_number) - 1],
-        valence=valence,
-        functional=functional_name(functional),
-        highest=highest,
-        local=local,
-        n_mesh=n_mesh,
-        core_charge=core_charge,
-        n_projectors=n_projectors,
-        extension=extension,
-        n_spin_orbit=n_spin_orbit,
-    )
-
-
-def _projector_numbers(lines: _Lines, n_channels: int, name: str) -> tuple[int, ...]:
-    written = lines.integers(n_channels, name)
-    numbers, beyond = written[:n_channels], written[n_channels:]
-    if any(beyond):
-        raise lines.error(f"{name} reads {written}, more projectors than lmax lets in; zeros are expected after {n_channels}.")
-    if any(not 0 <= number <= 10 for number in numbers):
-        raise lines.error(f"{name} reads {numbers}; 0 to 10 projectors per channel are allowed.")
-    return tuple(numbers)
-
-
-def _read_potentials(lines: _Lines, header: _Header) -> tuple[tuple[Channel, ...], np.ndarray, np.ndarray]:
+def _read_potentials(lines: Lines, header: Header) -> tuple[tuple[Channel, ...], np.ndarray, np.ndarray]:
     """Channels, local potential and mesh."""
     channels: list[Channel] = []
     local_r = mesh_r = None
@@ -261,7 +106,7 @@ def _read_potentials(lines: _Lines, header: _Header) -> tuple[tuple[Channel, ...
     return tuple(channels), local_r, mesh_r
 
 
-def _channel_header(lines: _Lines, l: int, n_projectors: int) -> list[float]:  # noqa: E741
+def _channel_header(lines: Lines, l: int, n_projectors: int) -> list[float]:  # noqa: E741
     """The energies on the line that opens a block."""
     values = lines.numbers(1 + n_projectors, f"the line opening the block l = {l}")
     if values[0] != l:
@@ -271,7 +116,8 @@ def _channel_header(lines: _Lines, l: int, n_projectors: int) -> list[float]:  #
     return values[1 : 1 + n_projectors]
 
 
-def _skip_spin_orbit(lines: _Lines, header: _Header) -> None:
+def _skip_spin_orbit(lines: Lines, header: Header) -> None:
+    """Read the spin-orbit blocks and keep nothing of them."""
     for l, n_projectors in enumerate(header.n_spin_orbit, start=1):  # noqa: E741
         if n_projectors:
             _channel_header(lines, l, n_projectors)
@@ -287,7 +133,7 @@ def _divide_by_radius(weighted_pr: np.ndarray, mesh_r: np.ndarray, l: int) -> np
     return projectors_pr
 
 
-def _check_mesh(lines: _Lines, radii_r: np.ndarray, mesh_r: np.ndarray | None) -> np.ndarray:
+def _check_mesh(lines: Lines, radii_r: np.ndarray, mesh_r: np.ndarray | None) -> np.ndarray:
     """The mesh, once it is known to be uniform, to start at 0 and to be the same for all blocks."""
     uniform_r = np.linspace(0.0, radii_r[-1], len(radii_r))
     expected_r = uniform_r if mesh_r is None else mesh_r
@@ -299,12 +145,13 @@ def _check_mesh(lines: _Lines, radii_r: np.ndarray, mesh_r: np.ndarray | None) -
     return expected_r
 
 
-def _check_core(lines: _Lines, density_r: np.ndarray) -> None:
+def _check_core(lines: Lines, density_r: np.ndarray) -> None:
+    """Raise DataFileError if a core density is negative."""
     if density_r.min() < -1e-6 * np.abs(density_r).max():
         raise lines.error(f"the model core density before this line falls to {density_r.min():.3g}; none is ever negative.")
 
 
-def _require_end(lines: _Lines) -> None:
+def _require_end(lines: Lines) -> None:
     """Raise DataFileError if a core density follows that the header denies.
 
     Valence densities without their switch do occur in good files, and so does an echo of the input.
@@ -314,7 +161,8 @@ def _require_end(lines: _Lines) -> None:
         raise lines.error("a model core density starts here although fchrg is 0; both must agree.")
 
 
-def _check_tail(lines: _Lines, header: _Header, mesh_r: np.ndarray, local_r: np.ndarray) -> None:
+def _check_tail(lines: Lines, header: Header, mesh_r: np.ndarray, local_r: np.ndarray) -> None:
+    """Raise DataFileError if the local potential does not end as that of the ion's charge, ``-Z / r``."""
     charge = -float(local_r[-1] * mesh_r[-1])
     if abs(charge - header.valence) > 1e-3 * header.valence:
         raise lines.error(
@@ -323,7 +171,8 @@ def _check_tail(lines: _Lines, header: _Header, mesh_r: np.ndarray, local_r: np.
         )
 
 
-def _check_valence(lines: _Lines, header: _Header, mesh_r: np.ndarray, density_r: np.ndarray) -> None:
+def _check_valence(lines: Lines, header: Header, mesh_r: np.ndarray, density_r: np.ndarray) -> None:
+    """Raise DataFileError if a valence density is negative or holds more or far fewer electrons than the ion lacks."""
     electrons = float(trapezoid(4.0 * np.pi * density_r * mesh_r**2, mesh_r))
     if density_r.min() < -1e-6 or not 0.5 * header.valence < electrons < 1.01 * header.valence:
         raise lines.error(

@@ -46,13 +46,13 @@ class Resampler:
         self.first = 1 if radii_r[0] == 0.0 else 0
 
     def even(self, values_r: np.ndarray) -> np.ndarray:
-        """Return an even function of r on the new mesh, shape (n_mesh,)."""
+        """Return an even function of r on the new mesh, shape (n_mesh,), in its own unit."""
         if self.is_uniform:
             return values_r[: len(self.mesh_r)]
         return self._spline(values_r, 1.0)(self.mesh_r)
 
     def local(self, local_r: np.ndarray, valence: float) -> np.ndarray:
-        """Return a local potential (Ha) of charge Z, exactly -Z/r at the end of the mesh."""
+        """Return a local potential of charge Z, shape (n_mesh,), Ha, exactly -Z/r at the end of the mesh."""
         if self.is_uniform:
             result_r = local_r[: len(self.mesh_r)].copy()
         else:
@@ -61,7 +61,7 @@ class Resampler:
         return result_r
 
     def projector(self, weighted_r: np.ndarray, l: int) -> np.ndarray:  # noqa: E741
-        """Return chi(r) of angular momentum l from the table of r chi(r)."""
+        """Return chi(r) of angular momentum l from the table of r chi(r), shape (n_mesh,), in its unit per bohr."""
         result_r = np.zeros_like(self.mesh_r)
         if self.is_uniform:
             result_r[1:] = weighted_r[1 : len(self.mesh_r)] / self.mesh_r[1:]
@@ -73,7 +73,7 @@ class Resampler:
         return result_r
 
     def shell_density(self, shells_r: np.ndarray) -> np.ndarray:
-        """Return n(r) from the table of 4 pi r^2 n(r)."""
+        """Return n(r) from the table of 4 pi r^2 n(r), shape (n_mesh,), bohr^-3."""
         density_r, away = np.zeros_like(shells_r), slice(self.first, None)
         density_r[away] = shells_r[away] / (4.0 * np.pi * self.radii_r[away] ** 2)
         if self.first:

@@ -85,14 +85,8 @@ class Alignment:
         forces_av[self.permutation_a] = -(body_gradient_av @ self.rotation_vv)
         return forces_av
 
-    def laboratory_positions(self, body_positions_av: np.ndarray) -> np.ndarray:
-        """Return body coordinates carried back to the laboratory, in laboratory order, shape (N, 3), bohr."""
-        positions_av = np.empty((len(self.permutation_a), 3))
-        positions_av[self.permutation_a] = body_positions_av @ self.rotation_vv + self.origin_v
-        return positions_av
-
     def laboratory_vector(self, body_vector_v: np.ndarray) -> np.ndarray:
-        """Return a vector of the body frame, such as a dipole moment, in laboratory components ``Q^T d``."""
+        """Return a vector of the body frame in laboratory components ``Q^T d``, shape (3,), in its unit.  Not collective."""
         return body_vector_v @ self.rotation_vv
 
     def dipole(self, body_dipole_v: np.ndarray) -> np.ndarray:
@@ -110,7 +104,7 @@ class Alignment:
 
 
 def best_rotation(positions_av: np.ndarray, reference_av: np.ndarray, weights_a: np.ndarray) -> np.ndarray:
-    """Return the proper rotation Q that takes positions closest to a reference, shape (3, 3). Not collective.
+    """Return the proper rotation Q that takes positions closest to a reference, shape (3, 3), no unit. Not collective.
 
     Minimises ``sum_a w_a |Q r_a - s_a|^2`` for positions r and reference s, both relative to the same
     origin.  Q comes from the eigenvector of the largest eigenvalue of the 4 x 4 quaternion matrix of B. K. P.
@@ -139,16 +133,10 @@ def best_rotation(positions_av: np.ndarray, reference_av: np.ndarray, weights_a:
 
 
 def rotation_from_quaternion(quaternion: np.ndarray) -> np.ndarray:
-    """Return the proper rotation matrix of a unit quaternion (scalar first), shape (3, 3). Not collective."""
+    """Return the proper rotation matrix of a unit quaternion (scalar first), shape (3, 3), without unit. Not collective."""
     scalar, vector = quaternion[0], quaternion[1:]
     cross_vv = np.array([[0.0, -vector[2], vector[1]], [vector[2], 0.0, -vector[0]], [-vector[1], vector[0], 0.0]])
     return (scalar**2 - vector @ vector) * np.eye(3) + 2.0 * np.outer(vector, vector) + 2.0 * scalar * cross_vv
-
-
-def random_rotation(rng: np.random.Generator) -> np.ndarray:
-    """Return a proper rotation drawn uniformly from all rotations, shape (3, 3). Not collective."""
-    quaternion = rng.normal(size=4)
-    return rotation_from_quaternion(quaternion / np.linalg.norm(quaternion))
 
 
 def cross(first_v: Sequence[float], second_v: Sequence[float]) -> list[float]:

@@ -31,7 +31,7 @@ class Memory:
     at_once = 1
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return what an exact restart needs, replicated; may be empty.  Collective."""
+        """Return what an exact restart needs, replicated: arrays of any shape, atomic units; may be empty.  Collective."""
         return {}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:

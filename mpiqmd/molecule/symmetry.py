@@ -39,7 +39,7 @@ def grid_mirrors(molecule: Molecule, tolerance: float = 1e-3) -> list[Mirror]:
 
 
 def mirror_image(positions_av: np.ndarray, mirror: Mirror) -> np.ndarray:
-    """Return the flipped positions (N, 3) with the atoms in their usual order. Not collective."""
+    """Return the flipped positions (N, 3), bohr, with the atoms in their usual order. Not collective."""
     signs_v, permutation_a = mirror
     image_av = np.empty_like(positions_av)
     image_av[np.asarray(permutation_a, int)] = positions_av * signs_v
@@ -55,7 +55,7 @@ def symmetrised(molecule: Molecule, mirrors: Sequence[Mirror]) -> Molecule:
 def symmetrised_hessian(hessian_cc: np.ndarray, mirrors: Sequence[Mirror]) -> np.ndarray:
     """Return the mean of second derivatives (3 N, 3 N) and their images under a group of mirrors. Not collective.
 
-    Its eigenvectors then have definite parities, also where frequencies coincide.
+    In Ha/bohr^2, as given.  Its eigenvectors then have definite parities, also where frequencies coincide.
     """
     count = len(hessian_cc) // 3
     images = [hessian_cc]

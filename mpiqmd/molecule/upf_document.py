@@ -105,7 +105,7 @@ class UpfDocument:
         return _FLAGS[text]
 
     def table(self, name: str, length: int) -> np.ndarray:
-        """Return the numbers of an element, exactly ``length`` finite ones.  Raises DataFileError."""
+        """Return the finite numbers of an element, shape (length,), in the unit of the file.  Raises DataFileError."""
         fields = (self.find(name).text or "").split()
         if len(fields) != length:
             raise self.error(f"{name} holds {len(fields)} numbers; {length} are expected.")

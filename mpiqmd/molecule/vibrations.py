@@ -17,6 +17,7 @@ import numpy as np
 
 from mpiqmd.errors import GeometryError
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.units import INFRARED_INTENSITY_IN_KM_PER_MOL
 
 LINEAR = 0.02
 """A molecule whose atoms are all closer than this (bohr) to one axis is linear."""
@@ -54,12 +55,12 @@ class Vibrations:
 
     @property
     def reduced_masses_k(self) -> np.ndarray:
-        """Mass ``1 / sum_a |e_ka|^2 / M_a`` that moves with the normalised change of the positions, electron masses."""
+        """Masses ``1 / sum_a |e_ka|^2 / M_a`` that move with normalised changes of positions, (n_modes,), electron masses."""
         return 1.0 / (self.displacements_kav**2).sum(axis=(1, 2))
 
     @property
     def directions_kav(self) -> np.ndarray:
-        """Changes of the positions, each mode normalised to 1, shape (n_modes, N, 3)."""
+        """Changes of the positions, each mode normalised to 1 and without unit, shape (n_modes, N, 3)."""
         return self.displacements_kav * np.sqrt(self.reduced_masses_k)[:, None, None]
 
     def dipole_slopes(self, dipole_gradient_cv: np.ndarray) -> np.ndarray:
@@ -69,6 +70,22 @@ class Vibrations:
         """
         flat = self.displacements_kav.reshape(len(self.frequencies_k), len(dipole_gradient_cv))
         return flat @ dipole_gradient_cv
+
+    def infrared_intensities(self, dipole_gradient_cv: np.ndarray | None) -> np.ndarray | None:
+        """Return the intensities of the modes, shape (n_modes,), km/mol, None without dipole moments.  Not collective.
+
+        ``dipole_gradient_cv`` as in :meth:`dipole_slopes`.
+        """
+        if dipole_gradient_cv is None:
+            return None
+        return INFRARED_INTENSITY_IN_KM_PER_MOL * (self.dipole_slopes(dipole_gradient_cv) ** 2).sum(axis=1)
+
+    def strongest_atoms(self, k: int, count: int = 3) -> str:
+        """Return the labels of the atoms that move most in a mode, the most first.  Not collective."""
+        sizes_a = np.linalg.norm(self.directions_kav[k], axis=1)
+        names = self.molecule.labels
+        moving = [a for a in np.argsort(-sizes_a, kind="stable")[:count] if sizes_a[a] > 0.1 * sizes_a.max()]
+        return " ".join(names[a] for a in moving)
 
 
 def vibrations(molecule: Molecule, hessian: np.ndarray, turns: bool = True) -> Vibrations:
@@ -113,7 +130,7 @@ def vibrations(molecule: Molecule, hessian: np.ndarray, turns: bool = True) -> V
 def vibrational_space(molecule: Molecule, turns: bool = True) -> np.ndarray:
     """Return orthonormal mass-weighted vectors orthogonal to translations and (``turns``) rotations, shape (3 N, n_modes).
 
-    Not collective.  A linear molecule has one mode more than another with as many atoms.
+    Without unit.  Not collective.  A linear molecule has one mode more than another with as many atoms.
     """
     roots_c = np.sqrt(np.repeat(molecule.masses_a, 3))
     centred_av = _straightened(molecule.positions_av - molecule.centre_of_mass_v)

@@ -38,7 +38,7 @@ def sum_over_ranks(comm: MPI.Comm, local: Any) -> Any:
 
 
 def replicate(comm: MPI.Comm, array: np.ndarray) -> np.ndarray:
-    """Overwrite ``array`` with rank 0's copy on every rank and return it.  Collective."""
+    """Overwrite ``array``, of any shape and unit, with rank 0's copy on every rank and return it.  Collective."""
     if comm.size > 1:
         comm.Bcast(array, root=0)
     return array

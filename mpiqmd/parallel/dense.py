@@ -12,7 +12,8 @@ from mpiqmd.parallel.comm import replicate
 def eigh(comm: MPI.Comm, matrix_nn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return eigenvalues (ascending) and orthonormal eigenvectors (columns) of a symmetric matrix.
 
-    Collective.  Rank 0 solves, the others receive.  Raises AccuracyError if the matrix holds NaN or infinity.
+    Shapes (n,), in the unit of the matrix, and (n, n), without unit.  Collective.  Rank 0 solves, the others receive.  Raises
+    AccuracyError if the matrix holds NaN or infinity.
     """
     size = len(matrix_nn)
     packed = np.empty((size + 1, size))
@@ -31,7 +32,10 @@ def eigh(comm: MPI.Comm, matrix_nn: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def inverse_square_root(comm: MPI.Comm, overlap_nn: np.ndarray) -> np.ndarray:
-    """Return ``S^(-1/2)`` of a symmetric positive definite matrix (Löwdin orthonormalisation).  Collective."""
+    """Return ``S^(-1/2)`` of a symmetric positive definite matrix (Löwdin orthonormalisation).  Collective.
+
+    Shape (n, n), without unit as S is.  Raises AccuracyError if S is singular to double precision.
+    """
     values, vectors = eigh(comm, overlap_nn)
     if values[0] <= 1e-14 * values[-1]:
         raise AccuracyError(

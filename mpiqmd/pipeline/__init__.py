@@ -1,0 +1,1 @@
+"""The commands: each loads its input, calls the domain, reports, and writes its results."""

@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mpiqmd.config.settings import Settings
+from mpiqmd.datafiles import stored_digest
 from mpiqmd.errors import ConfigError
+from mpiqmd.exchange.structure import Structure, require_fitting, same_masses
+from mpiqmd.exchange.structure_files import read_structures
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.body_solver import HifiBodySolver
 from mpiqmd.hifi.extrapolation import OrbitalExtrapolation
 from mpiqmd.hifi.slepc import SlepcSolver
 from mpiqmd.kohnsham.checks import GroundStateWatch
+from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.kohnsham.ground_state import ElectronicSolver
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.body_surface import BodySurface, Solved, SurfaceFrame
 from mpiqmd.molecule.elements import without_isotopes
+from mpiqmd.molecule.frame import make_frame
+from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.laboratory import LaboratoryFrame
 from mpiqmd.molecule.library import load_pseudopotentials
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.orientation import moving_frame, oriented
+from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.body_frame import moving_frame, periodic_cell
+from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.pipeline.memory import DENSITY_REFINEMENT, require_memory
-from mpiqmd.pipeline.structure import Structure, require_fitting, same_masses
-from mpiqmd.pipeline.structures import read_structures
+from mpiqmd.rom.error_control import ErrorControl
+from mpiqmd.rom.model import ReducedModel
+from mpiqmd.rom.online import OnlineStage
+from mpiqmd.rom.training import FullSolving, TrainingSolver
+from mpiqmd.rom.verdict import verdict
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -52,8 +64,22 @@ def build_molecule(settings: Settings, comm: MPI.Comm) -> Molecule:
     molecule = Molecule(structure.symbols, structure.positions_av, system.charge, _masses(settings, structure))
     molecule.check(periodic_cell(settings))
     if system.structure is not None:
-        require_fitting([structure], Structure.of_input(settings, molecule), system.structure)
+        require_fitting([structure], structure_of(settings, molecule), system.structure)
     return molecule
+
+
+def structure_of(settings: Settings, molecule: Molecule) -> Structure:
+    """Return the molecule of an input with the cell, if it is periodic, and the pinned atoms of that input.  Not collective."""
+    is_periodic = settings.grid.boundary == "periodic"
+    return Structure(
+        molecule.symbols,
+        molecule.positions_av,
+        molecule.masses_a,
+        np.diag(settings.grid.cell) if is_periodic else None,
+        (is_periodic,) * 3,
+        molecule.charge,
+        tuple(settings.md.pinned),
+    )
 
 
 def _only_structure(path: Path) -> Structure:
@@ -80,20 +106,33 @@ def _masses(settings: Settings, structure: Structure) -> np.ndarray | None:
     return np.array(written)
 
 
+def align(settings: Settings, molecule: Molecule) -> Alignment | None:
+    """Return the molecule in the frame where ``scf.frame`` has it solved; None in the laboratory.  Not collective."""
+    if settings.scf.frame == "lab":
+        return None
+    molecule = molecule.with_positions(whole(molecule.positions_av, periodic_cell(settings)))
+    return make_frame(oriented(molecule)).align(molecule.positions_av)
+
+
+def periodic_cell(settings: Settings) -> np.ndarray | None:
+    """Return the edges (3,) of a periodic cell of the input, bohr, None for an isolated one.  Not collective."""
+    return np.array(settings.grid.cell, float) if settings.grid.boundary == "periodic" else None
+
+
 def read_frames(settings: Settings, molecule: Molecule, path: Path, comm: MPI.Comm) -> np.ndarray:
     """Return the positions (frames, N, 3), bohr, of a file of geometries of the input's molecule.  Collective.
 
     Raises DataFileError if the file cannot be read or says other than the input: atoms, cell, masses, charge, fixed atoms.
     """
     structures = on_rank_zero(comm, read_structures, path)
-    require_fitting(structures, Structure.of_input(settings, molecule), path)
+    require_fitting(structures, structure_of(settings, molecule), path)
     return np.array([structure.positions_av for structure in structures])
 
 
 def build_grid(settings: Settings, comm: MPI.Comm) -> Grid:
     """Return the distributed grid of the input.  Collective."""
     grid = settings.grid
-    return Grid(comm, grid.cell, grid.points, grid.order, grid.boundary, grid.poisson)
+    return Grid(comm, grid.cell, grid.points, grid.order, grid.boundary, poisson=grid.poisson)
 
 
 def build_model(settings: Settings, comm: MPI.Comm, molecule: Molecule) -> KohnShamModel:
@@ -110,7 +149,7 @@ def build_model(settings: Settings, comm: MPI.Comm, molecule: Molecule) -> KohnS
         folder,
     )
     electrons = sum(pseudopotentials[symbol].valence for symbol in molecule.symbols) - molecule.charge
-    require_memory(settings, max(0, math.ceil(electrons / 2)) + settings.scf.empty_orbitals, comm)
+    require_memory(settings, max(0, math.ceil(electrons / SPIN_WEIGHT)) + settings.scf.empty_orbitals, comm)
     grid, temperature = build_grid(settings, comm), settings.scf.electronic_temperature
     refinement = DENSITY_REFINEMENT[settings.grid.density]
     return KohnShamModel(grid, molecule, pseudopotentials, functional, temperature, refinement, term_options=settings.terms)
@@ -122,14 +161,14 @@ def build_solver(
     """Return the full-space solver of the input; ``energy_tolerance`` overrides the input's.  Not collective."""
     scf = settings.scf
     tolerance, shift = energy_tolerance or scf.energy_tolerance, scf.preconditioner_shift
-    slepc = SlepcSolver(model, tolerance, scf.max_iterations, shift, empty_orbitals=scf.empty_orbitals, log=log)
+    slepc = SlepcSolver(model, tolerance, scf.max_iterations, shift=shift, empty_orbitals=scf.empty_orbitals, log=log)
     if scf.solver == "slepc":
         return slepc
     return AbpgSolver(
         model,
         tolerance,
         scf.max_iterations,
-        shift,
+        shift=shift,
         history=scf.anderson_history,
         empty_orbitals=scf.empty_orbitals,
         log=log,
@@ -162,3 +201,41 @@ def build_hifi_surface(
         frame = LaboratoryFrame(grid.comm, molecule, net_force, cell_v=cell_v, anew=extrapolation is None, log=log)
     rule, steps = extrapolation or "none", settings.scf.extrapolation_steps
     return BodySurface(frame, HifiBodySolver(model, build_solver(settings, model), rule, steps, watch))
+
+
+def build_online_stage(settings: Settings, model: KohnShamModel, reduced: ReducedModel, log: Log) -> OnlineStage:
+    """Return a reduced model ready for use as the input has it.  Collective."""
+    return OnlineStage(model, reduced, settings.rom, lambda: build_solver(settings, model), log)
+
+
+def build_rom_surface(
+    settings: Settings, model: KohnShamModel, path: Path, log: Log, check_every: int | None = None
+) -> tuple[ErrorControl, str]:
+    """Return the reduced surface of a model file and the file's hash.  Collective.
+
+    ``check_every`` overrides the input's.  Raises ConfigError if the model belongs to other physics than the input.
+    """
+    rom = settings.rom if check_every is None else replace(settings.rom, check_every=check_every)
+    reduced = ReducedModel.load(path, model.grid.comm, model.grid, model.signature())
+    digest = on_rank_zero(model.grid.comm, stored_digest, path)
+    assert digest is not None, "a model without a seal is not loaded"
+    log(f"reduced model {path}: {reduced.rank} modes, {len(reduced.training_positions_sav)} training geometries")
+    judgement = verdict(reduced.notes.get("errors", {}), rom.error_tolerance, rom.online)
+    if judgement is not None and not judgement["good"]:
+        log(f"{path}: {judgement['words']}")
+    return build_online_stage(replace(settings, rom=rom), model, reduced, log).surface, digest
+
+
+def build_training_solver(
+    settings: Settings, model: KohnShamModel, log: Log, groups: int = 1, interruption: Interruption | None = None
+) -> TrainingSolver:
+    """Return what solves the training geometries of the input, in groups of ranks.  Not collective.
+
+    Raises ConfigError for more groups than ranks.
+    """
+    full = FullSolving(
+        make_model=lambda comm: build_model(settings, comm, model.molecule),
+        make_solver=lambda model: build_solver(settings, model, energy_tolerance=settings.train.energy_tolerance),
+        n_orbitals=model.n_occupied + settings.scf.empty_orbitals,
+    )
+    return TrainingSolver(model, full, log, groups, interruption)

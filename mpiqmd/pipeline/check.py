@@ -9,41 +9,22 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from scipy.spatial.transform import Rotation
-
 from mpiqmd.config import Settings
-from mpiqmd.kohnsham.checks import COARSE
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.pipeline.surface import build_calculation
 from mpiqmd.plots.egg_box import figure_egg_box
 from mpiqmd.plots.style import save_figure
 from mpiqmd.plots.titles import formula
+from mpiqmd.statics.egg_box import check_egg_box, common_period, egg_box_verdict
+from mpiqmd.statics.promises import check_forces, check_frame
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
     from mpiqmd.parallel.log import Log
-
-STEP = 0.01
-"""Displacement of the central differences, bohr."""
-MOTIONS = 4
-"""Random rigid motions of ``check frame``."""
-SHIFTS = 12
-"""Steps along x and along the diagonal, through one period of the grids, of ``check egg-box``."""
-LONGEST_PERIOD = 2
-"""Spacings after which orbitals' and density's grids coincide again at most; 1.5 times as many points need two."""
-ROTATIONS = 6
-"""Random rotations of ``check egg-box``."""
-FINE_RIPPLE, FAIR_RIPPLE = 1e-4, 1e-3
-"""Energy ripples (Ha) below which a grid is good enough for dynamics at room temperature, and for geometries."""
-FINE_NET_FORCE = 0.1 * COARSE
-"""Net force (Ha/bohr) of a grid that is good enough for dynamics."""
 
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
@@ -67,134 +48,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     else:
         names = calculation.molecule.labels
         if arguments.check == "forces":
-            found = _check_forces(owner, positions_av, names, log)
+            found = check_forces(owner, positions_av, names, log)
         else:
-            found = _check_frame(owner, positions_av, log)
+            found = check_frame(owner, positions_av, log)
     return {"check": arguments.check} | found
-
-
-def _check_forces(owner: Owner, positions_av: np.ndarray, names: tuple[str, ...], log: Log) -> dict[str, Any]:
-    """Compare every force component with ``-(E(+d) - E(-d)) / 2d``, extrapolated over d and 2d.  Collective."""
-    forces_av = owner.at(positions_av).forces_av
-    numerical_av = np.zeros_like(positions_av)
-    countdown = Countdown(log, positions_av.size, "force")
-    for a, v in np.ndindex(*positions_av.shape):
-        slopes = [_central_difference(owner, positions_av, a, v, step) for step in (STEP, 2 * STEP)]
-        numerical_av[a, v] = -(4.0 * slopes[0] - slopes[1]) / 3.0
-        countdown.advance(f"{names[a]} {'xyz'[v]} {forces_av[a, v]:.8f}, difference {numerical_av[a, v]:.8f} Ha/bohr")
-    error = float(np.abs(forces_av - numerical_av).max())
-    log.afterwards(f"largest difference between forces and energy differences: {error:.2e} Ha/bohr")
-    return {"forces": forces_av, "energy_differences": numerical_av, "largest_error": error, "step": STEP}
-
-
-def _central_difference(owner: Owner, positions_av: np.ndarray, a: int, v: int, step: float) -> float:
-    energies = []
-    for sign in (1.0, -1.0):
-        displaced = positions_av.copy()
-        displaced[a, v] += sign * step
-        energies.append(owner.at(displaced).energy)
-    return (energies[0] - energies[1]) / (2.0 * step)
-
-
-def _check_frame(owner: Owner, positions_av: np.ndarray, log: Log) -> dict[str, Any]:
-    """Rotate and shift the molecule at random and compare energies and co-rotated forces.  Collective."""
-    reference = owner.at(positions_av)
-    energy_errors, force_errors, countdown = [], [], Countdown(log, MOTIONS, "motion")
-    for seed in range(MOTIONS):
-        rotation_vv = Rotation.random(random_state=seed).as_matrix()
-        shift_v = np.random.default_rng(seed).uniform(-0.1, 0.1, 3)
-        moved = owner.at(positions_av @ rotation_vv.T + shift_v)
-        energy_errors.append(abs(moved.energy - reference.energy))
-        force_errors.append(float(np.abs(moved.forces_av @ rotation_vv - reference.forces_av).max()))
-        countdown.advance(f"energy {energy_errors[-1]:.2e} Ha, forces {force_errors[-1]:.2e} Ha/bohr")
-    log.afterwards(f"largest change of energy {max(energy_errors):.2e} Ha, of forces {max(force_errors):.2e} Ha/bohr")
-    return {"energy_changes": energy_errors, "force_changes": force_errors}
-
-
-def egg_box_motions(positions_av: np.ndarray, spacing_v: np.ndarray, period: int = 1) -> dict[str, list[np.ndarray]]:
-    """Return positions shifted through a period along x and along the diagonal, and turned.  Not collective.
-
-    Shifts go as far back as forth, which keeps the molecule away from walls.
-    """
-    fractions = _fractions(period)
-    shifts = {"x": np.array([1.0, 0.0, 0.0]), "diagonal": np.ones(3)}
-    motions = {name: [positions_av + f * spacing_v * axis for f in fractions] for name, axis in shifts.items()}
-    return motions | {"rotation": [positions_av, *(positions_av @ turn.as_matrix().T for turn in _turns())]}
-
-
-def common_period(points_v: np.ndarray, density_points_v: np.ndarray) -> int:
-    """Return the number of spacings after which the grids of orbitals and density lie on each other again.  Not collective."""
-    ratio = float(np.max(np.asarray(density_points_v) / np.asarray(points_v)))
-    return Fraction(ratio).limit_denominator(LONGEST_PERIOD).denominator
-
-
-def _fractions(period: int) -> np.ndarray:
-    """Return the shifts in spacings, 0 among them, and both ends, which look the same to the grids."""
-    return period * (np.arange(SHIFTS + 1) / SHIFTS - 0.5)
-
-
-def _turns() -> list[Rotation]:
-    return [Rotation.random(random_state=seed) for seed in range(ROTATIONS)]
-
-
-def check_egg_box(owner: Owner, positions_av: np.ndarray, spacing_v: np.ndarray, log: Log, period: int = 1) -> dict[str, Any]:
-    """Evaluate the motions and return energies and net forces, their ripple and their largest, of each kind.  Collective.
-
-    The ripple is the range of the energy, which is constant without a grid.  ``fractions`` are the shifts in spacings, over
-    ``period`` of them, after which the grids repeat; the rotations have ``angles`` in degrees.  ``walls`` is the largest
-    difference of energy from one end to the other: not the grid's, but that of the walls of the cell.
-    """
-    result: dict[str, Any] = {"fractions": _fractions(period), "period": period, "spacing": spacing_v}
-    motions = egg_box_motions(positions_av, spacing_v, period)
-    countdown = Countdown(log, sum(map(len, motions.values())), "geometry")
-    through = "one grid spacing" if period == 1 else f"{period} grid spacings"
-    log(f"{countdown.total} geometries: through {through} along x and the diagonal, and turned")
-    for name, geometries in motions.items():
-        evaluations = []
-        for moved_av in geometries:
-            evaluations.append(owner.at(moved_av))
-            countdown.advance(name)
-        energies = np.array([evaluation.energy for evaluation in evaluations])
-        nets = np.array([evaluation.extras.get("net_force", _net(evaluation.forces_av)) for evaluation in evaluations])
-        net = float(nets.max())
-        result[name] = {"energies": energies, "net_forces": nets, "ripple": float(np.ptp(energies)), "net_force": net}
-        log(f"{name:10s} energy ripple {1e3 * np.ptp(energies):8.4f} mHa, largest net force {1e3 * net:8.4f} mHa/bohr")
-    ends = [result[name]["energies"][-1] - result[name]["energies"][0] for name in ("x", "diagonal")]
-    result["walls"] = float(np.abs(ends).max())
-    if result["walls"] > FINE_RIPPLE:
-        log(
-            f"of these, {1e3 * result['walls']:.3g} mHa are left after a whole period: they come from the walls of the cell. "
-            "Use a larger grid.cell before a finer spacing"
-        )
-    result["rotation"]["angles"] = np.array([0.0, *(np.degrees(turn.magnitude()) for turn in _turns())])
-    return result
-
-
-def egg_box_verdict(found: dict[str, Any], density: str) -> dict[str, Any]:
-    """Return ``ripple`` (Ha) and ``net_force`` (Ha/bohr), the largest of all motions, ``verdict`` (``"fine"``, ``"fair"`` or
-    ``"coarse"``) and ``advice``: what the grid is good enough for and what to do; ``density`` is ``grid.density``.  Not
-    collective.
-    """
-    motions = [motion for motion in found.values() if isinstance(motion, dict)]
-    ripple, net = (max(motion[name] for motion in motions) for name in ("ripple", "net_force"))
-    measured = f"ripple {1e3 * ripple:.3g} mHa, net force {1e3 * net:.3g} mHa/bohr"
-    finer = f"grid.spacing = {0.8 * float(np.max(found['spacing'])):.2g}" + " or grid.density = 'finer'" * (density == "same")
-    if ripple <= FINE_RIPPLE and net <= FINE_NET_FORCE:
-        verdict, advice = "fine", "good enough for dynamics at room temperature and for training"
-    elif ripple <= FAIR_RIPPLE and net <= COARSE:
-        verdict = "fair"
-        advice = (
-            "good enough for geometries and for energies to 1 mHa. For dynamics and training, where 0.1 mHa and 0.5 mHa/bohr "
-            f"are allowed, use {finer}; or scf.frame = 'body', which takes the molecule's own motion out"
-        )
-    else:
-        verdict = "coarse"
-        advice = (
-            "too coarse: 1 mHa and 5 mHa/bohr are the most for geometries, 0.1 mHa and 0.5 mHa/bohr for dynamics. Use "
-            f"{finer} and check again"
-        )
-    return {"ripple": ripple, "net_force": net, "verdict": verdict, "advice": f"{measured}: {advice}"}
-
-
-def _net(forces_av: np.ndarray) -> float:
-    return float(np.linalg.norm(forces_av.sum(axis=0)))

@@ -6,25 +6,19 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mpiqmd.errors import DataFileError
-from mpiqmd.md.replica_files import open_runs
+from mpiqmd.md.comparable import hints
+from mpiqmd.md.comparison import common_frames, differences
+from mpiqmd.md.replicas import open_runs
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.comparable import hints
 from mpiqmd.pipeline.compare_ensembles import compare_ensembles, table_of_means
 from mpiqmd.plots.compare import figure_differences, figure_energy, figure_geometry, labels_of
-from mpiqmd.plots.coordinates import coordinates_of
 from mpiqmd.plots.style import save_figure
-from mpiqmd.units import ATOMIC_TIME_IN_FS, KELVIN_IN_HARTREE
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
     from mpiqmd.parallel.log import Log
-
-Differences = dict[str, dict[str, float | str]]
 
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, object]:
@@ -78,54 +72,6 @@ def _compare_frames(first: Trajectory, second: Trajectory, folder: Path) -> dict
         "speed_up": seconds[0] / seconds[1] if all(seconds) else None,
         "figures": [str(path) for path in figures],
     }
-
-
-def common_frames(first: Trajectory, second: Trajectory) -> tuple[Trajectory, Trajectory]:
-    """Return both trajectories at the steps that both have.
-
-    Raises
-    ------
-    DataFileError
-        They cannot be compared frame by frame.
-    """
-    if first.symbols != second.symbols:
-        raise DataFileError(
-            f"{first.path} is of {' '.join(first.symbols)}, {second.path} of {' '.join(second.symbols)}; "
-            "only trajectories of the same atoms in the same order can be compared. Choose two of one "
-            "molecule."
-        )
-    if not np.isclose(first.timestep, second.timestep, rtol=1e-12):
-        raise DataFileError(
-            f"{first.path} has a timestep of {first.timestep * ATOMIC_TIME_IN_FS:.6g} fs, {second.path} "
-            f"one of {second.timestep * ATOMIC_TIME_IN_FS:.6g} fs; frames of the same times are needed. "
-            "Run both with the same md.timestep."
-        )
-    steps = np.intersect1d(first.steps_t, second.steps_t)
-    if not len(steps):
-        raise DataFileError(
-            f"{first.path} ({len(first)} frames) and {second.path} ({len(second)} frames) have no step in "
-            "common; at least one is needed. Run both from the start with the same md.output_every."
-        )
-    return first.at_steps(steps), second.at_steps(steps)
-
-
-def differences(first: Trajectory, second: Trajectory) -> Differences:
-    """Return largest and root-mean-square difference of every coordinate, energy and the temperature."""
-    found: Differences = {}
-    for one, other in zip(coordinates_of(first), coordinates_of(second, first), strict=True):
-        found[one.key] = _measure(one.minus(other), one.unit)
-    for name in ("total_energy", "potential_energy", "kinetic_energy"):
-        found[name] = _measure(first.observables[name] - second.observables[name], "Ha")
-    temperature_t = first.observables["temperature"] - second.observables["temperature"]
-    found["temperature"] = _measure(temperature_t / KELVIN_IN_HARTREE, "K")
-    return found
-
-
-def _measure(difference_t: np.ndarray, unit: str) -> dict[str, float | str]:
-    """Return the largest absolute value and the root mean square over the frames in which the quantity is defined."""
-    known_t = difference_t[np.isfinite(difference_t)]
-    rms = float(np.sqrt(np.mean(known_t**2))) if len(known_t) else float("nan")
-    return {"max": float(np.abs(known_t).max(initial=0.0)), "rms": rms, "unit": unit}
 
 
 def table(result: dict[str, Any]) -> list[str]:

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mpiqmd.config.settings import Settings
-from mpiqmd.errors import MpiqmdError
+from mpiqmd.exchange.structure import Structure
+from mpiqmd.exchange.structure_files import write_structures
 from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.md.interruption import Interruption
-from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.surface import Memory, Surface
-from mpiqmd.parallel.comm import decide, everyone_arrives, on_rank_zero
-from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, read_frames
-from mpiqmd.pipeline.evaluated import EvaluatedFrames
+from mpiqmd.molecule.surface import Surface
+from mpiqmd.parallel.comm import decide, on_rank_zero
+from mpiqmd.parallel.interruption import Interruption
+from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, build_rom_surface, read_frames, structure_of
 from mpiqmd.pipeline.identity import surface_identity
-from mpiqmd.pipeline.reduced import build_rom_surface
-from mpiqmd.pipeline.structure import Structure
-from mpiqmd.pipeline.structures import write_structures
 from mpiqmd.pipeline.surface import error_checks, print_checks
-from mpiqmd.pipeline.watched import EndedEarly
+from mpiqmd.statics.evaluated_frames import EvaluatedFrames, evaluate_frames
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -33,9 +28,9 @@ if TYPE_CHECKING:
     from mpiqmd.parallel.log import Log
 
 
-RECORD_FILE, EVALUATED_FILE = "evaluate.jsonl", "evaluated.extxyz"
+JOURNAL_FILE, EVALUATED_FILE = "evaluate.jsonl", "evaluated.extxyz"
 AT_ONCE = 64
-"""Frames of a reduced model between two writes to the record; of the full solver it is one."""
+"""Frames of a reduced model between two writes to the journal; of the full solver it is one."""
 MOST_NAMED = 10
 """Failed frames that the summary names; ``result.json`` names all."""
 
@@ -51,11 +46,11 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     positions_sav = read_frames(settings, molecule, arguments.structures, comm)
     model = build_model(settings, comm, molecule)
     surface, identity = _surface(arguments, model, molecule, log)
-    frames = EvaluatedFrames(folder / RECORD_FILE, identity, positions_sav, comm)
+    frames = EvaluatedFrames(folder / JOURNAL_FILE, identity, positions_sav, comm)
     interruption = Interruption()
     with interruption.listening():
         seconds, memory = evaluate_frames(surface, frames, AT_ONCE if arguments.model else 1, interruption, log)
-    on_rank_zero(comm, _write, frames, folder / EVALUATED_FILE, Structure.of_input(settings, molecule))
+    on_rank_zero(comm, _write, frames, folder / EVALUATED_FILE, structure_of(settings, molecule))
     failed = decide(comm, sorted(frames.errors.items()))
     _print_summary(failed, len(positions_sav), folder / EVALUATED_FILE, log.afterwards)
     print_checks(surface, [memory], log.afterwards, "geometry")
@@ -73,66 +68,6 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         "exit_status": 1 if failed else 0,
         **error_checks(surface, [memory]),
     }
-
-
-def evaluate_frames(
-    surface: Surface, frames: EvaluatedFrames, at_once: int, interruption: Interruption, log: Log
-) -> tuple[list[float], Memory]:
-    """Evaluate the frames that have not been yet, so many between two writes; return the seconds of each, and the memory.
-
-    Collective.  The memory is one for all, and a new one after a failure.  Raises EndedEarly between two writes where there is
-    a reason to end.
-    """
-    pending, seconds, failures = frames.pending(), [], frames.comm.Dup()
-    known = len(frames.positions_sav) - len(pending)
-    if known:
-        log(f"{known} geometries are at hand from an earlier run")
-    memory = surface.fresh()
-    for first in range(0, len(pending), at_once):
-        reason = decide(frames.comm, interruption.reason())
-        if reason is not None:
-            raise EndedEarly(reason)
-        chosen = pending[first : first + at_once]
-        started = time.perf_counter()
-        memory = _continued(surface, len(chosen), memory)
-        outcomes = _outcomes(surface, [frames.positions_sav[frame] for frame in chosen], memory, failures)
-        seconds += [(time.perf_counter() - started) / len(chosen)] * len(chosen)
-        frames.add(dict(zip(chosen, outcomes, strict=True)))
-        if any(isinstance(outcome, MpiqmdError) for outcome in outcomes):
-            memory = surface.fresh()
-        _report(dict(zip(chosen, outcomes, strict=True)), len(frames.positions_sav), seconds[-1], log)
-    failures.Free()
-    return seconds, memory
-
-
-def _continued(surface: Surface, company: int, before: Memory) -> Memory:
-    """Return a memory for so many frames at once that goes on from another.  Collective."""
-    memory = surface.fresh(company)
-    if memory.at_once == before.at_once:
-        return before
-    memory.restore(before.state())
-    return memory
-
-
-def _outcomes(
-    surface: Surface, positions_bav: list[np.ndarray], memory: Memory, failures: MPI.Comm
-) -> list[Evaluation | MpiqmdError]:
-    """Return the evaluation or the error of each geometry.  Collective.  An error that not all ranks have is raised."""
-    outcomes = surface.evaluate(positions_bav, [memory] * len(positions_bav))
-    for outcome in outcomes:
-        if isinstance(outcome, MpiqmdError) and not everyone_arrives(failures):
-            raise outcome
-    return outcomes
-
-
-def _report(outcomes: dict[int, Evaluation | MpiqmdError], count: int, seconds: float, log: Log) -> None:
-    """Say how far it is, and which frames failed."""
-    for frame, outcome in outcomes.items():
-        if isinstance(outcome, MpiqmdError):
-            log(f"warning: frame {frame} failed: {outcome}")
-    frame, outcome = list(outcomes.items())[-1]
-    found = "failed" if isinstance(outcome, MpiqmdError) else f"{outcome.energy:.8f} Ha"
-    log.progress(f"  geometry {frame + 1}/{count}: {found}, {seconds:.2g} s", last=frame + 1 == count)
 
 
 def _write(frames: EvaluatedFrames, path: Path, structure: Structure) -> None:

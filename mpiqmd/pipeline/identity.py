@@ -1,6 +1,6 @@
 """Which keys of the input decide which numbers, so that a run is continued only as what it was.
 
-Every key has a role here, and a test refuses keys without one.  A key that is not named is compared, as one of the surface.
+Every key has a role, which its declaration says (:mod:`mpiqmd.keys.roles`), and a test refuses keys without one.
 """
 
 from __future__ import annotations
@@ -9,62 +9,17 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from mpiqmd.config.sections import section_keys, section_names
+from mpiqmd.config.sections import key_roles
 from mpiqmd.config.settings import Settings
-from mpiqmd.keys.registries import registered_role
+from mpiqmd.keys.roles import Role
 from mpiqmd.kohnsham.model import KohnShamModel
 
-ROLES = {
-    # how one geometry is solved in full; snapshots count their orbitals themselves
-    "solve": "grid.poisson scf.solver scf.preconditioner_shift scf.anderson_history",
-    # what else decides Hi-Fi energies and forces
-    "surface": "scf.energy_tolerance scf.empty_orbitals scf.extrapolation scf.extrapolation_steps",
-    # what forces Hi-Fi makes of a gradient
-    "laboratory": "scf.net_force scf.frame md.pinned",
-    # how a reduced model is evaluated
-    "model": "rom.minimiser rom.forces",
-    # and what is compiled into it, too
-    "compile": "rom.online rom.tolerance",
-    # which errors of a model are watched for, and when it is left for Hi-Fi: trajectories mark such steps, and may go on so
-    "watch": "rom.check_every rom.error_tolerance rom.on_large_error",
-    "dynamics": "md.timestep md.temperature md.thermostat md.seed md.remove_translation "
-    "md.remove_rotation md.initial_velocities md.constraints md.constraint_tolerance md.output_every",
-    # what a reduced model is made of
-    "training": "train.sampling train.symmetrize",
-    "training solve": "train.energy_tolerance",
-    "basis": "rom.energy_fraction rom.criterion rom.rank rom.max_rank",
-    # which geometries are evaluated: records compare the geometries themselves
-    "geometries": "relax.optimiser relax.force_tolerance frequencies.displacement",
-    # compared as what they make: the model's signature, masses and positions of the molecule
-    "physics": "system.symbols system.positions system.structure system.charge system.masses grid.cell grid.points "
-    "grid.spacing grid.order grid.boundary grid.density xc.functional pseudopotentials.table scf.electronic_temperature",
-    # how long to go on, how often to save, what to check: no number depends on it
-    "free": "pseudopotentials.allow_mismatch scf.max_iterations md.steps md.checkpoint_every md.checkpoint_minutes "
-    "relax.max_steps frequencies.max_force frequencies.temperature train.validation train.seed",
-}
-"""Keys by what they decide; keys of what registers itself say it where they are declared."""
 
-_ROLE = {name: role for role, names in ROLES.items() for name in names.split()}
-NO_KEYS = {"pseudopotentials": ("table",)}
-"""What sections hold besides keys."""
-
-
-def all_keys() -> list[str]:
-    """Return the names of all keys of an input, ``"section.key"``."""
-    return [f"{name}.{key}" for name in section_names() for key in (*section_keys(name), *NO_KEYS.get(name, ()))]
-
-
-def role_of(key: str) -> str:
-    """Return what a key decides, one of ``ROLES``."""
-    section, _, name = key.partition(".")
-    return registered_role(section, name) or _ROLE.get(key, "surface")
-
-
-def deciding(settings: Settings, roles: Iterable[str]) -> dict[str, Any]:
+def deciding(settings: Settings, roles: Iterable[Role]) -> dict[str, Any]:
     """Return the keys of these roles with their values, as plain data.  Not collective."""
-    sections, chosen = settings.as_dict(), set(roles)
-    keys = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
-    return {key: value for key, value in keys.items() if role_of(key) in chosen}
+    role_of, chosen = key_roles(), set(roles)
+    keys = {f"{name}.{key}": value for name, section in settings.as_dict().items() for key, value in section.items()}
+    return {key: value for key, value in keys.items() if role_of[key] in chosen}
 
 
 def surface_identity(settings: Settings, model: KohnShamModel, model_hash: str | None = None) -> dict[str, str]:
@@ -72,7 +27,7 @@ def surface_identity(settings: Settings, model: KohnShamModel, model_hash: str |
 
     Not collective.
     """
-    roles = ["solve", "surface", "laboratory"]
+    roles: list[Role] = ["solve", "surface", "laboratory"]
     known = {"solver": "hifi"}
     if model_hash is not None:
         # Scf keys too: where a model is not good enough it may be left for Hi-Fi.
@@ -84,9 +39,9 @@ def surface_identity(settings: Settings, model: KohnShamModel, model_hash: str |
     return known | keys | masses | physics
 
 
-def without(identity: dict[str, str], *roles: str) -> dict[str, str]:
+def without(identity: dict[str, str], *roles: Role) -> dict[str, str]:
     """Return an identity without the keys of some roles.  Not collective."""
-    left_out = {key for key in all_keys() if role_of(key) in roles}
+    left_out = {key for key, role in key_roles().items() if role in roles}
     return {name: value for name, value in identity.items() if name not in left_out}
 
 

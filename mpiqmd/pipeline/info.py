@@ -15,13 +15,13 @@ import numpy as np
 from mpiqmd.claims import holder_of
 from mpiqmd.datafiles import Contents, opened, stored_digest
 from mpiqmd.errors import DataFileError
-from mpiqmd.md.replica_files import linked_files
+from mpiqmd.md.replicas import linked_files
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.model_summary import describe_model, find_singular_values
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.printable import printable
 from mpiqmd.rom.kinds import SNAPSHOTS
+from mpiqmd.rom.model_summary import describe_model, find_singular_values
 from mpiqmd.selfcontained import REPLICAS
 from mpiqmd.units import ATOMIC_TIME_IN_FS
 

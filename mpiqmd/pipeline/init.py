@@ -6,36 +6,25 @@ import argparse
 import json
 import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mpiqmd.config import load_input
 from mpiqmd.datafiles import writing
-from mpiqmd.errors import ConfigError, GeometryError
-from mpiqmd.molecule.frame import make_frame
-from mpiqmd.molecule.gth import load_gth, smallest_radius
+from mpiqmd.errors import ConfigError
+from mpiqmd.exchange.structure import Structure
+from mpiqmd.exchange.structure_files import read_structures
+from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.proposal import FUNCTIONAL, TO_WALLS, Proposal, count_electrons, propose
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.body_frame import oriented
 from mpiqmd.pipeline.memory import needed_memory
-from mpiqmd.pipeline.structure import Structure
-from mpiqmd.pipeline.structures import read_structures
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
     from mpiqmd.parallel.log import Log
 
-FUNCTIONAL = "PBE"
-TO_WALLS = 5.5
-"""Least distance of an atom from the walls of the cell, bohr: there the density has fallen to 1e-5 and less."""
-EDGE_STEP, SPACING_STEP = 0.5, 0.01
-"""Cells and spacings are multiples of these, bohr."""
-SPACINGS = (0.1, 0.3)
-"""The finest and the coarsest spacing that is proposed, bohr."""
 COMMENTS = 31
 """Column in which the explanations of keys begin."""
 TEMPLATE = """\
@@ -73,29 +62,6 @@ NO_TRAIN = """
 """
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """What is proposed for a molecule.
-
-    Attributes
-    ----------
-    edge
-        Of a cubic cell in which the molecule may turn, bohr.
-    body_cell_v
-        Edges of a cell that is enough in the molecule's body frame, bohr; None for a linear molecule of three or more atoms,
-        which has none.
-    spacing
-        Of the grid, bohr.
-    hardest
-        The element that asks for it.
-    """
-
-    edge: float
-    body_cell_v: tuple[float, ...] | None
-    spacing: float
-    hardest: str
-
-
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
     """Write the input file and say what it is and what to do next.  Collective.
 
@@ -130,7 +96,7 @@ def write_input(arguments: argparse.Namespace, ranks: int) -> list[str]:
     with writing(target):
         target.write_text(input_text(molecule, proposal, relative, found.pinned), encoding="utf-8")
     settings = load_input(target)
-    memory = needed_memory(settings, math.ceil(electrons / 2), ranks) * ranks
+    memory = needed_memory(settings, math.ceil(electrons / SPIN_WEIGHT), ranks) * ranks
     points = " x ".join(map(str, settings.grid.points))
     return [
         f"{target}: {molecule.formula}, {len(molecule)} atoms, {electrons} valence electrons; {points} points, "
@@ -170,42 +136,6 @@ def charged(structure: Structure, charge: int | None, path: Path) -> Molecule:
     molecule = Molecule(structure.symbols, structure.positions_av, found or 0, structure.masses_a)
     molecule.check()
     return molecule
-
-
-def count_electrons(molecule: Molecule) -> int:
-    """Return the number of valence electrons.  Not collective.
-
-    Raises ConfigError if it is odd or not positive, or an element has no pseudopotential.
-    """
-    electrons = round(sum(load_gth(symbol, FUNCTIONAL).valence for symbol in molecule.symbols)) - molecule.charge
-    if electrons < 2 or electrons % 2:
-        raise ConfigError(
-            f"{molecule.formula} with charge {molecule.charge:+d} has {electrons} valence electrons; an even "
-            "number of at least 2 is needed, all paired. Give the charge with --charge."
-        )
-    return electrons
-
-
-def propose(molecule: Molecule) -> Proposal:
-    """Return cell and spacing for an isolated molecule.  Not collective."""
-    positions_av = molecule.positions_av
-    placed = [positions_av - 0.5 * (positions_av.min(axis=0) + positions_av.max(axis=0))]
-    body_cell_v = None
-    try:
-        placed.append(make_frame(oriented(molecule)).align(positions_av).body_positions_av)
-        body_cell_v = tuple(map(_edge, np.abs(placed[1]).max(axis=0)))
-    except GeometryError:
-        pass
-    radii = {symbol: smallest_radius(symbol, FUNCTIONAL) for symbol in molecule.symbols}
-    hardest = min(radii, key=radii.__getitem__)
-    spacing = math.floor(min(max(radii[hardest], SPACINGS[0]), SPACINGS[1]) / SPACING_STEP + 1e-9) * SPACING_STEP
-    reach = max(float(np.linalg.norm(place_av, axis=1).max()) for place_av in placed)
-    return Proposal(_edge(reach), body_cell_v, round(spacing, 4), hardest)
-
-
-def _edge(reach: float) -> float:
-    """Return the edge of a cell whose walls keep their distance from atoms that reach so far from its centre, bohr."""
-    return math.ceil(2.0 * (reach + TO_WALLS) / EDGE_STEP - 1e-9) * EDGE_STEP
 
 
 def input_text(molecule: Molecule, proposal: Proposal, structure: str, pinned: tuple[int, ...] = ()) -> str:

@@ -27,8 +27,8 @@ from mpiqmd.parallel.comm import everyone_arrives, on_rank_zero
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import RESULT_FILE, prepare_folder, write_result
-from mpiqmd.pipeline.watched import EndedEarly
 from mpiqmd.regular import in_words, require_regular
+from mpiqmd.statics.interruptible import EndedEarly
 from mpiqmd.streams import complain
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from mpiqmd.md.dynamics import run_dynamics
-from mpiqmd.md.interruption import Interruption, announce, exit_status
+from mpiqmd.md.quality import Conditions, judge
+from mpiqmd.md.run import run_dynamics
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.quality import Conditions, judge
+from mpiqmd.parallel.interruption import Interruption, announce, exit_status
 from mpiqmd.pipeline.replicas import run_replicas
 from mpiqmd.pipeline.surface import (
     build_calculation,
@@ -51,7 +51,7 @@ def run_trajectory(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, inte
     record = calculation.record(folder, arguments)
     molecule = calculation.at_start(arguments.settings)
     owner = Owner(calculation.surface)
-    result = run_dynamics(molecule, owner, settings, comm, log, record, interruption.reason)
+    result = run_dynamics(molecule, owner, settings, comm, log, record, stop=interruption.reason)
     announce(result["stopped"], result["steps"], log)
     files = ["trajectory.h5", "checkpoint.h5"]
     if arguments.extxyz:

@@ -11,10 +11,9 @@ import numpy as np
 
 from mpiqmd.datafiles import Shapes, opened, scalar
 from mpiqmd.errors import DataFileError
-from mpiqmd.md.replica_files import open_runs
+from mpiqmd.md.replicas import open_runs
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.model_summary import find_singular_values
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.plots.ensembles import figure_distributions, figure_replicas
 from mpiqmd.plots.singular_values import figure_singular_values
@@ -22,6 +21,7 @@ from mpiqmd.plots.spectrum import figure_spectrum, spectrum_of, write_spectrum
 from mpiqmd.plots.style import save_figure
 from mpiqmd.plots.titles import formula, shown
 from mpiqmd.plots.trajectory import figure_extras, figure_internal_coordinates, figure_observables
+from mpiqmd.rom.model_summary import find_singular_values
 from mpiqmd.selfcontained import is_replicas
 
 if TYPE_CHECKING:

@@ -12,37 +12,29 @@ two ways differ by round-off.
 from __future__ import annotations
 
 import argparse
-import io
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
-from mpiqmd.datafiles import replacing, sealed
-from mpiqmd.errors import ConfigError, MpiqmdError
-from mpiqmd.keys.registries import THERMOSTATS
-from mpiqmd.md.dynamics import DynamicsSettings, dynamics_steps, run_dynamics, run_together
-from mpiqmd.md.interruption import Interruption, exit_status
+from mpiqmd.errors import MpiqmdError
 from mpiqmd.md.noise import replica_seed
-from mpiqmd.molecule.surface import Memory, Owner
+from mpiqmd.md.replicas import INDEX_FILE, groups, replica_folder, require_different, write_index
+from mpiqmd.md.run import Steps, dynamics_steps, run_together
+from mpiqmd.md.settings import DynamicsSettings
+from mpiqmd.molecule.surface import Memory
 from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.parallel.interruption import Interruption, exit_status
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.surface import Calculation, build_calculation, dynamics_settings, error_checks, export_extxyz
-from mpiqmd.selfcontained import REPLICAS
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-    from mpiqmd.md.record import Record
-    from mpiqmd.molecule.molecule import Molecule
 
-Asking = TypeVar("Asking", Owner, Memory)
-INDEX_FILE = "replicas.h5"
 AVERAGED = ("temperature_mean", "energy_drift", "energy_fluctuation", "seconds_per_step", "iterations_per_step")
 """Numbers of the single runs of which the summary gives the mean."""
 
@@ -74,37 +66,6 @@ def run_replicas(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, interr
     result = summarise(replicas, max(seconds for _, seconds in gathered)) | {"solver": calculation.solver}
     _print_summary(result, arguments.folder, log.afterwards)
     return result
-
-
-def require_different(settings: DynamicsSettings, count: int) -> None:
-    """Raise ConfigError if no random number enters a run, so that all replicas would be one trajectory."""
-    starts_random = isinstance(settings.initial_velocities, str) and settings.initial_velocities == "random"
-    if count > 1 and not starts_random and settings.thermostat not in THERMOSTATS.with_flag("stochastic"):
-        raise ConfigError(
-            f"--replicas {count} with given md.initial_velocities and md.thermostat = {settings.thermostat!r}: all replicas "
-            "would be the same trajectory. Allowed: random velocities, or the thermostats "
-            f"{' and '.join(THERMOSTATS.with_flag('stochastic'))}. Change either."
-        )
-
-
-def replica_folder(folder: Path, index: int) -> Path:
-    """Return where a replica writes."""
-    return folder / f"replica-{index:04d}"
-
-
-def write_index(folder: Path, indices: Sequence[int]) -> None:
-    """Write a file in which every replica's trajectory appears as a group, by external links.  Not collective.
-
-    It is whole when it appears.  The trajectories need not be there yet: those of a run that goes on are read through it too.
-    """
-    content = io.BytesIO()
-    with h5py.File(content, "w") as file:
-        file.attrs["kind"] = REPLICAS
-        for index in indices:
-            name = replica_folder(folder, index).name
-            file[name] = h5py.ExternalLink(f"{name}/trajectory.h5", "/")
-    with replacing(folder / INDEX_FILE) as beside:
-        beside.write_bytes(sealed(content.getvalue()))
 
 
 def summarise(replicas: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
@@ -163,12 +124,12 @@ class _Runner:
 
     def _alone(self, index: int) -> list[dict[str, Any] | MpiqmdError]:
         """Run one replica."""
-        owner = Owner(self.calculation.surface)
+        memory = self.calculation.surface.fresh()
         try:
-            outcome = run_dynamics(*self._parts(index, owner, self.settings, self.log), self.interruption.reason)
+            steps = self._steps(index, memory, self.settings, self.log, self.interruption.reason)
         except MpiqmdError as error:
             return [error]
-        return [outcome | error_checks(owner.surface, [owner.memory])]
+        return self._outcomes([steps], [memory], lambda: None)
 
     def _together(self, group: list[int]) -> list[dict[str, Any] | MpiqmdError]:
         """Run several replicas side by side; whether to stop is asked once for all of them."""
@@ -177,25 +138,32 @@ class _Runner:
         settings, runs = self.settings.shared_by(len(group)), []
         for index, memory in zip(group, memories, strict=True):
             log = self.log.named(f"replica {index}", shows_progress=index == group[0])
-            runs.append(dynamics_steps(*self._parts(index, memory, settings, log), lambda: self.reason))
-        outcomes = run_together(surface, runs, memories, self._look)
+            runs.append(self._steps(index, memory, settings, log, lambda: self.reason))
+        return self._outcomes(runs, memories, self._look)
+
+    def _outcomes(
+        self, runs: list[Steps], memories: list[Memory], each_round: Callable[[], object]
+    ) -> list[dict[str, Any] | MpiqmdError]:
+        """Return the summaries of runs that advance together, with what the checks of their errors found, or their errors."""
+        surface = self.calculation.surface
+        outcomes = run_together(surface, runs, memories, each_round)
         return [
             outcome if isinstance(outcome, MpiqmdError) else outcome | error_checks(surface, [memory])
             for outcome, memory in zip(outcomes, memories, strict=True)
         ]
 
     def _look(self) -> None:
+        """Ask once for all replicas whether to stop."""
         self.reason = self.interruption.reason()
 
-    def _parts(
-        self, index: int, asking: Asking, settings: DynamicsSettings, log: Log
-    ) -> tuple[Molecule, Asking, DynamicsSettings, MPI.Comm, Log, Record]:
-        """Return the arguments of one replica's dynamics, with its folder made."""
+    def _steps(self, index: int, memory: Memory, settings: DynamicsSettings, log: Log, stop: Callable[[], str | None]) -> Steps:
+        """Return one replica's dynamics, with its folder made."""
         folder = replica_folder(self.arguments.folder, index)
         folder.mkdir(exist_ok=True)
         record = self.calculation.record(folder, self.arguments, replica=index)
         seeded = replace(settings, seed=replica_seed(settings.seed, index))
-        return self.calculation.at_start(self.arguments.settings), asking, seeded, self.alone, log, record
+        molecule = self.calculation.at_start(self.arguments.settings)
+        return dynamics_steps(molecule, memory, seeded, self.alone, log, record, stop=stop)
 
     def _summary(self, index: int, outcome: dict[str, Any] | MpiqmdError) -> dict[str, Any]:
         """Return the summary of a replica, exporting its trajectory if that was asked for and there is one."""
@@ -206,11 +174,6 @@ class _Runner:
         if self.arguments.extxyz and "steps" in outcome:
             export_extxyz(replica_folder(self.arguments.folder, index))
         return summary | outcome
-
-
-def groups(own: list[int], at_once: int) -> list[list[int]]:
-    """Return the replicas that run side by side, ``at_once`` at most, in groups as equal as they can be.  Not collective."""
-    return [part.tolist() for part in np.array_split(own, ceil(len(own) / at_once))] if own else []
 
 
 def _print_summary(result: dict[str, Any], folder: Path, log: Log) -> None:

@@ -8,23 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mpiqmd.exchange.cube import write_cube
 from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.molecule.evaluation import remove_net_force
-from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.placement import Placement
-from mpiqmd.molecule.rigid import Alignment
-from mpiqmd.pipeline.body_frame import align
-from mpiqmd.pipeline.build import build_model, build_molecule, build_solver
-from mpiqmd.pipeline.cube import write_cube
-from mpiqmd.pipeline.properties import (
+from mpiqmd.kohnsham.properties import (
     dipole_line,
     dipole_moment,
     frontier_levels,
     frontier_line,
-    largest_force,
 )
+from mpiqmd.molecule.evaluation import largest_force, remove_net_force
+from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.placement import Placement
+from mpiqmd.molecule.rigid import Alignment
+from mpiqmd.pipeline.build import align, build_model, build_molecule, build_solver
 
 if TYPE_CHECKING:
     from mpi4py import MPI

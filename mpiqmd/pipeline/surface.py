@@ -16,16 +16,16 @@ from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Grid
 from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.md.dynamics import DynamicsSettings, Record
 from mpiqmd.md.extxyz import write_extxyz
+from mpiqmd.md.record import Record
+from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Memory, Surface
-from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule
+from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, build_rom_surface
 from mpiqmd.pipeline.circumstances import circumstances
 from mpiqmd.pipeline.identity import surface_identity, without
-from mpiqmd.pipeline.reduced import build_rom_surface
 from mpiqmd.rom.error_control import ErrorControl, ErrorMemory
 from mpiqmd.rom.watch import Watch
 

@@ -1,45 +1,54 @@
 """``mpiqmd train``: choose geometries, solve them, compress the orbitals, and check the reduced model.
 
-The offline stage in the order it happens: ``pipeline.sampling``, ``pipeline.solving``, ``compress``, and the checks of
-``pipeline.validation``.  What is on disk already, geometries or the whole model, is not made again.
+The offline stage in the order it happens: ``pipeline.sampling``, ``rom.training``, ``rom.offline``, ``rom.validation``.  What
+is on disk already, geometries or the whole model, is not made again.
+
+``model.h5`` is there when the model has been checked, and says how good it is.  Checking solves geometries in full and may
+be killed, and what was compressed and compiled before shall not be lost with it: until then the model is ``model-draft.h5``,
+complete but for its errors, from which the same command goes on.  Modes and arrays are written once: the draft gets its last
+notes and its name.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError, MpiqmdError
+from mpiqmd.exchange.structure_files import write_geometries
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.md.interruption import Interruption, exit_status
 from mpiqmd.molecule.images import whole
-from mpiqmd.molecule.symmetry import Mirror
 from mpiqmd.parallel.comm import decide, on_rank_zero
-from mpiqmd.pipeline.body_frame import periodic_cell
-from mpiqmd.pipeline.build import build_model, build_molecule
-from mpiqmd.pipeline.greedy import solve_greedily
+from mpiqmd.parallel.interruption import Interruption, exit_status
+from mpiqmd.pipeline.build import (
+    build_model,
+    build_molecule,
+    build_online_stage,
+    build_solver,
+    build_training_solver,
+    periodic_cell,
+    structure_of,
+)
 from mpiqmd.pipeline.identity import recipe, snapshot_signature
-from mpiqmd.pipeline.reduced import ReducedSurface, build_reduced_model
 from mpiqmd.pipeline.results import RESULT_FILE, plain
-from mpiqmd.pipeline.sampling import Plan, make_plan
-from mpiqmd.pipeline.solving import Solved, TrainingSolver
-from mpiqmd.pipeline.structure import Structure
-from mpiqmd.pipeline.structures import write_geometries
-from mpiqmd.pipeline.validation import print_errors, reproduction, summary, validate
-from mpiqmd.pipeline.verdict import verdict
+from mpiqmd.pipeline.sampling import choose_geometries
 from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.style import save_figure
-from mpiqmd.rom.basis import ReducedBasis, build_basis
+from mpiqmd.rom.basis import ReducedBasis
 from mpiqmd.rom.compiled.compile import require_compilable
-from mpiqmd.rom.model import ReducedModel
-from mpiqmd.rom.parts import blocks, part_path
+from mpiqmd.rom.greedy import solve_greedily
+from mpiqmd.rom.model import ReducedModel, complete_model
+from mpiqmd.rom.offline import compress, make_reduced_model, projections
+from mpiqmd.rom.partial_snapshots import blocks, part_path
+from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals
 from mpiqmd.rom.snapshots import SnapshotStore
+from mpiqmd.rom.training import Outcome, TrainingSolver
+from mpiqmd.rom.validation import errors_to_keep, print_errors, reproduction, summary, validate
+from mpiqmd.rom.verdict import verdict
+from mpiqmd.sampling.plan import Plan
 from mpiqmd.sampling.rules.rule import CandidateRule
 
 if TYPE_CHECKING:
@@ -47,7 +56,8 @@ if TYPE_CHECKING:
 
     from mpiqmd.parallel.log import Log
 
-SNAPSHOT_FILE, MODEL_FILE, SAMPLES_FILE = "snapshots.h5", "model.h5", "geometries.extxyz"
+SNAPSHOT_FILE, SAMPLES_FILE = "snapshots.h5", "geometries.extxyz"
+MODEL_FILE, DRAFT_FILE = "model.h5", "model-draft.h5"
 
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
@@ -63,19 +73,19 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     if settings.rom.online == "compiled":
         require_compilable(model)
     interruption = Interruption(walltime=arguments.walltime, started=arguments.started)
-    solver = TrainingSolver(settings, model, log, arguments.groups, interruption)
-    plan = make_plan(solver, molecule, folder, may_compute=arguments.part is None)
+    solver = build_training_solver(settings, model, log, arguments.groups, interruption)
+    plan = choose_geometries(settings, solver, molecule, folder, may_compute=arguments.part is None)
     if arguments.samples_only:
         return write_samples(settings, folder, plan, comm, log)
     if arguments.part is not None:
         return solve_part(arguments, plan, solver)
-    return train(folder, plan, solver)
+    return train(settings, folder, plan, solver)
 
 
 def write_samples(settings: Settings, folder: Path, plan: Plan, comm: MPI.Comm, log: Log) -> dict[str, Any]:
     """Write the geometries for the eye and for other programs, and return the result.  Collective."""
     samples, path = plan.samples, folder / SAMPLES_FILE
-    structure = Structure.of_input(settings, plan.reference)
+    structure = structure_of(settings, plan.reference)
     on_rank_zero(comm, write_geometries, path, structure, samples.positions_sav)
     log.afterwards(f"{len(samples)} geometries ({samples.name}) written to {path}")
     return {"samples": len(samples), "positions": samples.positions_sav, "labels": samples.labels}
@@ -98,7 +108,7 @@ def solve_part(arguments: argparse.Namespace, plan: Plan, solver: TrainingSolver
         return {"part": [part, parts], "geometries": [], "result_file": part_path(Path(RESULT_FILE), f"part-{part}").name}
     name = f"{own[0]:04d}-{own[-1]:04d}"
     log(f"part {part} of {parts}: geometries {own[0] + 1} to {own[-1] + 1} of {len(samples)} ({samples.name})")
-    signature, comm = snapshot_signature(solver.settings, solver.model), solver.model.grid.comm
+    signature, comm = snapshot_signature(arguments.settings, solver.model), solver.model.grid.comm
     whole = SnapshotStore(arguments.folder / SNAPSHOT_FILE, signature, comm)
     store = SnapshotStore(part_path(whole.path, name), signature, comm)
     solver.open(store, samples.chosen(own))
@@ -112,30 +122,30 @@ def solve_part(arguments: argparse.Namespace, plan: Plan, solver: TrainingSolver
     }
 
 
-def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
+def train(settings: Settings, folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
     """Solve what is missing, compress, compile and check; return what ``result.json`` holds.  Collective."""
-    settings, model, log = solver.settings, solver.model, solver.log
+    model, log = solver.model, solver.log
     store = SnapshotStore(folder / SNAPSHOT_FILE, snapshot_signature(settings, model), model.grid.comm)
+    snapshots = SnapshotOrbitals(store, model.grid)
     log(model.describe())
-    solved = solve_geometries(folder, plan, solver, store)
+    solved = solve_geometries(settings, folder, plan, solver, snapshots)
     if solved.stopped is not None:
         _announce(solved, store, log.afterwards)
         return _progress(solved, store)
-    reduced = finished_model(folder / MODEL_FILE, settings, model, store)
-    if reduced is None:
-        basis = compress(settings, model, store, plan.mirrors, log)
-        reduced = build_reduced_model(settings, model, plan.frame, plan.reference, basis, store, plan.mirrors, log)
-        reduced = replace(reduced, notes={**reduced.notes, "recipe": recipe(settings)})
-        reduced.save(folder / MODEL_FILE)
+    finished = finished_model(folder, settings, model, store)
+    if finished is None:
+        path, reduced = folder / DRAFT_FILE, make_draft(settings, folder / DRAFT_FILE, plan, model, snapshots, log)
     else:
-        log(f"{MODEL_FILE} is made already, with {reduced.rank} modes")
-    surface = ReducedSurface(settings, model, reduced, log)
+        path, reduced = finished
+        log(f"the model is made already, with {reduced.rank} modes")
+    stage = build_online_stage(settings, model, reduced, log)
+    full = build_solver(settings, model, energy_tolerance=settings.train.energy_tolerance)
     unseen_sav = plan.unseen(settings.train.validation, settings.train.seed)
     errors = {
-        "reproduction": reproduction(surface, store, plan.frame),
-        "validation": validate(settings, model, surface, unseen_sav, plan.frame, log),
+        "reproduction": reproduction(stage, store, plan.frame),
+        "validation": validate(stage, full, unseen_sav, plan.frame, log),
     }
-    keep_errors(folder / MODEL_FILE, reduced, summary(errors), settings)
+    keep_model(path, folder / MODEL_FILE, reduced, summary(errors), settings)
     title = f"{model.molecule.formula}, {settings.xc.functional}"
     on_rank_zero(model.grid.comm, _plot, folder, reduced.basis, title)
     print_errors(errors, log.afterwards)
@@ -147,30 +157,44 @@ def train(folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
     return describe_basis(reduced.basis, store) | found | errors
 
 
-def keep_errors(path: Path, reduced: ReducedModel, errors: dict[str, Any], settings: Settings) -> None:
-    """Write errors and their verdict into the model file, unless it has those of as many unseen geometries.  Collective."""
-    rom = settings.rom
-    kept: Any = reduced.notes.get("errors", {})
-    if verdict(kept, rom.error_tolerance, rom.online) is None or _unseen(kept) < _unseen(errors):
-        kept = errors
+def make_draft(
+    settings: Settings, path: Path, plan: Plan, model: KohnShamModel, snapshots: SnapshotOrbitals, log: Log
+) -> ReducedModel:
+    """Make the reduced model of the solved geometries, and write it without its errors.  Collective."""
+    basis = compress(snapshots.all(), plan.mirrors, settings.rom, log)
+    orbitals_smn = projections(basis, snapshots)
+    snapshots.release()
+    reduced = make_reduced_model(model, plan.body, basis, snapshots.store, orbitals_smn, options=settings.rom, log=log)
+    reduced = replace(reduced, notes={**reduced.notes, "recipe": recipe(settings)})
+    reduced.save(path)
+    return reduced
+
+
+def keep_model(path: Path, final: Path, reduced: ReducedModel, errors: dict[str, Any], settings: Settings) -> None:
+    """Let the file of a model, a draft or the final one, become the final one with its errors and their verdict.  Collective.
+
+    A final one keeps the errors that it has if they are those of as many unseen geometries.
+    """
+    comm, rom = reduced.basis.modes.grid.comm, settings.rom
+    kept = errors_to_keep(reduced.notes.get("errors", {}), errors, rom.error_tolerance, rom.online)
     judgement = verdict(kept, rom.error_tolerance, rom.online)
     notes = {**reduced.notes, "errors": kept, "verdict": plain(judgement)}
-    if notes != reduced.notes:
-        replace(reduced, notes=notes).save(path)
+    if path != final:
+        on_rank_zero(comm, complete_model, path, final, notes)
+    elif notes != reduced.notes:
+        replace(reduced, notes=notes).save(final)
 
 
-def _unseen(errors: Mapping[str, Any]) -> int:
-    return int(errors["validation"].get("count", 0))
-
-
-def solve_geometries(folder: Path, plan: Plan, solver: TrainingSolver, store: SnapshotStore) -> Solved:
+def solve_geometries(
+    settings: Settings, folder: Path, plan: Plan, solver: TrainingSolver, snapshots: SnapshotOrbitals
+) -> Outcome:
     """Solve the plan's geometries that the store does not have.  Collective."""
-    settings, log, formula = solver.settings, solver.log, plan.reference.formula
+    store, log, formula = snapshots.store, solver.log, plan.reference.formula
     if isinstance(plan.rule, CandidateRule):
         log(f"training on the worst of {len(plan.samples)} geometries ({plan.samples.name}) of {formula}")
-        if len(store) and finished_model(folder / MODEL_FILE, settings, solver.model, store) is not None:
-            return Solved(None)
-        return solve_greedily(solver, store, plan, plan.rule)
+        if len(store) and finished_model(folder, settings, solver.model, store) is not None:
+            return Outcome(None)
+        return solve_greedily(solver, snapshots, plan, plan.rule)
     log(f"training on {len(plan.samples)} geometries ({plan.samples.name}) of {formula}")
     solver.open(store, plan.samples)
     done = len(plan.samples) - len(store.pending)
@@ -179,7 +203,7 @@ def solve_geometries(folder: Path, plan: Plan, solver: TrainingSolver, store: Sn
     return solver.solve(store, store.pending)
 
 
-def _progress(solved: Solved, store: SnapshotStore) -> dict[str, Any]:
+def _progress(solved: Outcome, store: SnapshotStore) -> dict[str, Any]:
     """Return how far solving has come, as plain data."""
     return {
         "finished": int(store.finished_s.sum()),
@@ -189,48 +213,30 @@ def _progress(solved: Solved, store: SnapshotStore) -> dict[str, Any]:
     }
 
 
-def _announce(solved: Solved, store: SnapshotStore, log: Log) -> None:
+def _announce(solved: Outcome, store: SnapshotStore, log: Log) -> None:
     """Say how many geometries a file holds and, if solving ended early, that the same command continues."""
     done = f"{int(store.finished_s.sum())} of {len(store)} geometries are in {store.path}"
     log(done if solved.stopped is None else f"stopped ({solved.stopped}); {done}; the same command continues")
 
 
-def finished_model(path: Path, settings: Settings, model: KohnShamModel, store: SnapshotStore) -> ReducedModel | None:
-    """Return the model an earlier run made of these very snapshots with this recipe, or None.  Collective."""
+def finished_model(
+    folder: Path, settings: Settings, model: KohnShamModel, store: SnapshotStore
+) -> tuple[Path, ReducedModel] | None:
+    """Return the model that an earlier run made of these very snapshots with this recipe, and its file.  Collective.
+
+    That is ``model.h5``, or the draft of a run that was killed while it checked it; None if there is neither.
+    """
     comm = model.grid.comm
-    if not on_rank_zero(comm, path.is_file):
-        return None
-    try:
-        reduced = ReducedModel.load(path, comm, model.grid, model.signature())
-    except MpiqmdError:
-        return None
-    same = reduced.notes.get("recipe") == plain(recipe(settings))
-    same = same and np.array_equal(reduced.training_positions_sav, store.positions_sav)
-    same = same and np.array_equal(reduced.training_energies_s, store.energies_s)
-    return reduced if decide(comm, same) else None
-
-
-def compress(settings: Settings, model: KohnShamModel, store: SnapshotStore, mirrors: list[Mirror], log: Log) -> ReducedBasis:
-    """Return the reduced basis of the stored snapshots.  Collective."""
-    rom = settings.rom
-    snapshots = store.read_all(model.grid)
-    signs = [tuple(mirror_signs) for mirror_signs, _ in mirrors]
-    basis = build_basis(snapshots, rom.energy_fraction, rom.criterion, rom.rank, signs)
-    capped = rom.rank is None and rom.online == "compiled" and basis.rank > rom.max_rank
-    if capped:
-        basis = basis.truncated(rom.max_rank)
-    log(
-        f"{describe_snapshots(basis)}: {basis.rank} of {len(basis.singular_values_k)} independent modes kept"
-        f"{' (rom.max_rank)' if capped else ''}; rom.energy_fraction = {rom.energy_fraction} asks for {basis.rank_sigma} by "
-        f"sigma, {basis.rank_sigma2} by sigma2"
-    )
-    return basis
-
-
-def describe_snapshots(basis: ReducedBasis) -> str:
-    """Return how many orbitals a basis was made of, with their images under its mirrors.  Not collective."""
-    images = basis.n_snapshots * (1 + len(basis.mirrors_gv))
-    return f"{basis.n_snapshots} orbitals" + (f" ({images} with their mirror images)" if len(basis.mirrors_gv) else "")
+    for path in (folder / MODEL_FILE, folder / DRAFT_FILE):
+        if not on_rank_zero(comm, path.is_file):
+            continue
+        try:
+            reduced = ReducedModel.load(path, comm, model.grid, model.signature())
+        except MpiqmdError:
+            continue
+        if decide(comm, reduced.is_made_of(recipe(settings), store.positions_sav, store.energies_s)):
+            return path, reduced
+    return None
 
 
 def describe_basis(basis: ReducedBasis, store: SnapshotStore) -> dict[str, Any]:

@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mpiqmd.md.coordinates import coordinates_of
 from mpiqmd.md.trajectory import Trajectory
-from mpiqmd.plots.coordinates import continuous, coordinates_of, panels_of, title_of_one
+from mpiqmd.plots.coordinates import continuous, panels_of, title_of_one
 from mpiqmd.plots.style import (
     COLOURS,
     FIRST_LINE,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpiqmd.md.coordinates import coordinates_of
 from mpiqmd.md.trajectory import Trajectory
-from mpiqmd.molecule.internal import InternalCoordinate, internal_coordinates
+from mpiqmd.molecule.internal import InternalCoordinate
 
 TURN = 360.0
 NAMES = {"bond": "", "angle": "angle ", "dihedral": "torsion "}
@@ -31,14 +32,11 @@ class Panel:
     coordinates: dict[int, InternalCoordinate]
 
 
-def coordinates_of(trajectory: Trajectory, reference: Trajectory | None = None) -> list[InternalCoordinate]:
-    """Return all internal coordinates; the first frame of ``reference``, or of the trajectory itself, decides which."""
-    reference_av = (reference or trajectory).positions_tav[0]
-    return internal_coordinates(trajectory.symbols, trajectory.positions_tav, trajectory.box_v, reference_av)
-
-
 def continuous(coordinate: InternalCoordinate) -> np.ndarray:
-    """Return values without jumps: a dihedral angle is followed beyond 180 degrees instead of coming back at -180."""
+    """Return values without jumps, shape (frames,), in the coordinate's unit.  Not collective.
+
+    A dihedral angle is followed beyond 180 degrees instead of coming back at -180.
+    """
     values_t = coordinate.values_t
     known = np.isfinite(values_t)
     if coordinate.kind != "dihedral" or not known.any():

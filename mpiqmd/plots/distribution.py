@@ -13,13 +13,16 @@ MOST_BINS = 120
 
 
 def distance_histogram(values: np.ndarray, edges_b: np.ndarray) -> np.ndarray:
-    """Return the probability density (1/bohr) of distances in bins with these edges; it integrates to one.  Not collective."""
+    """Return the probability density of distances in bins with these edges, shape (bins,), 1/bohr.  Not collective."""
     counts_b, _ = np.histogram(values, bins=edges_b)
     return counts_b / (max(len(values), 1) * np.diff(edges_b))
 
 
 def common_bins(samples: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the edges of bins that cover all samples, as fine as the smallest sample allows.  Not collective."""
+    """Return the edges of bins that cover all samples, as fine as the smallest sample allows.  Not collective.
+
+    Shape (bins + 1,), in the unit of the samples.
+    """
     lower = min(float(values.min()) for values in samples.values())
     upper = max(float(values.max()) for values in samples.values())
     margin = 0.02 * (upper - lower) + 1e-3

@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mpiqmd.md.coordinates import coordinates_of
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.plots.compare import title_of_both
-from mpiqmd.plots.coordinates import TURN, Panel, coordinates_of, panels_of
+from mpiqmd.plots.coordinates import TURN, Panel, panels_of
 from mpiqmd.plots.distribution import common_bins, distance_histogram
 from mpiqmd.plots.style import BRIGHT, DARK, FIRST_LINE, SECOND_LINE, legend_above, panels, style, titled
 from mpiqmd.plots.titles import title_of
@@ -80,7 +81,10 @@ def figure_distributions(ensembles: Mapping[str, Sequence[Trajectory]]) -> Figur
 
 
 def pooled(runs: Sequence[Trajectory], part: Panel, reference: Trajectory) -> np.ndarray:
-    """Return the values of a panel's coordinates in all frames of all runs; dihedral angles about their mean."""
+    """Return the values of a panel's coordinates in all frames of all runs; dihedral angles about their mean.
+
+    Shape (values,), in the coordinates' unit, those that are not finite left out.  Not collective.
+    """
     found = [coordinates_of(run, reference) for run in runs]
     values = np.concatenate([coordinates[index].values_t for coordinates in found for index in part.coordinates])
     values = values[np.isfinite(values)]

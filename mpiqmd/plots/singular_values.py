@@ -14,8 +14,8 @@ CRITERIA = {"sigma": (DARK, "o", "Σσ"), "sigma2": (BRIGHT, "s", "Σσ²")}
 def lost_fractions(singular_values_k: np.ndarray, criterion: str) -> np.ndarray:
     """Return ``sum_{k>r} w_k / sum_k w_k`` for r = 1, 2, ...: what the modes after the first r carry.
 
-    ``w_k`` is ``sigma_k`` for the criterion "sigma" and ``sigma_k^2`` for "sigma2".  The tail is summed from
-    its small end; one minus the fraction kept would lose it in round-off.
+    Shape (singular values,), without unit.  ``w_k`` is ``sigma_k`` for the criterion "sigma" and ``sigma_k^2`` for "sigma2".
+    The tail is summed from its small end; one minus the fraction kept would lose it in round-off.
     """
     weights_k = np.asarray(singular_values_k, dtype=float) ** (2 if criterion == "sigma2" else 1)
     tails_k = np.cumsum(weights_k[::-1])[::-1]

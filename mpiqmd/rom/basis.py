@@ -76,7 +76,7 @@ class ReducedBasis:
         return replace(self, modes=self.modes.select(slice(0, rank)), parities_mg=self.parities_mg[:rank])
 
     def coefficients(self, orbitals: Orbitals) -> np.ndarray:
-        """Return ``C_mn = <ψ_m|φ_n>``, the projection of orbitals on the modes, shape (r, n).  Collective."""
+        """Return ``C_mn = <ψ_m|φ_n>``, the projection of orbitals on the modes, shape (r, n), without unit.  Collective."""
         return self.modes.gram(orbitals)
 
 

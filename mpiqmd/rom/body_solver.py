@@ -11,7 +11,7 @@ from mpiqmd.kohnsham.extrapolation import AspcExtrapolation
 from mpiqmd.molecule.body_surface import BodySurface, MovingFrame, Region
 from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.molecule.surface import Memory, one_by_one
-from mpiqmd.rom.online import RomSolver
+from mpiqmd.rom.grid_solver import RomSolver
 from mpiqmd.rom.solved import GridSolved
 
 
@@ -23,7 +23,10 @@ class DensityMatrixMemory(Memory):
         self._permutation: tuple[int, ...] = ()
 
     def predict(self, permutation_a: np.ndarray) -> np.ndarray | None:
-        """Return the extrapolated density matrix; a folding frame that changes sides starts afresh.  Collective."""
+        """Return the extrapolated density matrix, shape (r, r), without unit; None without a history.  Collective.
+
+        A folding frame that changes sides starts afresh.
+        """
         permutation = tuple(int(a) for a in permutation_a)
         if permutation != self._permutation:
             self.extrapolation.clear()
@@ -31,7 +34,7 @@ class DensityMatrixMemory(Memory):
         return self.extrapolation.predict()
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the density-matrix history.  Not collective."""
+        """Return the history: ``density_matrices`` (steps, r, r), without unit, and ``permutation`` (N,).  Not collective."""
         return self.extrapolation.state() | {"permutation": np.array(self._permutation, int)}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:

@@ -50,7 +50,10 @@ class ErrorMemory(Memory):
         self.density_matrix_mm: np.ndarray | None = None
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the inner memory, what was seen, and where full solves start from.  Collective."""
+        """Return the inner memory, what was seen, and where full solves start from.  Collective.
+
+        The last two are ``guard`` (numbers,), energies in Ha, and ``guard_density_matrix`` (r, r), without unit.
+        """
         own = {"guard": self.watch.as_array()}
         if self.density_matrix_mm is not None:
             own["guard_density_matrix"] = self.density_matrix_mm
@@ -58,7 +61,7 @@ class ErrorMemory(Memory):
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Take back what :meth:`state` returned.  Collective."""
-        self.watch = Watch.from_array(state.get("guard", ()))
+        self.watch = Watch.from_array(state["guard"])
         self.density_matrix_mm = state.get("guard_density_matrix")
         own = ("guard", "guard_density_matrix")
         self.inner.restore({name: array for name, array in state.items() if name not in own})
@@ -97,7 +100,7 @@ class ErrorControl:
         self.surface, self.estimator, self.full, self.limits, self.log = surface, estimator, full, limits, log
 
     def fresh(self, company: int = 1) -> ErrorMemory:
-        """Return the memory of a new owner, one of ``company``, with estimates of its own, to come.  Not collective."""
+        """Return the memory of a new owner, one of ``company``; nothing has been estimated for it yet.  Not collective."""
         return ErrorMemory(self.surface.fresh(company))
 
     def evaluate(self, positions_bav: Sequence[np.ndarray], memories: Sequence[ErrorMemory]) -> list[Evaluation | MpiqmdError]:

@@ -75,7 +75,7 @@ class PlacedGridModel:
         self._latest: Filled | None = None
 
     def evaluate(self, density_matrix_mm: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return E(P) without entropy (Ha) and H(P) (Ha, symmetric).  Collective."""
+        """Return E(P) without entropy, Ha, and H(P), symmetric, shape (r, r), Ha.  Collective."""
         filled = self.fill(density_matrix_mm)
         hamiltonian_mm = self.linear_mm + self.modes.dense.matrix_elements(filled.potential)
         return self._energy(filled), hamiltonian_mm

@@ -16,23 +16,26 @@ from mpiqmd import __version__, datafiles
 from mpiqmd.datafiles import (
     UNFINISHED,
     Contents,
+    Shapes,
     Unfit,
     open_hdf5,
     opened,
     require_room,
     scalar,
     seal,
+    unseal,
     writing,
 )
 from mpiqmd.datasets import MODEL_DATASETS, annotate, place_on_grid
-from mpiqmd.errors import ConfigError
+from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.hdf5 import open_shared, read_orbitals, write_orbitals
+from mpiqmd.molecule.symmetry import Mirror
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.rom.basis import ReducedBasis
-from mpiqmd.rom.domain import SampledBox
 from mpiqmd.rom.kinds import MODEL
+from mpiqmd.rom.sampled_box import SampledBox
 from mpiqmd.rom.signature import differences, listed, plain
 
 if TYPE_CHECKING:
@@ -102,6 +105,12 @@ class ReducedModel:
                 f"{self.source} was made for other physics: {listed(differing)}. These must agree: use the "
                 "model's own settings (`mpiqmd info` shows them), or train a model with this input."
             )
+
+    def is_made_of(self, recipe: Mapping[str, object], positions_sav: np.ndarray, energies_s: np.ndarray) -> bool:
+        """Return whether the notes have this recipe and the training these geometries (bohr) and energies (Ha)."""
+        same = self.notes.get("recipe") == plain(recipe)
+        same = same and np.array_equal(self.training_positions_sav, positions_sav)
+        return bool(same and np.array_equal(self.training_energies_s, energies_s))
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file, which appears under its name only when it is complete.  Collective."""
@@ -186,6 +195,35 @@ class ReducedModel:
 
 
 _BASIS_NUMBERS = {"rank_sigma": int, "rank_sigma2": int, "criterion": str, "energy_fraction": float, "n_snapshots": int}
+
+
+def mirrors_of(reduced: ReducedModel) -> list[Mirror]:
+    """Return the mirrors of a model file.  Not collective.  Raises DataFileError if they are not those of its modes."""
+    signs_gv = reduced.basis.mirrors_gv
+    shapes = Shapes(g=len(signs_gv), a=len(reduced.reference_av))
+    try:
+        written = np.asarray(reduced.notes["mirror_permutations"], int).reshape(len(signs_gv), -1)
+        permutations_ga = shapes.numbers("mirror_permutations", written, "g a" if len(signs_gv) else "g 0", integer=True)
+    except (KeyError, TypeError, ValueError) as problem:
+        raise DataFileError(
+            f"{reduced.source}: its mirrors are unusable ({problem}); one permutation of the atoms for each mirror is needed. "
+            "Train the model again."
+        ) from problem
+    return list(zip(signs_gv, permutations_ga, strict=True))
+
+
+def complete_model(draft: Path, path: Path, notes: Mapping[str, Any]) -> None:
+    """Write the last notes into a model file, seal it anew and give it its final name.  Not collective: rank 0 calls it.
+
+    Modes and arrays stay where they are on the disk.  A kill before the end leaves the draft, damaged at worst, and no file
+    under the final name.  Raises DataFileError.
+    """
+    with writing(draft):
+        unseal(draft)
+        with open_hdf5(draft, "r+") as file:
+            file.attrs["notes"] = json.dumps(plain(notes))
+        seal(draft)
+        os.replace(draft, path)
 
 
 def _finish(beside: Path, path: Path) -> None:

@@ -1,147 +1,112 @@
-"""The online stage on the grid: ground states in the span of the modes, by minimising over density matrices."""
+"""The online stage of a reduced model: what is loaded becomes a surface, with ground states and error estimates beside it."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpiqmd.errors import ConfigError
-from mpiqmd.grid.arrays import Orbitals
-from mpiqmd.kohnsham.ensemble_minimiser import Minimum, minimise_diis, minimise_mvp
-from mpiqmd.kohnsham.extrapolation import purify
-from mpiqmd.kohnsham.ground_state import GroundState
+from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.kohnsham.occupations import fermi_occupations
-from mpiqmd.parallel.comm import decide
-from mpiqmd.parallel.dense import eigh
-from mpiqmd.rom.grid_model import GridReducedModel, PlacedGridModel
-from mpiqmd.rom.model import ReducedModel
+from mpiqmd.molecule.body_surface import BodySurface, MovingFrame
+from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.molecule.frame import BodyFrame, make_frame
+from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.surface import evaluation_at
+from mpiqmd.rom.body_solver import grid_surface
+from mpiqmd.rom.compiled.body_solver import compiled_surface
+from mpiqmd.rom.compiled.compile import make_solver, stored_solver
+from mpiqmd.rom.compiled.solver import CompiledSolver
+from mpiqmd.rom.compiled.store import from_arrays
+from mpiqmd.rom.error_control import ErrorControl
+from mpiqmd.rom.estimate import ErrorEstimator
+from mpiqmd.rom.full import FullSolution
+from mpiqmd.rom.grid_solver import RomSolver
+from mpiqmd.rom.model import ReducedModel, mirrors_of
+from mpiqmd.rom.offline import closed_training_set
+from mpiqmd.rom.options import RomOptions
+from mpiqmd.rom.reactions import Limits
+from mpiqmd.rom.solved import ReducedAnswer
 
-MINIMISERS: dict[str, Callable[..., Minimum]] = {"diis": minimise_diis, "mvp": minimise_mvp}
+if TYPE_CHECKING:
+    from mpiqmd.parallel.log import Log
 
 
-class RomSolver:
-    """Ground states over density matrices in the span of fixed modes.  Construction is collective.
+class OnlineStage:
+    """A reduced model ready for use: its surface, ground states in the body frame, error estimates.
+
+    Construction is collective.
 
     Parameters
     ----------
     model
         The physics.
-    modes
-        Orthonormal modes on the model's grid.
-    minimiser
-        ``"diis"`` or ``"mvp"``.
-    tolerance
-        Largest residual ``|f(H[P]) - P|`` of a solution; the error of the forces is of its order, that of the
-        energy of its square.
-    training_positions_sav, training_orbitals_smn
-        Geometries (bohr) and projected orbitals from which the nearest gives the start of a solve without a
-        guess.
+    reduced
+        The reduced model of that physics.
+    options
+        Which online stage, how tightly it is solved, and what follows large errors.
+    make_full_solver
+        Makes the full-space solver when it is first needed, which may be never.
+    log
+        Where large errors are told.
 
-    Raises
-    ------
-    ConfigError
-        If the minimiser is unknown or the modes cannot hold the electrons.
+    Attributes
+    ----------
+    surface
+        Energies and forces in the laboratory, their errors watched.
+    frame, solver, estimator, compiled_solver
+        The body frame, the solver on the grid, the estimator of its errors, and the compiled solver, None without one.
     """
 
     def __init__(
         self,
         model: KohnShamModel,
-        modes: Orbitals,
-        minimiser: str = "diis",
-        tolerance: float = 1e-8,
-        training_positions_sav: np.ndarray | None = None,
-        training_orbitals_smn: np.ndarray | None = None,
+        reduced: ReducedModel,
+        options: RomOptions,
+        make_full_solver: Callable[[], ElectronicSolver],
+        log: Log,
     ) -> None:
-        if minimiser not in MINIMISERS:
-            raise ConfigError(f"rom.minimiser = {minimiser!r}: allowed are {', '.join(map(repr, MINIMISERS))}. Use 'diis'.")
-        if len(modes) < model.n_occupied:
-            raise ConfigError(
-                f"{len(modes)} modes cannot hold {model.n_electrons:g} electrons: at least "
-                f"{model.n_occupied} are needed. Raise rom.rank or rom.energy_fraction."
-            )
-        self.model, self.minimiser, self.tolerance = model, minimiser, tolerance
-        self.reduced = GridReducedModel(model, modes)
-        self.training_positions_sav, self.training_orbitals_smn = (
-            training_positions_sav,
-            training_orbitals_smn,
-        )
+        self.model = model
+        reference = Molecule(model.molecule.symbols, reduced.reference_av, model.molecule.charge, reduced.masses_a)
+        self.frame = make_frame(reference, reduced.frame)
+        moving = MovingFrame(self.frame, model.grid.periodic_cell_v)
+        self.solver = RomSolver.from_model(model, reduced, options.minimiser, options.tolerance)
+        self.estimator = ErrorEstimator(model, reduced.basis.modes)
+        self.compiled_solver: CompiledSolver | None = None
+        inner: BodySurface[Any, ReducedAnswer]
+        if options.online == "compiled":
+            self.compiled_solver = _compiled_solver(model, reduced, self.frame, options.tolerance)
+            inner = compiled_surface(moving, self.compiled_solver, options.forces, reduced.box, reference.labels)
+        else:
+            inner = grid_surface(moving, self.solver, options.forces, reduced.box)
+        limits = Limits.named(options.check_every, options.error_tolerance, options.on_large_error)
+        self.surface = ErrorControl(inner, self.estimator, FullSolution(self.estimator, make_full_solver), limits, log)
 
-    @classmethod
-    def from_model(
-        cls, model: KohnShamModel, reduced: ReducedModel, minimiser: str = "diis", tolerance: float = 1e-8
-    ) -> RomSolver:
-        """Return the solver of a model file.  Collective.  Raises ConfigError if it is for other physics."""
-        reduced.check(model.signature())
-        positions, orbitals = reduced.training_positions_sav, reduced.training_orbitals_smn
-        return cls(model, reduced.basis.modes, minimiser, tolerance, positions, orbitals)
+    def ground_state(self, body_positions_av: np.ndarray) -> GroundState:
+        """Return the reduced ground state on the grid at body-frame positions.  Collective."""
+        return self.solver.solve(body_positions_av)
 
-    @property
-    def is_integer(self) -> bool:
-        """Whether occupations are 0 or 1."""
-        return self.model.electronic_temperature == 0.0
+    def evaluate_compiled(self, body_positions_av: np.ndarray) -> Evaluation | None:
+        """Return energy and exact forces of the compiled model without memory of earlier calls, None if there is none.
 
-    def solve(
-        self,
-        body_positions_av: np.ndarray,
-        guess_mm: np.ndarray | None = None,
-        forces: bool = True,
-        placed: PlacedGridModel | None = None,
-    ) -> GroundState:
-        """Return the reduced ground state at body-frame positions (N, 3) in bohr.  Collective.
-
-        ``density_matrix_nn`` is P over the modes, ``orbitals`` are its occupied natural orbitals,
-        ``iterations`` counts evaluations of the energy.  ``gradient_av`` is dE/dx in the body frame.  Raises
-        ConvergenceError.  ``placed`` is the reduced energy there, where it is at hand.
+        Not collective.  Raises GeometryError outside its tables.
         """
-        started = time.perf_counter()
-        placed = placed or self.reduced.place(body_positions_av)
-        set_up = time.perf_counter()
-        guess = self._start(placed, body_positions_av) if guess_mm is None else guess_mm
-        minimum = MINIMISERS[self.minimiser](
-            placed.comm,
-            placed.evaluate,
-            guess,
-            self.model.n_electrons,
-            self.model.electronic_temperature,
-            tolerance=self.tolerance,
-        )
-        solved = time.perf_counter()
-        state = self._ground_state(placed, minimum, forces)
-        state.timing = {
-            "setup": set_up - started,
-            "solve": solved - set_up,
-            "forces": time.perf_counter() - solved,
-        }
-        return state
+        if self.compiled_solver is None:
+            return None
+        surface = compiled_surface(MovingFrame(self.frame), self.compiled_solver, labels=self.model.molecule.labels)
+        return evaluation_at(surface, body_positions_av, surface.fresh())
 
-    def _ground_state(self, placed: PlacedGridModel, minimum: Minimum, forces: bool) -> GroundState:
-        components = placed.components(minimum.density_matrix_mm)
-        components["entropy"] = minimum.free_energy - minimum.energy
-        return GroundState(
-            energy=minimum.energy,
-            free_energy=minimum.free_energy,
-            components=components,
-            eigenvalues_n=minimum.eigenvalues_m,
-            occupations_n=minimum.occupations_m,
-            density_matrix_nn=minimum.density_matrix_mm,
-            converged=minimum.converged,
-            iterations=minimum.evaluations,
-            residual=minimum.residual,
-            electrons=placed.fill(minimum.density_matrix_mm).electrons,
-            gradient_av=placed.gradient(minimum.density_matrix_mm) if forces else None,
-        )
+    def error_estimate(self, body_positions_av: np.ndarray, state: GroundState) -> float:
+        """Return the estimated energy error of a reduced ground state, Ha.  Collective."""
+        return self.estimator.estimate(self.model.place(body_positions_av), state.density_matrix_nn)
 
-    def _start(self, placed: PlacedGridModel, body_positions_av: np.ndarray) -> np.ndarray:
-        """Return the density matrix of the nearest training geometry, else that of the bare nuclei."""
-        comm, model = placed.comm, self.model
-        if self.training_orbitals_smn is not None and len(self.training_orbitals_smn):
-            distances = np.linalg.norm(self.training_positions_sav - body_positions_av, axis=(1, 2))
-            nearest = self.training_orbitals_smn[decide(comm, int(np.argmin(distances)))]
-            orbitals = nearest[:, : model.n_occupied]
-            return purify(comm, orbitals @ orbitals.T, model.n_electrons)
-        eigenvalues, vectors = eigh(comm, placed.linear_mm)
-        occupations, _, _ = fermi_occupations(eigenvalues, model.n_electrons, model.electronic_temperature)
-        return (vectors * occupations) @ vectors.T
+
+def _compiled_solver(model: KohnShamModel, reduced: ReducedModel, frame: BodyFrame, tolerance: float) -> CompiledSolver:
+    """Return the online solver of a compiled model, fitted anew where the file is too old to hold it.  Collective."""
+    arrays = from_arrays(reduced.arrays, source=reduced.source)
+    if arrays.solver is not None:
+        return stored_solver(model, arrays, tolerance)
+    orbitals = reduced.training_orbitals_smn
+    training = closed_training_set(reduced.training_positions_sav, orbitals, reduced.basis, mirrors_of(reduced))
+    return make_solver(model, arrays, training, frame, tolerance)

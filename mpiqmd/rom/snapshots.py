@@ -142,13 +142,6 @@ class SnapshotStore:
             )
         return orbitals
 
-    def read_all(self, grid: Grid) -> Orbitals:
-        """Return the orbitals of all finished geometries as one block.  Collective."""
-        done = [int(index) for index in np.flatnonzero(self.finished_s)]
-        if not done:
-            raise DataFileError(f"{self.path}: none of its {len(self)} geometries is finished. Run `mpiqmd train` first.")
-        return Orbitals(grid, np.concatenate([self.read(grid, index).local for index in done]))
-
     def _load(self) -> None:
         contents = on_rank_zero(self.comm, self._read_numbers)
         (

@@ -16,7 +16,7 @@ class ReducedAnswer(Answered, Protocol):
 
     @property
     def density_matrix_mm(self) -> np.ndarray:
-        """P over the modes, shape (modes, modes)."""
+        """P over the modes, shape (modes, modes), without unit."""
         ...
 
     @property

@@ -43,10 +43,10 @@ class Watch:
 
     @classmethod
     def from_array(cls, values: np.ndarray) -> Watch:
-        """Return what :meth:`as_array` wrote; what older files lack is at its start."""
+        """Return what :meth:`as_array` wrote."""
         values = np.asarray(values, float).ravel().tolist()
         kinds: list[Any] = [type(field.default) for field in fields(cls)]
-        return cls(*(kind(value) for kind, value in zip(kinds, values, strict=False)))
+        return cls(*(kind(value) for kind, value in zip(kinds, values, strict=True)))
 
     @classmethod
     def joined(cls, watches: Sequence[Watch]) -> Watch:
@@ -56,7 +56,7 @@ class Watch:
         return cls(largest=worst.largest, largest_at=worst.largest_at, **counts)
 
     def as_array(self) -> np.ndarray:
-        """Return all numbers as one array."""
+        """Return all numbers in the order of the fields, shape (numbers,), energies in Ha.  Not collective."""
         return np.array(astuple(self), float)
 
     def checked(self, estimate: float, tolerance: float) -> Watch:

@@ -14,7 +14,7 @@ from mpiqmd.errors import ConfigError
 
 
 def random_in_box(n: int, rng: np.random.Generator, lower: Sequence[float], upper: Sequence[float]) -> np.ndarray:
-    """Return n independent uniform points in a box, shape (n, d). Not collective."""
+    """Return n independent uniform points in a box, shape (n, d), in the unit of its sides. Not collective."""
     lower_d, upper_d = _bounds(n, lower, upper)
     return rng.uniform(lower_d, upper_d, size=(n, len(lower_d)))
 
@@ -22,8 +22,8 @@ def random_in_box(n: int, rng: np.random.Generator, lower: Sequence[float], uppe
 def sobol_in_box(n: int, lower: Sequence[float], upper: Sequence[float], seed: int | None = None) -> np.ndarray:
     """Return the first n points of a Sobol sequence in a box, shape (n, d). Not collective.
 
-    With a seed the sequence is scrambled; without, it is the plain one, started after its first point, which
-    is a corner of the box, with the centre.  A longer sequence begins with the shorter one.
+    In the unit of the sides.  With a seed the sequence is scrambled; without, it is the plain one, started
+    after its first point, which is a corner of the box, with the centre.  A longer sequence begins with the shorter one.
     """
     lower_d, upper_d = _bounds(n, lower, upper)
     sequence = qmc.Sobol(len(lower_d), scramble=seed is not None, seed=seed)

@@ -22,7 +22,7 @@ from scipy.stats import chi2
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import Mirror, mirror_image
-from mpiqmd.molecule.vibrations import vibrations
+from mpiqmd.molecule.vibrations import Vibrations, vibrations
 from mpiqmd.sampling.box import sobol_in_box
 from mpiqmd.sampling.samples import Samples
 
@@ -30,23 +30,8 @@ SAME = 1e-6
 """Geometries closer than this (bohr) are one."""
 
 
-@dataclass(frozen=True, eq=False)
-class NormalModes:
-    """Vibrations about a reference geometry. Not collective; replicated.
-
-    Parameters
-    ----------
-    reference
-        Molecule at the reference geometry.
-    frequencies_k
-        Angular frequencies in ascending order, shape (n_modes,), Ha.
-    displacements_kav
-        ``e_ka / sqrt(M_a)``: change of the positions with the amplitude q_k, shape (n_modes, N, 3).
-    """
-
-    reference: Molecule
-    frequencies_k: np.ndarray
-    displacements_kav: np.ndarray
+class NormalModes(Vibrations):
+    """Vibrations about a minimum of the energy, where all frequencies are real. Not collective; replicated."""
 
     def deviations(self, temperature: float, quantum: bool = False) -> np.ndarray:
         """Return standard deviations of the amplitudes, shape (n_modes,). Not collective.
@@ -62,7 +47,7 @@ class NormalModes:
 
     def positions(self, amplitudes_sk: np.ndarray) -> np.ndarray:
         """Return positions at amplitudes of shape (n_samples, n_modes), shape (n_samples, N, 3), bohr."""
-        return self.reference.positions_av + np.tensordot(amplitudes_sk, self.displacements_kav, axes=1)
+        return self.molecule.positions_av + np.tensordot(amplitudes_sk, self.displacements_kav, axes=1)
 
 
 def normal_modes(reference: Molecule, hessian: np.ndarray) -> NormalModes:
@@ -89,7 +74,7 @@ def normal_modes(reference: Molecule, hessian: np.ndarray) -> NormalModes:
             f"the lowest vibration has the squared frequency {squares_k[0]:.3g} Ha^2; all must be positive. "
             "Normal modes are taken about a minimum: relax the geometry, or displace it along that mode and relax."
         )
-    return NormalModes(reference, found.frequencies_k, found.displacements_kav)
+    return NormalModes(found.molecule, found.frequencies_k, found.displacements_kav)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +116,7 @@ class ThermalRegion:
 
     @property
     def deviations_k(self) -> np.ndarray:
-        """Standard deviations of the amplitudes, shape (n_modes,)."""
+        """Standard deviations of the amplitudes, shape (n_modes,), a.u.: bohr times the root of an electron mass."""
         return self.modes.deviations(self.temperature, self.quantum)
 
     @property

@@ -1,6 +1,6 @@
 """Error of energy and forces against grid spacing, order and density grid, and what it costs.
 
-    .venv/bin/python run/bench/accuracy.py --output results/bench
+    .venv/bin/python -m run.bench.accuracy --output results/bench
 
 Periodic water, GTH, LDA, in a cube of 12 bohr against ABINIT's plane waves extrapolated to infinite cutoff
 (tests/reference/water: bonds of 1.9215 and 1.7385 bohr, 109.5 degrees).  Plane waves do not see where a molecule lies; here
@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cases import Stopwatch, machine
-from drawing import accuracy_figure
 from mpi4py import MPI
 
 from mpiqmd.config import parse_input
@@ -29,6 +27,8 @@ from mpiqmd.pipeline.build import build_model, build_molecule
 from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import write_result
 from mpiqmd.plots.style import save_figure, style
+from run.bench.cases import Stopwatch, machine
+from run.bench.drawing import accuracy_figure
 
 EDGE = 12.0
 KINDS: dict[str, dict[str, Any]] = {

@@ -1,6 +1,6 @@
 """Two records of ``hifi.py`` beside each other: what became faster, and whether anything else changed.
 
-    .venv/bin/python run/bench/compare.py old.json new.json
+    .venv/bin/python -m run.bench.compare old.json new.json
 
 Prints, for every case of both, the ratio of CPU seconds (above 1: the second is faster), of iterations and of operator
 applications, and flags a changed energy or number of iterations.  Ends with status 1 if an energy changed.

@@ -1,7 +1,7 @@
 """The Hi-Fi solver on fixed cases: energies, iterations, operator applications, seconds.
 
-    .venv/bin/python run/bench/hifi.py --output results/bench/hifi.json
-    .venv/bin/python run/bench/compare.py old.json results/bench/hifi.json
+    .venv/bin/python -m run.bench.hifi --output results/bench/hifi.json
+    .venv/bin/python -m run.bench.compare old.json results/bench/hifi.json
 
 Cases (``--cases``, all by default) are water in a cube of 12 bohr with 64 points a side, GTH, from scratch to 1e-8 Ha:
 
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cases import CASES, Stopwatch, machine, settings_of
 from mpi4py import MPI
 
 from mpiqmd.config import Settings
@@ -33,6 +32,7 @@ from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecul
 from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import read_result, write_result
 from mpiqmd.units import ATOMIC_TIME_IN_FS
+from run.bench.cases import CASES, Stopwatch, machine, settings_of
 
 COMM = MPI.COMM_SELF
 

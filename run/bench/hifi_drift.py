@@ -1,6 +1,6 @@
 """Energy drift of Hi-Fi dynamics against tolerance and starting orbitals, and the iterations each takes.
 
-    .venv/bin/python run/bench/hifi_drift.py --output results/bench/hifi_drift.json
+    .venv/bin/python -m run.bench.hifi_drift --output results/bench/hifi_drift.json
 
 NVE trajectories of water from 300 K, steps of 20 atomic units, LDA, GTH, order 8, a cube of 12 bohr (``--points`` a side).
 Every row is one combination of ``scf.energy_tolerance`` and ``scf.extrapolation``.  The drift is the slope of the total energy
@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cases import WATER, Stopwatch, machine
-from hifi import trajectory
 from mpi4py import MPI
 
 from mpiqmd.config import parse_input
@@ -26,6 +24,8 @@ from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.build import build_model, build_molecule
 from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import write_result
+from run.bench.cases import WATER, Stopwatch, machine
+from run.bench.hifi import trajectory
 
 COMM = MPI.COMM_SELF
 TIMESTEP = 20.0

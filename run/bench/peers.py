@@ -1,6 +1,6 @@
 """Other codes beside mpiqmd: the same molecule, cell and grid, one core, CPU seconds.
 
-    MPIQMD_PEERS_PYTHON=/path/to/python .venv/bin/python run/bench/peers.py --output results/bench/peers.json
+    MPIQMD_PEERS_PYTHON=/path/to/python .venv/bin/python -m run.bench.peers --output results/bench/peers.json
 
 Water in a cube of 12 bohr with 64 points a side, isolated: the ground state with forces from scratch to about 1e-8 Ha,
 then NVE steps of 40 atomic units.  Peers (``--peers``, all by default):
@@ -28,14 +28,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from cases import CASES, ENERGY_TOLERANCE, machine, settings_of
-from hifi import start_velocities
 from mpi4py import MPI
-from peer_codes.adapters import SINGLE_CORE, FailedPeer, MgmolPeer, MissingPeer, PythonPeer, SparcPeer
 
 from mpiqmd.pipeline.build import build_model, build_molecule
 from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import plain, read_result, write_result
+from run.bench.cases import CASES, ENERGY_TOLERANCE, machine, settings_of
+from run.bench.hifi import start_velocities
+from run.bench.peer_codes.adapters import SINGLE_CORE, FailedPeer, MgmolPeer, MissingPeer, PythonPeer, SparcPeer
 
 GPAW_INSTALL = "pip install gpaw, with a C++ compiler, BLAS and libxc; set MPIQMD_PEERS_PYTHON to that Python"
 PEERS = {
@@ -45,6 +45,7 @@ PEERS = {
     "sparc": SparcPeer("compile SPARC (MPI, BLAS, LAPACK) and put `sparc` on PATH"),
     "mgmol": MgmolPeer("compile MGmol (MPI, HDF5, BLAS, LAPACK, Boost) and put `mgmol-opt` on PATH"),
 }
+ROOT = Path(__file__).parents[2]
 OURS = ("lda-8", "lda-12", "lda-8-md")
 
 
@@ -76,9 +77,8 @@ def ours(points: int) -> dict[str, Any]:
     """Return the records of our cases, run as the peers are: in a fresh process on one core."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "hifi.json"
-        script = [sys.executable, str(Path(__file__).with_name("hifi.py"))]
-        command = [*script, "--cases", *OURS, "--points", str(points), "--output", str(path)]
-        subprocess.run(command, check=True, stdout=sys.stderr, env=os.environ | SINGLE_CORE)
+        command = [sys.executable, "-m", "run.bench.hifi", "--cases", *OURS, "--points", str(points), "--output", str(path)]
+        subprocess.run(command, check=True, stdout=sys.stderr, env=os.environ | SINGLE_CORE, cwd=ROOT)
         return read_result(path)["cases"]
 
 

@@ -1,6 +1,6 @@
 """What a compiled reduced model is worth: errors, energy drift, time per step, and the error estimate.
 
-    .venv/bin/python run/bench/reduced_model.py run/inputs/water.toml results/water/train/model.h5 --output results/bench
+    .venv/bin/python -m run.bench.reduced_model run/inputs/water.toml results/water/train/model.h5 --output results/bench
 
 Parts (``--parts``, all by default):
 
@@ -22,16 +22,15 @@ import argparse
 import json
 from pathlib import Path
 
-from cases import machine
-from reduced.accuracy import accuracy, decay, frames, gradient
-from reduced.batch import batch
-from reduced.common import Bench
-from reduced.cost import cost
-from reduced.drift import drift
-from reduced.estimate import estimate
-
 from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import write_result
+from run.bench.cases import machine
+from run.bench.reduced.accuracy import accuracy, decay, frames, gradient
+from run.bench.reduced.batch import batch
+from run.bench.reduced.common import Bench
+from run.bench.reduced.cost import cost
+from run.bench.reduced.drift import drift
+from run.bench.reduced.estimate import estimate
 
 PARTS = {
     "gradient": gradient,

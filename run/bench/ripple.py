@@ -1,6 +1,6 @@
 """What the grid does to the energy as a molecule moves through it: options of mpiqmd, and GPAW on the same grid.
 
-    MPIQMD_PEERS_PYTHON=/path/to/python .venv/bin/python run/bench/ripple.py --output results/bench/ripple.json
+    MPIQMD_PEERS_PYTHON=/path/to/python .venv/bin/python -m run.bench.ripple --output results/bench/ripple.json
 
 Water in a cube of 12 bohr with 64 points a side, GTH (HGH in GPAW), LDA.  The molecule is shifted through one spacing along
 x and along the diagonal and, isolated, turned at random (`mpiqmd check egg-box`).  The ripple is the range of the energy
@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cases import Stopwatch, machine, settings_of
 from mpi4py import MPI
-from peer_codes.adapters import FailedPeer, MissingPeer, PythonPeer
-from peers import GPAW_INSTALL, case
 
 from mpiqmd.config import Settings, parse_input
 from mpiqmd.hifi.abpg import AbpgSolver
@@ -28,9 +25,12 @@ from mpiqmd.molecule.laboratory import LaboratoryFrame
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.build import build_model, build_molecule
-from mpiqmd.pipeline.check import check_egg_box, egg_box_motions
 from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import plain, write_result
+from mpiqmd.statics.egg_box import check_egg_box, egg_box_motions
+from run.bench.cases import Stopwatch, machine, settings_of
+from run.bench.peer_codes.adapters import FailedPeer, MissingPeer, PythonPeer
+from run.bench.peers import GPAW_INSTALL, case
 
 COMM = MPI.COMM_SELF
 OPTIONS: dict[str, dict[str, Any]] = {

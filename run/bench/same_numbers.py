@@ -1,6 +1,6 @@
 """Two checkouts, the same inputs: do energies, forces and trajectories stay what they were?
 
-    .venv/bin/python run/bench/same_numbers.py OLD NEW [--ranks 1 3] [--steps 100]
+    .venv/bin/python -m run.bench.same_numbers OLD NEW [--ranks 1 3] [--steps 100]
 
 OLD and NEW are checkouts in which ``run/setup`` has been run.  Each solves water on a small grid (with and without a finer
 density), trains a reduced model, and runs dynamics on the full surface, on the reduced one on the grid, and on the compiled

@@ -15,7 +15,7 @@ Poisson by CG  12 products of order 12        12 V-cycles and halos, 3 sums each
 Gram, rotate   2n²N each                      a sum of n² numbers
 eigenproblem   12n³ on one rank               a broadcast of n² numbers
 
-    .venv/bin/python run/scaling/model.py results/scaling/scaling.json
+    .venv/bin/python -m run.scaling.model results/scaling/scaling.json
 
 prints predicted against measured times of a study and the extrapolation to 10^4 ranks.
 """

@@ -1,6 +1,6 @@
 """Strong and weak scaling of ABPG, one JSON and one figure, with a performance model fitted to it.
 
-    .venv/bin/python run/scaling/scaling.py --ranks 1 2 4 --output results/scaling
+    .venv/bin/python -m run.scaling.scaling --ranks 1 2 4 --output results/scaling
 
 Strong: water on 64^3 points over all ranks.  Weak: as many points for every rank, 48^3, the cell growing with the ranks.
 Every point of the study is a job of its own (``worker.py``) under the launcher:
@@ -27,12 +27,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import model
-from figure import draw
-
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import read_result, write_result
+from run.scaling import model
+from run.scaling.figure import draw
 
 SPACING = 0.1875
 STUDIES = {"strong": ("direct",), "weak": ("direct",), "multigrid": ("multigrid",)}
@@ -84,12 +83,12 @@ def measure(arguments: argparse.Namespace, study: str, ranks: int) -> dict[str, 
     points = points_of(study, ranks, arguments.strong, arguments.weak)
     nodes = -(-ranks // arguments.ranks_per_node)
     launcher = shlex.split(arguments.launcher.format(ranks=ranks, nodes=nodes))
-    with tempfile.TemporaryDirectory(dir=arguments.output) as folder:
+    with tempfile.TemporaryDirectory(dir=arguments.output.resolve()) as folder:
         path = Path(folder) / "point.json"
-        command = [*launcher, sys.executable, str(Path(__file__).with_name("worker.py")), "--output", str(path)]
+        command = [*launcher, sys.executable, "-m", "run.scaling.worker", "--output", str(path)]
         command += ["--points", *map(str, points), "--cell", *(f"{n * SPACING:.6f}" for n in points)]
         command += ["--iterations", str(arguments.iterations), "--poisson", STUDIES[study][0]]
-        subprocess.run(command, check=True, env=environment())
+        subprocess.run(command, check=True, env=environment(), cwd=ROOT)
         return read_result(path) | {"study": study, "load_average": os.getloadavg()[0]}
 
 

@@ -1,6 +1,6 @@
 """One point of the scaling study, under mpirun: what an ABPG iteration and each of its kernels take on these ranks.
 
-    mpirun -n 2 .venv/bin/python run/scaling/worker.py --points 64 64 64 --cell 12 12 12 --output point.json
+    mpirun -n 2 .venv/bin/python -m run.scaling.worker --points 64 64 64 --cell 12 12 12 --output point.json
 
 Prints nothing; rank 0 writes one JSON file with the largest times over ranks.  CPU seconds leave out what other jobs on
 the same cores take; the time inside messages is taken separately (:mod:`metering`) and includes waiting for other ranks.
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from metering import Meter, MeteredComm, WatchedMPI
 from mpi4py import MPI
 
 from mpiqmd.config import parse_input
@@ -34,6 +33,7 @@ from mpiqmd.molecule.library import load_pseudopotentials
 from mpiqmd.parallel.timing import Timers
 from mpiqmd.pipeline.build import build_grid, build_molecule
 from mpiqmd.pipeline.results import write_result
+from run.scaling.metering import Meter, MeteredComm, WatchedMPI
 
 WATER = {
     "symbols": ["O", "H", "H"],

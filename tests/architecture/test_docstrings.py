@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from source import FILES, PACKAGE, SourceFile
+from tests.helpers.source import FILES, PACKAGE, SourceFile
 
 pytestmark = pytest.mark.serial
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from oracles import central_difference, gth_model, water
 
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.slepc import SlepcSolver
+from tests.helpers.oracles import central_difference, free_energy_slope, gth_model, random_direction, water
 
 HYDROGEN = (("H", "H"), np.array([[-0.61, 0.13, 0.05], [0.66, -0.2, 0.3]]))
 WATER = (("O", "H", "H"), water(1.9, 1.75, 108.0) + [-0.6, 0.07, 0.11])
@@ -29,15 +29,10 @@ def test_forces_are_derivatives_of_the_energy(comm, rng, molecule, boundary, fun
     model = gth_model(grid, symbols, functional)
     solver = AbpgSolver(model, 1e-12)
     state = solver.solve(model.place(positions_av))
-    noise_av = rng.normal(size=positions_av.shape)
-    direction_av = noise_av / np.linalg.norm(noise_av)
-
-    def energy(t):
-        return solver.solve(model.place(positions_av + t * direction_av), state.orbitals).free_energy
-
+    direction_av = random_direction(rng, positions_av.shape)
     along = np.sum(state.forces_av * direction_av)
     assert abs(along) > 1e-3
-    assert along == pytest.approx(-central_difference(energy, 0.01), abs=2e-6)
+    assert along == pytest.approx(-free_energy_slope(solver, model, positions_av, direction_av, state, 0.01), abs=2e-6)
     grid.destroy()
 
 
@@ -48,8 +43,7 @@ def test_forces_with_fractional_occupations(comm, rng):
     model = gth_model(grid, symbols, temperature=0.1)
     solver = SlepcSolver(model, 1e-11, empty_orbitals=2)
     state = solver.solve(model.place(positions_av))
-    noise_av = rng.normal(size=positions_av.shape)
-    direction_av = noise_av / np.linalg.norm(noise_av)
+    direction_av = random_direction(rng, positions_av.shape)
 
     def energies(t):
         moved = solver.solve(model.place(positions_av + t * direction_av), state.orbitals)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles import central_difference, gth_model, position_gradient, smooth_orbitals, soft_ion, water
 
 from mpiqmd.grid import Grid
 from mpiqmd.kohnsham.electrons import Electrons
@@ -17,6 +16,7 @@ from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.terms.term import DensityTerm
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.psp8 import read_psp8
+from tests.helpers.oracles import central_difference, gth_model, position_gradient, smooth_orbitals, soft_ion, water
 
 DENSITY_MATRIX = np.array([[0.9, 0.1, -0.05], [0.1, 0.7, 0.2], [-0.05, 0.2, 0.4]])
 CELL = np.array([8.0, 8.5, 9.0])

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from oracles import gth_model
 
 from mpiqmd.grid import Grid
 from mpiqmd.grid.shifted import ShiftedKineticInverse
 from mpiqmd.hifi.abpg import AbpgSolver
+from tests.helpers.oracles import gth_model
 
 POSITIONS_AV = np.array([[0.1, 0.0, -0.7], [0.1, 0.0, 0.7]])
 
@@ -14,7 +14,7 @@ POSITIONS_AV = np.array([[0.1, 0.0, -0.7], [0.1, 0.0, 0.7]])
 @pytest.fixture(params=["isolated", "periodic"])
 def grids(request, comm):
     choices = ("direct", "multigrid")
-    grids = {choice: Grid(comm, 8.0, 24, 8, request.param, choice) for choice in choices}
+    grids = {choice: Grid(comm, 8.0, 24, 8, request.param, poisson=choice) for choice in choices}
     yield grids
     for grid in grids.values():
         grid.destroy()

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles import central_difference, gth_model, smooth_orbitals, water
-from workplace import WATER, Bench, with_keys
 
 from mpiqmd.config import describe_keys, parse_input
 from mpiqmd.errors import ConfigError
@@ -22,7 +20,9 @@ from mpiqmd.keys.values import Bounds, Number
 from mpiqmd.kohnsham.terms.term import LinearTerm, energy_term
 from mpiqmd.rom.compiled.compile import require_compilable
 from mpiqmd.rom.grid_model import GridReducedModel
-from mpiqmd.rom.online import RomSolver
+from mpiqmd.rom.grid_solver import RomSolver
+from tests.helpers.oracles import central_difference, gth_model, smooth_orbitals, water
+from tests.helpers.workplace import WATER, Bench, with_keys
 
 STRENGTH = 0.05
 KEYS = {"strength": KeySpec(Number(Bounds(above=0.0, maximum=10.0)), STRENGTH, "force constant k, Ha/bohr^2")}

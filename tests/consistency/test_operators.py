@@ -5,7 +5,14 @@ For real orbitals and a symmetric P, ``dE = 4 Σ_ij P_ij <δφ_i|H|φ_j>``.
 
 import numpy as np
 import pytest
-from oracles import (
+
+from mpiqmd.grid import Field, Grid, Orbitals
+from mpiqmd.kohnsham.electrons import Electrons
+from mpiqmd.kohnsham.functional import Functional
+from mpiqmd.kohnsham.hamiltonian import Hamiltonian
+from mpiqmd.kohnsham.terms.term import DensityTerm
+from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
+from tests.helpers.oracles import (
     central_difference,
     gth_model,
     largest,
@@ -14,13 +21,6 @@ from oracles import (
     smooth_orbitals,
     water,
 )
-
-from mpiqmd.grid import Field, Grid, Orbitals
-from mpiqmd.kohnsham.electrons import Electrons
-from mpiqmd.kohnsham.functional import Functional
-from mpiqmd.kohnsham.hamiltonian import Hamiltonian
-from mpiqmd.kohnsham.terms.term import DensityTerm
-from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 
 DENSITY_MATRIX = np.array([[0.9, 0.1, -0.05], [0.1, 0.7, 0.2], [-0.05, 0.2, 0.4]])
 TERMS = ["kinetic", "local", "nonlocal", "hartree", "xc", "total"]

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from oracles import gth_model, water
 
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
+from tests.helpers.oracles import gth_model, water
 
 SYMBOLS = ("O", "H", "H")
 TILTED = np.linalg.qr(np.array([[1.0, 0.3, 0.2], [0.1, 1.0, -0.4], [0.5, 0.2, 1.0]]))[0]

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from oracles import gth_model, water
 
 from mpiqmd.errors import GeometryError
 from mpiqmd.grid import Grid
@@ -13,6 +12,7 @@ from mpiqmd.kohnsham.terms.term import LinearTerm
 from mpiqmd.molecule.body_surface import BodySurface
 from mpiqmd.molecule.laboratory import LaboratoryFrame
 from mpiqmd.molecule.surface import Owner
+from tests.helpers.oracles import gth_model, water
 
 EDGES = np.array([7.0, 7.6, 8.2])
 

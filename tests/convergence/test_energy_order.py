@@ -7,13 +7,13 @@ smooth functions are spectrally accurate, so the error is that of the kinetic en
 import numpy as np
 import pytest
 from mpi4py import MPI
-from oracles import observed_orders, order_table, soft_ion
 
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.molecule import Molecule
+from tests.helpers.oracles import observed_orders, order_table, soft_ion
 
 POSITIONS = np.array([[-0.6, 0.1, 0.2], [0.7, -0.2, 0.05]])
 CELL = np.array([6.8, 7.6, 8.0])

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from generate import DOCS
-from page_reader import blocks
-from workplace import outside_environment
+
+from docs.pages.generate import DOCS
+from tests.docs.page_reader import blocks
+from tests.helpers.workplace import outside_environment
 
 
 @dataclass(frozen=True)

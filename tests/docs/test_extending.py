@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from page_reader import PAGES, blocks
-from workplace import WATER, outside_environment, with_keys
 
 from mpiqmd.pipeline.results import read_result
+from tests.docs.page_reader import PAGES, blocks
+from tests.helpers.workplace import WATER, outside_environment, with_keys
 
 pytestmark = pytest.mark.serial
 

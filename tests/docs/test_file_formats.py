@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from generate import DOCS
 
+from docs.pages.generate import DOCS
 from mpiqmd.datasets import CHECKPOINT_DATASETS, MODEL_DATASETS, SNAPSHOT_DATASETS, pattern
 from mpiqmd.md.h5md_units import FILE_UNITS
 from mpiqmd.md.quantities import OBSERVABLES

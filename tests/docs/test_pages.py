@@ -7,14 +7,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from generate import DOCS, pages
-from page_reader import PAGES, Block, anchors, batch_lines, blocks, command_lines, inline_commands, links
 
+from docs.pages.generate import DOCS, pages
 from mpiqmd.cli import build_parser, parse_arguments
 from mpiqmd.commands import COMMANDS
 from mpiqmd.config import parse_input
 from mpiqmd.config.description import described_keys
 from mpiqmd.config.settings import SECTIONS
+from tests.docs.page_reader import PAGES, Block, anchors, batch_lines, blocks, command_lines, inline_commands, links
 
 pytestmark = pytest.mark.serial
 

@@ -6,9 +6,10 @@ import copy
 import json
 
 import pytest
-from accuracy_page import SECTIONS, accuracy_page
-from figures import draw_all
-from records import SCRIPTS, RecordError, read_records
+
+from docs.pages.accuracy_page import SECTIONS, accuracy_page
+from docs.pages.figures import draw_all
+from docs.pages.records import SCRIPTS, RecordError, read_records
 
 pytestmark = pytest.mark.serial
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from generate import DOCS
-from source import FILES
+
+from docs.pages.generate import DOCS
+from tests.helpers.source import FILES
 
 pytestmark = pytest.mark.serial
 

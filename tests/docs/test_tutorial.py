@@ -7,8 +7,9 @@ import re
 
 import h5py
 import pytest
-from generate import DOCS
-from page_reader import blocks
+
+from docs.pages.generate import DOCS
+from tests.docs.page_reader import blocks
 
 pytestmark = pytest.mark.serial
 

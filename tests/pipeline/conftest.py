@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mpi4py import MPI
-from workplace import WATER, Bench, Trained
 
 from mpiqmd.molecule.bent import water_positions
 from mpiqmd.units import BOHR_IN_ANGSTROM
+from tests.helpers.workplace import WATER, Bench, Trained
 
 
 @pytest.fixture

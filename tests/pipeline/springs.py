@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from toy_surfaces import ToySurface
 
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.molecule import Molecule
+from tests.helpers.toy_surfaces import ToySurface
 
 LENGTH, ANGLE = 1.83, np.radians(104.5)
 STRETCH, REPULSION = 0.54, 0.16

@@ -6,12 +6,12 @@ import re
 
 import numpy as np
 import pytest
-from judging import limited
-from workplace import WATER, with_keys
 
 from mpiqmd.config.sections import section_keys
 from mpiqmd.keys.values import Bounds, Kind
 from mpiqmd.parallel import machine
+from tests.helpers.judging import limited
+from tests.helpers.workplace import WATER, with_keys
 
 ABSURD = (
     *(0, 1, -1, 2, 4, 7, 100, 10**5, 2**62, 1e-300, 1e-12, 1e-3, 0.5, 1e3, 1e12, 1e300),

@@ -2,28 +2,18 @@
 
 import numpy as np
 import pytest
-from workplace import with_keys
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
+from tests.helpers.workplace import H2, with_keys
 
-HYDROGEN = """
-[system]
-symbols = ["H", "H"]
-positions = [[-0.72, 0.0, 0.0], [0.72, 0.0, 0.0]]
-[grid]
-cell = 12.0
-points = 30
-density = "finer"
-order = 8
-[scf]
-energy_tolerance = 1e-9
-[md]
-steps = 2
-timestep = 10.0
-temperature = "50 K"
-"""
+HYDROGEN = with_keys(
+    H2,
+    grid={"cell": 12.0, "points": 30, "density": "finer", "order": 8},
+    scf={"energy_tolerance": 1e-09},
+    md={"steps": 2, "timestep": 10.0, "temperature": "50 K"},
+)
 SILANE = """
 [system]
 symbols = ["Si", "H", "H", "H", "H"]

@@ -7,24 +7,19 @@ import pytest
 from ase import Atoms
 from ase.io import write
 from ase.io.cube import read_cube
-from workplace import WATER, with_keys
 
 from mpiqmd.cli import parse_arguments
-from mpiqmd.pipeline.check import common_period, egg_box_verdict
 from mpiqmd.pipeline.job import run_job
+from mpiqmd.statics.egg_box import common_period, egg_box_verdict
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
+from tests.helpers.workplace import H2, WATER, with_keys
 
-HYDROGEN = """
-[system]
-symbols = ["H", "H"]
-positions = [[-0.63, 0.2, 0.1], [0.69, -0.1, 0.05]]
-[grid]
-cell = 7.0
-points = 16
-order = 6
-[scf]
-energy_tolerance = 1e-12
-"""
+HYDROGEN = with_keys(
+    H2,
+    system={"positions": [[-0.63, 0.2, 0.1], [0.69, -0.1, 0.05]]},
+    grid={"points": 16},
+    scf={"energy_tolerance": 1e-12},
+)
 TURNED = [[0.1, -0.2, 0.15], [1.0, 0.6, -1.1], [-0.4, 0.9, 1.45]]
 """Water far from its body frame."""
 COMPONENTS = ("kinetic", "local", "nonlocal", "hartree", "xc", "ion_ion", "entropy")

@@ -7,16 +7,16 @@ import os
 
 import numpy as np
 import pytest
-from springs import Springs, distorted
-from workplace import WATER, with_keys
 
 from mpiqmd.errors import ConvergenceError, DataFileError
-from mpiqmd.md.interruption import Interruption
 from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline.evaluate import evaluate_frames
-from mpiqmd.pipeline.evaluated import EvaluatedFrames
 from mpiqmd.pipeline.results import read_result
+from mpiqmd.statics.evaluated_frames import EvaluatedFrames
+from tests.helpers.workplace import WATER, with_keys
+from tests.pipeline.springs import Springs, distorted
 
 IDENTITY = {"solver": "springs"}
 SHIFTS = (0.0, 0.05, 3.0, -0.05)

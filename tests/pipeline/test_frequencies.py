@@ -6,28 +6,25 @@ import io
 
 import numpy as np
 import pytest
-from springs import CHARGES, CONSTANTS, REST, Springs, distorted, relaxed
 
 from mpiqmd.errors import GeometryError
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.vibrations import vibrations
 from mpiqmd.parallel.log import Log, silent
-from mpiqmd.pipeline.frequencies import differences, infrared_intensities, print_table, require_relaxed
-from mpiqmd.pipeline.recorded import RecordedSurface
+from mpiqmd.pipeline.frequencies import print_table
+from mpiqmd.statics.derivatives import differentiate, require_relaxed
+from mpiqmd.statics.journaled import JournaledSurface
 from mpiqmd.units import HARTREE_IN_INVERSE_CM
+from tests.helpers.workplace import H2, with_keys
+from tests.pipeline.springs import CHARGES, CONSTANTS, REST, Springs, distorted, relaxed
 
-HYDROGEN = """
-[system]
-symbols = ["H", "H"]
-positions = [[-0.71, 0.05, 0.0], [0.71, -0.05, 0.01]]
-[grid]
-cell = 8.0
-points = 34
-order = 6
-[scf]
-energy_tolerance = 1e-11
-"""
+HYDROGEN = with_keys(
+    H2,
+    system={"positions": [[-0.71, 0.05, 0.0], [0.71, -0.05, 0.01]]},
+    grid={"cell": 8.0, "points": 34},
+    scf={"energy_tolerance": 1e-11},
+)
 
 
 def exact_hessian(molecule):
@@ -44,11 +41,11 @@ def exact_hessian(molecule):
 
 def test_springs_have_their_exact_frequencies(comm):
     molecule = relaxed()
-    found = differences(molecule, Springs(), 0.01, silent(comm))
+    found = differentiate(molecule, Springs(), 0.01, silent(comm))
     exact = exact_hessian(molecule)
     # central differences leave an error of second order in the step
     assert np.abs(found.hessian_cc - exact).max() < 3e-5
-    finer = differences(molecule, Springs(), 0.005, silent(comm))
+    finer = differentiate(molecule, Springs(), 0.005, silent(comm))
     ratio = np.abs(found.hessian_cc - exact).max() / np.abs(finer.hessian_cc - exact).max()
     assert 3.9 < ratio < 4.1
     assert found.largest_force < 1e-12 and found.asymmetry < 3e-5
@@ -58,30 +55,30 @@ def test_springs_have_their_exact_frequencies(comm):
 
 def test_point_charges_have_their_exact_intensities(comm):
     molecule = relaxed()
-    found = differences(molecule, Springs(), 0.01, silent(comm))
+    found = differentiate(molecule, Springs(), 0.01, silent(comm))
     assert found.dipole_gradient_cv == pytest.approx(np.kron(CHARGES[:, None], np.eye(3)), abs=1e-10)
     modes = vibrations(molecule, found.hessian_cc)
-    intensities = infrared_intensities(modes, found.dipole_gradient_cv)
+    intensities = modes.infrared_intensities(found.dipole_gradient_cv)
     slopes = np.einsum("a,kav->kv", CHARGES, modes.displacements_kav)
     # 974.88 km/mol is the intensity of one e per root of one dalton
     assert intensities == pytest.approx(974.88 * 1822.888486 * (slopes**2).sum(axis=1), rel=1e-4)
-    assert infrared_intensities(modes, None) is None
+    assert modes.infrared_intensities(None) is None
 
 
 def test_an_interrupted_run_gives_the_same(comm, shared_tmp_path):
     record = shared_tmp_path / "record.jsonl"
     with pytest.raises(KeyboardInterrupt):
-        differences(relaxed(), Owner(RecordedSurface(Springs(fails_after=7), record, {}, comm)), 0.01, silent(comm))
+        differentiate(relaxed(), Owner(JournaledSurface(Springs(fails_after=7), record, {}, comm)), 0.01, silent(comm))
     springs = Springs()
-    found = differences(relaxed(), Owner(RecordedSurface(springs, record, {}, comm)), 0.01, silent(comm))
+    found = differentiate(relaxed(), Owner(JournaledSurface(springs, record, {}, comm)), 0.01, silent(comm))
     assert springs.asked == 19 - 7
-    assert np.array_equal(found.hessian_cc, differences(relaxed(), Springs(), 0.01, silent(comm)).hessian_cc)
+    assert np.array_equal(found.hessian_cc, differentiate(relaxed(), Springs(), 0.01, silent(comm)).hessian_cc)
 
 
 def test_what_is_no_minimum_is_said(comm):
     stream = io.StringIO()
     log = Log(comm, stream)
-    found = differences(distorted(), Springs(), 0.01, silent(comm))
+    found = differentiate(distorted(), Springs(), 0.01, silent(comm))
     print_table(vibrations(distorted(), -found.hessian_cc), None, found.largest_force, log)
     text = stream.getvalue()
     if comm.rank == 0:

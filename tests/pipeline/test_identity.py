@@ -8,24 +8,23 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from workplace import WATER, with_keys
 
 from mpiqmd.config import parse_input
+from mpiqmd.config.sections import key_roles
 from mpiqmd.config.settings import SECTIONS
-from mpiqmd.keys.registries import CHOICES, THERMOSTATS
-from mpiqmd.md.same_run import changes
+from mpiqmd.keys.registries import THERMOSTATS
+from mpiqmd.keys.roles import ROLES
 from mpiqmd.md.settings import MAY_CHANGE, DynamicsSettings
 from mpiqmd.pipeline.build import build_model, build_molecule
 from mpiqmd.pipeline.identity import (
-    ROLES,
-    all_keys,
     deciding,
     recipe,
-    role_of,
     snapshot_signature,
     surface_identity,
     without,
 )
+from mpiqmd.same_run import changes
+from tests.helpers.workplace import WATER, with_keys
 
 OTHER = {
     "scf": {
@@ -61,19 +60,22 @@ def settings(**sections):
     return parse_input(tomllib.loads(with_keys(WATER, **sections)), Path())
 
 
+def keys_of(*roles):
+    """Return the names of the keys with one of these roles."""
+    return {key for key, role in key_roles().items() if role in roles}
+
+
 def identity(comm, given, model_hash=None):
     model = build_model(given, comm, build_molecule(given, comm))
     return surface_identity(given, model, model_hash)
 
 
 @pytest.mark.serial
-def test_every_key_has_one_role():
-    named = [name for names in ROLES.values() for name in names.split()]
-    registered = [f"{section}.{key}" for section, registry in CHOICES.items() for key in registry.all_keys()]
-    assert sorted(named + registered) == sorted(all_keys()), "give a new key its role in mpiqmd.pipeline.identity"
-    assert {role_of(key) for key in registered} <= set(ROLES)
+def test_every_key_has_a_role():
+    missing = [key for key, role in key_roles().items() if role not in ROLES]
+    assert not missing, "give a new key its role where it is declared"
     given = settings().as_dict()
-    assert set(all_keys()) == {f"{section}.{key}" for section in SECTIONS for key in given[section]}
+    assert set(key_roles()) == {f"{section}.{key}" for section in SECTIONS for key in given[section]}
 
 
 @pytest.mark.serial
@@ -82,8 +84,8 @@ def test_dynamics_compare_all_settings_but_those_that_may_change():
     fields |= {f"md.{name}" for name in THERMOSTATS.all_keys()}
     compared = set(DynamicsSettings().identity())
     assert fields - compared == {f"md.{name}" for name in MAY_CHANGE}
-    assert compared - {"md.pinned"} == {key for key in all_keys() if role_of(key) == "dynamics"}
-    assert {key for key in all_keys() if key.startswith("md.") and role_of(key) == "free"} <= fields - compared
+    assert compared - {"md.pinned"} == keys_of("dynamics")
+    assert {key for key in keys_of("free") if key.startswith("md.")} <= fields - compared
     same = DynamicsSettings(timestep=40, initial_velocities="zero", constraints=((0, 1),), pinned=(1,)).identity()
     assert same == DynamicsSettings(timestep=40.0, initial_velocities="zero", constraints=((0, 1),), pinned=(1,)).identity()
 
@@ -102,8 +104,8 @@ def test_all_such_keys_are_tried():
     roles = ("solve", "surface", "laboratory", "physics")
     tried = {f"{section}.{name}" for section, keys in OTHER.items() for name in keys}
     by_other_tests = {"system.symbols", "system.positions", "system.structure", "grid.spacing", "pseudopotentials.table"}
-    assert {key for key in all_keys() if role_of(key) in roles} == tried | by_other_tests
-    assert set(OF_MODELS) == {key.split(".")[1] for key in all_keys() if role_of(key) in ("model", "compile", "watch")}
+    assert keys_of(*roles) == tried | by_other_tests
+    assert set(OF_MODELS) == {key.split(".")[1] for key in keys_of("model", "compile", "watch")}
 
 
 @pytest.mark.serial
@@ -112,7 +114,7 @@ def test_each_key_of_a_reduced_surface_shows_too(serial_comm, name):
     before, now = (identity(serial_comm, settings(rom=keys), "hash") for keys in ({}, {name: OF_MODELS[name]}))
     assert [phrase.split()[0] for phrase in changes(before, now)] == [f"rom.{name}"]
     left = changes(without(before, "watch"), without(now, "watch"))
-    assert bool(left) == (role_of(f"rom.{name}") != "watch")
+    assert bool(left) == (key_roles()[f"rom.{name}"] != "watch")
     assert not changes(identity(serial_comm, settings()), identity(serial_comm, settings(rom={name: OF_MODELS[name]})))
 
 

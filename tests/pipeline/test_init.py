@@ -15,9 +15,9 @@ from mpiqmd.config import load_input
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.gth import smallest_radius
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.pipeline.body_frame import oriented
+from mpiqmd.molecule.orientation import oriented
+from mpiqmd.molecule.proposal import TO_WALLS, propose
 from mpiqmd.pipeline.build import build_molecule
-from mpiqmd.pipeline.init import TO_WALLS, propose
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.units import BOHR_IN_ANGSTROM
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workplace import WATER, with_keys
 
 from mpiqmd.plots.distribution import common_bins, distance_histogram, figure_distances
+from tests.helpers.workplace import WATER, with_keys
 
 EXAMPLE = Path(__file__).parents[2] / "run" / "examples" / "water-pimd"
 I_PI = shutil.which("i-pi", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")

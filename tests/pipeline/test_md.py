@@ -7,7 +7,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from workplace import WATER, with_keys
 
 from mpiqmd.claims import Claim
 from mpiqmd.cli import parse_arguments
@@ -19,6 +18,7 @@ from mpiqmd.pipeline.info import describe
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
+from tests.helpers.workplace import WATER, with_keys
 
 STEPS = 6
 SURFACES = ("hifi", "grid", "compiled")

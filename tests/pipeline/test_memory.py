@@ -7,12 +7,12 @@ import os
 
 import numpy as np
 import pytest
-from workplace import WATER, with_keys
 
 from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.molecule.body_surface import BodySurface
 from mpiqmd.pipeline import surface as surfaces
 from mpiqmd.rom.error_control import ErrorControl
+from tests.helpers.workplace import WATER, with_keys
 
 
 def weighed(monkeypatch, surface, calls):

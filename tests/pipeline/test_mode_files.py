@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase.io import read
-from springs import Springs, relaxed
 
+from mpiqmd.exchange.mode_files import FRAMES, SWING, animation, molden, write_modes
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.vibrations import Vibrations, vibrations
 from mpiqmd.parallel.log import silent
-from mpiqmd.pipeline.frequencies import differences
-from mpiqmd.pipeline.mode_files import FRAMES, SWING, animation, molden, strongest_atoms, write_modes
-from mpiqmd.pipeline.thermochemistry import thermochemistry, thermochemistry_lines
+from mpiqmd.statics.derivatives import differentiate
+from mpiqmd.statics.thermochemistry import thermochemistry, thermochemistry_lines
 from mpiqmd.units import (
     BOHR_IN_ANGSTROM,
     DALTON_IN_ELECTRON_MASS,
@@ -20,6 +19,7 @@ from mpiqmd.units import (
     HARTREE_IN_KJ_PER_MOL,
     KELVIN_IN_HARTREE,
 )
+from tests.pipeline.springs import Springs, relaxed
 
 pytestmark = pytest.mark.serial
 ROOM = 298.15 * KELVIN_IN_HARTREE
@@ -32,7 +32,7 @@ def found():
     from mpi4py import MPI
 
     molecule = relaxed()
-    return vibrations(molecule, differences(molecule, Springs(), 0.01, silent(MPI.COMM_SELF)).hessian_cc)
+    return vibrations(molecule, differentiate(molecule, Springs(), 0.01, silent(MPI.COMM_SELF)).hessian_cc)
 
 
 def sections(text):
@@ -94,7 +94,7 @@ def test_reduced_mass_of_a_diatomic_is_that_of_two_bodies():
     ends = np.array([oxygen, carbon]) / (carbon + oxygen)
     assert stretch.reduced_masses_k / DALTON_IN_ELECTRON_MASS == pytest.approx([two_bodies / (ends @ ends)])
     assert np.linalg.norm(stretch.directions_kav[0]) == pytest.approx(1.0)
-    assert strongest_atoms(stretch, 0) == "C1 O2"
+    assert stretch.strongest_atoms(0) == "C1 O2"
 
 
 def test_thermochemistry_is_that_of_textbooks(found):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workplace import WATER, with_keys
 
 from mpiqmd.config import describe_keys, parse_input
 from mpiqmd.errors import ConfigError
@@ -17,6 +16,7 @@ from mpiqmd.keys.values import Bounds, Number
 from mpiqmd.pipeline.identity import recipe
 from mpiqmd.sampling.rules.rule import SamplingRule, sampling_rule
 from mpiqmd.sampling.samples import Samples
+from tests.helpers.workplace import WATER, with_keys
 
 
 @dataclass(frozen=True, kw_only=True)

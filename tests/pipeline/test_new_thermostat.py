@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workplace import WATER, with_keys
 
 from mpiqmd.config import describe_keys, parse_input
+from mpiqmd.config.sections import key_roles
 from mpiqmd.datafiles import Shapes
 from mpiqmd.errors import ConfigError
 from mpiqmd.keys.kinds import POSITIVE_TIME
@@ -17,7 +17,7 @@ from mpiqmd.md.noise import generator_state, restore_generator, thermostat_gener
 from mpiqmd.md.observables import kinetic_energy
 from mpiqmd.md.thermostats.thermostat import NoThermostat, thermostat
 from mpiqmd.md.trajectory import Trajectory
-from mpiqmd.pipeline.identity import role_of
+from tests.helpers.workplace import WATER, with_keys
 
 
 class Andersen(NoThermostat):
@@ -85,7 +85,7 @@ def test_its_keys_are_read_explained_and_checked():
 @pytest.mark.serial
 def test_inputs_that_do_not_choose_it_say_nothing_of_it():
     assert "collision_time" not in parse(WATER).as_dict()["md"]
-    assert role_of("md.collision_time") == "dynamics"
+    assert key_roles()["md.collision_time"] == "dynamics"
 
 
 @pytest.mark.serial

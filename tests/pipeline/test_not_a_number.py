@@ -6,17 +6,17 @@ import re
 
 import numpy as np
 import pytest
-from workplace import WATER, with_keys
 
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
-from mpiqmd.md.dynamics import _Session
+from mpiqmd.md.session import Session
 from mpiqmd.rom.compiled.inner import InnerLoop
+from tests.helpers.workplace import WATER, with_keys
 
 
 @pytest.fixture
 def poisoned(monkeypatch):
     """From MD step 3 on, exchange and correlation and the compiled energy give NaN."""
-    steps, ask = [], _Session.ask
+    steps, ask = [], Session.ask
     potential, compiled = ExchangeCorrelation.evaluate, InnerLoop.evaluate
 
     def ask_and_count(self, step):
@@ -35,7 +35,7 @@ def poisoned(monkeypatch):
             energies_b[:] = np.nan
         return energies_b, *others
 
-    monkeypatch.setattr(_Session, "ask", ask_and_count)
+    monkeypatch.setattr(Session, "ask", ask_and_count)
     monkeypatch.setattr(ExchangeCorrelation, "evaluate", potential_or_nan)
     monkeypatch.setattr(InnerLoop, "evaluate", compiled_or_nan)
 

@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from workplace import WATER, outside_environment
+
+from tests.helpers.workplace import WATER, outside_environment
 
 PROGRAM = """
 import sys

@@ -11,27 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workplace import outside_environment
 
 from mpiqmd.datafiles import seal, unseal
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.results import read_result
+from tests.helpers.workplace import H2, outside_environment, with_keys
 
 pytestmark = pytest.mark.serial
 
-HYDROGEN = """
-[system]
-symbols = ["H", "H"]
-positions = [[-0.72, 0.0, 0.0], [0.72, 0.0, 0.0]]
-[grid]
-cell = 7.0
-points = 16
-[md]
-steps = 6
-timestep = "0.25 fs"
-temperature = "100 K"
-checkpoint_every = 2
-"""
+HYDROGEN = with_keys(
+    H2,
+    grid={"points": 16, "order": 8},
+    md={"steps": 6, "timestep": "0.25 fs", "temperature": "100 K", "checkpoint_every": 2},
+)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from mpiqmd.datasets import place_on_grid
 from mpiqmd.grid.grid import Grid
 from mpiqmd.md.trajectory import Trajectory
-from mpiqmd.pipeline.model_summary import coordinate_name
+from mpiqmd.rom.model_summary import coordinate_name
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io.cube import read_cube
-from workplace import WATER, with_keys
 
 from mpiqmd.cli import parse_arguments
+from mpiqmd.kohnsham.properties import dipole_line, frontier_levels, frontier_line
+from mpiqmd.molecule.evaluation import largest_force
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline import scf
 from mpiqmd.pipeline.job import load_input
-from mpiqmd.pipeline.properties import dipole_line, frontier_levels, frontier_line, largest_force
 from mpiqmd.units import BOHR_IN_ANGSTROM
+from tests.helpers.workplace import WATER, with_keys
 
 TURNED = [[0.1, -0.2, 0.15], [1.0, 0.6, -1.1], [-0.4, 0.9, 1.45]]
 HELIUM_HYDRIDE = """

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from workplace import WATER, with_keys
+
+from tests.helpers.workplace import WATER, with_keys
 
 PSP8 = """H made by hand for a test
 1.0 1.0 240101 zatom,zion,pspd

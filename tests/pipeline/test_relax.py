@@ -7,31 +7,24 @@ import io
 import numpy as np
 import pytest
 from ase.build import molecule as ase_molecule
-from springs import LENGTH, Springs, distorted
-from workplace import with_keys
 
 from mpiqmd.config.settings import Relaxation
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log, silent
-from mpiqmd.pipeline.recorded import RecordedSurface
-from mpiqmd.pipeline.relax import RelaxationPath, both_ends, print_summary, relax
+from mpiqmd.pipeline.relax import print_summary
+from mpiqmd.statics.journaled import JournaledSurface
+from mpiqmd.statics.relaxation import RelaxationPath, both_ends, relax
 from mpiqmd.units import BOHR_IN_ANGSTROM
+from tests.helpers.workplace import H2, with_keys
+from tests.pipeline.springs import LENGTH, Springs, distorted
 
-HYDROGEN = """
-[system]
-symbols = ["H", "H"]
-positions = [[-0.63, 0.2, 0.1], [0.79, -0.1, 0.05]]
-[grid]
-cell = 7.0
-points = 20
-order = 6
-[scf]
-frame = "body"
-energy_tolerance = 1e-11
-[relax]
-force_tolerance = 1e-5
-"""
+HYDROGEN = with_keys(
+    H2,
+    system={"positions": [[-0.63, 0.2, 0.1], [0.79, -0.1, 0.05]]},
+    scf={"frame": "body", "energy_tolerance": 1e-11},
+    relax={"force_tolerance": 1e-05},
+)
 
 
 def distances(positions_av):
@@ -75,9 +68,9 @@ def test_an_interrupted_run_takes_the_same_way(comm, shared_tmp_path, optimiser)
     whole = relax(distorted(), Springs(), settings, comm, silent(comm))
     record = shared_tmp_path / "record.jsonl"
     with pytest.raises(KeyboardInterrupt):
-        relax(distorted(), Owner(RecordedSurface(Springs(fails_after=4), record, {}, comm)), settings, comm, silent(comm))
+        relax(distorted(), Owner(JournaledSurface(Springs(fails_after=4), record, {}, comm)), settings, comm, silent(comm))
     springs = Springs()
-    again = RecordedSurface(springs, record, {}, comm)
+    again = JournaledSurface(springs, record, {}, comm)
     assert again.known == 4
     resumed = relax(distorted(), Owner(again), settings, comm, silent(comm))
     assert np.array_equal(resumed.positions_sav, whole.positions_sav)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workplace import Bench, Trained, with_keys
 
 from mpiqmd.md.checkpoint import previous_path
 from mpiqmd.md.noise import replica_seed
+from mpiqmd.md.replicas import groups, replica_folder
 from mpiqmd.md.trajectory import Trajectory
-from mpiqmd.pipeline.replicas import groups, replica_folder
 from mpiqmd.pipeline.results import read_result
+from tests.helpers.workplace import Bench, Trained, with_keys
 
 PER_RANK = 4
 """Replicas per rank from which on they are evaluated together."""

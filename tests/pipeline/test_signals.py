@@ -8,10 +8,10 @@ import sys
 import time
 
 import pytest
-from workplace import WATER, outside_environment, with_keys
 
 from mpiqmd.md.checkpoint import load_checkpoint
 from mpiqmd.pipeline.results import read_result
+from tests.helpers.workplace import WATER, outside_environment, with_keys
 
 pytestmark = pytest.mark.serial
 

@@ -12,15 +12,19 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from workplace import WATER, with_keys
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.datafiles import seal, unseal
+from mpiqmd.errors import ConvergenceError
 from mpiqmd.md.trajectory import Trajectory
+from mpiqmd.pipeline import train
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
-from mpiqmd.pipeline.train import describe_snapshots
 from mpiqmd.rom.compiled import compile
+from mpiqmd.rom.model import ReducedModel
+from mpiqmd.rom.offline import describe_snapshots
+from mpiqmd.rom.snapshots import SnapshotStore
+from tests.helpers.workplace import WATER, with_keys
 
 N_GEOMETRIES = 6
 N_ORBITALS = 4
@@ -126,6 +130,31 @@ def test_a_killed_training_goes_on_where_it_was(bench, trained, capfd):
     assert np.allclose(result["energies"], trained.result["energies"], rtol=0, atol=1e-13)
     assert np.allclose(result["singular_values"], trained.result["singular_values"], rtol=0, atol=1e-10)
     assert os.listdir(folder).count("model.h5") == 1
+
+
+def test_a_training_killed_while_it_checks_goes_on_from_its_draft(bench, trained, monkeypatch):
+    """Snapshots are read once and the model is written once; the errors are in the file that gets its name last."""
+    path = bench.write("checked.toml", with_keys(WATER, rom={"online": "grid"}))
+    folder, reads, saves = bench.folder / "checked", [], []
+    bench.once(folder.mkdir)
+    bench.once(shutil.copy, trained.folder / "snapshots.h5", folder / "snapshots.h5")
+    read, save = SnapshotStore.read, ReducedModel.save
+    monkeypatch.setattr(SnapshotStore, "read", lambda self, grid, index: reads.append(index) or read(self, grid, index))
+    monkeypatch.setattr(ReducedModel, "save", lambda self, path: saves.append(path.name) or save(self, path))
+
+    def fail(*arguments: object) -> None:
+        raise ConvergenceError("the check was made to fail")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "validate", fail)
+        assert bench.status("train", path, "--output", folder) == 1
+    assert bench.once(lambda: sorted(file.name for file in folder.glob("model*"))) == ["model-draft.h5"]
+    result = bench.run("train", path, "--output", folder)
+    assert bench.once(lambda: sorted(file.name for file in folder.glob("model*"))) == ["model.h5"]
+    assert reads == list(range(6)) and saves == ["model-draft.h5"]
+    reduced = ReducedModel.load(folder / "model.h5", bench.comm)
+    assert reduced.rank == result["rank"] and reduced.notes["errors"]["validation"]["count"] == 2
+    assert reduced.notes["verdict"] == result["verdict"]
 
 
 @pytest.mark.serial

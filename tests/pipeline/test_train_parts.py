@@ -10,11 +10,11 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from workplace import WATER, with_keys
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.pipeline.info import describe
 from mpiqmd.pipeline.results import read_result
+from tests.helpers.workplace import WATER, with_keys
 
 QUICK = {"rom": {"online": "grid"}, "train": {"validation": 0}}
 """What is compared here comes before compiling and checking."""
@@ -104,12 +104,12 @@ def test_a_training_that_runs_out_of_time_says_so_and_continues(bench, quick):
 KILLED = """
 import os, signal, sys
 from mpiqmd.cli import main
-from mpiqmd.rom import parts
+from mpiqmd.rom import partial_snapshots
 from mpiqmd.rom.snapshots import SnapshotStore
 moment, count = sys.argv[1], 0
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
-mark, take, unlink = SnapshotStore._mark, SnapshotStore.take, parts.Path.unlink
+mark, take, unlink = SnapshotStore._mark, SnapshotStore.take, partial_snapshots.Path.unlink
 def killed_mark(store, index):
     global count
     count += 1
@@ -126,7 +126,7 @@ def killed_unlink(path, **options):
     if moment == "removing" and path.name.startswith("snapshots-"):
         kill()
     unlink(path, **options)
-SnapshotStore._mark, SnapshotStore.take, parts.Path.unlink = killed_mark, killed_take, killed_unlink
+SnapshotStore._mark, SnapshotStore.take, partial_snapshots.Path.unlink = killed_mark, killed_take, killed_unlink
 main(sys.argv[2:])
 """
 

@@ -7,29 +7,29 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from workplace import Bench, with_keys
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.config import load_input
+from mpiqmd.exchange.structure import Structure
+from mpiqmd.exchange.structure_files import read_structures, write_geometries
 from mpiqmd.keys.registries import SAMPLING_RULES
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.rigid import random_rotation
+from mpiqmd.molecule.orientation import oriented
 from mpiqmd.molecule.symmetry import grid_mirrors
 from mpiqmd.parallel.log import silent
-from mpiqmd.pipeline.body_frame import oriented
-from mpiqmd.pipeline.build import build_model, build_molecule
-from mpiqmd.pipeline.greedy import CandidateEstimator, solve_greedily
+from mpiqmd.pipeline.build import build_model, build_molecule, build_training_solver
 from mpiqmd.pipeline.identity import snapshot_signature
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
-from mpiqmd.pipeline.sampling import make_plan
-from mpiqmd.pipeline.solving import TrainingSolver
-from mpiqmd.pipeline.structure import Structure
-from mpiqmd.pipeline.structures import read_structures, write_geometries
-from mpiqmd.pipeline.train import compress
+from mpiqmd.pipeline.sampling import choose_geometries
+from mpiqmd.rom.greedy import CandidateEstimator, solve_greedily
+from mpiqmd.rom.offline import compress
+from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals
 from mpiqmd.rom.snapshots import SnapshotStore
+from tests.helpers.rigid_motions import random_rotation
+from tests.helpers.workplace import Bench, with_keys
 
 IONS = """
 [system]
@@ -116,12 +116,12 @@ def test_thermal_motion_trains_a_model_that_moves(bench, thermal, moved):
 
 def test_a_compiled_model_has_no_more_modes_than_asked_for(bench, thermal):
     path, folder, result = thermal
-    solver, plan = work_of(bench, path, folder)
-    store = SnapshotStore(folder / "snapshots.h5", snapshot_signature(solver.settings, solver.model), bench.comm)
+    settings, solver, plan = work_of(bench, path, folder)
+    store = SnapshotStore(folder / "snapshots.h5", snapshot_signature(settings, solver.model), bench.comm)
+    snapshots = SnapshotOrbitals(store, solver.model.grid).all()
 
     def rank(**changes):
-        settings = replace(solver.settings, rom=replace(solver.settings.rom, **changes))
-        return compress(settings, solver.model, store, plan.mirrors, silent(bench.comm)).rank
+        return compress(snapshots, plan.mirrors, replace(settings.rom, **changes), silent(bench.comm)).rank
 
     assert rank(max_rank=5) == result["rank"] > 5
     assert rank(online="compiled", max_rank=5) == 5
@@ -135,8 +135,8 @@ def test_more_geometries_and_parts_go_on_from_the_same_modes(bench, thermal):
     assert bench.status("train", more, "--part", "5/5", "--output", folder) == 0
     part = bench.once(read_result, folder / "result-0008-0009.json")
     assert part["geometries"] == [8, 9] and part["finished"] == 2
-    solver, plan = work_of(bench, more, folder)
-    store = SnapshotStore(folder / "snapshots.h5", snapshot_signature(solver.settings, solver.model), bench.comm)
+    settings, solver, plan = work_of(bench, more, folder)
+    store = SnapshotStore(folder / "snapshots.h5", snapshot_signature(settings, solver.model), bench.comm)
     solver.open(store, plan.samples)
     assert len(store) == 10 and store.pending == []
     assert store.energies_s.tolist() == result["energies"] + part["energies"]
@@ -215,14 +215,15 @@ def _all_among(chosen_sav, frames_sav):
 
 
 def work_of(bench, path, folder, **changes):
-    """What solves the geometries of an input and its plan, with keys of [train] replaced."""
+    """The settings of an input with keys of [train] replaced, what solves its geometries, and its plan."""
     settings = load_input(path)
     train = settings.as_dict()["train"] | changes
     rule, options = train["sampling"], SAMPLING_RULES.options(train["sampling"], train)
     settings = replace(settings, train=replace(settings.train, sampling=rule, options=options))
     molecule = build_molecule(settings, bench.comm)
-    solver = TrainingSolver(settings, build_model(settings, bench.comm, molecule), silent(bench.comm))
-    return solver, make_plan(solver, molecule, folder)
+    model = build_model(settings, bench.comm, molecule)
+    solver = build_training_solver(settings, model, silent(bench.comm))
+    return settings, solver, choose_geometries(settings, solver, molecule, folder)
 
 
 def test_greedy_choice_solves_the_worst_until_the_target(bench, chosen):
@@ -230,9 +231,9 @@ def test_greedy_choice_solves_the_worst_until_the_target(bench, chosen):
 
     def solve(**changes):
         greedy = {"sampling": "greedy", "candidates": 7, "target": 1e-12} | changes
-        solver, plan = work_of(bench, path, folder, **greedy)
-        store = SnapshotStore(bench.folder / "snapshots.h5", snapshot_signature(solver.settings, solver.model), bench.comm)
-        solved = solve_greedily(solver, store, plan, plan.rule)
+        settings, solver, plan = work_of(bench, path, folder, **greedy)
+        store = SnapshotStore(bench.folder / "snapshots.h5", snapshot_signature(settings, solver.model), bench.comm)
+        solved = solve_greedily(solver, SnapshotOrbitals(store, solver.model.grid), plan, plan.rule)
         assert store.pending == []
         return solved, store.positions_sav
 
@@ -258,17 +259,18 @@ def test_greedy_training_makes_a_model(bench, chosen):
 def test_stale_estimates_lead_to_the_worst_candidate(bench, thermal):
     """Looking at few candidates again finds the one that estimating all of them anew finds; estimates fall."""
     path, folder, _ = thermal
-    solver, plan = work_of(bench, path, folder)
+    settings, solver, plan = work_of(bench, path, folder)
     positions_sav = plan.samples.positions_sav
     estimators = [CandidateEstimator(solver.model, plan.mirrors) for _ in range(2)]
-    store = SnapshotStore(bench.folder / "snapshots.h5", snapshot_signature(solver.settings, solver.model), bench.comm)
+    store = SnapshotStore(bench.folder / "snapshots.h5", snapshot_signature(settings, solver.model), bench.comm)
+    snapshots = SnapshotOrbitals(store, solver.model.grid)
 
     def solve(count):
         solver.open(store, plan.samples.chosen(range(count)))
         solver.solve(store, store.pending)
 
     solve(3)
-    estimators[0].update(store)
+    estimators[0].update(snapshots)
     estimates_s = np.where(np.arange(8) < 3, 0.0, np.inf)
     first = estimators[0].worst(positions_sav, estimates_s)
     assert first == int(np.argmax(estimates_s)) and np.isfinite(estimates_s).all()
@@ -276,7 +278,7 @@ def test_stale_estimates_lead_to_the_worst_candidate(bench, thermal):
     stale_s, fresh_s = estimates_s.copy(), np.where(np.arange(8) < 4, 0.0, np.inf)
     stale_s[3] = 0.0
     for estimator in estimators:
-        estimator.update(store)
+        estimator.update(snapshots)
     assert estimators[0].worst(positions_sav, stale_s) == estimators[1].worst(positions_sav, fresh_s)
     # an estimate is not exact: one may rise a little where the energy did not fall
     assert (fresh_s <= 1.1 * estimates_s).all() and fresh_s.max() < estimates_s.max()

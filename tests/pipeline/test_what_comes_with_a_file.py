@@ -5,12 +5,12 @@ from __future__ import annotations
 import ase.io
 import numpy as np
 import pytest
-from workplace import with_keys
 
 from mpiqmd.cli import parse_arguments
+from mpiqmd.exchange.structure_files import read_structures
 from mpiqmd.pipeline.job import run_job
-from mpiqmd.pipeline.structures import read_structures
 from mpiqmd.units import BOHR_IN_ANGSTROM
+from tests.helpers.workplace import with_keys
 
 HYDROGEN = """
 [grid]

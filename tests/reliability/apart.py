@@ -1,27 +1,26 @@
 """Fuzzing in a process of its own, which a damaged file may crash; started again after the file that did.
 
-python apart.py KIND FIRST LAST FOLDER      one line per case: its number when it starts, then what became of it
+python -m tests.reliability.apart KIND FIRST LAST FOLDER   a line per case: its number when it starts, then what became of it
 """
 
 from __future__ import annotations
 
 import faulthandler
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-from hdf5_formats import hdf5_format
-from judging import SECONDS, Tally, fuzz
+from tests.helpers import ROOT
+from tests.helpers.judging import SECONDS, Tally, fuzz
+from tests.reliability.hdf5_formats import hdf5_format
 
 
 def fuzz_apart(kind: str, folder: Path, cases: range) -> Tally:
     """Judge files without a seal case by case; ``crashed`` and ``hung`` count those that ended the process."""
     tally, first = Tally(), cases.start
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     while first < cases.stop:
-        words = [sys.executable, __file__, kind, str(first), str(cases.stop), str(folder)]
-        child = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+        words = [sys.executable, "-m", "tests.reliability.apart", kind, str(first), str(cases.stop), str(folder)]
+        child = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
         started = [line.split(maxsplit=2) for line in child.stdout.splitlines()]
         for _, verdict, *reason in (line for line in started if len(line) > 1):
             tally.verdicts[verdict] += 1

@@ -1,9 +1,9 @@
 """Several programs at one folder of ``mpiqmd md``: a second run, kills, stops, readers, and an undisturbed trajectory.
 
-python tests/reliability/crowding.py pairs 100      two runs at random moments
-python tests/reliability/crowding.py kills 60       SIGKILL at random moments, and again until it is done
-python tests/reliability/crowding.py stops 20       SIGSTOP and SIGCONT
-python tests/reliability/crowding.py readers 20     another program reads the file, and keeps it open for the next run
+python -m tests.reliability.crowding pairs 100      two runs at random moments
+python -m tests.reliability.crowding kills 60       SIGKILL at random moments, and again until it is done
+python -m tests.reliability.crowding stops 20       SIGSTOP and SIGCONT
+python -m tests.reliability.crowding readers 20     another program reads the file, and keeps it open for the next run
 """
 
 from __future__ import annotations
@@ -24,21 +24,13 @@ import numpy as np
 
 from mpiqmd.claims import CLAIM
 from mpiqmd.md.trajectory import Trajectory
+from tests.helpers.workplace import H2, with_keys
 
-INPUT = """
-[system]
-symbols = ["H", "H"]
-positions = [[-0.72, 0.0, 0.0], [0.72, 0.0, 0.0]]
-[grid]
-cell = 7.0
-points = 12
-order = 4
-[md]
-steps = 200
-timestep = "0.25 fs"
-temperature = "100 K"
-checkpoint_every = 1
-"""
+INPUT = with_keys(
+    H2,
+    grid={"points": 12, "order": 4},
+    md={"steps": 200, "timestep": "0.25 fs", "temperature": "100 K", "checkpoint_every": 1},
+)
 """A molecule far from well described, at a hundredth of a second a step."""
 REFUSED = "another run is writing here"
 READER = """

@@ -6,20 +6,19 @@ import json
 from functools import lru_cache
 
 import numpy as np
-import test_psp8
-import test_upf
-from damage import damaged_text
-from judging import Format, rewriting
 
 from mpiqmd.config import load_input
 from mpiqmd.config.sections import section_keys
 from mpiqmd.config.settings import SECTIONS, Settings
+from mpiqmd.exchange.structure import Structure
+from mpiqmd.exchange.structure_files import read_structures
 from mpiqmd.molecule.elements import SYMBOLS
 from mpiqmd.molecule.pseudopotential import Pseudopotential
 from mpiqmd.molecule.psp8 import read_psp8
 from mpiqmd.molecule.upf import read_upf
-from mpiqmd.pipeline.structure import Structure
-from mpiqmd.pipeline.structures import read_structures
+from tests.helpers.judging import Format, rewriting
+from tests.reliability.damage import damaged_text
+from tests.unit.molecule import test_psp8, test_upf
 
 XYZ = b"""3
 water

@@ -1,10 +1,9 @@
 """The HDF5 files that mpiqmd writes and reads back: small good ones, their readers, and what a result must be like.
 
 Each comes in five ways: ``raw``, any bytes damaged where a seal is required; ``stale``, bytes before the seal damaged;
-``structure``, a whole and
-sealed file with other contents than mpiqmd writes; ``hostile``, one of :mod:`hostility`, whose copy elsewhere is not opened;
-``unsealed``, bytes of a file that a kill left without a seal, which
-may crash the HDF5 library and is for a process of its own.
+``structure``, a whole and sealed file with other contents than mpiqmd writes; ``hostile``, one of
+:mod:`tests.helpers.hostility`, whose copy elsewhere is not opened; ``unsealed``, bytes of a file that a kill left without a
+seal, which may crash the HDF5 library and is for a process of its own.
 """
 
 from __future__ import annotations
@@ -19,13 +18,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import test_dynamics
-import test_snapshots
-from compiled_water import RANK, serial_water
-from damage import damage_structure, damaged_bytes
-from hostility import ELSEWHERE, Watch, hostile, hostile_index
-from judging import Format, rewriting
-from md_surfaces import PairSurface, water
 from mpi4py import MPI
 
 from mpiqmd.datafiles import SEAL_SIZE, opened, seal, unseal
@@ -33,14 +25,20 @@ from mpiqmd.errors import DataFileError
 from mpiqmd.grid.grid import Grid
 from mpiqmd.md.checkpoint import load_checkpoint, previous_path
 from mpiqmd.md.extxyz import write_extxyz
-from mpiqmd.md.replica_files import linked_files
+from mpiqmd.md.replicas import linked_files, write_index
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.info import describe
-from mpiqmd.pipeline.reduced import mirrors_of
-from mpiqmd.pipeline.replicas import write_index
 from mpiqmd.rom.compiled.store import from_arrays, to_arrays
-from mpiqmd.rom.model import ReducedModel
+from mpiqmd.rom.model import ReducedModel, mirrors_of
+from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals
 from mpiqmd.rom.snapshots import SnapshotStore
+from tests.helpers.compiled_water import RANK, serial_water
+from tests.helpers.hostility import ELSEWHERE, Watch, hostile, hostile_index
+from tests.helpers.judging import Format, rewriting
+from tests.helpers.md_surfaces import PairSurface, water
+from tests.reliability.damage import damage_structure, damaged_bytes
+from tests.unit.md import test_run
+from tests.unit.rom import test_snapshots
 
 COMM = MPI.COMM_SELF
 NOTICED = {
@@ -164,7 +162,7 @@ def read_snapshots(path: Path) -> dict[str, Any]:
     store, grid = SnapshotStore(path, test_snapshots.SIGNATURE, COMM), _snapshot_grid()
     done = store.finished_s
     numbers = [store.positions_sav, store.energies_s[done], store.forces_sav[done], store.eigenvalues_sn[done]]
-    return {"numbers": numbers, "orbitals": store.read_all(grid).local}
+    return {"numbers": numbers, "orbitals": SnapshotOrbitals(store, grid).all().local}
 
 
 def read_model(path: Path) -> dict[str, Any]:
@@ -184,7 +182,7 @@ def read_by_resuming(path: Path) -> list[np.ndarray]:
     for source in _run_folder().iterdir():
         if source.name != path.name:
             shutil.copyfile(source, path.with_name(source.name))
-    test_dynamics.run(COMM, path.parent, PairSurface(water()), steps=16, thermostat="langevin")
+    test_run.run(COMM, path.parent, PairSurface(water()), steps=16, thermostat="langevin")
     return read_trajectory(path.with_name("trajectory.h5"))
 
 
@@ -203,7 +201,7 @@ def _run_folder() -> Path:
     """A run of 13 steps with checkpoints of steps 10 and 13."""
     folder = Path(_folder().name) / "run"
     folder.mkdir()
-    test_dynamics.run(COMM, folder, PairSurface(water()), steps=13, thermostat="langevin")
+    test_run.run(COMM, folder, PairSurface(water()), steps=13, thermostat="langevin")
     assert previous_path(folder / "checkpoint.h5").exists()
     return folder
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from crowding import play
+
+from tests.reliability.crowding import play
 
 pytestmark = pytest.mark.serial
 

@@ -10,25 +10,25 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-import test_dynamics
-import test_snapshots
-from md_surfaces import PairSurface, water
 from mpi4py import MPI
-from tiny_water import train
 
 from mpiqmd.errors import ConfigError, DataFileError
+from mpiqmd.exchange.cube import write_cube
+from mpiqmd.exchange.structure import Structure
+from mpiqmd.exchange.structure_files import write_geometries, write_structures
 from mpiqmd.grid.arrays import Field
 from mpiqmd.grid.grid import Grid
 from mpiqmd.md.checkpoint import save_checkpoint
+from mpiqmd.md.replicas import write_index
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.pipeline.cube import write_cube
-from mpiqmd.pipeline.replicas import write_index
 from mpiqmd.pipeline.results import prepare_folder, read_result, write_result
-from mpiqmd.pipeline.structure import Structure
-from mpiqmd.pipeline.structures import write_geometries, write_structures
 from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.style import save_figure
 from mpiqmd.rom.model import ReducedModel
+from tests.helpers.md_surfaces import PairSurface, water
+from tests.helpers.tiny_water import train
+from tests.unit.md import test_run
+from tests.unit.rom import test_snapshots
 
 pytestmark = pytest.mark.serial
 
@@ -73,12 +73,12 @@ def test_a_run(serial_comm, tmp_path):
     """The trajectory outgrows the disk; with room again the run goes on from its checkpoint."""
     surface, many = PairSurface(water()), {"steps": 3000, "output_every": 1, "checkpoint_every": 100}
     with files_of_at_most(500_000), pytest.raises(DataFileError, match=r"MD step \d+: .*cannot be written to.*checkpoint is"):
-        test_dynamics.run(serial_comm, tmp_path, surface, **many)
+        test_run.run(serial_comm, tmp_path, surface, **many)
     assert not list(tmp_path.glob("*.part"))
     with files_of_at_most((tmp_path / "checkpoint.h5").stat().st_size - 1), pytest.raises(OSError):
         save_checkpoint(tmp_path / "checkpoint.h5", {"step": 0}, {"a": {"b": np.zeros(10_000)}})
     assert not list(tmp_path.glob("*.part"))
-    result = test_dynamics.run(serial_comm, tmp_path, surface, **many)
+    result = test_run.run(serial_comm, tmp_path, surface, **many)
     assert result["resumed_from"] > 0 and result["frames"] == 3001
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from apart import fuzz_apart
-from formats import text_formats
-from hdf5_formats import KINDS, NOTICED, hdf5_format
-from judging import fuzz
+
+from tests.helpers.judging import fuzz
+from tests.reliability.apart import fuzz_apart
+from tests.reliability.formats import text_formats
+from tests.reliability.hdf5_formats import KINDS, NOTICED, hdf5_format
 
 pytestmark = pytest.mark.serial
 

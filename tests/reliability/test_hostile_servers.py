@@ -18,19 +18,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conversations import EDGES, HEADER, N_ATOMS, due, good, hostile
-from judging import limited
 from mpi4py import MPI
-from toy_surfaces import ToySurface
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.errors import MpiqmdError
-from mpiqmd.ipi import Address, Expected, client
-from mpiqmd.md.interruption import Interruption
+from mpiqmd.ipi import Address, Expected, client, conversation
+from mpiqmd.ipi.conversation import Conversation
+from mpiqmd.ipi.serving import serve
 from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.parallel.log import silent
-from mpiqmd.pipeline import ipi
 from mpiqmd.pipeline.job import run_job
+from tests.helpers.judging import limited
+from tests.helpers.toy_surfaces import ToySurface
+from tests.reliability.conversations import EDGES, HEADER, N_ATOMS, due, good, hostile
 
 pytestmark = pytest.mark.serial
 
@@ -144,10 +145,10 @@ def converse(folder: Path, case: int) -> str:
     expected = Expected(N_ATOMS, EDGES if is_periodic else None)
     started = time.monotonic()
     patience = Interruption(walltime=0.2 if manner == "silent" else None)
-    talk = ipi.Conversation(Address.unix(str(folder / "socket")), expected, patience)
+    talk = Conversation(Address.unix(str(folder / "socket")), expected, patience)
     try:
         with limited():
-            ipi.serve(talk, surface, [surface.fresh()], MPI.COMM_SELF, silent(MPI.COMM_SELF))
+            serve(talk, surface, [surface.fresh()], MPI.COMM_SELF, silent(MPI.COMM_SELF))
         ended = talk.why()
     except MpiqmdError as error:
         refusal(error)
@@ -164,7 +165,7 @@ def converse(folder: Path, case: int) -> str:
 
 def converse_often(folder, monkeypatch, cases):
     monkeypatch.setattr(client, "LOOK_EVERY", 0.05)
-    monkeypatch.setattr(ipi, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(conversation, "LOOK_EVERY", 0.05)
     ends, wrong = Counter(), []
     for case in cases:
         try:

@@ -21,7 +21,6 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 from ase.units import Bohr, Hartree, fs
 from ase.vibrations import Vibrations
-from toy_surfaces import ToySurface
 
 from mpiqmd.ase import MPIQMD
 from mpiqmd.errors import (
@@ -35,22 +34,17 @@ from mpiqmd.errors import (
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.rom.compiled.body_solver import OutsideTablesError
+from tests.helpers.toy_surfaces import ToySurface
+from tests.helpers.workplace import H2, with_keys
 
 LENGTH, STIFFNESS, CHARGE = 1.4, 0.37, 0.2
 """A bond of hydrogen: length (bohr), force constant (Ha/bohr^2), charge on the first atom."""
 
-INPUT = """
-[system]
-symbols = ["H", "H"]
-positions = [[-0.7, 0.1, 0.0], [0.75, -0.1, 0.0]]
-[grid]
-cell = 7.0
-points = 20
-order = 6
-[scf]
-frame = "body"
-energy_tolerance = 1e-11
-"""
+INPUT = with_keys(
+    H2,
+    system={"positions": [[-0.7, 0.1, 0.0], [0.75, -0.1, 0.0]]},
+    scf={"frame": "body", "energy_tolerance": 1e-11},
+)
 
 
 class Spring(ToySurface):

@@ -15,18 +15,14 @@ from mpi4py import MPI
 
 from mpiqmd.ase import MPIQMD
 from mpiqmd.errors import ConfigError
+from tests.helpers.workplace import H2, with_keys
 
-INPUT = """
-[system]
-symbols = ["H", "H"]
-positions = [[-0.7, 0.1, 0.0], [0.75, -0.1, 0.0]]
-[grid]
-cell = 7.0
-points = 12
-order = 4
-[scf]
-energy_tolerance = 1e-9
-"""
+INPUT = with_keys(
+    H2,
+    system={"positions": [[-0.7, 0.1, 0.0], [0.75, -0.1, 0.0]]},
+    grid={"points": 12, "order": 4},
+    scf={"energy_tolerance": 1e-09},
+)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import types
 
 import numpy as np
 import pytest
-from workplace import outside_environment
 
 from mpiqmd.cli import build_parser, parse_arguments
 from mpiqmd.commands import COMMANDS
@@ -20,15 +19,8 @@ from mpiqmd.pipeline import job
 from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.doctor import CHECKS
 from mpiqmd.pipeline.results import plain, prepare_folder, read_result, write_result
-
-WATER = """
-[system]
-symbols = ["O", "H", "H"]
-positions = [[0.0, 0.0, 0.0], [1.12, 1.447, 0.0], [1.12, -1.447, 0.0]]
-[grid]
-cell = 12.0
-points = 64
-"""
+from tests.helpers.workplace import READ_WATER as WATER
+from tests.helpers.workplace import loaded_by, outside_environment
 
 
 @pytest.fixture
@@ -251,12 +243,8 @@ def test_every_command_explains_itself(name, capsys):
 
 @pytest.mark.serial
 def test_help_needs_neither_numpy_nor_mpi():
-    code = (
-        "import sys; from mpiqmd.cli import parse_arguments; parse_arguments(['scf', 'a.toml']); "
-        "print(sorted({'numpy', 'mpi4py', 'petsc4py'} & set(sys.modules)))"
-    )
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert process.stdout.strip() == "[]"
+    statement = "from mpiqmd.cli import parse_arguments; parse_arguments(['scf', 'a.toml'])"
+    assert loaded_by(statement, {"numpy", "mpi4py", "petsc4py"}) == set()
 
 
 @pytest.mark.serial

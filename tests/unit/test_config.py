@@ -18,18 +18,11 @@ from mpiqmd.config.sections import section_keys
 from mpiqmd.config.settings import SECTIONS
 from mpiqmd.errors import ConfigError
 from mpiqmd.keys.spec import REQUIRED, UNSET
+from tests.helpers.workplace import READ_WATER as WATER
 
 pytestmark = pytest.mark.serial
 
 INPUTS = Path(__file__).parents[2] / "run" / "inputs"
-WATER = """
-[system]
-symbols = ["O", "H", "H"]
-positions = [[0.0, 0.0, 0.0], [1.12, 1.447, 0.0], [1.12, -1.447, 0.0]]
-[grid]
-cell = 12.0
-points = 64
-"""
 
 
 def parse(text: str = "", base: str = WATER):

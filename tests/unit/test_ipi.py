@@ -14,16 +14,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from toy_surfaces import ToySurface
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.errors import AccuracyError, ConfigError, DataFileError, GeometryError
 from mpiqmd.ipi import Address, Answer, Client, Expected, connect
-from mpiqmd.md.interruption import Interruption
+from mpiqmd.ipi.conversation import Conversation, with_news
+from mpiqmd.ipi.serving import serve
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.surface import Memory
+from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.parallel.log import silent
-from mpiqmd.pipeline import ipi
+from tests.helpers.toy_surfaces import ToySurface
 
 WAIT = 20.0
 """Seconds after which a test that hangs fails instead."""
@@ -131,11 +132,9 @@ class Springs(ToySurface):
 
 
 def converse(comm, address, surface, n_atoms=3, patience=WAIT, cell_v=None):
-    talk = ipi.Conversation(address, Expected(n_atoms, cell_v), Interruption(), patience)
+    talk = Conversation(address, Expected(n_atoms, cell_v), Interruption(), patience)
     try:
-        return ipi.serve(talk, surface, [surface.fresh()], comm, silent(comm)), comm.bcast(
-            talk.why() if comm.rank == 0 else None
-        )
+        return serve(talk, surface, [surface.fresh()], comm, silent(comm)), comm.bcast(talk.why() if comm.rank == 0 else None)
     finally:
         talk.close()
 
@@ -279,9 +278,9 @@ def test_the_number_of_connections_has_no_limit_of_ours():
     try:
         assert one.fileno() > 1023
         client = Client(one, Expected(3))
-        assert ipi.with_news([client], 0.01) == []
+        assert with_news([client], 0.01) == []
         other.sendall(b"EXIT        ")
-        assert ipi.with_news([client], WAIT) == [client] and client.serve_message() is None and client.ended == "EXIT"
+        assert with_news([client], WAIT) == [client] and client.serve_message() is None and client.ended == "EXIT"
     finally:
         for number in low:
             os.close(number)
@@ -329,9 +328,9 @@ def test_a_signal_ends_the_wait(comm):
         assert server.client_leaves()
 
     with serving(comm, script) as address:
-        talk = ipi.Conversation(address, Expected(3), SimpleNamespace(reason=lambda: next(reasons, last[0])))
+        talk = Conversation(address, Expected(3), SimpleNamespace(reason=lambda: next(reasons, last[0])))
         try:
-            served = ipi.serve(talk, Springs(), [Memory()] * 2, comm, silent(comm))
+            served = serve(talk, Springs(), [Memory()] * 2, comm, silent(comm))
         finally:
             talk.close()
     assert served.evaluations == 0
@@ -399,7 +398,7 @@ def test_a_real_signal_while_waiting():
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
     with interruption.listening(), listener:
         timer.start()
-        talk = ipi.Conversation(Address("127.0.0.1", listener.getsockname()[1]), Expected(3), interruption, connections=2)
+        talk = Conversation(Address("127.0.0.1", listener.getsockname()[1]), Expected(3), interruption, connections=2)
         assert talk.next_geometries() == {} and talk.why() == "SIGTERM"
         talk.close()
     timer.join()
@@ -457,10 +456,10 @@ def test_several_connections_are_answered_together(comm, rng, busy):
 
     surface = BatchedSprings()
     with serving(comm, script) as address:
-        talk = ipi.Conversation(address, Expected(3), Interruption(), WAIT, connections=4)
+        talk = Conversation(address, Expected(3), Interruption(), WAIT, connections=4)
         try:
             memories = [surface.fresh(4) for _ in range(4)]
-            served = ipi.serve(talk, surface, memories, comm, silent(comm))
+            served = serve(talk, surface, memories, comm, silent(comm))
         finally:
             talk.close()
     assert comm.rank != 0 or talk.why() == "EXIT"
@@ -494,7 +493,7 @@ def test_an_error_at_one_geometry_of_several_ends_it_on_all_ranks(comm):
             server.connection.close()
 
     with serving(comm, script) as address:
-        talk = ipi.Conversation(address, Expected(3), Interruption(), WAIT, connections=4)
+        talk = Conversation(address, Expected(3), Interruption(), WAIT, connections=4)
         with pytest.raises(GeometryError, match="outside the tables"):
-            ipi.serve(talk, Narrow(), [Narrow().fresh(4) for _ in range(4)], comm, silent(comm))
+            serve(talk, Narrow(), [Narrow().fresh(4) for _ in range(4)], comm, silent(comm))
         talk.close()

@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from workplace import outside_environment
 
 from mpiqmd import launcher
+from tests.helpers.workplace import outside_environment
 
 pytestmark = pytest.mark.serial
 

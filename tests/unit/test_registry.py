@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from mpiqmd.config import describe_keys, parse_input
-from mpiqmd.config.sections import section_keys
+from mpiqmd.config.sections import key_roles, section_keys
 from mpiqmd.errors import ConfigError
 from mpiqmd.keys.kinds import POSITIVE_ENERGY
-from mpiqmd.keys.registries import CHOICES, SAMPLING_RULES, TERMS, THERMOSTATS, registered_role
+from mpiqmd.keys.registries import CHOICES, SAMPLING_RULES, TERMS, THERMOSTATS
 from mpiqmd.keys.registry import Choices, Entry
 from mpiqmd.keys.spec import REQUIRED, KeySpec, Options
 from mpiqmd.keys.values import Number
@@ -94,8 +94,9 @@ def test_a_key_without_a_default_must_be_written_where_it_is_chosen(section, cho
 
 def test_keys_may_say_what_they_decide():
     SAMPLING_RULES.register(thing("mine", patience=KeySpec(Number(), 1.0, "how long to wait", role="free")))
-    assert registered_role("train", "patience") == "free" and registered_role("train", "bond_length") == "training"
-    assert registered_role("train", "seed") is None and registered_role("scf", "solver") is None
+    roles = key_roles()
+    assert roles["train.patience"] == "free" and roles["train.bond_length"] == "training"
+    assert roles["train.sampling"] == "training" and roles["scf.solver"] == "solve"
 
 
 def test_options_do_not_change_and_travel():

@@ -11,14 +11,14 @@ import pytest
 from mpiqmd.config import load_input
 from mpiqmd.datafiles import opened
 from mpiqmd.errors import MpiqmdError
+from mpiqmd.exchange.structure_files import read_structures
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.psp8 import read_psp8
 from mpiqmd.molecule.upf import read_upf
 from mpiqmd.pipeline.job import _require_files
-from mpiqmd.pipeline.recorded import _read
 from mpiqmd.pipeline.results import read_result
-from mpiqmd.pipeline.structures import read_structures
 from mpiqmd.regular import read_bounded, read_text, require_regular
+from mpiqmd.statics.journal_file import read_journal
 
 pytestmark = pytest.mark.serial
 
@@ -38,7 +38,7 @@ READERS = {
     "psp8": read_psp8,
     "upf": read_upf,
     "result": read_result,
-    "record": lambda path: _read(path, {}),
+    "record": lambda path: read_journal(path, {}),
     "command line": lambda path: _require_files([None, path]),
 }
 

@@ -7,12 +7,11 @@ import os
 import h5py
 import numpy as np
 import pytest
-from hostility import Watch
 
 from mpiqmd.datafiles import opened, seal
 from mpiqmd.errors import DataFileError
-from mpiqmd.md.replica_files import linked_files
-from mpiqmd.pipeline.replicas import write_index
+from mpiqmd.md.replicas import linked_files, write_index
+from tests.helpers.hostility import Watch
 
 pytestmark = pytest.mark.serial
 

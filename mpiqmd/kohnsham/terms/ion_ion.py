@@ -67,6 +67,7 @@ def ion_ion_energy(positions_av: np.ndarray, valences_a: np.ndarray, cell_v: np.
 
 
 def _pairs(positions_av: np.ndarray, valences_a: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return energy and gradient in free space, ``½ Σ_ab Z_a Z_b / |R_a - R_b|``.  Not collective."""
     separations = positions_av[:, None] - positions_av[None]
     distances = np.sqrt((separations**2).sum(-1))
     np.fill_diagonal(distances, np.inf)
@@ -76,7 +77,12 @@ def _pairs(positions_av: np.ndarray, valences_a: np.ndarray) -> tuple[float, np.
 
 
 def _ewald(positions_av: np.ndarray, valences_a: np.ndarray, cell_v: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return energy and gradient in a periodic cell, the ions smeared over a third of its mean edge.  Not collective.
+
+    Both sums, the smeared ions' own energy ``-Σ Z² / (√π w)`` and that of their uniform background ``-π w² (Σ Z)² / (2 V)``.
+    """
     volume = float(np.prod(cell_v))
+    # The sum does not depend on it; at a third of the edge both parts converge within a few cells and waves.
     width = float(volume ** (1 / 3) / 3.0)
     energy = -np.sum(valences_a**2) / (np.sqrt(np.pi) * width)
     energy -= np.pi * width**2 * valences_a.sum() ** 2 / (2.0 * volume)
@@ -86,12 +92,14 @@ def _ewald(positions_av: np.ndarray, valences_a: np.ndarray, cell_v: np.ndarray)
 
 
 def _lattice(reach: np.ndarray) -> np.ndarray:
+    """Return all triples of integers up to ``reach`` (3,) in size, shape (triples, 3).  Not collective."""
     return np.array(list(product(*(range(-n, n + 1) for n in reach))), float)
 
 
 def _short_range(
     positions_av: np.ndarray, valences_a: np.ndarray, cell_v: np.ndarray, width: float
 ) -> tuple[float, np.ndarray]:
+    """Return ``½ Σ Z_a Z_b erfc(d / w) / d`` over pairs and their images, Ha, and its gradient (N, 3).  Not collective."""
     nearest = nearest_image(positions_av[:, None] - positions_av[None], cell_v)
     charges = valences_a[:, None] * valences_a
     energy, gradient_av = 0.0, np.zeros_like(positions_av)
@@ -108,6 +116,8 @@ def _short_range(
 
 
 def _long_range(positions_av: np.ndarray, valences_a: np.ndarray, cell_v: np.ndarray, width: float) -> tuple[float, np.ndarray]:
+    """Return ``(2π / V) Σ_G |Σ_a Z_a exp(iGR_a)|² exp(-G² w²/4) / G²``, Ha, and its gradient (N, 3).  Not collective."""
+    # exp(-G² η²/4) is below exp(-42) = 6e-19 for the waves left out, which are those with G η beyond 13.
     reach = np.ceil(13.0 / width * cell_v / (2 * np.pi)).astype(int)
     waves = _lattice(reach) * (2 * np.pi / cell_v)
     squares = (waves**2).sum(-1)

@@ -36,9 +36,20 @@ SMALLEST_WIDTH = 0.5
 
 
 class LocalPotential:
-    """``V(r) = Σ_a V_loc,a(r - R_a)`` for any positions of the ions.
+    """``V(r) = Σ_a V_loc,a(r - R_a)`` for any positions of the ions.  Construction is collective.
 
-    Construction is collective.
+    Parameters
+    ----------
+    grid
+        The grid of the density.
+    species
+        Pseudopotentials by element.
+    symbols
+        Elements of the ions, in the order of their positions.
+    poisson
+        Poisson solver of that grid, whose Fourier basis holds the cores of a periodic cell.
+    short
+        Short-range parts of the species where they are made already.
     """
 
     name = "local"
@@ -133,12 +144,14 @@ class _FreeCores:
         self.grid, self.valences_a, self.width = grid, valences_a, width
 
     def potential_local(self, positions_av: np.ndarray) -> np.ndarray:
+        """Return this rank's block of the cores' potential, shape (z, y, x), Ha.  Not collective."""
         total = np.zeros(self.grid.local_shape)
         for valence, position_v in zip(self.valences_a, positions_av, strict=True):
             add_smeared_coulomb(-valence, self.width, *self._displacements(position_v), total)
         return total
 
     def gradient_local(self, positions_av: np.ndarray, density: Field) -> np.ndarray:
+        """Return this rank's share of ``∂/∂R_a ∫ ρ v dr``, shape (N, 3), Ha/bohr.  Not collective."""
         pulls = [smeared_coulomb_pull(self.width, *self._displacements(r), density.local) for r in positions_av]
         return self.grid.volume_element * self.valences_a[:, None] * np.array(pulls)
 
@@ -157,6 +170,7 @@ class _PeriodicCores:
         self.constant = np.pi * width**2 * float(valences_a.sum()) / grid.volume
 
     def potential_local(self, positions_av: np.ndarray) -> np.ndarray:
+        """Return this rank's block of the cores' potential, shape (z, y, x), Ha.  Collective."""
         modes = np.zeros(self.transform.diagonal_local.shape)
         for valence, position_v in zip(self.valences_a, positions_av, strict=True):
             z, y, x = (self._axis(axis, position_v[2 - axis])[0] for axis in range(3))
@@ -165,6 +179,7 @@ class _PeriodicCores:
         return self.transform.backward(modes[None])[0] + self.constant
 
     def gradient_local(self, positions_av: np.ndarray, density: Field) -> np.ndarray:
+        """Return this rank's share of ``∂/∂R_a ∫ ρ v dr``, shape (N, 3), Ha/bohr.  Collective."""
         modes = self.transform.forward(density.local[None])[0] * self.transform.diagonal_local
         gradient_av = np.zeros_like(positions_av)
         for a, (valence, position_v) in enumerate(zip(self.valences_a, positions_av, strict=True)):

@@ -31,7 +31,7 @@ class HeatBath(NoThermostat):
         return -self.heat
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the accumulated heat."""
+        """Return the accumulated ``heat``, Ha, an array of shape ()."""
         return {"heat": np.array(self.heat)}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
@@ -40,14 +40,22 @@ class HeatBath(NoThermostat):
 
 
 class StochasticBath(HeatBath):
-    """A heat bath that draws random numbers from ``generator``; ``seed`` is that of the noise."""
+    """A heat bath that draws random numbers from ``generator``.
+
+    Parameters
+    ----------
+    temperature, relaxation_time
+        As for :class:`HeatBath`.
+    seed
+        Seed of the noise.
+    """
 
     def __init__(self, temperature: float, relaxation_time: float, seed: int) -> None:
         super().__init__(temperature, relaxation_time)
         self.generator = thermostat_generator(seed)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the accumulated heat and the state of the generator."""
+        """Return the accumulated ``heat``, Ha, shape (), and the state of the ``generator``, integers of shape (6,)."""
         return super().state() | {"generator": generator_state(self.generator)}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:

@@ -38,7 +38,7 @@ class Berendsen(HeatBath):
     """
 
     def after(self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float) -> np.ndarray:
-        """Rescale the velocities and book the heat given to the nuclei."""
+        """Return the rescaled velocities, shape (N, 3), a.u., and book the heat given to the nuclei."""
         kinetic, count = float(kinetic_energy(velocities_av, nuclei.masses_a)), nuclei.degrees_of_freedom
         if kinetic <= 0.0 or count == 0:
             return velocities_av

@@ -44,7 +44,7 @@ class Langevin(StochasticBath):
     """
 
     def middle(self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float) -> np.ndarray:
-        """Damp the velocities, add the noise and book the heat given to the nuclei."""
+        """Return damped velocities with noise, shape (N, 3), a.u., and book the heat given to the nuclei."""
         decay = math.exp(-timestep / self.relaxation_time)
         width_a = np.sqrt((1.0 - decay**2) * self.temperature / nuclei.masses_a)
         noise_av = width_a[:, None] * self.generator.standard_normal(velocities_av.shape)

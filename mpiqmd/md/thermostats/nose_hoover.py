@@ -74,11 +74,11 @@ class NoseHoover(NoThermostat):
         self._degrees_of_freedom = 0
 
     def before(self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float) -> np.ndarray:
-        """Move the chain for half a step and scale the velocities."""
+        """Move the chain for half a step and return the scaled velocities, shape (N, 3), a.u."""
         return self._half_step(velocities_av, nuclei, 0.5 * timestep)
 
     def after(self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float) -> np.ndarray:
-        """Move the chain for the other half and scale the velocities."""
+        """Move the chain for the other half and return the scaled velocities, shape (N, 3), a.u."""
         return self._half_step(velocities_av, nuclei, 0.5 * timestep)
 
     @property
@@ -91,7 +91,7 @@ class NoseHoover(NoThermostat):
         return kinetic + self.temperature * float(weights_k @ self.coordinates_k)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the coordinates and velocities of the chain."""
+        """Return ``coordinates`` and ``velocities`` of the chain, shape (thermostats,), a.u., and the count of freedoms."""
         return {
             "coordinates": self.coordinates_k,
             "velocities": self.velocities_k,
@@ -107,11 +107,13 @@ class NoseHoover(NoThermostat):
         self._degrees_of_freedom = int(count)
 
     def _masses(self, count: int) -> np.ndarray:
+        """Return the chain's masses ``g k_B T tau²`` and ``k_B T tau²``, shape (thermostats,), a.u."""
         masses_k = np.full(len(self.velocities_k), self.temperature * self.relaxation_time**2)
         masses_k[0] *= count
         return masses_k
 
     def _half_step(self, velocities_av: np.ndarray, nuclei: Nuclei, interval: float) -> np.ndarray:
+        """Move the chain by ``interval`` in Suzuki-Yoshida pieces and return the scaled velocities, shape (N, 3), a.u."""
         count = self._degrees_of_freedom = nuclei.degrees_of_freedom
         if count == 0:
             return velocities_av

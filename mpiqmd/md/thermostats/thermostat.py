@@ -30,18 +30,18 @@ Maker = TypeVar("Maker", bound=Callable[..., "Thermostat"])
 
 
 class Thermostat(Protocol):
-    """What the dynamics asks of a thermostat; each hook returns the new velocities (N, 3) at the present positions."""
+    """What the dynamics asks of a thermostat; each hook returns the new velocities at the present positions.  On rank 0."""
 
     def before(self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float) -> np.ndarray:
-        """Act for half a step before the first kick."""
+        """Act for half a step before the first kick: return the new velocities, shape (N, 3), a.u."""
         ...
 
     def middle(self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float) -> np.ndarray:
-        """Act for a whole step between the two half drifts."""
+        """Act for a whole step between the two half drifts: return the new velocities, shape (N, 3), a.u."""
         ...
 
     def after(self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float) -> np.ndarray:
-        """Act after the second kick."""
+        """Act after the second kick: return the new velocities, shape (N, 3), a.u."""
         ...
 
     @property
@@ -50,7 +50,7 @@ class Thermostat(Protocol):
         ...
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return all that an exact restart needs."""
+        """Return all that an exact restart needs: arrays of any shape, in atomic units."""
         ...
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
@@ -62,15 +62,15 @@ class NoThermostat:
     """Constant energy; also the base class whose idle hooks the others override."""
 
     def before(self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float) -> np.ndarray:
-        """Leave the velocities alone."""
+        """Return the velocities as they are, shape (N, 3), a.u."""
         return velocities_av
 
     def middle(self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float) -> np.ndarray:
-        """Leave the velocities alone."""
+        """Return the velocities as they are, shape (N, 3), a.u."""
         return velocities_av
 
     def after(self, velocities_av: np.ndarray, positions_av: np.ndarray, nuclei: Nuclei, timestep: float) -> np.ndarray:
-        """Leave the velocities alone."""
+        """Return the velocities as they are, shape (N, 3), a.u."""
         return velocities_av
 
     @property
@@ -79,7 +79,7 @@ class NoThermostat:
         return 0.0
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return an empty dictionary: there is no memory."""
+        """Return no arrays, of whatever shape and unit: there is no memory."""
         return {}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:

@@ -19,10 +19,11 @@ from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.data import CompiledArrays
 from mpiqmd.rom.compiled.energy import CompiledEnergy
 from mpiqmd.rom.compiled.interaction import InteractionSamples
-from mpiqmd.rom.compiled.learning import fit_predictor, sample_geometries
+from mpiqmd.rom.compiled.learning import fit_predictor
 from mpiqmd.rom.compiled.pairs import PairProducts
 from mpiqmd.rom.compiled.quadrature import QuadratureBuilder
 from mpiqmd.rom.compiled.solver import CompiledSolver
+from mpiqmd.sampling.mixtures import sample_geometries
 
 COMPILED_TERMS = ("kinetic", "local", "nonlocal", "hartree", "xc", "ion_ion")
 """Energy terms that become tables."""

@@ -5,12 +5,11 @@ Every sample costs a few evaluations, those of the inverse Hessian one more per 
 
 from __future__ import annotations
 
-from contextlib import suppress
 from math import comb
 
 import numpy as np
 
-from mpiqmd.errors import ConvergenceError, GeometryError
+from mpiqmd.errors import ConvergenceError
 from mpiqmd.molecule.frame import BodyFrame
 from mpiqmd.rom.compiled.energy import PlacedEnergy
 from mpiqmd.rom.compiled.inner import InverseHessians, packed_triangle
@@ -22,6 +21,7 @@ from mpiqmd.rom.compiled.predictor import (
     highest_degree,
 )
 from mpiqmd.rom.compiled.solver import CompiledSolver
+from mpiqmd.sampling.mixtures import sample_geometries
 
 LARGEST_CURVATURE = 300_000
 """Numbers that the polynomial of the inverse Hessian may hold: more would not stay in a core's cache."""
@@ -29,27 +29,8 @@ OVERSAMPLING = 3
 """Geometries per coefficient."""
 TRIALS = 40
 """Geometries at which the fit is tried."""
-REACH = 1.1
-"""Samples reach this much farther from the mean than mixtures of training geometries do."""
 CURVATURE_STEP = 1e-4
 """Displacement of κ in the differences that make the Hessian."""
-
-
-def sample_geometries(positions_sav: np.ndarray, frame: BodyFrame, count: int, seed: int, reach: float = REACH) -> np.ndarray:
-    """Return random mixtures of training geometries in the body frame, shape (samples, N, 3), bohr.
-
-    ``reach`` scales their distance from the mean.  Mixtures that have no body frame are left out; a larger ``count``
-    continues the same sequence.
-    """
-    rng, mean = np.random.default_rng(seed), positions_sav.mean(axis=0)
-    samples = []
-    for _ in range(count):
-        weights = rng.dirichlet(np.full(3, 0.7))
-        chosen = rng.integers(len(positions_sav), size=3)
-        mixed = mean + reach * (np.tensordot(weights, positions_sav[chosen], axes=1) - mean)
-        with suppress(GeometryError):
-            samples.append(frame.align(mixed).body_positions_av)
-    return np.array(samples)
 
 
 def fit_predictor(solver: CompiledSolver, positions_sav: np.ndarray, frame: BodyFrame, seed: int = 1) -> Predictor | None:

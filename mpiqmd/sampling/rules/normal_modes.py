@@ -35,7 +35,7 @@ class ThermalRule(SamplingRule):
 
     def reference(self, sources: Sources) -> Molecule:
         """Return the molecule at its minimum.  Collective."""
-        return sources.vibrations(self.relax).reference
+        return sources.vibrations(self.relax).molecule
 
     def filled(self, sources: Sources, body: Body, count: int) -> Samples:
         """Return at most ``count`` samples that fill the region, in the body frame.  Collective."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from drawing import decay_figure
 
-from mpiqmd.pipeline.reduced import ReducedSurface
-from mpiqmd.pipeline.validation import internal_force_error
 from mpiqmd.plots.style import save_figure, style
+from mpiqmd.rom.online import OnlineStage
+from mpiqmd.rom.validation import internal_force_error
 from mpiqmd.units import ATOMIC_TIME_IN_FS
-from reduced.common import Bench, compiled_owner, nve
+from run.bench.drawing import decay_figure
+from run.bench.reduced.common import Bench, compiled_owner, nve
 
 
-def against_grid(surface: ReducedSurface, positions_sav: np.ndarray, log=None) -> dict[str, float]:
+def against_grid(surface: OnlineStage, positions_sav: np.ndarray, log=None) -> dict[str, float]:
     """Return the largest difference of energy and forces between the compiled and the grid online stage."""
     owner = compiled_owner(surface)
     energies, forces = [], []
@@ -26,7 +26,7 @@ def against_grid(surface: ReducedSurface, positions_sav: np.ndarray, log=None) -
     return {"geometries": len(energies), "energy": float(np.abs(energies).max()), "force": float(max(forces))}
 
 
-def against_hifi(surface: ReducedSurface, positions_sav: np.ndarray, states: list) -> dict[str, float]:
+def against_hifi(surface: OnlineStage, positions_sav: np.ndarray, states: list) -> dict[str, float]:
     """Return the largest errors of energy and of the gradient along the internal coordinates."""
     owner = compiled_owner(surface)
     energies, forces = [], []

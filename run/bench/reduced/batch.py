@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mpiqmd.md.dynamics import dynamics_steps, run_together
 from mpiqmd.md.noise import replica_seed
 from mpiqmd.md.record import Record
+from mpiqmd.md.run import dynamics_steps, run_together
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline.surface import dynamics_settings
-from reduced.common import COMM, Bench
+from run.bench.reduced.common import COMM, Bench
 
 COUNTS = (1, 8, 32, 64)
 ROUNDS = 5

@@ -10,7 +10,6 @@ import numpy as np
 from mpi4py import MPI
 
 from mpiqmd.config import load_input
-from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.molecule.bent import water_positions
 from mpiqmd.molecule.body_surface import MovingFrame
@@ -18,13 +17,15 @@ from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.symmetry import grid_mirrors
 from mpiqmd.parallel.log import Log, silent
-from mpiqmd.pipeline.build import build_model, build_molecule, build_solver
-from mpiqmd.pipeline.reduced import ReducedSurface, build_reduced_model
-from mpiqmd.pipeline.sampling import symmetric_shape
-from mpiqmd.rom.basis import build_basis
+from mpiqmd.pipeline.build import build_model, build_molecule, build_online_stage, build_solver
 from mpiqmd.rom.compiled.body_solver import OutsideTablesError, compiled_surface
 from mpiqmd.rom.model import ReducedModel
+from mpiqmd.rom.offline import compress, make_reduced_model, projections
+from mpiqmd.rom.online import OnlineStage
+from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals
 from mpiqmd.rom.snapshots import SnapshotStore
+from mpiqmd.sampling.plan import symmetric_shape
+from mpiqmd.sampling.rules.rule import Body
 from mpiqmd.units import KELVIN_IN_HARTREE
 
 COMM = MPI.COMM_SELF
@@ -36,7 +37,6 @@ class Bench:
     def __init__(self, arguments: argparse.Namespace) -> None:
         settings = load_input(arguments.input)
         self.settings = replace(settings, rom=replace(settings.rom, online="compiled"))
-        self._snapshots: Orbitals | None = None
         self.arguments, self.log = arguments, Log(COMM)
         self.molecule = build_molecule(self.settings, COMM)
         self.model = build_model(self.settings, COMM, self.molecule)
@@ -44,30 +44,28 @@ class Bench:
         self.rng = np.random.default_rng(arguments.seed)
 
     @cached_property
-    def surface(self) -> ReducedSurface:
+    def surface(self) -> OnlineStage:
         """The compiled surface of the model file; compiled here if the model was trained for the grid."""
         if "compiled/linear" not in self.reduced.arrays:
             return self.surface_of(self.reduced.rank)
-        return ReducedSurface(self.settings, self.model, self.reduced, silent(COMM))
+        return build_online_stage(self.settings, self.model, self.reduced, silent(COMM))
 
-    def surface_of(self, rank: int) -> ReducedSurface:
+    def surface_of(self, rank: int) -> OnlineStage:
         """Return a compiled surface with this many modes, from the snapshots beside the model."""
-        store = SnapshotStore(self.arguments.model.parent / "snapshots.h5", self.model.signature(), COMM)
         reference = self.molecule.with_positions(self.reduced.reference_av)
         frame = make_frame(reference, self.reduced.frame)
-        mirrors = grid_mirrors(symmetric_shape(reference, frame))
-        signs = [tuple(signs) for signs, _ in mirrors]
-        rom = self.settings.rom
-        basis = build_basis(self.snapshots(store), rom.energy_fraction, rom.criterion, rank, signs)
-        parts = self.settings, self.model, frame, reference, basis, store, mirrors
-        reduced = build_reduced_model(*parts, silent(COMM))
-        return ReducedSurface(self.settings, self.model, reduced, silent(COMM))
+        body = Body(reference, frame, grid_mirrors(symmetric_shape(reference, frame)))
+        options = replace(self.settings.rom, rank=rank)
+        basis = compress(self.snapshots.all(), body.mirrors, options, silent(COMM))
+        orbitals_smn, store = projections(basis, self.snapshots), self.snapshots.store
+        reduced = make_reduced_model(self.model, body, basis, store, orbitals_smn, options=options, log=silent(COMM))
+        return build_online_stage(self.settings, self.model, reduced, silent(COMM))
 
-    def snapshots(self, store: SnapshotStore) -> Orbitals:
-        """Return all training orbitals, read once."""
-        if self._snapshots is None:
-            self._snapshots = store.read_all(self.model.grid)
-        return self._snapshots
+    @cached_property
+    def snapshots(self) -> SnapshotOrbitals:
+        """All training orbitals, read once."""
+        store = SnapshotStore(self.arguments.model.parent / "snapshots.h5", self.model.signature(), COMM)
+        return SnapshotOrbitals(store, self.model.grid)
 
     def geometries(self, count: int, stretch: float = 1.0) -> np.ndarray:
         """Return random geometries of the sampled box, its half-widths times ``stretch``."""
@@ -92,9 +90,9 @@ class Bench:
         return states
 
 
-def compiled_owner(surface: ReducedSurface) -> Owner:
+def compiled_owner(stage: OnlineStage) -> Owner:
     """Return an owner of a reduced model's compiled surface, without control of its errors."""
-    return Owner(compiled_surface(MovingFrame(surface.frame), surface.compiled_solver))
+    return Owner(compiled_surface(MovingFrame(stage.frame), stage.compiled_solver))
 
 
 def start_velocities(masses_a: np.ndarray, kelvin: float) -> np.ndarray:

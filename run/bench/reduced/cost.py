@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mpiqmd.md.dynamics import run_dynamics
 from mpiqmd.md.record import Record
+from mpiqmd.md.run import run_dynamics
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline.build import build_hifi_surface
 from mpiqmd.pipeline.md import dynamics_settings
-from reduced.common import COMM, Bench
+from run.bench.reduced.common import COMM, Bench
 
 
 def cost(bench: Bench) -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mpiqmd.plots.style import BRIGHT, DARK, panels, save_figure, style
 from mpiqmd.units import ATOMIC_TIME_IN_FS
-from reduced.common import Bench, nve
+from run.bench.reduced.common import Bench, nve
 
 CASES = ((0.25, "gradient"), (0.5, "gradient"), (1.0, "gradient"), (0.5, "hellmann-feynman"))
 

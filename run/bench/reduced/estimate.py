@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpiqmd.pipeline.build import build_solver
-from reduced.common import Bench
+from run.bench.reduced.common import Bench
 
 
 def estimate(bench: Bench) -> dict[str, float]:

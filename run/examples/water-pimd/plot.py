@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mpiqmd.pipeline.structures import read_structures
+from mpiqmd.exchange.structure_files import read_structures
 from mpiqmd.plots.distribution import figure_distances
 from mpiqmd.plots.style import save_figure
 

@@ -15,6 +15,6 @@ all_nodes="$(flux resource list --states all --no-header --format '{nnodes}' | h
 ranks=()
 for ((nodes = 1; nodes <= all_nodes; nodes *= 2)); do ranks+=($((nodes * per_node))); done
 
-.venv/bin/python run/scaling/scaling.py --ranks "${ranks[@]}" --ranks-per-node "$per_node" --clock wall \
+.venv/bin/python -m run.scaling.scaling --ranks "${ranks[@]}" --ranks-per-node "$per_node" --clock wall \
     --strong "${STRONG:-256}" --weak "${WEAK:-32}" --studies strong weak \
     --launcher "flux run --nodes {nodes} --ntasks {ranks}" --output "results/scaling-$(date +%Y%m%d-%H%M%S)"

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles import gth_model
 
 from mpiqmd.config.settings import Relaxation
 from mpiqmd.grid import Grid
@@ -16,13 +15,14 @@ from mpiqmd.hifi.body_solver import HifiBodySolver
 from mpiqmd.molecule.body_surface import BodySurface
 from mpiqmd.molecule.laboratory import LaboratoryFrame
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.orientation import moving_frame
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.vibrations import vibrations
 from mpiqmd.parallel.log import silent
-from mpiqmd.pipeline.body_frame import moving_frame
-from mpiqmd.pipeline.frequencies import differences
-from mpiqmd.pipeline.relax import relax
+from mpiqmd.statics.derivatives import differentiate
+from mpiqmd.statics.relaxation import relax
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_INVERSE_CM
+from tests.helpers.oracles import gth_model
 
 pytestmark = pytest.mark.reference
 
@@ -79,7 +79,7 @@ def test_structure_and_frequencies(comm, name):
     surface = Owner(BodySurface(frame, HifiBodySolver(model, AbpgSolver(model, 1e-10))))
     path = relax(molecule, surface, Relaxation(force_tolerance=3e-5), comm, silent(comm))
     relaxed = molecule.with_positions(path.positions_sav[-1])
-    found = vibrations(relaxed, differences(relaxed, surface, 0.01, silent(comm)).hessian_cc)
+    found = vibrations(relaxed, differentiate(relaxed, surface, 0.01, silent(comm)).hessian_cc)
     lengths, angles = shape(relaxed.positions_av)
     exact_lengths, exact_angles = shape(molecule.positions_av)
     assert path.converged

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles import gth_model, water
 
 from mpiqmd.grid import Grid
 from mpiqmd.grid.radial import RadialFunction
@@ -19,6 +18,7 @@ from mpiqmd.kohnsham.terms import local_potential as local_module
 from mpiqmd.molecule.evaluation import remove_net_force
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.psp8 import read_psp8
+from tests.helpers.oracles import gth_model, water
 
 pytestmark = pytest.mark.reference
 

@@ -2,27 +2,21 @@
 
 import numpy as np
 import pytest
-from oracles import (
+
+from mpiqmd.grid import Field, Grid, Orbitals
+from mpiqmd.grid.differences import Gradient, Laplacian
+from mpiqmd.grid.stencils import ORDERS, first_derivative, second_derivative
+from tests.helpers.oracles import (
     everywhere,
     largest,
     local_part,
     observed_orders,
     on_one_rank,
     order_table,
+    plane_wave,
     random_field,
     random_orbitals,
 )
-
-from mpiqmd.grid import Field, Grid, Orbitals
-from mpiqmd.grid.differences import Gradient, Laplacian
-from mpiqmd.grid.stencils import ORDERS, first_derivative, second_derivative
-
-
-@pytest.fixture(params=["isolated", "periodic"])
-def grid(request, comm):
-    grid = Grid(comm, (5.0, 6.0, 6.5), (11, 12, 13), order=4, boundary=request.param)
-    yield grid
-    grid.destroy()
 
 
 def large_grid(comm, order, boundary):
@@ -92,9 +86,7 @@ def test_plane_waves_are_eigenfunctions_with_the_symbol_as_eigenvalue(comm, orde
     offsets = np.arange(-(order // 2), order // 2 + 1)
     first = np.array([float(w) for w in first_derivative(order)])
     second = np.array([float(w) for w in second_derivative(order)])
-    waves_v = 2 * np.pi * np.array([1, 3, -2]) / grid.cell_v
-    z, y, x = grid.local_coordinates
-    phase = waves_v[0] * x + waves_v[1] * y + waves_v[2] * z
+    waves_v, phase = plane_wave(grid, (1, 3, -2))
     steps_v = waves_v * grid.spacing_v
     eigenvalue = sum(second @ np.cos(offsets * t) / h**2 for t, h in zip(steps_v, grid.spacing_v, strict=True))
     found = Laplacian(grid).apply(Orbitals(grid, np.sin(phase)[None]))[0]

@@ -33,8 +33,6 @@ def test_round_trip(grid, shared_tmp_path):
     with hdf5.open_shared(shared_tmp_path / "a.h5", "w", grid.comm) as file:
         hdf5.write_orbitals(file, "block", numbered(grid))
     assert difference(grid, hdf5.read_orbitals(grid, shared_tmp_path / "a.h5", "block"), numbered(grid)) == 0.0
-    some = hdf5.read_orbitals(grid, shared_tmp_path / "a.h5", "block", slice(1, 3))
-    assert difference(grid, some, numbered(grid).select(slice(1, 3))) == 0.0
 
 
 def test_the_file_holds_the_whole_functions_in_global_order(grid, shared_tmp_path):

@@ -3,17 +3,10 @@
 import numpy as np
 import pytest
 from mpi4py import MPI
-from oracles import everywhere, local_part, random_field, random_orbitals
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Field, Grid, Orbitals
-
-
-@pytest.fixture(params=["isolated", "periodic"])
-def grid(request, comm):
-    grid = Grid(comm, (5.0, 6.0, 6.5), (11, 12, 13), order=4, boundary=request.param)
-    yield grid
-    grid.destroy()
+from tests.helpers.oracles import everywhere, local_part, random_field, random_orbitals
 
 
 def test_blocks_cover_every_point_once(grid):

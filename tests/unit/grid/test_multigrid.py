@@ -3,19 +3,6 @@
 import numpy as np
 import pytest
 from numpy.polynomial.legendre import legval
-from oracles import (
-    distances,
-    everywhere,
-    gaussian_charge,
-    gaussian_potential,
-    largest,
-    local_part,
-    observed_orders,
-    on_one_rank,
-    order_table,
-    random_field,
-    random_orbitals,
-)
 
 from mpiqmd.errors import ConfigError, ConvergenceError
 from mpiqmd.grid import Field, Grid, Orbitals, levels, multigrid
@@ -25,6 +12,20 @@ from mpiqmd.grid.multigrid import MultigridPoisson, VCycle, kinetic_weights, rou
 from mpiqmd.grid.multipoles import Multipoles, legendre_kernel
 from mpiqmd.grid.poisson import Poisson
 from mpiqmd.grid.shifted import ShiftedKineticInverse
+from tests.helpers.oracles import (
+    distances,
+    everywhere,
+    gaussian_charge,
+    gaussian_potential,
+    largest,
+    local_part,
+    observed_orders,
+    on_one_rank,
+    order_table,
+    plane_wave,
+    random_field,
+    random_orbitals,
+)
 
 SHIFT = 0.8
 BOUNDARIES = ("isolated", "periodic")
@@ -178,9 +179,8 @@ def test_neutral_and_charged_densities_agree_with_the_direct_solver(comm):
 @pytest.mark.parametrize("wave", [(1, 0, 0), (0, 2, -1), (2, 1, 2)])
 def test_plane_waves_carry_the_symbol_of_the_stencil(comm, wave):
     grid = Grid(comm, (5.0, 6.0, 6.5), (18, 19, 20), order=4, boundary="periodic")
-    z, y, x = grid.local_coordinates
-    waves_v = 2 * np.pi * np.array(wave) / grid.cell_v
-    values = np.cos(waves_v[0] * x + waves_v[1] * y + waves_v[2] * z + 0.4)
+    waves_v, phase = plane_wave(grid, wave)
+    values = np.cos(phase + 0.4)
     weights = kinetic_weights(multigrid.POISSON_ORDER)
     offsets = np.arange(len(weights)) - len(weights) // 2
     symbol = sum(np.cos(k * h * offsets) @ weights / h**2 for k, h in zip(waves_v, grid.spacing_v, strict=True))

@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
-from oracles import (
+
+from mpiqmd.grid import Field, Grid
+from mpiqmd.grid.poisson import Poisson
+from tests.helpers.oracles import (
     distances,
     everywhere,
     gaussian_charge,
@@ -11,11 +14,9 @@ from oracles import (
     largest,
     local_part,
     on_one_rank,
+    plane_wave,
     random_field,
 )
-
-from mpiqmd.grid import Field, Grid
-from mpiqmd.grid.poisson import Poisson
 
 WIDTH = 1.0
 
@@ -76,9 +77,8 @@ def test_charge_near_a_wall_is_as_good_as_in_the_middle(comm):
 @pytest.mark.parametrize("wave", [(1, 0, 0), (0, 2, -1), (3, 1, 2)])
 def test_plane_waves_are_exact_in_a_periodic_cell(comm, wave):
     grid = Grid(comm, (5.0, 6.0, 6.5), (11, 12, 13), order=4, boundary="periodic")
-    z, y, x = grid.local_coordinates
-    waves_v = 2 * np.pi * np.array(wave) / grid.cell_v
-    values = np.cos(waves_v[0] * x + waves_v[1] * y + waves_v[2] * z + 0.4)
+    waves_v, phase = plane_wave(grid, wave)
+    values = np.cos(phase + 0.4)
     potential = Poisson(grid).solve(Field(grid, values))
     exact = 4 * np.pi / (waves_v @ waves_v) * values
     assert largest(comm, exact) > 0.1

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from oracles import everywhere, local_part, on_one_rank, random_orbitals
 
 from mpiqmd.grid import Grid, Orbitals
 from mpiqmd.grid.refinement import Refinement, interpolation
+from tests.helpers.oracles import everywhere, local_part, on_one_rank, random_orbitals
 
 CELL = np.array([5.0, 6.0, 6.5])
 

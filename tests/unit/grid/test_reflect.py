@@ -6,17 +6,9 @@ import numpy as np
 import pytest
 
 from mpiqmd.grid.arrays import Orbitals
-from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.reflect import reflect
 
 SIGNS = list(product((1, -1), repeat=3))
-
-
-@pytest.fixture(params=["isolated", "periodic"])
-def grid(request, comm):
-    grid = Grid(comm, (5.0, 6.0, 6.5), (11, 12, 13), order=4, boundary=request.param)
-    yield grid
-    grid.destroy()
 
 
 def functions(grid, signs=(1, 1, 1)):

@@ -2,18 +2,11 @@
 
 import numpy as np
 import pytest
-from oracles import everywhere, largest, local_part, on_one_rank, random_orbitals
 
-from mpiqmd.grid import Field, Grid, Orbitals
+from mpiqmd.grid import Field, Orbitals
 from mpiqmd.grid import separable as separable_module
 from mpiqmd.grid.separable import AxisTrade, SeparableOperator, fourier_basis, wave_numbers
-
-
-@pytest.fixture(params=["isolated", "periodic"])
-def grid(request, comm):
-    grid = Grid(comm, (5.0, 6.0, 6.5), (11, 12, 13), order=4, boundary=request.param)
-    yield grid
-    grid.destroy()
+from tests.helpers.oracles import everywhere, largest, local_part, on_one_rank, random_orbitals
 
 
 @pytest.mark.serial

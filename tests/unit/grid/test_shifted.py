@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from oracles import largest, local_part, on_one_rank, random_orbitals
 
 from mpiqmd.grid import Grid, Orbitals
 from mpiqmd.grid.differences import Laplacian
 from mpiqmd.grid.shifted import ShiftedKineticInverse
+from tests.helpers.oracles import largest, local_part, on_one_rank, random_orbitals
 
 SHIFT = 0.8
 

@@ -9,13 +9,6 @@ from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.svd import decompose, orthonormalised
 
 
-@pytest.fixture(params=["isolated", "periodic"])
-def grid(request, comm):
-    grid = Grid(comm, (5.0, 6.0, 6.5), (11, 12, 13), order=4, boundary=request.param)
-    yield grid
-    grid.destroy()
-
-
 def spread(grid, whole):
     """This rank's part of functions given whole on every rank."""
     return Orbitals(grid, whole[(slice(None), *grid.local_slices)].copy())

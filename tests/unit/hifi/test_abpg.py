@@ -5,7 +5,6 @@ import re
 
 import numpy as np
 import pytest
-from oracles import density_of, everywhere, gth_model, local_part, random_orbitals, water
 
 from mpiqmd.errors import AccuracyError, ConvergenceError, GeometryError
 from mpiqmd.grid import Field, Grid, Orbitals
@@ -14,6 +13,7 @@ from mpiqmd.hifi.iterate import evaluate, orthonormalised
 from mpiqmd.hifi.slepc import SlepcSolver
 from mpiqmd.kohnsham.occupations import entropy, fermi_occupations
 from mpiqmd.kohnsham.terms.hartree import Hartree
+from tests.helpers.oracles import density_of, everywhere, gth_model, local_part, random_orbitals, water
 
 WATER = ("O", "H", "H")
 POSITIONS = water() + [-0.6, 0.07, 0.11]

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from oracles import largest, random_orbitals
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Grid, Orbitals
 from mpiqmd.hifi.extrapolation import DEFAULT_STEPS, OrbitalExtrapolation, geometry_weights
 from mpiqmd.hifi.iterate import orthonormalised
+from tests.helpers.oracles import largest, random_orbitals
 
 
 @pytest.fixture

@@ -4,15 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from oracles import (
-    central_difference,
-    density_of,
-    distances,
-    everywhere,
-    largest,
-    on_one_rank,
-    smooth_orbitals,
-)
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid import Field, Grid
@@ -25,6 +16,17 @@ from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.molecule.gth import load_gth
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.rom.compiled.compile import require_compilable
+from tests.helpers.oracles import (
+    central_difference,
+    density_of,
+    distances,
+    everywhere,
+    free_energy_slope,
+    largest,
+    on_one_rank,
+    random_direction,
+    smooth_orbitals,
+)
 
 CELL, POINTS = (7.0, 7.2, 6.6), (22, 24, 20)
 SYMBOLS = ("C", "H", "O")
@@ -119,16 +121,11 @@ def test_forces_of_a_ground_state(grid, rng, functional):
     model = core_model(grid, symbols, functional, charge=0)
     solver = AbpgSolver(model, 1e-13)
     state = solver.solve(model.place(positions_av))
-    noise_av = rng.normal(size=positions_av.shape)
-    direction_av = noise_av / np.linalg.norm(noise_av)
-
-    def energy(t):
-        return solver.solve(model.place(positions_av + t * direction_av), state.orbitals).free_energy
-
+    direction_av = random_direction(rng, positions_av.shape)
     along = np.sum(state.forces_av * direction_av)
     _, potential = model.place(positions_av).terms["xc"].evaluate(state.density)
     assert np.abs(core_of(model).gradient(positions_av, potential)).max() > 1e-2
-    assert along == pytest.approx(-central_difference(energy, 0.005), abs=2e-6)
+    assert along == pytest.approx(-free_energy_slope(solver, model, positions_av, direction_av, state, 0.005), abs=2e-6)
 
 
 def test_both_solvers_find_the_same_ground_state(comm):

@@ -4,9 +4,9 @@ from itertools import product
 
 import numpy as np
 import pytest
-from oracles import MADELUNG, position_gradient
 
 from mpiqmd.kohnsham.terms.ion_ion import _long_range, _short_range, ion_ion_energy
+from tests.helpers.oracles import MADELUNG, position_gradient
 
 pytestmark = pytest.mark.serial
 

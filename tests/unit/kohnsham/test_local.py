@@ -2,7 +2,13 @@
 
 import numpy as np
 import pytest
-from oracles import (
+
+from mpiqmd.grid import Field, Grid
+from mpiqmd.grid.poisson import Poisson
+from mpiqmd.kohnsham.terms import local_potential as local_module
+from mpiqmd.kohnsham.terms.local_potential import LocalPotential
+from mpiqmd.molecule.gth import load_gth
+from tests.helpers.oracles import (
     distances,
     everywhere,
     gaussian_charge,
@@ -13,12 +19,6 @@ from oracles import (
     soft_ion,
     water,
 )
-
-from mpiqmd.grid import Field, Grid
-from mpiqmd.grid.poisson import Poisson
-from mpiqmd.kohnsham.terms import local_potential as local_module
-from mpiqmd.kohnsham.terms.local_potential import LocalPotential
-from mpiqmd.molecule.gth import load_gth
 
 WIDTH = 1.1
 SOFT = {"O": soft_ion("O", 6.0, WIDTH), "H": soft_ion("H", 1.0, WIDTH)}

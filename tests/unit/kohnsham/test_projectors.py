@@ -2,7 +2,11 @@
 
 import numpy as np
 import pytest
-from oracles import (
+
+from mpiqmd.grid import Grid, Orbitals
+from mpiqmd.kohnsham.projectors import Projectors, SpeciesProjectors
+from mpiqmd.molecule.gth import load_gth
+from tests.helpers.oracles import (
     distances,
     everywhere,
     largest,
@@ -13,10 +17,6 @@ from oracles import (
     soft_ion,
     water,
 )
-
-from mpiqmd.grid import Grid, Orbitals
-from mpiqmd.kohnsham.projectors import Projectors, SpeciesProjectors
-from mpiqmd.molecule.gth import load_gth
 
 SPACING = 9.1 / 22
 SOFT = soft_ion("O", 6.0, 1.1, with_projectors=True)

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from oracles import gth_model, local_part
 
 from mpiqmd.grid import Grid, stencils
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.kohnsham.electrons import Electrons, OrbitalSpace
 from mpiqmd.kohnsham.walls import TOLERATED, Walls, _decay, examine_walls, first_point
+from tests.helpers.oracles import gth_model, local_part
 
 
 def box_state(grid):

@@ -7,7 +7,6 @@ import re
 import h5py
 import numpy as np
 import pytest
-from test_trajectory import MASSES, SYMBOLS, frames, write
 
 from mpiqmd.errors import DataFileError
 from mpiqmd.md.extxyz import write_extxyz
@@ -23,6 +22,7 @@ from mpiqmd.units import (
     HARTREE_IN_KJ_PER_MOL,
     KELVIN_IN_HARTREE,
 )
+from tests.unit.md.test_trajectory import MASSES, SYMBOLS, frames, write
 
 pytestmark = pytest.mark.serial
 

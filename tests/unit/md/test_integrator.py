@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from md_surfaces import FreeSurface, PairSurface, SpringSurface, advance, water
 
-from mpiqmd.md.motion import Dynamics
+from mpiqmd.md.dynamics import Dynamics
 from mpiqmd.md.nuclei import make_nuclei
-from mpiqmd.md.observables import angular_momentum, momentum
 from mpiqmd.md.thermostats.berendsen import Berendsen
 from mpiqmd.md.thermostats.thermostat import NoThermostat
 from mpiqmd.md.velocities import maxwell_boltzmann
 from mpiqmd.units import KELVIN_IN_HARTREE
+from tests.helpers.md_surfaces import FreeSurface, PairSurface, SpringSurface, advance, conserved_vectors, water
 
 pytestmark = pytest.mark.serial
 ROOM = 300 * KELVIN_IN_HARTREE
@@ -79,11 +78,10 @@ def test_positions_obey_the_position_verlet_recursion():
 def test_momentum_and_angular_momentum_stay():
     surface = PairSurface(water())
     frames = advance(start(surface, 20.0), surface, 300)
-    masses_a = water().masses_a
-    spins = [angular_momentum(frame.positions_av, frame.velocities_av, masses_a) for frame in frames]
+    momenta, spins = conserved_vectors(frames, water().masses_a)
     assert np.linalg.norm(spins[0]) > 0.1
     assert np.ptp(spins, axis=0).max() < 1e-11
-    assert np.abs([momentum(frame.velocities_av, masses_a) for frame in frames]).max() < 1e-11
+    assert np.abs(momenta).max() < 1e-11
 
 
 def test_pinned_atoms_do_not_move():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from md_surfaces import water
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.md.nuclei import count_degrees_of_freedom, make_nuclei
@@ -16,6 +15,7 @@ from mpiqmd.md.thermostats.thermostat import NoThermostat
 from mpiqmd.md.velocities import initial_velocities, maxwell_boltzmann
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.units import KELVIN_IN_HARTREE
+from tests.helpers.md_surfaces import water
 
 pytestmark = pytest.mark.serial
 ROOM = 300 * KELVIN_IN_HARTREE

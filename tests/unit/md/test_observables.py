@@ -1,21 +1,19 @@
-"""Net force, torque and drift."""
+"""Net force and drift."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from mpiqmd.md.observables import linear_drift, net_force, net_torque
+from mpiqmd.md.observables import linear_drift, net_force
 from mpiqmd.units import ATOMIC_TIME_IN_FS
 
 pytestmark = pytest.mark.serial
 
 
-def test_net_force_and_torque(rng):
-    positions_tav, forces_tav = rng.normal(size=(2, 5, 4, 3))
+def test_net_force_is_that_of_every_frame(rng):
+    forces_tav = rng.normal(size=(5, 4, 3))
     assert np.allclose(net_force(forces_tav)[2], forces_tav[2].sum(axis=0))
-    torque = sum(np.cross(r, f) for r, f in zip(positions_tav[3], forces_tav[3], strict=True))
-    assert np.allclose(net_torque(positions_tav, forces_tav)[3], torque)
 
 
 def test_drift_is_the_slope_per_atom_and_picosecond(rng):

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from md_surfaces import FreeSurface, PairSurface, SpringSurface, water
 
 from mpiqmd.keys.registries import THERMOSTATS
-from mpiqmd.md.motion import Dynamics
+from mpiqmd.md.dynamics import Dynamics
 from mpiqmd.md.noise import generator_state, replica_seed, restore_generator, thermostat_generator
 from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.observables import angular_momentum, momentum
@@ -23,6 +22,7 @@ from mpiqmd.md.thermostats.nose_hoover import NoseHoover
 from mpiqmd.md.velocities import maxwell_boltzmann
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.units import KELVIN_IN_HARTREE
+from tests.helpers.md_surfaces import FreeSurface, PairSurface, SpringSurface, water
 
 pytestmark = pytest.mark.serial
 ROOM = 300 * KELVIN_IN_HARTREE

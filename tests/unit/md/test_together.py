@@ -6,13 +6,15 @@ import io
 
 import numpy as np
 import pytest
-from md_surfaces import ForgetfulSurface, water
-from test_dynamics import SETTINGS, assert_same, folders, read, run
 
 from mpiqmd.errors import ConfigError, ConvergenceError
-from mpiqmd.md.dynamics import DynamicsSettings, Record, dynamics_steps, run_together
+from mpiqmd.md.record import Record
+from mpiqmd.md.run import dynamics_steps, run_together
+from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log, silent
+from tests.helpers.md_surfaces import ForgetfulSurface, water
+from tests.unit.md.test_run import SETTINGS, assert_same, folders, read, run
 
 
 class BatchedSurface(ForgetfulSurface):
@@ -36,7 +38,7 @@ def side_by_side(comm, paths, owners, stop=None, each_round=lambda: None, **chan
     runs = []
     for seed, (path, owner) in enumerate(zip(paths, owners, strict=True)):
         settings = DynamicsSettings(**{**SETTINGS, "seed": seed, **changes})
-        runs.append(dynamics_steps(water(), owner.memory, settings, comm, silent(comm), record(path), stop))
+        runs.append(dynamics_steps(water(), owner.memory, settings, comm, silent(comm), record(path), stop=stop))
     return run_together(owners[0].surface, runs, [owner.memory for owner in owners], each_round)
 
 

@@ -13,7 +13,8 @@ from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import bent_coordinates, water_positions
 from mpiqmd.molecule.frame import AxisFrame, BisectorFrame, EckartFrame, make_frame
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.rigid import Alignment, best_rotation, random_rotation
+from mpiqmd.molecule.rigid import Alignment, best_rotation
+from tests.helpers.rigid_motions import laboratory_positions, random_rotation
 
 pytestmark = pytest.mark.serial
 
@@ -140,7 +141,7 @@ def test_alignment_is_the_stated_rigid_motion(case):
     assert q @ q.T == pytest.approx(np.eye(3), abs=1e-14)
     expected_av = (positions_av[alignment.permutation_a] - alignment.origin_v) @ q.T
     assert alignment.body_positions_av == pytest.approx(expected_av, abs=1e-14)
-    assert alignment.laboratory_positions(alignment.body_positions_av) == pytest.approx(positions_av, abs=1e-13)
+    assert laboratory_positions(alignment) == pytest.approx(positions_av, abs=1e-13)
     assert alignment.origin_weights_a @ alignment.body_positions_av == pytest.approx(np.zeros(3), abs=1e-14)
 
 
@@ -236,9 +237,9 @@ def test_automatic_choice_and_round_trip_by_name(molecule, name, rng):
 
 
 def test_pivot_is_part_of_the_name():
-    frame = make_frame(AMMONIA, pivot=0)
+    frame = make_frame(AMMONIA, "eckart-0")
     assert frame.name == "eckart-0"
-    assert make_frame(AMMONIA, "eckart-0").align(AMMONIA.positions_av).origin_v.tolist() == [0, 0, 0.1]
+    assert frame.align(AMMONIA.positions_av).origin_v.tolist() == [0, 0, 0.1]
     assert make_frame(WATER, "bisector-folded").name == "bisector-folded"
 
 
@@ -265,7 +266,7 @@ def test_what_has_no_frame_is_refused():
     for kind, words in {
         "bisector": "bisector",
         "axis": "axis",
-        "eckart-9": "pivot 9",
+        "eckart-9": "frame 'eckart-9' does not suit",
         "inertia": "inertia",
     }.items():
         with pytest.raises(ConfigError, match=words):

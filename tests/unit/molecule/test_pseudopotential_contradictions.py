@@ -7,7 +7,6 @@ import zlib
 
 import numpy as np
 import pytest
-from gth_oxygen import BETA_R, CORE_R, COUPLING, LOCAL_R, MESH_R, numbers, psp8, rows, semilocal, upf
 
 from mpiqmd.errors import DataFileError
 from mpiqmd.grid import Grid
@@ -21,6 +20,7 @@ from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.pseudopotential import Channel
 from mpiqmd.molecule.psp8 import read_psp8
 from mpiqmd.molecule.upf import functional_name, read_upf
+from tests.unit.molecule.gth_oxygen import BETA_R, CORE_R, COUPLING, LOCAL_R, MESH_R, numbers, psp8, rows, semilocal, upf
 
 pytestmark = pytest.mark.serial
 

@@ -7,7 +7,8 @@ import pytest
 
 from mpiqmd.errors import DataFileError
 from mpiqmd.molecule.gth import local_potential, projector
-from mpiqmd.molecule.psp8 import functional_name, read_psp8
+from mpiqmd.molecule.psp8 import read_psp8
+from mpiqmd.molecule.psp8_header import functional_name
 
 pytestmark = pytest.mark.serial
 

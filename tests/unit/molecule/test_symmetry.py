@@ -7,7 +7,6 @@ import pytest
 
 from mpiqmd.molecule.bent import water_positions
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.rigid import random_rotation
 from mpiqmd.molecule.symmetry import (
     grid_mirrors,
     mirror_image,
@@ -15,6 +14,7 @@ from mpiqmd.molecule.symmetry import (
     symmetrised,
     symmetrised_hessian,
 )
+from tests.helpers.rigid_motions import random_rotation
 
 pytestmark = pytest.mark.serial
 

@@ -7,8 +7,8 @@ import pytest
 
 from mpiqmd.errors import GeometryError
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.rigid import random_rotation
 from mpiqmd.molecule.vibrations import vibrations
+from tests.helpers.rigid_motions import random_rotation
 
 pytestmark = pytest.mark.serial
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 import pytest
-from made_runs import FRAMES, water_like
 from matplotlib.colors import to_hex
 
 from mpiqmd.md.trajectory import Trajectory
@@ -13,6 +12,7 @@ from mpiqmd.plots.compare import figure_differences, figure_energy, figure_geome
 from mpiqmd.plots.singular_values import figure_singular_values, lost_fractions
 from mpiqmd.plots.style import BRIGHT, DARK, save_figure, solver_labels
 from mpiqmd.units import ATOMIC_TIME_IN_FS
+from tests.unit.plots.made_runs import FRAMES, water_like
 
 pytestmark = pytest.mark.serial
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_runs import FRAMES, peroxide, title, water_like
 
 from mpiqmd.errors import DataFileError
+from mpiqmd.md.coordinates import coordinates_of
 from mpiqmd.md.quantities import observable
 from mpiqmd.plots.compare import figure_differences, figure_energy, figure_geometry
-from mpiqmd.plots.coordinates import continuous, coordinates_of, panels_of
+from mpiqmd.plots.coordinates import continuous, panels_of
 from mpiqmd.plots.egg_box import figure_egg_box
 from mpiqmd.plots.ensembles import figure_distributions, figure_replicas, pooled
 from mpiqmd.plots.singular_values import figure_singular_values
@@ -20,6 +20,7 @@ from mpiqmd.plots.spectrum import figure_spectrum, spectrum_of, write_spectrum
 from mpiqmd.plots.titles import shown, title_of
 from mpiqmd.plots.trajectory import figure_extras, figure_internal_coordinates, figure_observables
 from mpiqmd.units import ATOMIC_TIME_IN_FS, DEBYE_IN_ATOMIC_UNITS, HARTREE_IN_INVERSE_CM
+from tests.unit.plots.made_runs import FRAMES, peroxide, title, water_like
 
 pytestmark = pytest.mark.serial
 

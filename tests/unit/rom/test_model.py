@@ -1,8 +1,6 @@
 """The model file: portable over rank counts, refused under other physics, complete or absent."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -12,12 +10,9 @@ from mpiqmd.datafiles import seal, unseal
 from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.molecule.frame import make_frame
+from mpiqmd.rom.grid_solver import RomSolver
 from mpiqmd.rom.model import ReducedModel
-from mpiqmd.rom.online import RomSolver
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from tiny_water import UNSEEN, geometry, train, water_model
+from tests.helpers.tiny_water import UNSEEN, geometry, train, water_model
 
 
 @pytest.fixture

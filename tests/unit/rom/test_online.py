@@ -1,18 +1,12 @@
 """The published online stage on a real, tiny system: variational, consistent, invariant, restartable."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.molecule.surface import Owner
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from tiny_water import TRAINING, UNSEEN, geometry, train
+from tests.helpers.tiny_water import TRAINING, UNSEEN, geometry, train
 
 LAB = Rotation.from_rotvec([0.4, -1.1, 0.7]).as_matrix()
 

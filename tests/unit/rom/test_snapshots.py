@@ -1,6 +1,5 @@
 """The snapshot store: round trip, resuming after a kill, refusing what belongs elsewhere."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +12,9 @@ from mpiqmd.errors import DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.svd import orthonormalised
+from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals
 from mpiqmd.rom.snapshots import SnapshotStore
+from tests.helpers import ROOT
 
 SIGNATURE = {"cell": [5.0, 5.0, 5.0], "functional": "lda_xc_teter93", "pseudopotentials": {"H": "abc"}}
 
@@ -48,7 +49,7 @@ def test_what_goes_in_comes_out(grid, shared_tmp_path):
     assert store.forces_sav[2] == pytest.approx(0.1 * np.arange(12.0, 18.0).reshape(2, 3))
     assert store.eigenvalues_sn[1].tolist() == [-2.0, -1.0, 1.0]
     assert store.labels[1] == {"L1": 2.0}
-    block = store.read_all(grid)
+    block = SnapshotOrbitals(store, grid).all()
     assert len(block) == 9
     for index in range(3):
         difference = block.local[3 * index : 3 * index + 3] - orbitals(grid, index).local
@@ -58,11 +59,24 @@ def test_what_goes_in_comes_out(grid, shared_tmp_path):
 def test_unfinished_geometries_are_pending_and_left_out(grid, shared_tmp_path):
     store = filled(grid, shared_tmp_path / "s.h5", count=4, done=(0, 2))
     assert store.pending == [1, 3]
-    assert len(store.read_all(grid)) == 6
+    assert len(SnapshotOrbitals(store, grid).all()) == 6
     again = SnapshotStore(shared_tmp_path / "s.h5", SIGNATURE, grid.comm)
     assert again.pending == [1, 3]
     again.add(1, orbitals(grid, 1), -9.0, np.zeros((2, 3)), np.zeros(3))
     assert again.pending == [3]
+
+
+def test_orbitals_are_read_once_until_they_are_released(grid, shared_tmp_path, monkeypatch):
+    store, reads = filled(grid, shared_tmp_path / "s.h5"), []
+    read = SnapshotStore.read
+    monkeypatch.setattr(SnapshotStore, "read", lambda self, grid, index: reads.append(index) or read(self, grid, index))
+    snapshots = SnapshotOrbitals(store, grid)
+    first = snapshots.of(1).local.copy()
+    block = snapshots.all()
+    assert np.array_equal(snapshots.of(1).local, first) and np.shares_memory(snapshots.of(1).local, block.local)
+    assert sorted(reads) == [0, 1, 2]
+    snapshots.release()
+    assert np.array_equal(snapshots.of(1).local, first) and len(reads) == 4
 
 
 def test_a_half_written_geometry_is_redone(grid, shared_tmp_path, monkeypatch):
@@ -118,7 +132,7 @@ def test_damaged_and_foreign_files_are_refused(grid, shared_tmp_path):
 def test_nothing_finished_is_an_error(grid, shared_tmp_path):
     store = filled(grid, shared_tmp_path / "s.h5", done=())
     with pytest.raises(DataFileError, match="none of its 3 geometries is finished"):
-        store.read_all(grid)
+        SnapshotOrbitals(store, grid).all()
 
 
 def test_orbitals_are_made_orthonormal(grid, shared_tmp_path):
@@ -129,11 +143,9 @@ def test_orbitals_are_made_orthonormal(grid, shared_tmp_path):
 
 
 WRITER = """
-import sys
 import numpy as np
 from mpi4py import MPI
-sys.path.insert(0, {folder!r})
-from test_snapshots import SIGNATURE, orbitals
+from tests.unit.rom.test_snapshots import SIGNATURE, orbitals
 from mpiqmd.grid.grid import Grid
 from mpiqmd.rom.snapshots import SnapshotStore
 grid = Grid(MPI.COMM_SELF, 5.0, (10, 11, 12), order=4)
@@ -149,9 +161,9 @@ for index in store.pending:
 @pytest.mark.serial
 def test_kills_at_any_moment_lose_nothing_finished(grid, tmp_path, rng):
     path, finished = tmp_path / "s.h5", 0
-    code = WRITER.format(folder=os.path.dirname(__file__), path=str(path))
+    code = WRITER.format(path=str(path))
     for _ in range(3):
-        writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        writer = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE)
         writer.stdout.readline()
         try:
             writer.wait(timeout=float(rng.uniform(0.02, 0.15)))

@@ -1,32 +1,37 @@
 """What the drivers of run/bench and run/scaling compute without running anything: tables, inputs, the model's counts."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
+from run.bench.cases import CASES, settings_of
+from run.bench.compare import compare
+from run.bench.hifi import line, run_case
+from run.bench.peer_codes.adapters import (
+    FailedPeer,
+    MgmolPeer,
+    MissingPeer,
+    PythonPeer,
+    SparcPeer,
+    mgmol_coordinates,
+    mgmol_input,
+    read_mgmol,
+    read_sparc,
+    sparc_input,
+    sparc_ions,
+)
+from run.bench.peers import summary
+from run.scaling import model
+from run.scaling.model import Point
+from run.scaling.scaling import points_of, scaling_rows, table
+
 pytestmark = pytest.mark.serial
-
-RUN = Path(__file__).parents[3] / "run"
-
-
-@pytest.fixture(autouse=True)
-def drivers(monkeypatch):
-    """The drivers import each other by name, as when they are run from the command line."""
-    for folder in ("bench", "scaling"):
-        monkeypatch.syspath_prepend(str(RUN / folder))
-    names = {"cases", "hifi", "compare", "peers", "peer_codes", "peer_codes.adapters", "model", "scaling", "figure"}
-    yield
-    for name in names & set(sys.modules):
-        del sys.modules[name]
 
 
 # ---- run/bench -------------------------------------------------------------------------------------------------------
 
 
 def test_cases_change_what_they_say():
-    from cases import CASES, settings_of
-
     settings = {name: settings_of(name, points=16) for name in CASES}
     assert settings["lda-8"].grid.points == (16, 16, 16) and settings["lda-8"].scf.energy_tolerance == 1e-8
     assert settings["lda-12"].grid.order == 12 and settings["lda-8"].grid.order == 8
@@ -36,9 +41,6 @@ def test_cases_change_what_they_say():
 
 
 def test_a_case_counts_iterations_and_applications(monkeypatch):
-    from cases import CASES, settings_of
-    from hifi import line, run_case
-
     record = run_case("lda-8", settings_of("lda-8", points=16))
     assert record["applications"] > 4 * record["iterations"] > 0
     assert record["cpu_seconds"] > 0 and -18.0 < record["energy"] < -15.0
@@ -53,8 +55,6 @@ def record(energy, iterations=10, seconds=2.0):
 
 
 def test_compare_flags_what_changed():
-    from compare import compare
-
     old = {"points": 64, "cases": {"a": record(-17.0), "b": record(-1.0), "gone": record(0.0)}}
     new = {"points": 64, "cases": {"a": record(-17.0 + 5e-8, seconds=1.0), "b": record(-1.0, iterations=12)}}
     lines, same = compare(old, new)
@@ -84,8 +84,6 @@ CASE = {
 
 
 def test_inputs_of_compiled_peers():
-    from peer_codes.adapters import mgmol_coordinates, mgmol_input, sparc_input, sparc_ions
-
     assert "BC: D D D" in sparc_input(CASE) and "FD_GRID: 64 64 64" in sparc_input(CASE)
     ions = sparc_ions(CASE, {"O": "o.psp8", "H": "h.psp8"}).splitlines()
     assert ions.count("COORD:") == 2 and "N_TYPE_ATOM: 2" in ions
@@ -95,8 +93,6 @@ def test_inputs_of_compiled_peers():
 
 
 def test_outputs_of_compiled_peers():
-    from peer_codes.adapters import FailedPeer, read_mgmol, read_sparc
-
     text = "Total number of SCF: 24 \nFree energy per atom : -5.7E+00 (Ha/atom)\nTotal free energy    : -1.7158141E+01 (Ha)\n"
     assert read_sparc(text) == {"energy": -17.158141, "iterations": 24}
     text = "%%    0 SC ENERGY = -16.5\n%%    1 SC ENERGY = -17.169455123456, delta Eks = 1.2e-09\n"
@@ -107,9 +103,6 @@ def test_outputs_of_compiled_peers():
 
 
 def test_missing_peers_say_how_to_install_them(monkeypatch):
-    from peer_codes.adapters import MgmolPeer, MissingPeer, PythonPeer, SparcPeer
-    from peers import summary
-
     monkeypatch.setenv("PATH", "/nowhere")
     for peer in (SparcPeer("compile it"), MgmolPeer("compile it")):
         with pytest.raises(MissingPeer, match="on PATH: compile it"):
@@ -134,14 +127,10 @@ def test_missing_peers_say_how_to_install_them(monkeypatch):
 
 @pytest.fixture
 def point():
-    from model import Point
-
     return lambda shape=(63, 63, 63), processes=(1, 1, 1), **more: Point(shape, processes, **more)
 
 
 def test_one_rank_sends_nothing(point):
-    import model
-
     for kernels in model.KERNELS.values():
         for kernel in kernels.values():
             counts = kernel(point())
@@ -151,8 +140,6 @@ def test_one_rank_sends_nothing(point):
 
 def test_multiplications_by_hand(point):
     """n = 63, four orbitals: 4 n_orb N 3 n in single; Poisson padded to 128 along x, y, z in double."""
-    import model
-
     size = 63**3
     assert model.precondition(point())["products32"] == pytest.approx(4 * 4 * size * 3 * 63)
     padded = 128 / 63
@@ -164,8 +151,6 @@ def test_multiplications_by_hand(point):
 
 
 def test_work_is_shared_and_messages_grow(point):
-    import model
-
     whole, shared = point((64,) * 3), point((64,) * 3, (4, 2, 1))
     for kernel in (model.precondition, model.poisson, model.precondition_multigrid):
         names = ("products64", "products32", "sparse")
@@ -178,8 +163,6 @@ def test_work_is_shared_and_messages_grow(point):
 
 
 def test_fit_recovers_the_machine(point):
-    import model
-
     costs = {"stencil": 3e-10, "products64": 2e-11, "products32": 1e-11, "memory": 1e-10, "xc_points": 4e-8}
     costs |= {"sparse": 5e-11, "calls": 3e-5, "messages": 1e-5, "sent": 1e-9, "traded": 1e-9}
     records = []
@@ -210,16 +193,12 @@ def test_fit_recovers_the_machine(point):
 
 
 def test_where_multigrid_wins(point):
-    import model
-
     rows = [{"ranks": ranks, "direct": direct, "multigrid": 1.0} for ranks, direct in ((1, 1.0), (2, 1.2), (4, 1.3), (8, 0.9))]
     assert model.wins(rows) == [2, 4]
     assert model.process_shape(256, 64, 8) == (16, 16, 1) and model.process_shape(512, 64, 8) is None
 
 
 def test_grids_and_efficiencies_of_the_studies():
-    from scaling import points_of, scaling_rows, table
-
     assert points_of("strong", 4, 64, 48) == [64] * 3
     assert [points_of("weak", ranks, 64, 48) for ranks in (1, 2, 4)] == [[48] * 3, [48, 48, 96], [48, 96, 96]]
     for ranks in (1, 2, 4, 8, 16, 64):

@@ -1,25 +1,15 @@
 """The metered communicator of the scaling study does what the plain one does, and counts it."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from mpi4py import MPI
 
-
-@pytest.fixture
-def metering(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[3] / "run" / "scaling"))
-    import metering
-
-    yield metering
-    del sys.modules["metering"]
+from run.scaling.metering import Meter, MeteredComm, WatchedMPI
 
 
-def test_sums_and_transposes_are_counted(comm, metering):
-    meter = metering.Meter()
-    watched = metering.MeteredComm(comm, meter)
+def test_sums_and_transposes_are_counted(comm):
+    meter = Meter()
+    watched = MeteredComm(comm, meter)
     assert (watched.rank, watched.size) == (comm.rank, comm.size)
     total = np.full(5, float(comm.rank))
     watched.Allreduce(MPI.IN_PLACE, total)
@@ -37,12 +27,12 @@ def test_sums_and_transposes_are_counted(comm, metering):
     assert meter.bytes == (16 * comm.size if comm.size > 1 else 0)
 
 
-def test_parts_share_the_meter_and_waiting_is_metered(comm, metering):
-    meter = metering.Meter()
-    half = metering.MeteredComm(comm, meter).Split(comm.rank % 2, comm.rank)
+def test_parts_share_the_meter_and_waiting_is_metered(comm):
+    meter = Meter()
+    half = MeteredComm(comm, meter).Split(comm.rank % 2, comm.rank)
     assert half.bcast(7.0) == 7.0 and meter.calls == 1
     neighbour = (half.rank + 1) % half.size
-    received, mpi = np.zeros(3), metering.WatchedMPI(meter)
+    received, mpi = np.zeros(3), WatchedMPI(meter)
     requests = [half.Irecv(received, (half.rank - 1) % half.size), half.Isend(np.full(3, 2.0), neighbour)]
     mpi.Request.Waitall(requests)
     assert received == pytest.approx(2.0) and meter.calls == 3

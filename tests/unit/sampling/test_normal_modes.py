@@ -8,9 +8,9 @@ import pytest
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import bent_coordinates, water_positions
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.rigid import random_rotation
 from mpiqmd.molecule.symmetry import grid_mirrors, mirror_image
 from mpiqmd.sampling.normal_modes import ThermalRegion, normal_modes
+from tests.helpers.rigid_motions import random_rotation
 
 pytestmark = pytest.mark.serial
 
@@ -110,8 +110,8 @@ TEMPERATURE = 9.5e-4
 
 def amplitudes(modes, positions_sav):
     """Amplitudes in standard deviations, which come back from the positions by projection."""
-    weighted_kav = modes.displacements_kav * modes.reference.masses_a[:, None]
-    projected_sk = np.einsum("kav,sav->sk", weighted_kav, positions_sav - modes.reference.positions_av)
+    weighted_kav = modes.displacements_kav * modes.molecule.masses_a[:, None]
+    projected_sk = np.einsum("kav,sav->sk", weighted_kav, positions_sav - modes.molecule.positions_av)
     return projected_sk / modes.deviations(TEMPERATURE)
 
 

@@ -1,8 +1,5 @@
 """Many geometries at once: the same numbers as one by one, and the same bits in any company."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -13,13 +10,9 @@ from mpiqmd.molecule.frame import EckartFrame, make_frame
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.rom.compiled import kernels
 from mpiqmd.rom.compiled.body_solver import OutsideTablesError, compiled_surface
-from mpiqmd.rom.domain import sampled_box
-
-sys.path.insert(0, str(Path(__file__).parents[3]))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from compiled_water import loose_water, serial_water
-from tiny_water import geometry
+from mpiqmd.rom.sampled_box import sampled_box
+from tests.helpers.compiled_water import loose_water, serial_water
+from tests.helpers.tiny_water import geometry
 
 pytestmark = pytest.mark.serial
 

@@ -1,8 +1,6 @@
 """Compilation: every array is what its definition on the grid says, and the rest is exactly the xc remainder."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,11 +19,8 @@ from mpiqmd.rom.compiled.quadrature import QuadratureBuilder, early_stopped_nnls
 from mpiqmd.rom.compiled.remainder import Remainder
 from mpiqmd.rom.compiled.tables import PositionTables
 from mpiqmd.rom.grid_model import GridReducedModel
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from compiled_water import compile_water, random_density_matrix, serial_water
-from tiny_water import UNSEEN, geometry
+from tests.helpers.compiled_water import compile_water, random_density_matrix, serial_water
+from tests.helpers.tiny_water import UNSEEN, geometry
 
 CASES = [("LDA", "isolated"), ("PBE", "isolated"), ("LDA", "periodic"), ("PBE", "isolated", "doubled")]
 

@@ -1,9 +1,7 @@
 """What a reduced surface does about its own error: estimates, warnings, stops, and full solves."""
 
 import io
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,11 +18,8 @@ from mpiqmd.rom.estimate import ErrorEstimator
 from mpiqmd.rom.full import FullSolution
 from mpiqmd.rom.reactions import Limits
 from mpiqmd.rom.watch import Watch
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from compiled_water import serial_water
-from tiny_water import UNSEEN, geometry, train
+from tests.helpers.compiled_water import serial_water
+from tests.helpers.tiny_water import UNSEEN, geometry, train
 
 OUTSIDE = geometry(2.2, 1.83, 0.0)
 ROTATION = Rotation.from_euler("xyz", [0.4, -1.1, 2.3]).as_matrix()

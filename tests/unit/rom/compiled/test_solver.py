@@ -1,8 +1,5 @@
 """The online step: exact derivatives, the same minimum as the general minimiser, and a start that needs no history."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from mpi4py import MPI
@@ -12,15 +9,12 @@ from mpiqmd.kohnsham.ensemble_minimiser import minimise_diis
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.rom.compiled.chart import GrassmannChart
 from mpiqmd.rom.compiled.inner import InverseHessians
-from mpiqmd.rom.compiled.learning import fit_predictor, sample_geometries
+from mpiqmd.rom.compiled.learning import fit_predictor
 from mpiqmd.rom.compiled.predictor import GeometryPolynomials
-
-sys.path.insert(0, str(Path(__file__).parents[3]))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from compiled_water import loose_water, random_density_matrix, serial_water
-from oracles import central_difference
-from tiny_water import UNSEEN, geometry
+from mpiqmd.sampling.mixtures import sample_geometries
+from tests.helpers.compiled_water import loose_water, random_density_matrix, serial_water
+from tests.helpers.oracles import central_difference
+from tests.helpers.tiny_water import UNSEEN, geometry
 
 pytestmark = pytest.mark.serial
 

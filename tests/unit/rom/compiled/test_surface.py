@@ -1,8 +1,6 @@
 """The compiled surface in the laboratory: forces, invariance, tables that are never left, and files."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -17,14 +15,10 @@ from mpiqmd.rom.compiled.body_solver import compiled_surface
 from mpiqmd.rom.compiled.compile import stored_solver
 from mpiqmd.rom.compiled.energy import CompiledEnergy
 from mpiqmd.rom.compiled.store import _Assembly, from_arrays, to_arrays
-from mpiqmd.rom.domain import sampled_box
-
-sys.path.insert(0, str(Path(__file__).parents[3]))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from compiled_water import RANK, loose_water, serial_water
-from oracles import position_gradient
-from tiny_water import UNSEEN, geometry
+from mpiqmd.rom.sampled_box import sampled_box
+from tests.helpers.compiled_water import RANK, loose_water, serial_water
+from tests.helpers.oracles import position_gradient
+from tests.helpers.tiny_water import UNSEEN, geometry
 
 pytestmark = pytest.mark.serial
 

@@ -1,0 +1,1 @@
+"""The documentation; :mod:`docs.pages` writes the pages that are made."""

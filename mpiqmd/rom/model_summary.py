@@ -1,0 +1,122 @@
+"""What people want to know of a reduced model first, in a few lines.
+
+What solves or evaluates is not imported here: ``mpiqmd info`` shall work where it does not.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mpiqmd.datafiles import Contents
+from mpiqmd.molecule.labels import labels
+from mpiqmd.rom.verdict import verdict
+
+SHORT_HASH = 12
+"""Characters shown of a hash."""
+
+
+def describe_model(file: h5py.File) -> list[str]:
+    """Return size, training range, errors and physics of an open model file; absent parts are left out.  Not collective."""
+    lines = []
+    for part in (_basis, _box, _errors, _verdict, _compiled, _physics):
+        try:
+            lines += part(file)
+        except KeyError:
+            continue
+    return lines
+
+
+def find_singular_values(contents: Contents) -> h5py.Dataset | None:
+    """Return the dataset ``singular_values`` at the root of a model or below ``basis``, or None."""
+    for name in ("singular_values", "basis/singular_values"):
+        if name in contents.file:
+            return contents.dataset(name)
+    return None
+
+
+def error_table(errors: dict[str, Any]) -> list[str]:
+    """Return the lines of a table of the numbers that ``validation.summary`` returns.  Not collective."""
+    trained, unseen = errors["reproduction"], errors["validation"]
+    title = f"largest error against Hi-Fi ({unseen['count']} unseen geometries)"
+    rows = [
+        ("training geometries", trained["energy"], trained["force"]),
+        ("unseen geometries", unseen["energy"], unseen["force"]),
+        ("unseen, compiled", unseen["compiled_energy"], unseen["compiled_force"]),
+        ("unseen, error estimate", unseen["error_estimate"], None),
+    ]
+    lines = [f"{title:54s} {'energy (Ha)':>12s} {'force (Ha/bohr)':>16s}"]
+    for name, energy, force in rows:
+        if energy is not None:
+            lines.append(f"  {name:52s} {energy:12.1e}" + ("" if force is None else f" {force:16.1e}"))
+    return lines
+
+
+def _basis(file: h5py.File) -> list[str]:
+    values = file["singular_values"].attrs
+    return [
+        f"{file.attrs['rank']} modes of {values['n_snapshots']} orbitals, "
+        f"{values['n_snapshots'] * (1 + len(file['mirrors']))} with their mirror images; {values['criterion']} >= "
+        f"{values['energy_fraction']:g} asks for {values['rank_sigma']} by sigma, {values['rank_sigma2']} by sigma2",
+        f"body frame {file.attrs['frame']}, mirror planes {len(file['mirrors'])}",
+    ]
+
+
+def _box(file: h5py.File) -> list[str]:
+    """Return the sampled region; of body coordinates only those that vary."""
+    box, atoms = file["box"], labels(_symbols(file))
+    lines = [f"trained on {len(file['training/energies'])} geometries:"]
+    for name, lower, upper in zip(json.loads(box.attrs["names"]), box["lower"][:], box["upper"][:], strict=True):
+        if name == "theta":
+            lines.append(f"  theta {np.degrees(lower):.3f} to {np.degrees(upper):.3f} degrees")
+        elif upper - lower > 1e-6:
+            lines.append(f"  {coordinate_name(name, atoms)} {lower:.4f} to {upper:.4f} bohr")
+    return lines
+
+
+def _symbols(file: h5py.File) -> list[str]:
+    return list(json.loads(file.attrs["signature"]).get("symbols", []))
+
+
+def coordinate_name(name: str, atoms: tuple[str, ...]) -> str:
+    """Return ``H2 x`` for ``x1``, the body coordinate x of the second atom; other names as they are.  Not collective."""
+    place = name[1:]
+    known = name[:1] in ("x", "y", "z") and place.isdigit() and int(place) < len(atoms)
+    return f"{atoms[int(place)]} {name[0]}" if known else name
+
+
+def _errors(file: h5py.File) -> list[str]:
+    return error_table(json.loads(file.attrs["notes"])["errors"])
+
+
+def _verdict(file: h5py.File) -> list[str]:
+    """Return what the errors mean at the tolerance of the training; said anew, not as the file says it."""
+    notes, online = json.loads(file.attrs["notes"]), "compiled" if "arrays/compiled" in file else "grid"
+    judgement = verdict(notes["errors"], float(notes["verdict"]["tolerance"]), online)
+    return [judgement["words"]] if judgement else []
+
+
+def _compiled(file: h5py.File) -> list[str]:
+    if "arrays/compiled" not in file:
+        return ["not compiled: for rom.online = 'grid' only"]
+    compiled = file["arrays/compiled"]
+    points = len(compiled["quadrature/weights_q"]) if "quadrature" in compiled else 0
+    return [f"compiled: {compiled['linear'].shape[-1]} pair products, {points} quadrature points"]
+
+
+def _physics(file: h5py.File) -> list[str]:
+    lines = ["physics:"]
+    for name, value in json.loads(file.attrs["signature"]).items():
+        lines.append(f"  {name}: {_flat(value)}")
+    return lines
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_flat(item)}" for name, item in value.items())
+    text = str(value)
+    is_hash = len(text) == 64 and set(text) <= set("0123456789abcdef")
+    return text[:SHORT_HASH] + "..." if is_hash else text

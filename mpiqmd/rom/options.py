@@ -1,0 +1,64 @@
+"""What may be chosen of a reduced model, as the section [rom] of an input says it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class RomOptions(Protocol):
+    """The choices of the offline stage (``energy_fraction`` to ``max_rank``) and of the online stage (those after)."""
+
+    @property
+    def online(self) -> str:
+        """``"compiled"`` or ``"grid"``: which online stage."""
+        ...
+
+    @property
+    def tolerance(self) -> float:
+        """Largest residual of the reduced density matrix."""
+        ...
+
+    @property
+    def energy_fraction(self) -> float:
+        """Share kept of the singular values, or of their squares."""
+        ...
+
+    @property
+    def criterion(self) -> str:
+        """``"sigma"`` or ``"sigma2"``: which of them."""
+        ...
+
+    @property
+    def rank(self) -> int | None:
+        """Number of modes instead, None to choose by ``energy_fraction``."""
+        ...
+
+    @property
+    def max_rank(self) -> int:
+        """Most modes of a compiled model that ``energy_fraction`` may choose."""
+        ...
+
+    @property
+    def minimiser(self) -> str:
+        """How the grid online stage minimises, see :mod:`~mpiqmd.rom.grid_solver`."""
+        ...
+
+    @property
+    def forces(self) -> str:
+        """``"gradient"`` of the reduced energy, or ``"hellmann-feynman"``."""
+        ...
+
+    @property
+    def check_every(self) -> int:
+        """Evaluations between estimates of the energy error; 0 for none."""
+        ...
+
+    @property
+    def error_tolerance(self) -> float:
+        """Estimated energy error that counts as large, Ha."""
+        ...
+
+    @property
+    def on_large_error(self) -> str:
+        """What follows then, see :mod:`~mpiqmd.rom.reactions`."""
+        ...

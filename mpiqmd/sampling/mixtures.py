@@ -1,0 +1,41 @@
+"""Geometries between others: random mixtures of samples, for fits and for trials where nothing else is known of a region."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import numpy as np
+
+from mpiqmd.errors import GeometryError
+from mpiqmd.molecule.frame import BodyFrame
+
+REACH = 1.1
+"""Samples reach this much farther from the mean than mixtures do: fits shall hold a little beyond."""
+
+
+def sample_geometries(positions_sav: np.ndarray, frame: BodyFrame, count: int, seed: int, reach: float = REACH) -> np.ndarray:
+    """Return random mixtures of three geometries each in the body frame, shape (at most count, N, 3), bohr.
+
+    Not collective; the same for the same arguments.  Mixtures that have no body frame are left out; a larger ``count``
+    continues the same sequence.
+
+    Parameters
+    ----------
+    positions_sav
+        Geometries in the body frame, shape (samples, N, 3), bohr.
+    frame
+        The body frame.
+    count, seed
+        How many, and of which sequence.
+    reach
+        Scales their distance from the mean of all geometries; 1 for mixtures proper.
+    """
+    rng, mean = np.random.default_rng(seed), positions_sav.mean(axis=0)
+    samples = []
+    for _ in range(count):
+        weights = rng.dirichlet(np.full(3, 0.7))
+        chosen = rng.integers(len(positions_sav), size=3)
+        mixed = mean + reach * (np.tensordot(weights, positions_sav[chosen], axes=1) - mean)
+        with suppress(GeometryError):
+            samples.append(frame.align(mixed).body_positions_av)
+    return np.array(samples)

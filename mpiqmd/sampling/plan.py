@@ -1,0 +1,95 @@
+"""What a reduced model is trained on: geometries that a rule chose, with the body frame and the mirrors they are trained in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiqmd.errors import ConfigError, GeometryError
+from mpiqmd.molecule.bent import bent_coordinates, water_positions
+from mpiqmd.molecule.frame import BisectorFrame, BodyFrame, make_frame
+from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.symmetry import Mirror, grid_mirrors
+from mpiqmd.sampling.mixtures import sample_geometries
+from mpiqmd.sampling.rules.rule import Body, SamplingRule, Sources
+from mpiqmd.sampling.samples import Samples
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What to train on.  Not collective; replicated.
+
+    Attributes
+    ----------
+    rule, sources
+        What chose the geometries, and what it asks for more.
+    body
+        The molecule in its body frame.
+    samples
+        Geometries in the body frame; of a rule with candidates those to choose from.
+    """
+
+    rule: SamplingRule
+    sources: Sources
+    body: Body
+    samples: Samples
+
+    @property
+    def reference(self) -> Molecule:
+        """The molecule in its body frame."""
+        return self.body.reference
+
+    @property
+    def frame(self) -> BodyFrame:
+        """The body frame."""
+        return self.body.frame
+
+    @property
+    def mirrors(self) -> list[Mirror]:
+        """The mirrors under which snapshots are closed."""
+        return self.body.mirrors
+
+    def unseen(self, count: int, seed: int) -> np.ndarray:
+        """Return random geometries of the sampled kind, shape (at most count, N, 3), bohr.  Collective.
+
+        Those that the rule gives, mixtures of samples where it gives none.
+        """
+        if count == 0:
+            return np.empty((0, *self.samples.positions_sav.shape[1:]))
+        drawn_sav = self.rule.unseen(self.sources, self.body, self.samples, count, np.random.default_rng(seed))
+        if drawn_sav is not None:
+            return drawn_sav
+        return sample_geometries(self.samples.positions_sav, self.frame, count, seed, reach=1.0)
+
+
+def make_plan(rule: SamplingRule, sources: Sources, symmetrize: bool) -> Plan:
+    """Return what a rule has a molecule trained on; with ``symmetrize`` snapshots are closed under its mirrors.  Collective.
+
+    Raises what the rule and its sources raise.
+    """
+    reference = rule.reference(sources)
+    frame = make_frame(reference)
+    body = Body(reference, frame, grid_mirrors(symmetric_shape(reference, frame)) if symmetrize else [])
+    return Plan(rule, sources, body, rule.samples(sources, body))
+
+
+def require_body_frame(molecule: Molecule) -> None:
+    """Raise ConfigError for a molecule that has none.  Not collective."""
+    try:
+        make_frame(molecule)
+    except GeometryError:
+        raise ConfigError(
+            f"there is no reduced model of {molecule.formula}, which is linear: modes are fixed in a body frame, "
+            "which two atoms or a bent molecule have. Use the Hi-Fi solver (`mpiqmd md` without --model); if the molecule "
+            "should be bent, correct the geometry."
+        ) from None
+
+
+def symmetric_shape(reference: Molecule, frame: BodyFrame) -> Molecule:
+    """Return the reference, with equal bonds where it is bent XY2: the shape whose mirrors close the snapshots."""
+    if not isinstance(frame, BisectorFrame):
+        return reference
+    first, second, angle = bent_coordinates(reference.positions_av, frame.vertex)
+    mean = 0.5 * (first + second)
+    return reference.with_positions(water_positions(mean, mean, angle, frame.vertex))

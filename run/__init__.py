@@ -1,0 +1,1 @@
+"""Drivers of measurements, started from the checkout: ``python -m run.bench.hifi``."""

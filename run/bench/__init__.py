@@ -1,0 +1,1 @@
+"""Measurements of accuracy and cost, and what several of them share."""

@@ -1,0 +1,1 @@
+"""Strong and weak scaling, measured by :mod:`run.scaling.scaling` and extrapolated by :mod:`run.scaling.model`."""

@@ -1,0 +1,119 @@
+"""A water molecule on a coarse grid, trained on a few geometries in a fraction of a second."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mpiqmd.grid.arrays import Orbitals
+from mpiqmd.grid.grid import Grid
+from mpiqmd.hifi.abpg import AbpgSolver
+from mpiqmd.kohnsham.electrons import Electrons
+from mpiqmd.kohnsham.functional import Functional
+from mpiqmd.kohnsham.ground_state import GroundState
+from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.molecule.bent import water_positions
+from mpiqmd.molecule.body_surface import MovingFrame
+from mpiqmd.molecule.frame import make_frame
+from mpiqmd.molecule.gth import load_gth
+from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.symmetry import grid_mirrors
+from mpiqmd.rom.basis import ReducedBasis, build_basis
+from mpiqmd.rom.body_solver import grid_surface
+from mpiqmd.rom.grid_solver import RomSolver
+from mpiqmd.rom.model import ReducedModel
+from mpiqmd.rom.sampled_box import sampled_box
+
+ANGLE = np.radians(104.5)
+TRAINING = [(1.83, 1.83, 0.0), (1.92, 1.74, 0.0), (1.92, 1.92, 0.09), (1.74, 1.74, -0.09), (1.83, 1.74, 0.09)]
+UNSEEN = [(1.87, 1.80, 0.03), (1.79, 1.77, -0.05), (1.90, 1.84, 0.06)]
+
+
+def geometry(first, second, change):
+    """Body-frame positions of bond lengths (bohr) and a change of the angle (radian)."""
+    return water_positions(first, second, ANGLE + change)
+
+
+def water_model(comm, functional="LDA", boundary="isolated", temperature=0.0, points=20, density_refinement=1.0):
+    """The physics: GTH water in an 8 bohr cell, fourth order."""
+    grid = Grid(comm, 8.0, points, order=4, boundary=boundary)
+    molecule = Molecule(("O", "H", "H"), geometry(*TRAINING[0]))
+    pseudopotentials = {symbol: load_gth(symbol, functional) for symbol in ("O", "H")}
+    return KohnShamModel(grid, molecule, pseudopotentials, Functional(functional), temperature, density_refinement)
+
+
+@dataclass
+class Trained:
+    """A model, its training states and the untruncated basis."""
+
+    model: KohnShamModel
+    solver: AbpgSolver
+    states: list[GroundState]
+    basis: ReducedBasis
+
+    def hifi(self, positions_av):
+        """The full ground state."""
+        return self.solver.solve(self.model.place(positions_av))
+
+    def rom(self, rank=None, **options):
+        """A reduced solver on the first modes."""
+        basis = self.basis if rank is None else self.basis.truncated(rank)
+        return RomSolver(self.model, basis.modes, **options)
+
+    def surface(self, rank=None, forces="gradient", extrapolation=2, minimiser="diis", tolerance=1e-8):
+        """A reduced surface in the laboratory."""
+        solver = self.rom(rank, minimiser=minimiser, tolerance=tolerance)
+        box = sampled_box(np.array([geometry(*point) for point in TRAINING]), vertex=0, mirrors=self.mirrors)
+        return grid_surface(MovingFrame(make_frame(self.model.molecule)), solver, forces, box, extrapolation)
+
+    @property
+    def mirrors(self):
+        """Mirrors of the reference."""
+        return grid_mirrors(self.model.molecule)
+
+    def reduced_model(self, rank=None):
+        """The same as a model file holds it."""
+        basis = self.basis if rank is None else self.basis.truncated(rank)
+        positions = np.array([geometry(*point) for point in TRAINING])
+        return ReducedModel(
+            basis=basis,
+            signature=self.model.signature(),
+            frame="bisector",
+            reference_av=positions[0],
+            masses_a=self.model.molecule.masses_a,
+            training_positions_sav=positions,
+            training_energies_s=np.array([state.free_energy for state in self.states]),
+            training_forces_sav=np.array([state.forces_av for state in self.states]),
+            training_orbitals_smn=np.array([basis.coefficients(state.orbitals) for state in self.states]),
+            box=sampled_box(positions, vertex=0, mirrors=self.mirrors),
+            arrays={"compiled/linear": np.arange(5.0)},
+            notes={"validation": {"energy": 1e-6}},
+        )
+
+
+_SOLVED: dict[tuple, tuple] = {}
+"""Local parts of what :func:`train` computed: a test's communicator is new, its distribution the same."""
+
+
+def train(comm, symmetrize=True, **physics):
+    """Solve the training geometries and compress them without truncation; once per session and kind."""
+    model = water_model(comm, **physics)
+    solver = AbpgSolver(model, energy_tolerance=1e-12)
+    key = (comm.size, symmetrize, *sorted(physics.items()))
+    if key not in _SOLVED:
+        _SOLVED[key] = _solve(model, solver, symmetrize)
+    states, basis = _SOLVED[key]
+    states = [_on(model, state) for state in states]
+    return Trained(model, solver, states, replace(basis, modes=Orbitals(model.grid, basis.modes.local)))
+
+
+def _on(model, state):
+    """The same state on another grid of the same distribution."""
+    orbitals = Orbitals(model.grid, state.orbitals.local)
+    return replace(state, electrons=Electrons(model.space(orbitals), state.density_matrix_nn))
+
+
+def _solve(model, solver, symmetrize):
+    states = [solver.solve(model.place(geometry(*point))) for point in TRAINING]
+    snapshots = Orbitals(model.grid, np.concatenate([state.orbitals.local for state in states]))
+    mirrors = [signs for signs, _ in grid_mirrors(model.molecule)] if symmetrize else []
+    return states, build_basis(snapshots, 1.0, mirrors=mirrors)
