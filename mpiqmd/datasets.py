@@ -58,7 +58,40 @@ _COMPILED: Table = {
     "solver/curvature_mk": ("1/Ha", "predicted inverse Hessian, lower triangle"),
     "solver/remaining": ("", "share of the error of kappa that one step leaves"),
 }
-MODEL_DATASETS = MODEL_DATASETS | {f"arrays/compiled/{path}": entry for path, entry in _COMPILED.items()}
+_LEARNED: Table = {
+    "constant": ("Ha", "energy that depends on nothing"),
+    "one_electron_kk": ("Ha", "kinetic energy and mean potentials over the active modes"),
+    "dipole_vkk": ("bohr", "x, y, z over the active modes"),
+    "subspaces/active_mk": ("", "active modes as combinations of all modes"),
+    "subspaces/origin_nk": ("", "spanning orbitals at latent coordinates zero"),
+    "subspaces/directions_dnk": ("Ha^-1/2", "their changes along the latent directions"),
+    "start/axes_dx": ("1/bohr", "coordinates of the polynomial that predicts the minimum"),
+    "start/offset_d": ("", "their origin"),
+    "start/degree": ("", "degree of the polynomial"),
+    "start/coefficients_td": ("Ha^1/2", "its coefficients: terms, latent coordinates"),
+    "start/inverse_hessian_dd": ("", "inverse second derivative of the energy in the latent coordinates"),
+    "points/modes_qk": ("bohr^-3/2", "active modes at the points of the learned grid"),
+    "points/mean_q": ("bohr^-3", "mean density there"),
+    "points/reading_fq": ("bohr^3/2", "from a change of density at the points to the coefficients of the density functions"),
+    "points/interaction_f": ("Ha", "Hartree and second-order xc between density functions, diagonal"),
+    "xc/weights_q": ("bohr^3", "weights of the xc remainder"),
+    "xc/modes_qk": ("bohr^-3/2", "active modes at its points"),
+    "xc/slopes_vqk": ("bohr^-5/2", "their gradients; no points for an LDA"),
+    "xc/mean_q": ("bohr^-3", "mean density there"),
+    "xc/mean_slope_vq": ("bohr^-4", "its gradient; no points for an LDA"),
+    "boxes/A": ("bohr", "lower and upper corner of where an atom may be, and three times the number of Chebyshev nodes"),
+    "ions/A/degrees_kv": ("", "degrees in x, y, z of the products of Chebyshev polynomials of a moving atom"),
+    "ions/A/first_order_lkk": ("Ha", "what multiplies those of first order, over the active modes"),
+    "ions/A/left_kj": ("Ha", "the others on the density functions: left factor"),
+    "ions/A/right_jf": ("", "right factor, the mean density last"),
+    "ions/A/overlaps_kx": ("", "projector overlaps on the constant and all products"),
+    "ions/A/coupling_pp": ("Ha", "coefficients of its projectors"),
+}
+MODEL_DATASETS = (
+    MODEL_DATASETS
+    | {f"arrays/compiled/{path}": entry for path, entry in _COMPILED.items()}
+    | {f"arrays/learned/{path}": entry for path, entry in _LEARNED.items()}
+)
 
 SNAPSHOT_DATASETS: Table = {
     "geometry_S/finished": ("", "1 when everything of this geometry is on the disk"),

@@ -234,7 +234,10 @@ class ReducedModel:
         POSITIVE_COUNT, 80, "compiled: most modes that energy_fraction may choose; costs grow as its square", role="basis"
     )
     online: str = key(
-        Choice(("compiled", "grid")), "compiled", "grid-free compiled model, or the reduced energy on the grid", role="compile"
+        Choice(("compiled", "learned", "grid")),
+        "compiled",
+        "grid-free by products of modes, grid-free by a learned grid for more modes, or the reduced energy on the grid",
+        role="compile",
     )
     minimiser: str = key(Choice(("diis", "mvp")), "diis", "commutator DIIS, or line search over density matrices", role="model")
     forces: str = key(

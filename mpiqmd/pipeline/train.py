@@ -70,8 +70,8 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     molecule = build_molecule(settings, comm)
     molecule = molecule.with_positions(whole(molecule.positions_av, periodic_cell(settings)))
     model = build_model(settings, comm, molecule)
-    if settings.rom.online == "compiled":
-        require_compilable(model)
+    if settings.rom.online != "grid":
+        require_compilable(model, settings.rom.online)
     interruption = Interruption(walltime=arguments.walltime, started=arguments.started)
     solver = build_training_solver(settings, model, log, arguments.groups, interruption)
     plan = choose_geometries(settings, solver, molecule, folder, may_compute=arguments.part is None)

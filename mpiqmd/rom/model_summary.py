@@ -94,14 +94,23 @@ def _errors(file: h5py.File) -> list[str]:
 
 def _verdict(file: h5py.File) -> list[str]:
     """Return what the errors mean at the tolerance of the training; said anew, not as the file says it."""
-    notes, online = json.loads(file.attrs["notes"]), "compiled" if "arrays/compiled" in file else "grid"
+    notes, online = json.loads(file.attrs["notes"]), "grid" if "arrays" not in file else "compiled"
     judgement = verdict(notes["errors"], float(notes["verdict"]["tolerance"]), online)
     return [judgement["words"]] if judgement else []
 
 
 def _compiled(file: h5py.File) -> list[str]:
+    if "arrays/learned" in file:
+        learned = file["arrays/learned"]
+        active, functions = learned["one_electron_kk"].shape[0], len(learned["points/interaction_f"])
+        points = len(learned["points/mean_q"]) + len(learned["xc/weights_q"])
+        directions = len(learned["subspaces/directions_dnk"])
+        return [
+            f"learned grid: {directions} latent directions over {active} active modes, {points} points, "
+            f"{functions} density functions"
+        ]
     if "arrays/compiled" not in file:
-        return ["not compiled: for rom.online = 'grid' only"]
+        return ["neither compiled nor learned: for rom.online = 'grid' only"]
     compiled = file["arrays/compiled"]
     points = len(compiled["quadrature/weights_q"]) if "quadrature" in compiled else 0
     return [f"compiled: {compiled['linear'].shape[-1]} pair products, {points} quadrature points"]

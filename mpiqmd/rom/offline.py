@@ -1,4 +1,4 @@
-"""The offline stage after the solves: orbitals to modes, and modes to a reduced model, compiled if that is wanted."""
+"""The offline stage after the solves: orbitals to modes, and modes to a reduced model, grid-free if that is wanted."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from mpiqmd.molecule.frame import BisectorFrame
 from mpiqmd.molecule.symmetry import Mirror, mirror_image
 from mpiqmd.parallel.log import Log
 from mpiqmd.rom.basis import ReducedBasis, build_basis
+from mpiqmd.rom.compiled import store as compiled
 from mpiqmd.rom.compiled.compile import TrainingSet, compile_model, make_solver
-from mpiqmd.rom.compiled.store import to_arrays
+from mpiqmd.rom.learned import store as learned
+from mpiqmd.rom.learned.compile import LearnedCompiler
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.options import RomOptions
 from mpiqmd.rom.sampled_box import sampled_box
@@ -64,7 +66,7 @@ def make_reduced_model(
     options: RomOptions,
     log: Log,
 ) -> ReducedModel:
-    """Return the reduced model of a basis, compiled if the options ask for it.  Collective.
+    """Return the reduced model of a basis, grid-free if the options ask for it.  Collective.
 
     Parameters
     ----------
@@ -79,11 +81,9 @@ def make_reduced_model(
     """
     frame, mirrors = body.frame, body.mirrors
     arrays: dict[str, np.ndarray] = {}
-    if options.online == "compiled":
+    if options.online != "grid":
         training = closed_training_set(store.positions_sav, orbitals_smn, basis, mirrors)
-        compiled = compile_model(model, basis.modes, basis.parities_mg, mirrors, training, frame, log=log)
-        solver = make_solver(model, compiled, training, frame, options.tolerance)
-        arrays = to_arrays(dataclasses.replace(compiled, solver=solver.stored()))
+        arrays = _grid_free_arrays(model, body, basis, training, options, log)
     vertex = frame.vertex if isinstance(frame, BisectorFrame) else None
     return ReducedModel(
         basis=basis,
@@ -99,6 +99,17 @@ def make_reduced_model(
         arrays=arrays,
         notes={"mirror_permutations": [permutation.tolist() for _, permutation in mirrors]},
     )
+
+
+def _grid_free_arrays(
+    model: KohnShamModel, body: Body, basis: ReducedBasis, training: TrainingSet, options: RomOptions, log: Log
+) -> dict[str, np.ndarray]:
+    """Return the arrays by path of a compiled or a learned-grid model.  Collective."""
+    if options.online == "learned":
+        return learned.to_arrays(LearnedCompiler(model, basis.modes, training, body.frame, log=log).compile())
+    arrays = compile_model(model, basis.modes, basis.parities_mg, body.mirrors, training, body.frame, log=log)
+    solver = make_solver(model, arrays, training, body.frame, options.tolerance)
+    return compiled.to_arrays(dataclasses.replace(arrays, solver=solver.stored()))
 
 
 def closed_training_set(

@@ -15,7 +15,7 @@ from mpiqmd.molecule.frame import BodyFrame, make_frame
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import evaluation_at
 from mpiqmd.rom.body_solver import grid_surface
-from mpiqmd.rom.compiled.body_solver import compiled_surface
+from mpiqmd.rom.compiled.body_solver import CompiledBodySolver, TabulatedBodySolver, tabulated_surface
 from mpiqmd.rom.compiled.compile import make_solver, stored_solver
 from mpiqmd.rom.compiled.solver import CompiledSolver
 from mpiqmd.rom.compiled.store import from_arrays
@@ -23,6 +23,10 @@ from mpiqmd.rom.error_control import ErrorControl
 from mpiqmd.rom.estimate import ErrorEstimator
 from mpiqmd.rom.full import FullSolution
 from mpiqmd.rom.grid_solver import RomSolver
+from mpiqmd.rom.learned import store as learned
+from mpiqmd.rom.learned.body_solver import LearnedBodySolver
+from mpiqmd.rom.learned.energy import LearnedEnergy
+from mpiqmd.rom.learned.solver import LearnedSolver
 from mpiqmd.rom.model import ReducedModel, mirrors_of
 from mpiqmd.rom.offline import closed_training_set
 from mpiqmd.rom.options import RomOptions
@@ -55,8 +59,8 @@ class OnlineStage:
     ----------
     surface
         Energies and forces in the laboratory, their errors watched.
-    frame, solver, estimator, compiled_solver
-        The body frame, the solver on the grid, the estimator of its errors, and the compiled solver, None without one.
+    frame, solver, estimator, grid_free
+        The body frame, the solver on the grid, the estimator of its errors, and the grid-free solver, None without one.
     """
 
     def __init__(
@@ -73,13 +77,12 @@ class OnlineStage:
         moving = MovingFrame(self.frame, model.grid.periodic_cell_v)
         self.solver = RomSolver.from_model(model, reduced, options.minimiser, options.tolerance)
         self.estimator = ErrorEstimator(model, reduced.basis.modes)
-        self.compiled_solver: CompiledSolver | None = None
+        self.grid_free = _grid_free(model, reduced, self.frame, options)
         inner: BodySurface[Any, ReducedAnswer]
-        if options.online == "compiled":
-            self.compiled_solver = _compiled_solver(model, reduced, self.frame, options.tolerance)
-            inner = compiled_surface(moving, self.compiled_solver, options.forces, reduced.box, reference.labels)
-        else:
+        if self.grid_free is None:
             inner = grid_surface(moving, self.solver, options.forces, reduced.box)
+        else:
+            inner = tabulated_surface(moving, self.grid_free, options.forces, reduced.box)
         limits = Limits.named(options.check_every, options.error_tolerance, options.on_large_error)
         self.surface = ErrorControl(inner, self.estimator, FullSolution(self.estimator, make_full_solver), limits, log)
 
@@ -88,18 +91,31 @@ class OnlineStage:
         return self.solver.solve(body_positions_av)
 
     def evaluate_compiled(self, body_positions_av: np.ndarray) -> Evaluation | None:
-        """Return energy and exact forces of the compiled model without memory of earlier calls, None if there is none.
+        """Return energy and exact forces of the grid-free model without memory of earlier calls, None if there is none.
 
         Not collective.  Raises GeometryError outside its tables.
         """
-        if self.compiled_solver is None:
+        if self.grid_free is None:
             return None
-        surface = compiled_surface(MovingFrame(self.frame), self.compiled_solver, labels=self.model.molecule.labels)
+        surface = tabulated_surface(MovingFrame(self.frame), self.grid_free)
         return evaluation_at(surface, body_positions_av, surface.fresh())
 
     def error_estimate(self, body_positions_av: np.ndarray, state: GroundState) -> float:
         """Return the estimated energy error of a reduced ground state, Ha.  Collective."""
         return self.estimator.estimate(self.model.place(body_positions_av), state.density_matrix_nn)
+
+
+def _grid_free(
+    model: KohnShamModel, reduced: ReducedModel, frame: BodyFrame, options: RomOptions
+) -> TabulatedBodySolver[Any, Any, Any] | None:
+    """Return the solver of a compiled or a learned-grid model, None where the grid is wanted.  Collective."""
+    if options.online == "grid":
+        return None
+    if options.online == "compiled":
+        return CompiledBodySolver(_compiled_solver(model, reduced, frame, options.tolerance), model.molecule.labels)
+    arrays = learned.from_arrays(reduced.arrays, source=reduced.source)
+    energy = LearnedEnergy(arrays, model.functional, model.valences_a, model.grid.periodic_cell_v)
+    return LearnedBodySolver(LearnedSolver(energy, options.tolerance), model.molecule.labels)
 
 
 def _compiled_solver(model: KohnShamModel, reduced: ReducedModel, frame: BodyFrame, tolerance: float) -> CompiledSolver:

@@ -10,7 +10,7 @@ class RomOptions(Protocol):
 
     @property
     def online(self) -> str:
-        """``"compiled"`` or ``"grid"``: which online stage."""
+        """``"compiled"``, ``"learned"`` or ``"grid"``: which online stage."""
         ...
 
     @property

@@ -30,11 +30,11 @@ def verdict(errors: Mapping[str, Any], tolerance: float, online: str) -> dict[st
     tolerance
         ``rom.error_tolerance``, Ha.
     online
-        ``rom.online``: the errors of the compiled model, or those of the reduced energy on the grid, count.
+        ``rom.online``: the errors of the grid-free model, or those of the reduced energy on the grid, count.
     """
     try:
         trained, unseen = _pair(errors["reproduction"]), _pair(errors["validation"])
-        compiled = _pair(errors["validation"], "compiled_") if online == "compiled" else None
+        compiled = _pair(errors["validation"], "compiled_") if online != "grid" else None
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
     used = compiled or unseen

@@ -140,23 +140,23 @@ def _refitted(
     return dataclasses.replace(arrays, interaction=samples.fit()), missing
 
 
-def require_compilable(model: KohnShamModel) -> None:
-    """Raise ConfigError if the compiled online stage cannot describe this physics.  Not collective."""
+def require_compilable(model: KohnShamModel, online: str = "compiled") -> None:
+    """Raise ConfigError if this grid-free online stage cannot describe the physics.  Not collective."""
     unknown = [term.name for term in model.terms if term.name not in COMPILED_TERMS]
     if unknown:
         raise ConfigError(
-            f"rom.online = 'compiled' with the energy terms {', '.join(unknown)}: the compiled model has tables for "
+            f"rom.online = {online!r} with the energy terms {', '.join(unknown)}: the compiled model has tables for "
             f"{', '.join(COMPILED_TERMS)}. Use rom.online = 'grid'."
         )
     if model.electronic_temperature > 0:
         raise ConfigError(
-            f"rom.online = 'compiled' with scf.electronic_temperature = {model.electronic_temperature:g} Ha: the compiled "
+            f"rom.online = {online!r} with scf.electronic_temperature = {model.electronic_temperature:g} Ha: the compiled "
             "model has integer occupations. Use rom.online = 'grid', or temperature 0."
         )
     if model.term(ExchangeCorrelation).core is not None:
         cores = [symbol for symbol, p in model.pseudopotentials.items() if p.core_density_r is not None]
         raise ConfigError(
-            f"rom.online = 'compiled' with a nonlinear core correction on {', '.join(cores)}: the compiled model expects "
+            f"rom.online = {online!r} with a nonlinear core correction on {', '.join(cores)}: the compiled model expects "
             "an exchange-correlation energy of the valence density alone. Use rom.online = 'grid', or pseudopotentials "
             "without core correction, such as pseudopotentials.default = 'gth'."
         )

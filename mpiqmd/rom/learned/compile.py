@@ -26,7 +26,6 @@ from mpiqmd.parallel.dense import eigh
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.compile import MOVES, TrainingSet
-from mpiqmd.rom.compiled.learning import sample_geometries
 from mpiqmd.rom.compiled.predictor import GeometryPolynomials, highest_degree
 from mpiqmd.rom.learned.data import LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
 from mpiqmd.rom.learned.densities import DensityFunctions, density_functions, products
@@ -39,6 +38,7 @@ from mpiqmd.rom.learned.solver import LearnedSolver
 from mpiqmd.rom.learned.tabulate import Seen, moving_ion, pinned_ions
 from mpiqmd.rom.learned.xc_points import choose_xc_points
 from mpiqmd.rom.learned.xc_remainder import expanded_share
+from mpiqmd.sampling.mixtures import sample_geometries
 
 BLOCK = 8
 """Potentials at a time."""

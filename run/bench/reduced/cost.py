@@ -43,7 +43,7 @@ def _seconds(bench: Bench, owner: Owner, steps: int, output_every: int) -> dict[
 
 def operations(bench: Bench) -> dict[str, float]:
     """Multiplications of one step with one evaluation of the energy, by what they are for."""
-    solver = bench.surface.compiled_solver
+    solver = bench.surface.grid_free.solver
     arrays, tables, predictor = solver.energy.arrays, solver.energy.tables, solver.predictor
     n_modes, n_occupied = solver.chart.occupied.shape
     n_points = 0 if arrays.quadrature is None else len(arrays.quadrature.weights_q)
