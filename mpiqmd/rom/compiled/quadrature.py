@@ -252,6 +252,8 @@ def early_stopped_nnls(matrix: np.ndarray, right: np.ndarray, points: int) -> np
     columns = _Columns(matrix, right)
     blocked: set[int] = set()
     best, smallest = np.inf, 1e-14 * np.abs(matrix.T @ right).max()
+    # as many columns as rows solve everything
+    points = min(points, len(matrix) - 1)
     for _ in range(4 * points):
         residual = right - matrix[:, columns.used] @ weights[columns.used]
         dual = matrix.T @ residual

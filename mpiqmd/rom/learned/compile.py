@@ -20,7 +20,7 @@ from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.terms.hartree import Hartree
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.molecule.frame import BodyFrame
-from mpiqmd.parallel.comm import decide, sum_over_ranks
+from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.dense import eigh
 from mpiqmd.parallel.log import Log, silent
@@ -28,11 +28,12 @@ from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.compile import MOVES, TrainingSet
 from mpiqmd.rom.compiled.predictor import GeometryPolynomials, highest_degree
 from mpiqmd.rom.learned.data import LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
-from mpiqmd.rom.learned.densities import DensityFunctions, density_functions, products
+from mpiqmd.rom.learned.densities import DensityFunctions, density_functions, products, where_it_matters
 from mpiqmd.rom.learned.energy import LearnedEnergy
+from mpiqmd.rom.learned.gathering import values_at
 from mpiqmd.rom.learned.grid_solve import GridEnergy, ResponseHessian, minimised
 from mpiqmd.rom.learned.latent import BRA_AND_KET, LatentSubspaces
-from mpiqmd.rom.learned.points import choose_points, values_at
+from mpiqmd.rom.learned.points import choose_points
 from mpiqmd.rom.learned.reference import Reference
 from mpiqmd.rom.learned.solver import LearnedSolver
 from mpiqmd.rom.learned.tabulate import Seen, moving_ion, pinned_ions
@@ -84,10 +85,10 @@ class LearnSettings:
 
     solves: int = 60
     latent: float = 1e-10
-    functions: float = 1e-6
+    functions: float = 5e-6
     responses: float = 1e-4
     per_function: float = 2.0
-    xc_points: int = 500
+    xc_points: int = 600
     xc_samples: int = 600
     densities: int = 300
     slopes: float = 3.0
@@ -153,7 +154,7 @@ class LearnedCompiler:
         functions = density_functions(dense, subspaces, reached_sd, count, settings.functions, settings.seed)
         interaction_f, rotation_ff = self._interaction(functions)
         chosen = choose_points(functions, settings.per_function)
-        reading_fq = np.linalg.pinv(values_at(dense.grid, functions.functions.matrix_local, chosen).T)
+        reading_fq = np.linalg.pinv(functions.at(chosen).T)
         points = LearnedPoints(
             values_at(dense.grid, dense.matrix_local, chosen).T.copy(),
             values_at(dense.grid, functions.mean.local.reshape(1, -1), chosen)[0],
@@ -216,30 +217,30 @@ class LearnedCompiler:
         left = np.repeat(origin, len(directions_dy), axis=0)
         right = np.array([self.reference.change(direction_y).T for direction_y in directions_dy])
         dense = self.modes.dense
-        slopes = BRA_AND_KET * SPIN_WEIGHT * products(dense, left, right)
         density = dense.combine(self.reference.occupied_mn).density(np.full(self.model.n_occupied, SPIN_WEIGHT))
-        response_dd = self._interacting(Orbitals(dense.grid, slopes.reshape(-1, *dense.grid.local_shape)), density)
-        return ResponseHessian(directions_dy, response_dd)
+        points_local = where_it_matters(density)
+        slopes = BRA_AND_KET * SPIN_WEIGHT * products(dense, left, right, points_local)
+        functions = DensityFunctions(slopes, points_local, np.ones(len(slopes)), density, np.zeros((0, 0)))
+        return ResponseHessian(directions_dy, self._interacting(functions, len(slopes)))
 
-    def _interacting(self, functions: Orbitals, mean: Field, leading: int | None = None) -> np.ndarray:
-        """Return ``<f|K|f'>``, K Hartree and xc kernel at a density, of leading functions with all, made symmetric.  Ha.
+    def _interacting(self, functions: DensityFunctions, leading: int) -> np.ndarray:
+        """Return ``<f|K|f'>``, Ha, K Hartree and xc kernel at the mean density, of leading functions with all, symmetric.
 
         Collective.
         """
-        grid, count = functions.grid, len(functions) if leading is None else leading
+        grid, mean = functions.grid, functions.mean
         xc, hartree = self.model.term(ExchangeCorrelation), self.model.term(Hartree)
         kernel = xc.kernel(mean, expanded_share(mean.local))
         matrix_ff = np.zeros((len(functions), len(functions)))
-        countdown = Countdown(self.log, count, "interaction of a density function")
-        for start in range(0, count, BLOCK):
-            block = functions.select(slice(start, min(start + BLOCK, count)))
+        countdown = Countdown(self.log, leading, "interaction of a density function")
+        for start in range(0, leading, BLOCK):
+            block = functions.block(slice(start, min(start + BLOCK, leading)))
             potentials = hartree.direct_potentials(block)
             for number in range(len(block)):
                 potentials.local[number] += kernel.apply(Field(grid, block.local[number])).local
-            rows = potentials.matrix_local @ functions.matrix_local.T
-            matrix_ff[start : start + len(block)] = grid.volume_element * sum_over_ranks(self.comm, rows)
+            matrix_ff[start : start + len(block)] = functions.overlaps(potentials)
             countdown.advance(count=len(block))
-        matrix_ff[count:, :count] = matrix_ff[:count, count:].T
+        matrix_ff[leading:, :leading] = matrix_ff[:leading, leading:].T
         return 0.5 * (matrix_ff + matrix_ff.T)
 
     def _latent_directions(self) -> tuple[LatentSubspaces, np.ndarray, StartArrays]:
@@ -279,7 +280,7 @@ class LearnedCompiler:
     def _interaction(self, functions: DensityFunctions) -> tuple[np.ndarray, np.ndarray]:
         """Return the eigenvalues of K between the density functions (f,), Ha, and the rotation to its eigenvectors."""
         leading = int(np.sum(functions.singular_values_f > self.settings.responses))
-        return eigh(self.comm, self._interacting(functions.functions, functions.mean, leading))
+        return eigh(self.comm, self._interacting(functions, leading))
 
     def _expansion(self, functions: DensityFunctions, modes: Orbitals) -> tuple[float, np.ndarray]:
         """Return what Hartree and xc energy of the mean density leave as constant (Ha), and their potential's matrix."""

@@ -17,10 +17,13 @@ from mpiqmd.grid.grid import Grid
 from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.parallel.comm import sum_over_ranks
 from mpiqmd.parallel.dense import eigh, inverse_square_root
+from mpiqmd.rom.learned.gathering import own_points
 from mpiqmd.rom.learned.latent import BRA_AND_KET, LatentSubspaces
 
 BLOCK = 2048
 """Grid points at a time: a block of all orbitals there stays in cache."""
+SMALLEST_MEAN = 1e-6
+"""Mean density (bohr⁻³) below which changes of density are not looked at: less than 1e-4 electrons lie there."""
 SLOPE_WEIGHT = 1e-2
 """Length of a slope beside densities, square roots of Ha: what minima differ by in a latent coordinate is far smaller."""
 
@@ -31,8 +34,10 @@ class DensityFunctions:
 
     Attributes
     ----------
-    functions
-        b_f, by descending singular value.
+    local
+        b_f at this rank's points that matter, by descending singular value, shape (f, points).
+    points_local
+        Indices of these points in this rank's flattened block.
     singular_values_f
         Largest coefficients to be expected, about: the spread of all samples along each.
     mean
@@ -41,19 +46,54 @@ class DensityFunctions:
         Its density matrix over the active modes.
     """
 
-    functions: Orbitals
+    local: np.ndarray
+    points_local: np.ndarray
     singular_values_f: np.ndarray
     mean: Field
     mean_kk: np.ndarray
 
+    def __len__(self) -> int:
+        return len(self.local)
 
-def products(modes: Orbitals, left_snk: np.ndarray, right_snk: np.ndarray) -> np.ndarray:
-    """Return this rank's part of ``Σ_n (Σ_k a_snk ψ_k)(Σ_k b_snk ψ_k)``, shape (samples, points).  Not collective."""
+    @property
+    def grid(self) -> Grid:
+        """The grid of the density."""
+        return self.mean.grid
+
+    def block(self, part: slice) -> Orbitals:
+        """Return some of the functions on the whole grid.  Not collective."""
+        return Orbitals(self.grid, scattered(self.grid, self.points_local, self.local[part]))
+
+    def overlaps(self, fields: Orbitals) -> np.ndarray:
+        """Return ``∫ v b_f dr``, shape (fields, f).  Collective."""
+        rows = fields.matrix_local[:, self.points_local] @ self.local.T
+        return self.grid.volume_element * sum_over_ranks(self.grid.comm, rows)
+
+    def at(self, chosen: np.ndarray) -> np.ndarray:
+        """Return the functions at global grid points on every rank, shape (f, Q).  Collective."""
+        places = np.full(self.grid.local_size, -1)
+        places[self.points_local] = np.arange(len(self.points_local))
+        own, index = own_points(self.grid, chosen)
+        values = np.zeros((len(self), len(chosen)))
+        inside = places[index] >= 0
+        values[:, np.flatnonzero(own)[inside]] = self.local[:, places[index[inside]]]
+        return sum_over_ranks(self.grid.comm, values)
+
+
+def scattered(grid: Grid, points_local: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return functions (j, points) on this rank's whole block, zero elsewhere, shape (j, z, y, x).  Not collective."""
+    whole = np.zeros((len(values), grid.local_size))
+    whole[:, points_local] = values
+    return whole.reshape(-1, *grid.local_shape)
+
+
+def products(modes: Orbitals, left_snk: np.ndarray, right_snk: np.ndarray, points_local: np.ndarray) -> np.ndarray:
+    """Return ``Σ_n (Σ_k a_snk ψ_k)(Σ_k b_snk ψ_k)`` at some of this rank's points, shape (samples, points).  Not collective."""
     flat, (samples, n, _) = modes.matrix_local, left_snk.shape
     left, right = left_snk.reshape(samples * n, -1), right_snk.reshape(samples * n, -1)
-    result = np.empty((samples, flat.shape[1]))
-    for start in range(0, flat.shape[1], BLOCK):
-        piece = flat[:, start : start + BLOCK].astype(left.dtype, copy=False)
+    result = np.empty((samples, len(points_local)))
+    for start in range(0, len(points_local), BLOCK):
+        piece = flat[:, points_local[start : start + BLOCK]].astype(left.dtype, copy=False)
         values = left @ piece
         values *= values if right_snk is left_snk else right @ piece
         result[:, start : start + BLOCK] = values.reshape(samples, n, -1).sum(axis=1)
@@ -67,6 +107,11 @@ def mean_density(modes: Orbitals, orbitals_snk: np.ndarray) -> Field:
     for start in range(0, flat.shape[1], BLOCK):
         total[start : start + BLOCK] = ((rows @ flat[:, start : start + BLOCK]) ** 2).sum(axis=0)
     return Field(modes.grid, (SPIN_WEIGHT / len(orbitals_snk) * total).reshape(modes.grid.local_shape))
+
+
+def where_it_matters(mean: Field) -> np.ndarray:
+    """Return indices of this rank's points at which the mean density is not negligible.  Not collective."""
+    return np.flatnonzero(mean.local.ravel() > SMALLEST_MEAN)
 
 
 def density_functions(
@@ -92,14 +137,14 @@ def density_functions(
     orbitals_snk, _ = subspaces.orthonormal(latent_sd)
     mean = mean_density(modes, orbitals_snk)
     left_snk, right_snk = _slope_orbitals(subspaces, latent_sd, n_slopes, seed)
-    changes = SPIN_WEIGHT * products(modes, orbitals_snk, orbitals_snk) - mean.local.ravel()
+    points_local = where_it_matters(mean)
+    changes = SPIN_WEIGHT * products(modes, orbitals_snk, orbitals_snk, points_local) - mean.local.ravel()[points_local]
     # slopes need few digits, half the time
-    slopes = products(modes, left_snk.astype(np.float32), right_snk.astype(np.float32))
-    samples = np.concatenate([changes, slopes])
-    values_f, functions = _principal(modes.grid, samples, smallest)
+    slopes = products(modes, left_snk.astype(np.float32), right_snk.astype(np.float32), points_local)
+    values_f, functions = _principal(modes.grid, np.concatenate([changes, slopes]), smallest)
     rows = orbitals_snk.reshape(-1, orbitals_snk.shape[2])
     mean_kk = rows.T @ rows / len(orbitals_snk)
-    return DensityFunctions(Orbitals(modes.grid, functions.reshape(-1, *modes.grid.local_shape)), values_f, mean, mean_kk)
+    return DensityFunctions(functions, points_local, values_f, mean, mean_kk)
 
 
 def _slope_orbitals(subspaces: LatentSubspaces, latent_sd: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

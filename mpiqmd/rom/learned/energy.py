@@ -83,6 +83,17 @@ class Evaluated:
     orbitals_bnk: np.ndarray
     charges_bf: np.ndarray
 
+    @classmethod
+    def empty(cls, size: int, d: int, n: int, k: int, f: int) -> Evaluated:
+        """Return room for a batch: d latent coordinates, n orbitals over k active modes, f density functions."""
+        return cls(np.zeros(size), np.zeros((size, d)), np.zeros((size, n, k)), np.zeros((size, f)))
+
+    def put(self, members: np.ndarray, other: Evaluated) -> None:
+        """Set some members, from a batch of all of them or of just those."""
+        rows = slice(None) if len(other.energies_b) < len(self.energies_b) else members
+        self.energies_b[members], self.slopes_bd[members] = other.energies_b[rows], other.slopes_bd[rows]
+        self.orbitals_bnk[members], self.charges_bf[members] = other.orbitals_bnk[rows], other.charges_bf[rows]
+
 
 class LearnedEnergy:
     """Evaluates a learned-grid model.  Replicated, not collective.

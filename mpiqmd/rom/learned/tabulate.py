@@ -48,10 +48,11 @@ class Seen:
     rotation_ff: np.ndarray
     smallest: float
 
-    @property
-    def fields(self) -> Orbitals:
-        """The density functions and, last, the mean density."""
-        return Orbitals(self.modes.grid, np.concatenate([self.functions.functions.local, self.functions.mean.local[None]]))
+    def blocks(self) -> Iterator[Orbitals]:
+        """Yield the density functions and, last, the mean density on the whole grid, a few at a time."""
+        for start in range(0, len(self.functions), BLOCK):
+            yield self.functions.block(slice(start, start + BLOCK))
+        yield Orbitals(self.modes.grid, self.functions.mean.local[None])
 
 
 def pinned_ions(model: KohnShamModel, seen: Seen, boxes: list[ChebyshevBox]) -> np.ndarray:
@@ -73,7 +74,7 @@ def moving_ion(
     symbol = (model.molecule.symbols[index],)
     local = model.term(LocalPotential).restricted(symbol)
     table = _FreeTable(local, box) if local.gaussians is not None else _SummedTable(local, box)
-    coefficients_kf = box.coefficients(table.on_functions(seen.fields, countdown)).reshape(-1, len(seen.fields.local))
+    coefficients_kf = box.coefficients(table.on_functions(seen, countdown)).reshape(-1, len(seen.functions) + 1)
     shape = tuple(box.n_nodes if v in box.axes else 1 for v in range(3))
     degrees_kv = np.array(np.unravel_index(np.arange(len(coefficients_kf)), shape)).T
     first = _first_order(degrees_kv)
@@ -150,14 +151,14 @@ class _SummedTable:
     def __init__(self, local: LocalPotential, box: ChebyshevBox) -> None:
         self.local, self.box, self.nodes = local, box, box.nodes()
 
-    def on_functions(self, fields: Orbitals, countdown: Countdown) -> np.ndarray:
-        """Return ``∫ v f dr`` at all nodes, shape (nodes, f), Ha.  Collective."""
-        grid, rows = fields.grid, []
+    def on_functions(self, seen: Seen, countdown: Countdown) -> np.ndarray:
+        """Return ``∫ v f dr`` of density functions and mean density at all nodes, shape (nodes, f + 1), Ha.  Collective."""
+        rows, mean = [], Orbitals(seen.modes.grid, seen.functions.mean.local[None])
         for start in range(0, len(self.nodes), BLOCK):
             potentials = self._potentials(slice(start, start + BLOCK))
-            rows.append(potentials @ fields.matrix_local.T)
+            rows.append(np.concatenate([seen.functions.overlaps(potentials), potentials.gram(mean)], axis=1))
             countdown.advance(count=len(potentials))
-        return grid.volume_element * sum_over_ranks(grid.comm, np.concatenate(rows))
+        return np.concatenate(rows)
 
     def potentials(self, degrees_kv: np.ndarray) -> list[Field]:
         """Return the Chebyshev coefficients of some degrees as potentials on the grid, Ha.  Collective."""
@@ -166,11 +167,12 @@ class _SummedTable:
         weights_kn = np.array([_outer(*(transforms[v][degree[v]] for v in range(3))).ravel() for degree in degrees_kv])
         for start in range(0, len(self.nodes), BLOCK):
             part = slice(start, start + BLOCK)
-            totals += weights_kn[:, part] @ self._potentials(part)
+            totals += weights_kn[:, part] @ self._potentials(part).matrix_local
         return [Field(grid, total.reshape(grid.local_shape)) for total in totals]
 
-    def _potentials(self, part: slice) -> np.ndarray:
-        return np.array([self.local.evaluate(node[None]).local.ravel() for node in self.nodes[part]])
+    def _potentials(self, part: slice) -> Orbitals:
+        fields = [self.local.evaluate(node[None]).local for node in self.nodes[part]]
+        return Orbitals(self.local.grid, np.stack(fields))
 
 
 class _FreeTable:
@@ -187,17 +189,14 @@ class _FreeTable:
             for v, nodes in enumerate(_axis_nodes(box))
         ]
 
-    def on_functions(self, fields: Orbitals, countdown: Countdown) -> np.ndarray:
-        """Return ``∫ v f dr`` at all nodes, shape (nodes, f), Ha.  Collective."""
-        total = np.concatenate(
-            [self._smooth(fields.local[start : start + BLOCK]) for start in range(0, len(fields), BLOCK)], axis=1
-        )
-        near = _Near(self.local, self.box)
-        flat = fields.matrix_local[:, near.points]
-        for number, values in enumerate(near.values()):
-            total[number] += flat @ values
-            countdown.advance()
-        return self.grid.volume_element * sum_over_ranks(self.grid.comm, total)
+    def on_functions(self, seen: Seen, countdown: Countdown) -> np.ndarray:
+        """Return ``∫ v f dr`` of density functions and mean density at all nodes, shape (nodes, f + 1), Ha.  Collective."""
+        near, columns = _Near(self.local, self.box), []
+        short = np.array(list(near.values()))
+        for fields in seen.blocks():
+            columns.append(self._smooth(fields.local) + short @ fields.matrix_local[:, near.points].T)
+        countdown.advance(count=len(short))
+        return self.grid.volume_element * sum_over_ranks(self.grid.comm, np.concatenate(columns, axis=1))
 
     def _smooth(self, fields_fzyx: np.ndarray) -> np.ndarray:
         """Return this rank's part of the Gaussians' overlaps at all nodes, shape (nodes, f)."""

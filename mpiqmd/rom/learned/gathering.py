@@ -1,0 +1,62 @@
+"""Values at chosen points of a distributed grid, and the choice of points by what they contribute."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpiqmd.grid.arrays import Field
+from mpiqmd.grid.grid import Grid
+from mpiqmd.parallel.comm import on_rank_zero, sum_over_ranks
+
+
+def leading_points(grid: Grid, importance_local: np.ndarray, count: int) -> np.ndarray:
+    """Return global indices, ascending, of the points that matter most.  Collective."""
+    whole = Field(grid, importance_local.reshape(grid.local_shape)).gather()
+
+    def lead() -> np.ndarray:
+        assert whole is not None
+        return np.sort(np.argsort(-whole.ravel(), kind="stable")[:count])
+
+    return on_rank_zero(grid.comm, lead)
+
+
+def drawn_points(grid: Grid, importance_local: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return global indices, ascending: half the points that matter most, half drawn by the root of what they do.
+
+    Collective.
+    """
+    whole = Field(grid, importance_local.reshape(grid.local_shape)).gather()
+
+    def draw() -> np.ndarray:
+        assert whole is not None
+        flat = whole.ravel()
+        leading = np.argsort(-flat, kind="stable")[: count // 2]
+        chance = np.sqrt(flat)
+        chance[leading] = 0.0
+        number = min(count - len(leading), int(np.count_nonzero(chance)))
+        rng = np.random.default_rng(seed)
+        drawn = rng.choice(flat.size, size=number, replace=False, p=chance / chance.sum()) if number else []
+        return np.sort(np.concatenate([leading, drawn]).astype(int))
+
+    return on_rank_zero(grid.comm, draw)
+
+
+def own_points(grid: Grid, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of some global grid points are this rank's (mask), and their indices in its flattened block.
+
+    Not collective.
+    """
+    index = np.array(np.unravel_index(chosen, grid.shape))
+    own = np.ones(len(chosen), bool)
+    for axis, part in enumerate(grid.local_slices):
+        own &= (index[axis] >= part.start) & (index[axis] < part.stop)
+    local = [index[axis][own] - grid.local_slices[axis].start for axis in range(3)]
+    return own, np.ravel_multi_index(local, grid.local_shape)
+
+
+def values_at(grid: Grid, functions_local: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Return functions (j, this rank's points) at global grid points on every rank, shape (j, Q).  Collective."""
+    own, index = own_points(grid, chosen)
+    values = np.zeros((len(functions_local), len(chosen)))
+    values[:, own] = functions_local[:, index]
+    return sum_over_ranks(grid.comm, values)

@@ -1,0 +1,83 @@
+"""Learned-grid models of the tiny water molecule, made once per process."""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from mpi4py import MPI
+
+from mpiqmd.molecule.body_surface import MovingFrame
+from mpiqmd.molecule.frame import make_frame
+from mpiqmd.molecule.surface import Owner
+from mpiqmd.rom.compiled.body_solver import tabulated_surface
+from mpiqmd.rom.compiled.compile import TrainingSet
+from mpiqmd.rom.learned.body_solver import LearnedBodySolver
+from mpiqmd.rom.learned.compile import LearnedCompiler, LearnSettings
+from mpiqmd.rom.learned.data import LearnedArrays
+from mpiqmd.rom.learned.energy import LearnedEnergy
+from mpiqmd.rom.learned.solver import LearnedSolver
+from mpiqmd.rom.offline import closed_training_set
+from mpiqmd.rom.sampled_box import sampled_box
+from tests.helpers.tiny_water import TRAINING, Trained, geometry, train
+
+RANK = 14
+SETTINGS = LearnSettings(solves=20, densities=100, xc_points=300, xc_samples=400, nodes=9, fit=200)
+
+
+@dataclass
+class LearnedWater:
+    """A learned-grid model with everything it was made from."""
+
+    trained: Trained
+    training: TrainingSet
+    compiler: LearnedCompiler
+    arrays: LearnedArrays
+
+    @property
+    def model(self):
+        """The physics."""
+        return self.trained.model
+
+    @cached_property
+    def energy(self):
+        """Its energy."""
+        model = self.model
+        return LearnedEnergy(self.arrays, model.functional, model.valences_a, model.grid.periodic_cell_v)
+
+    def solver(self, tolerance=1e-12):
+        """Its solver."""
+        return LearnedSolver(self.energy, tolerance)
+
+    def surface(self, labels=(), tolerance=1e-12):
+        """Its surface in the laboratory."""
+        box = sampled_box(self.training.positions_sav, vertex=0)
+        frame = MovingFrame(make_frame(self.model.molecule))
+        return tabulated_surface(frame, LearnedBodySolver(self.solver(tolerance), labels), box=box)
+
+    def owner(self, labels=()):
+        """An owner of that surface."""
+        return Owner(self.surface(labels))
+
+
+def learn_water(comm, functional="LDA", boundary="isolated", settings=SETTINGS, **physics):
+    """Train on five geometries, keep a few modes and learn a grid for them."""
+    trained = train(comm, functional=functional, boundary=boundary, **physics)
+    trained.basis = trained.basis.truncated(RANK)
+    positions = np.array([geometry(*point) for point in TRAINING])
+    orbitals = np.array([trained.basis.coefficients(state.orbitals) for state in trained.states])
+    training = closed_training_set(positions, orbitals, trained.basis, trained.mirrors)
+    return learn(trained, training, settings)
+
+
+def learn(trained, training, settings=SETTINGS):
+    """Learn the grid of a basis and a training set."""
+    frame = make_frame(trained.model.molecule)
+    compiler = LearnedCompiler(trained.model, trained.basis.modes, training, frame, settings)
+    return LearnedWater(trained, training, compiler, compiler.compile())
+
+
+@lru_cache(maxsize=4)
+def serial_water(functional="LDA", boundary="isolated", density="same"):
+    """The same on this process alone, kept for all tests."""
+    doubled = {"density_refinement": 2.0} if density == "doubled" else {}
+    return learn_water(MPI.COMM_SELF, functional, boundary, **doubled)

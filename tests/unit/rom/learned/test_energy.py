@@ -1,0 +1,148 @@
+"""The energy of a learned-grid model: that of the same orbitals on the grid, and its own exact derivatives."""
+
+import numpy as np
+import pytest
+
+from mpiqmd.kohnsham.electrons import Electrons
+from mpiqmd.rom.learned.kernels import polynomial_pull
+from tests.helpers.learned_water import RANK, serial_water
+from tests.helpers.oracles import position_gradient
+from tests.helpers.tiny_water import UNSEEN, geometry
+
+pytestmark = pytest.mark.serial
+
+CASES = [("LDA", "isolated"), ("PBE", "isolated"), ("LDA", "periodic"), ("LDA", "isolated", "doubled")]
+LDA_ERRORS, GGA_ERRORS = (2e-8, 5e-6), (1e-6, 3e-5)
+"""What a few samples leave on a grid of 20 points a side: of energies (Ha) and gradients (Ha/bohr)."""
+
+
+@pytest.fixture(scope="module", params=CASES, ids="-".join)
+def water(request):
+    return serial_water(*request.param)
+
+
+def unseen_errors(water):
+    """What is allowed."""
+    return GGA_ERRORS if water.model.functional.uses_gradient else LDA_ERRORS
+
+
+def minimum(water, point):
+    """An unseen geometry and what the solver finds there."""
+    positions_av = geometry(*point)
+    return positions_av, water.solver().solve_batch(water.energy.place_batch(positions_av[None]))
+
+
+@pytest.mark.parametrize("point", UNSEEN)
+def test_the_energy_is_that_of_the_same_orbitals_on_the_grid(water, point):
+    positions_av, found = minimum(water, point)
+    orbitals_mn = water.arrays.subspaces.active_mk @ found.orbitals_bnk[0].T
+    np.testing.assert_allclose(orbitals_mn.T @ orbitals_mn, np.eye(4), atol=1e-10)
+    exact, _ = water.compiler.grid_energy.evaluate(water.model.place(positions_av), orbitals_mn)
+    assert found.energies_b[0] == pytest.approx(exact, abs=unseen_errors(water)[0])
+
+
+@pytest.mark.parametrize("point", UNSEEN)
+def test_the_minimum_is_that_of_the_modes_on_the_grid(water, point):
+    positions_av, found = minimum(water, point)
+    reduced = water.trained.rom(rank=RANK, tolerance=1e-10).solve(positions_av)
+    assert found.energies_b[0] == pytest.approx(reduced.energy, abs=unseen_errors(water)[0])
+    moving = [a for a, box in enumerate(water.arrays.boxes) if box.axes]
+    np.testing.assert_allclose(found.gradient_bav[0][moving, :2], reduced.gradient_av[moving, :2], atol=unseen_errors(water)[1])
+
+
+def test_slopes_are_derivatives_in_the_latent_coordinates(water, rng):
+    positions_av, found = minimum(water, UNSEEN[0])
+    energy, placed = water.energy, water.energy.place_batch(positions_av[None])
+    latent_d = found.latent_bd[0] + 0.02 * rng.normal(size=len(water.arrays.subspaces))
+    slopes_d, h = energy.evaluate(placed, latent_d[None]).slopes_bd[0], 1e-3
+    for d in range(len(latent_d)):
+        step_d = h * np.eye(len(latent_d))[d]
+        one, two = ([energy.evaluate(placed, (latent_d + s * k * step_d)[None]).energies_b[0] for s in (1, -1)] for k in (1, 2))
+        numeric = (8 * (one[0] - one[1]) - (two[0] - two[1])) / (12 * h)
+        assert slopes_d[d] == pytest.approx(numeric, abs=1e-9)
+    assert np.abs(slopes_d).max() > 1e-3
+
+
+def test_gradients_at_fixed_orbitals_are_derivatives_in_the_positions(water, rng):
+    positions_av, found = minimum(water, UNSEEN[1])
+    latent_bd = found.latent_bd + 0.02 * rng.normal(size=found.latent_bd.shape)
+    energy = water.energy
+    placed = energy.place_batch(positions_av[None])
+    gradient_av = energy.gradients(placed, energy.evaluate(placed, latent_bd))[0]
+    for a, box in enumerate(water.arrays.boxes):
+        for v in box.axes:
+
+            def along(step, a=a, v=v):
+                moved_av = positions_av.copy()
+                moved_av[a, v] += step
+                return energy.evaluate(energy.place_batch(moved_av[None]), latent_bd).energies_b[0]
+
+            h = 2e-3
+            numeric = (8 * (along(h) - along(-h)) - (along(2 * h) - along(-2 * h))) / (12 * h)
+            assert gradient_av[a, v] == pytest.approx(numeric, abs=1e-8)
+
+
+def test_forces_are_minus_the_gradient_in_the_laboratory(water):
+    owner, positions_av = water.owner(), geometry(*UNSEEN[0])
+    forces_av = owner.at(positions_av).forces_av
+    numeric = position_gradient(lambda r: owner.at(r).energy, positions_av, 1e-3)
+    np.testing.assert_allclose(forces_av, -numeric, atol=1e-8)
+    assert np.abs(forces_av).max() > 1e-3
+    np.testing.assert_allclose(forces_av.sum(axis=0), 0, atol=1e-13)
+
+
+def test_forces_far_from_convergence_are_still_the_gradient():
+    """The prediction's own derivative belongs to them."""
+    water = serial_water()
+    loose = water.solver(tolerance=1.0)
+    start = loose.start
+    start.coefficients_td = start.coefficients_td.copy()
+    start.coefficients_td[1] += 0.01
+    positions_av, energy = geometry(*UNSEEN[0]), water.energy
+    placed = energy.place_batch(positions_av[None])
+    latent_bd, terms_bt = start.predict(positions_av[None])
+    evaluated = energy.evaluate(placed, latent_bd)
+    gradient_bav = energy.gradients(placed, evaluated)
+    without = gradient_bav.copy()
+    start.add_gradient(terms_bt, evaluated.slopes_bd, gradient_bav)
+
+    def at(moved_av):
+        moved_bav = moved_av[None]
+        return energy.evaluate(energy.place_batch(moved_bav), start.predict(moved_bav)[0]).energies_b[0]
+
+    numeric = position_gradient(at, positions_av, 1e-3)
+    for a, box in enumerate(water.arrays.boxes):
+        np.testing.assert_allclose(gradient_bav[0, a, box.axes], numeric[a, box.axes], atol=1e-8)
+    assert np.abs(gradient_bav - without).max() > 1e-4
+
+
+def test_the_dipole_is_that_of_the_density_on_the_grid(water):
+    positions_av, found = minimum(water, UNSEEN[2])
+    orbitals_mn = water.arrays.subspaces.active_mk @ found.orbitals_bnk[0].T
+    space = water.model.space(water.trained.basis.modes).combine(orbitals_mn)
+    expected_v = water.model.place(positions_av).dipole(Electrons(space, np.eye(4)).density)
+    np.testing.assert_allclose(water.energy.dipoles(positions_av[None], found.orbitals_bnk)[0], expected_v, atol=1e-9)
+
+
+def test_a_projector_density_matrix_is_returned_over_all_modes(water):
+    _, found = minimum(water, UNSEEN[0])
+    matrix_mm = water.arrays.subspaces.density_matrix(found.orbitals_bnk[0])
+    assert matrix_mm.shape == (RANK, RANK)
+    np.testing.assert_allclose(matrix_mm @ matrix_mm, matrix_mm, atol=1e-10)
+    assert np.trace(matrix_mm) == pytest.approx(4.0, abs=1e-10)
+
+
+def test_polynomials_are_differentiated_exactly(rng):
+    polynomials = serial_water().solver().start.polynomials
+    axes, offset = polynomials.axes, polynomials.offset
+    flat = (np.linalg.pinv(axes) @ (offset + rng.uniform(-0.5, 0.5, size=len(axes)))).reshape(1, -1, 3)
+    weights = rng.normal(size=(1, len(polynomials)))
+
+    def value(y):
+        moved = (flat.ravel() + np.linalg.pinv(axes) @ y).reshape(1, -1, 3)
+        return float((polynomials.terms(moved) @ weights.T).item())
+
+    pull = polynomial_pull(polynomials.terms(flat), weights, polynomials.parents, polynomials.factors, len(axes))[0]
+    for k in range(len(axes)):
+        step = 1e-4 * np.eye(len(axes))[k]
+        assert pull[k] == pytest.approx((value(step) - value(-step)) / 2e-4, rel=1e-5, abs=1e-6)
