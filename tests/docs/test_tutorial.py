@@ -9,7 +9,9 @@ import h5py
 import pytest
 
 from docs.pages.generate import DOCS
+from mpiqmd.rom.learned.store import to_arrays
 from tests.docs.page_reader import blocks
+from tests.helpers.learned_water import serial_water
 
 pytestmark = pytest.mark.serial
 
@@ -42,6 +44,10 @@ def test_what_the_page_says_of_the_grid_holds(tutorial):
     assert 0.02 < found["x"]["net_force"] < 0.03
 
 
+LEARNED = "arrays/learned/"
+"""What a model has instead of the arrays of a compiled one."""
+
+
 def documented(name: str) -> dict[str, bool]:
     """Return patterns of the datasets that the page lists for a kind of file, and whether each must be there."""
     page = (DOCS / "file-formats.md").read_text(encoding="utf-8")
@@ -50,7 +56,7 @@ def documented(name: str) -> dict[str, bool]:
         for row in table.splitlines():
             path, _, content = (cell.strip() for cell in row.strip("|").split("|"))
             pattern = re.sub(r"(?<=[/_])[A-Z](?=/|$)", "[^/]+", path.strip("`"))
-            rows[pattern] = not content.startswith("if ")
+            rows[pattern] = not content.startswith("if ") and not pattern.startswith(LEARNED)
     return rows
 
 
@@ -98,3 +104,10 @@ def test_python_examples_work_on_its_files(block, tutorial):
     printed = tutorial.run("python", block.file_name, *files)
     assert printed.strip()
     assert "verify" not in block.file_name or printed.strip() == "True"
+
+
+def test_a_learned_grid_has_what_the_page_says():
+    paths = {f"arrays/{path}" for path in to_arrays(serial_water().arrays)}
+    patterns = [pattern for pattern in documented("model.h5") if pattern.startswith(LEARNED)]
+    assert all(any(re.fullmatch(pattern, path) for pattern in patterns) for path in paths)
+    assert all(any(re.fullmatch(pattern, path) for path in paths) for pattern in patterns)
