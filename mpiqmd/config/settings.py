@@ -231,7 +231,7 @@ class ReducedModel:
     )
     rank: int | None = key(POSITIVE_COUNT, UNSET, "number of modes; overrides energy_fraction and max_rank", role="basis")
     max_rank: int = key(
-        POSITIVE_COUNT, 80, "compiled: most modes that energy_fraction may choose; costs grow as its square, those of a learned grid do not", role="basis"
+        POSITIVE_COUNT, 80, "compiled: most modes that energy_fraction may choose; costs grow as its square", role="basis"
     )
     online: str = key(
         Choice(("compiled", "learned", "grid")),

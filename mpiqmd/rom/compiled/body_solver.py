@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -84,7 +85,7 @@ Batch = TypeVar("Batch", bound=PlacedBatch)
 Answer = TypeVar("Answer", bound=Solved)
 
 
-class TabulatedBodySolver(Generic[Solver, Batch, Answer]):
+class TabulatedBodySolver(ABC, Generic[Solver, Batch, Answer]):
     """Minimises an energy without touching the grid; every rank computes the same from the same replicated data.
 
     Geometries solved together are filled up to a multiple of ``GROUP``, so that a geometry at one place of a group has the
@@ -142,9 +143,9 @@ class TabulatedBodySolver(Generic[Solver, Batch, Answer]):
         with np.errstate(over="ignore", invalid="ignore"):
             return self.solver.energy.place_batch(np.array(bodies))
 
+    @abstractmethod
     def _solved(self, placed: Batch, count: int) -> list[Answer | MpiqmdError]:
         """Return what is found at the first ``count`` geometries of a batch."""
-        raise NotImplementedError
 
 
 class CompiledBodySolver(TabulatedBodySolver[CompiledSolver, PlacedEnergy, CompiledSolved]):

@@ -25,7 +25,7 @@ class LearnedSolved(Solved):
 
     @property
     def density_matrix_mm(self) -> np.ndarray:
-        """P over the modes, shape (modes, modes)."""
+        """P over the modes, shape (modes, modes), dimensionless."""
         return self.subspaces.density_matrix(self.orbitals_nk)
 
 

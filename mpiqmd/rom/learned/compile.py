@@ -15,7 +15,7 @@ import numpy as np
 
 from mpiqmd.errors import ConvergenceError, GeometryError
 from mpiqmd.grid.arrays import Field, Orbitals
-from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
+from mpiqmd.kohnsham.electrons import SPIN_WEIGHT, OrbitalSpace
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.terms.hartree import Hartree
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
@@ -140,7 +140,6 @@ class LearnedCompiler:
 
     def compile(self) -> LearnedArrays:
         """Return the model.  Collective."""
-        settings = self.settings
         self._solve_more()
         subspaces, latent_sd, start = self._latent_directions()
         self.log(
@@ -148,34 +147,44 @@ class LearnedCompiler:
             f"{len(self.positions)} geometries"
         )
         active = self.modes.combine(subspaces.active_mk)
-        dense = active.dense
-        count = int(settings.slopes * len(subspaces))
-        reached_sd = np.concatenate([latent_sd, self._predicted_latent(start, settings.densities, settings.seed + 3)])
-        functions = density_functions(dense, subspaces, reached_sd, count, settings.functions, settings.seed)
-        interaction_f, rotation_ff = self._interaction(functions)
-        chosen = choose_points(functions, settings.per_function)
-        reading_fq = np.linalg.pinv(functions.at(chosen).T)
-        points = LearnedPoints(
-            values_at(dense.grid, dense.matrix_local, chosen).T.copy(),
-            values_at(dense.grid, functions.mean.local.reshape(1, -1), chosen)[0],
-            decide(self.comm, rotation_ff.T @ reading_fq),
-            interaction_f,
-        )
-        first_sd = self._predicted_latent(start, settings.xc_samples // 4, settings.seed + 4)
-        xc = self._xc_points(dense, functions, subspaces, first_sd)
-        self.log(f"{len(interaction_f)} density functions, {len(chosen)} points")
-        constant, one_electron_kk = self._expansion(functions, dense)
-        one_electron_kk += active.kinetic_matrix(self.model.laplacian)
-        seen = Seen(dense, functions, rotation_ff, settings.tables)
-        one_electron_kk += pinned_ions(self.model, seen, self.boxes)
-        ions, mean_kk = self._ions(seen)
-        arrays = LearnedArrays(
-            subspaces, start, constant, one_electron_kk + mean_kk, ions, self.boxes, points, xc, _dipole(dense)
-        )
+        functions = self._functions(active.dense, subspaces, latent_sd, start)
+        points, rotation_ff = self._learned_points(active.dense, functions)
+        self.log(f"{len(functions)} density functions, {len(points.mean_q)} points")
+        constant, one_electron_kk, ions = self._one_electron(active, Seen(functions, rotation_ff, self.settings.tables))
+        first_sd = self._predicted_latent(start, self.settings.xc_samples // 4, self.settings.seed + 4)
+        xc = self._xc_points(active.dense, functions, subspaces, first_sd)
+        dipole_vkk = _dipole(active.dense)
+        arrays = LearnedArrays(subspaces, start, constant, one_electron_kk, ions, self.boxes, points, xc, dipole_vkk)
         arrays, minima_sd = self._with_start(arrays)
         # now that minima are known, the quadrature is chosen by theirs, and the start by its minima
-        xc = self._xc_points(dense, functions, subspaces, minima_sd[: settings.xc_samples])
+        xc = self._xc_points(active.dense, functions, subspaces, minima_sd[: self.settings.xc_samples])
         return self._with_start(replace(arrays, xc=xc))[0]
+
+    def _functions(
+        self, modes: Orbitals, subspaces: LatentSubspaces, latent_sd: np.ndarray, start: StartArrays
+    ) -> DensityFunctions:
+        """Return the density functions of solved and predicted minima, and of slopes there."""
+        settings = self.settings
+        predicted_sd = self._predicted_latent(start, settings.densities, settings.seed + 3)
+        reached_sd, count = np.concatenate([latent_sd, predicted_sd]), int(settings.slopes * len(subspaces))
+        return density_functions(modes, subspaces, reached_sd, count, settings.functions, settings.seed)
+
+    def _learned_points(self, modes: Orbitals, functions: DensityFunctions) -> tuple[LearnedPoints, np.ndarray]:
+        """Return the learned grid, and the rotation to the density functions that interact diagonally (f, f)."""
+        interaction_f, rotation_ff = self._interaction(functions)
+        chosen = choose_points(functions, self.settings.per_function)
+        reading_fq = rotation_ff.T @ np.linalg.pinv(functions.at(chosen).T)
+        modes_qk = values_at(modes.grid, modes.matrix_local, chosen).T.copy()
+        mean_q = values_at(modes.grid, functions.mean.local.reshape(1, -1), chosen)[0]
+        return LearnedPoints(modes_qk, mean_q, decide(self.comm, reading_fq), interaction_f), rotation_ff
+
+    def _one_electron(self, active: OrbitalSpace, seen: Seen) -> tuple[float, np.ndarray, list[MovingIon]]:
+        """Return the constant energy (Ha), the mean one-electron matrix (active, active), Ha, and the moving ions."""
+        constant, one_electron_kk = self._expansion(seen.functions, active.dense)
+        one_electron_kk += active.kinetic_matrix(self.model.laplacian)
+        one_electron_kk += pinned_ions(self.model, active.dense, self.boxes)
+        ions, mean_kk = self._ions(active.dense, seen)
+        return constant, one_electron_kk + mean_kk, ions
 
     def _occupied(self, density_matrix_mm: np.ndarray) -> np.ndarray:
         """Return the occupied natural orbitals over the modes, orthonormal columns."""
@@ -289,13 +298,13 @@ class LearnedCompiler:
         potential = Field(modes.grid, hartree_potential.local + xc_potential.local)
         return hartree + xc - functions.mean.inner(potential), modes.matrix_elements(potential)
 
-    def _ions(self, seen: Seen) -> tuple[list[MovingIon], np.ndarray]:
+    def _ions(self, modes: Orbitals, seen: Seen) -> tuple[list[MovingIon], np.ndarray]:
         """Return the tables of the moving ions, and the matrix of their mean potentials, Ha."""
         moving = [a for a, box in enumerate(self.boxes) if box.axes]
         countdown = Countdown(self.log, sum(len(self.boxes[a].nodes()) for a in moving), "point of the tables")
-        ions, total_kk = [], np.zeros((len(seen.modes), len(seen.modes)))
+        ions, total_kk = [], np.zeros((len(modes), len(modes)))
         for a in moving:
-            ion, mean_kk = moving_ion(self.model, seen, a, self.boxes[a], countdown)
+            ion, mean_kk = moving_ion(self.model, modes, seen, a, self.boxes[a], countdown)
             ions.append(ion)
             total_kk += mean_kk
         return ions, total_kk

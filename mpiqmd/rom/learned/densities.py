@@ -65,12 +65,12 @@ class DensityFunctions:
         return Orbitals(self.grid, scattered(self.grid, self.points_local, self.local[part]))
 
     def overlaps(self, fields: Orbitals) -> np.ndarray:
-        """Return ``∫ v b_f dr``, shape (fields, f).  Collective."""
+        """Return ``∫ v b_f dr``, shape (fields, f); of potentials in Ha bohr^3/2.  Collective."""
         rows = fields.matrix_local[:, self.points_local] @ self.local.T
         return self.grid.volume_element * sum_over_ranks(self.grid.comm, rows)
 
     def at(self, chosen: np.ndarray) -> np.ndarray:
-        """Return the functions at global grid points on every rank, shape (f, Q).  Collective."""
+        """Return the functions at global grid points on every rank, shape (f, Q), bohr^-3/2.  Collective."""
         places = np.full(self.grid.local_size, -1)
         places[self.points_local] = np.arange(len(self.points_local))
         own, index = own_points(self.grid, chosen)
@@ -81,14 +81,20 @@ class DensityFunctions:
 
 
 def scattered(grid: Grid, points_local: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return functions (j, points) on this rank's whole block, zero elsewhere, shape (j, z, y, x).  Not collective."""
+    """Return functions (j, points) on this rank's whole block, shape (j, z, y, x), zero elsewhere, in their own unit.
+
+    Not collective.
+    """
     whole = np.zeros((len(values), grid.local_size))
     whole[:, points_local] = values
     return whole.reshape(-1, *grid.local_shape)
 
 
 def products(modes: Orbitals, left_snk: np.ndarray, right_snk: np.ndarray, points_local: np.ndarray) -> np.ndarray:
-    """Return ``Σ_n (Σ_k a_snk ψ_k)(Σ_k b_snk ψ_k)`` at some of this rank's points, shape (samples, points).  Not collective."""
+    """Return ``Σ_n (Σ_k a_snk ψ_k)(Σ_k b_snk ψ_k)`` at some of this rank's points, shape (samples, points), bohr⁻³.
+
+    Not collective.
+    """
     flat, (samples, n, _) = modes.matrix_local, left_snk.shape
     left, right = left_snk.reshape(samples * n, -1), right_snk.reshape(samples * n, -1)
     result = np.empty((samples, len(points_local)))
@@ -110,7 +116,7 @@ def mean_density(modes: Orbitals, orbitals_snk: np.ndarray) -> Field:
 
 
 def where_it_matters(mean: Field) -> np.ndarray:
-    """Return indices of this rank's points at which the mean density is not negligible.  Not collective."""
+    """Return indices (points,) of this rank's points at which the mean density is not negligible.  Not collective."""
     return np.flatnonzero(mean.local.ravel() > SMALLEST_MEAN)
 
 

@@ -48,7 +48,7 @@ class Placed:
 
     @property
     def excess(self) -> np.ndarray:
-        """How far outside the tabulated boxes each geometry is, bohr; 0 inside."""
+        """How far outside the tabulated boxes each geometry is, shape (B,), bohr; 0 inside."""
         return self.ions.excess_b
 
     def chosen(self, members: np.ndarray) -> Placed:

@@ -10,7 +10,7 @@ from mpiqmd.parallel.comm import on_rank_zero, sum_over_ranks
 
 
 def leading_points(grid: Grid, importance_local: np.ndarray, count: int) -> np.ndarray:
-    """Return global indices, ascending, of the points that matter most.  Collective."""
+    """Return global indices, ascending, of the points that matter most, shape (count,).  Collective."""
     whole = Field(grid, importance_local.reshape(grid.local_shape)).gather()
 
     def lead() -> np.ndarray:
@@ -21,7 +21,7 @@ def leading_points(grid: Grid, importance_local: np.ndarray, count: int) -> np.n
 
 
 def drawn_points(grid: Grid, importance_local: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Return global indices, ascending: half the points that matter most, half drawn by the root of what they do.
+    """Return global indices, ascending, shape (count,): half those that matter most, half drawn by the root of it.
 
     Collective.
     """
@@ -42,7 +42,7 @@ def drawn_points(grid: Grid, importance_local: np.ndarray, count: int, seed: int
 
 
 def own_points(grid: Grid, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return which of some global grid points are this rank's (mask), and their indices in its flattened block.
+    """Return which of some global grid points are this rank's, a mask (Q,), and their indices in its flattened block (own,).
 
     Not collective.
     """
@@ -55,7 +55,7 @@ def own_points(grid: Grid, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def values_at(grid: Grid, functions_local: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Return functions (j, this rank's points) at global grid points on every rank, shape (j, Q).  Collective."""
+    """Return functions (j, this rank's points) at global points on every rank, shape (j, Q), in their unit.  Collective."""
     own, index = own_points(grid, chosen)
     values = np.zeros((len(functions_local), len(chosen)))
     values[:, own] = functions_local[:, index]

@@ -36,7 +36,7 @@ class GridEnergy:
         self.model, self.modes = model, model.space(modes)
 
     def evaluate(self, problem: Problem, orbitals_mn: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return E (Ha) of orthonormal orbitals over the modes, and ``H Ũ`` (modes, occupied), Ha.  Collective."""
+        """Return E (Ha) of orthonormal orbitals over the modes, and ``H Ũ``, shape (modes, occupied), Ha.  Collective."""
         space, n = self.modes.combine(orbitals_mn), orbitals_mn.shape[1]
         density = Electrons(space, np.eye(n)).density
         energies, potential = problem.density_terms(density)
@@ -53,7 +53,7 @@ def minimised(
     response: ResponseHessian,
     tolerance: float,
 ) -> tuple[float, np.ndarray]:
-    """Return the reduced minimum (Ha) and its y, from a start near it.  Collective.
+    """Return the reduced minimum (Ha) and its y, shape (y,), square roots of Ha, from a start near it.  Collective.
 
     Quasi-Newton steps, accelerated by Anderson's method, until one would gain less than ``tolerance`` (Ha).
     Raises ConvergenceError.
@@ -86,5 +86,5 @@ class ResponseHessian:
         self._correction_dd = inverse_dd - np.eye(len(response_dd))
 
     def solve(self, slope_y: np.ndarray) -> np.ndarray:
-        """Return ``B^-1 g``."""
+        """Return ``B^-1 g``, shape (y,), square roots of Ha.  Not collective."""
         return slope_y + (self._correction_dd @ (self.directions_dy @ slope_y)) @ self.directions_dy

@@ -14,7 +14,7 @@ from mpiqmd.compiling import compiled
 def polynomial_pull(
     terms: np.ndarray, weights: np.ndarray, parents: np.ndarray, factors: np.ndarray, n_coordinates: int
 ) -> np.ndarray:
-    """Return ``Σ_t w_t ∂y^t/∂y`` (B, y) for products of coordinates, each one factor more than its parent.
+    """Return ``Σ_t w_t ∂y^t/∂y``, shape (B, y), unit of w, for products of coordinates, each a factor more than its parent.
 
     ``terms`` (B, t) are the products at y, the first one 1, then the coordinates themselves.
     """

@@ -44,7 +44,7 @@ class LatentSubspaces:
         return len(self.directions_dnk)
 
     def orthonormal(self, latent_bd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return Ũ (B, occupied, active) and L^-1 (B, occupied, occupied) of latent coordinates (B, d)."""
+        """Return Ũ (B, occupied, active) and L^-1 (B, occupied, occupied), dimensionless, of latent coordinates (B, d)."""
         size, (n, k) = len(latent_bd), self.origin_nk.shape
         flat = self.directions_dnk.reshape(len(self), n * k)
         spanning_bnk = self.origin_nk + shared_product(latent_bd, flat, size).reshape(size, n, k)
@@ -61,11 +61,11 @@ class LatentSubspaces:
         return shared_product(pull_bnk.reshape(size, -1), self.directions_dnk.reshape(len(self), -1).T, size)
 
     def slopes(self, orbitals_nk: np.ndarray, inverse_nn: np.ndarray, directions_jd: np.ndarray) -> np.ndarray:
-        """Return the changes ``δŨ_j = L^-1 (Σ_d c_jd U_d) (1 - P)`` of one subspace, shape (j, occupied, active)."""
+        """Return the changes ``δŨ_j = L^-1 (Σ_d c_jd U_d) (1 - P)`` of one, shape (j, occupied, active), dimensionless."""
         change_jnk = inverse_nn @ np.tensordot(directions_jd, self.directions_dnk, axes=1)
         return change_jnk - (change_jnk @ orbitals_nk.T) @ orbitals_nk
 
     def density_matrix(self, orbitals_nk: np.ndarray) -> np.ndarray:
-        """Return P over all modes, shape (modes, modes), of orthonormal orbitals over the active ones."""
+        """Return P over all modes, shape (modes, modes), dimensionless, of orthonormal orbitals over the active ones."""
         orbitals_mn = self.active_mk @ orbitals_nk.T
         return orbitals_mn @ orbitals_mn.T

@@ -18,7 +18,7 @@ CANDIDATES = 10_000
 
 
 def choose_points(functions: DensityFunctions, per_function: float) -> np.ndarray:
-    """Return global indices of points, so many for each function.  Collective."""
+    """Return global indices of points, so many for each function, shape (Q,).  Collective."""
     grid, importance_local = functions.grid, np.zeros(functions.grid.local_size)
     importance_local[functions.points_local] = (functions.local**2).sum(axis=0)
     candidates = leading_points(grid, importance_local, CANDIDATES)

@@ -51,26 +51,26 @@ class Reference:
         return cls(orbitals_mn @ inside, empty_mv @ outside, np.sqrt(BRA_AND_KET * SPIN_WEIGHT * gaps_vn))
 
     def coordinates(self, orbitals_mn: np.ndarray) -> np.ndarray:
-        """Return y, flattened, of the subspace of orbitals (modes, occupied)."""
+        """Return y, shape (empty occupied,), square roots of Ha, of the subspace of orbitals (modes, occupied)."""
         kappa_vn = (self.empty_mv.T @ orbitals_mn) @ np.linalg.inv(self.occupied_mn.T @ orbitals_mn)
         return (self.scale_vn * kappa_vn).ravel()
 
     def spanning(self, coordinates_y: np.ndarray) -> np.ndarray:
-        """Return U (modes, occupied), not orthonormal, of y."""
+        """Return U, shape (modes, occupied), dimensionless, not orthonormal, of y."""
         return self.occupied_mn + self.change(coordinates_y)
 
     def change(self, coordinates_y: np.ndarray) -> np.ndarray:
-        """Return ``C_v κ`` (modes, occupied) of y."""
+        """Return ``C_v κ``, shape (modes, occupied), dimensionless, of y."""
         return self.empty_mv @ (coordinates_y.reshape(self.scale_vn.shape) / self.scale_vn)
 
     def pull(self, orbitals_mn: np.ndarray, inverse_nn: np.ndarray, applied_mn: np.ndarray) -> np.ndarray:
-        """Return dE/dy, flattened, of orthonormal ``Ũ = U L^-T`` given L^-1 and ``H Ũ``."""
+        """Return dE/dy, shape (empty occupied,), square roots of Ha, of orthonormal ``Ũ = U L^-T`` given L^-1 and ``H Ũ``."""
         residual_mn = applied_mn - orbitals_mn @ (orbitals_mn.T @ applied_mn)
         slopes_vn = BRA_AND_KET * SPIN_WEIGHT * (self.empty_mv.T @ residual_mn) @ inverse_nn
         return (slopes_vn / self.scale_vn).ravel()
 
 
 def orthonormalised(spanning_mn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``U L^-T`` and L^-1, with ``U^T U = L L^T``."""
+    """Return ``U L^-T`` (modes, occupied) and L^-1 (occupied, occupied), dimensionless, with ``U^T U = L L^T``."""
     inverse_nn = np.linalg.inv(np.linalg.cholesky(spanning_mn.T @ spanning_mn))
     return spanning_mn @ inverse_nn.T, inverse_nn

@@ -27,7 +27,7 @@ _PLAIN = {"one_electron_kk": "k k", "dipole_vkk": "3 k k"}
 
 
 def to_arrays(learned: LearnedArrays, prefix: str = PREFIX) -> dict[str, np.ndarray]:
-    """Return the arrays by path.  Not collective."""
+    """Return the arrays by path, their shapes as in the tables of this module, in atomic units.  Not collective."""
     named = {name: getattr(learned, name) for name in _PLAIN} | {"constant": np.array(learned.constant)}
     groups = {"subspaces": _SUBSPACES, "start": _START, "points": _POINTS, "xc": _XC}
     for group, names in groups.items():

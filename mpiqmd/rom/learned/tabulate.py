@@ -33,8 +33,6 @@ class Seen:
 
     Attributes
     ----------
-    modes
-        Active modes on the density's grid.
     functions
         The density functions and the mean density.
     rotation_ff
@@ -43,7 +41,6 @@ class Seen:
         Contribution to an energy (Ha) below which a product of polynomials is left out.
     """
 
-    modes: Orbitals
     functions: DensityFunctions
     rotation_ff: np.ndarray
     smallest: float
@@ -52,25 +49,25 @@ class Seen:
         """Yield the density functions and, last, the mean density on the whole grid, a few at a time."""
         for start in range(0, len(self.functions), BLOCK):
             yield self.functions.block(slice(start, start + BLOCK))
-        yield Orbitals(self.modes.grid, self.functions.mean.local[None])
+        yield Orbitals(self.functions.grid, self.functions.mean.local[None])
 
 
-def pinned_ions(model: KohnShamModel, seen: Seen, boxes: list[ChebyshevBox]) -> np.ndarray:
+def pinned_ions(model: KohnShamModel, modes: Orbitals, boxes: list[ChebyshevBox]) -> np.ndarray:
     """Return the matrix of the pinned ions' potentials over the active modes, shape (active, active), Ha.  Collective."""
     symbols = model.molecule.symbols
     pinned = [a for a, box in enumerate(boxes) if not box.axes]
     if not pinned:
-        return np.zeros((len(seen.modes), len(seen.modes)))
+        return np.zeros((len(modes), len(modes)))
     chosen, positions_av = tuple(symbols[a] for a in pinned), np.array([boxes[a].lower_v for a in pinned])
     potential = model.term(LocalPotential).restricted(chosen).evaluate(positions_av)
     projectors = model.term(NonlocalPotential).projectors(chosen, positions_av)
-    return seen.modes.matrix_elements(potential) + projectors.matrix(projectors.overlaps(seen.modes))
+    return modes.matrix_elements(potential) + projectors.matrix(projectors.overlaps(modes))
 
 
 def moving_ion(
-    model: KohnShamModel, seen: Seen, index: int, box: ChebyshevBox, countdown: Countdown
+    model: KohnShamModel, modes: Orbitals, seen: Seen, index: int, box: ChebyshevBox, countdown: Countdown
 ) -> tuple[MovingIon, np.ndarray]:
-    """Return the tables of one moving ion and the matrix of its mean potential (active, active), Ha.  Collective."""
+    """Return the tables of one moving ion and the matrix of its mean potential, shape (active, active), Ha.  Collective."""
     symbol = (model.molecule.symbols[index],)
     local = model.term(LocalPotential).restricted(symbol)
     table = _FreeTable(local, box) if local.gaussians is not None else _SummedTable(local, box)
@@ -79,8 +76,8 @@ def moving_ion(
     degrees_kv = np.array(np.unravel_index(np.arange(len(coefficients_kf)), shape)).T
     first = _first_order(degrees_kv)
     fields = table.potentials(degrees_kv[[0, *first]])
-    matrices = np.array([seen.modes.matrix_elements(field) for field in fields])
-    overlaps_kx, coupling_pp = _overlaps(model, seen.modes, symbol, box)
+    matrices = np.array([modes.matrix_elements(field) for field in fields])
+    overlaps_kx, coupling_pp = _overlaps(model, modes, symbol, box)
     rest = np.setdiff1d(np.arange(len(degrees_kv)), [0, *first])
     scale_f = np.append(seen.functions.singular_values_f, 1.0)
     kept, left_kj, right_jf = _low_rank(coefficients_kf[rest], scale_f, seen.smallest)
@@ -153,7 +150,7 @@ class _SummedTable:
 
     def on_functions(self, seen: Seen, countdown: Countdown) -> np.ndarray:
         """Return ``∫ v f dr`` of density functions and mean density at all nodes, shape (nodes, f + 1), Ha.  Collective."""
-        rows, mean = [], Orbitals(seen.modes.grid, seen.functions.mean.local[None])
+        rows, mean = [], Orbitals(seen.functions.grid, seen.functions.mean.local[None])
         for start in range(0, len(self.nodes), BLOCK):
             potentials = self._potentials(slice(start, start + BLOCK))
             rows.append(np.concatenate([seen.functions.overlaps(potentials), potentials.gram(mean)], axis=1))

@@ -23,7 +23,7 @@ SMALLEST_DENSITY = 1e-12
 
 
 def expanded_share(mean: np.ndarray) -> np.ndarray:
-    """Return how much of the second order in the change of density is expanded where the mean density is so much."""
+    """Return the share, 0 to 1, shape (Q,), of the second order that is expanded where the mean density is so large."""
     squares = np.maximum(mean, 0.0) ** 2
     return squares / (squares + EXPANDED**2)
 
