@@ -1,6 +1,6 @@
 """Two checkouts, the same inputs: do energies, forces and trajectories stay what they were?
 
-    .venv/bin/python -m run.bench.same_numbers OLD NEW [--ranks 1 3] [--steps 100]
+    .venv/bin/python -m run.bench.same_numbers OLD NEW [--ranks 1 3] [--steps 100] [--cell 9] [--points 40]
 
 OLD and NEW are checkouts in which ``run/setup`` has been run.  Each solves water on a small grid (with and without a finer
 density), trains a reduced model, and runs dynamics on the full surface, on the reduced one on the grid, and on the compiled
@@ -27,8 +27,8 @@ WATER = """
 symbols = ["O", "H", "H"]
 positions = [[0.0, 0.0, 0.0], [1.12, 1.447, 0.0], [1.12, -1.447, 0.0]]
 [grid]
-cell = 9.0
-points = 24
+cell = {cell}
+points = {points}
 density = "{density}"
 [xc]
 functional = "{functional}"
@@ -46,10 +46,11 @@ check_every = 0
 """
 
 INPUTS = {
-    "lda": WATER.format(density="same", functional="LDA", online="compiled"),
-    "grid": WATER.format(density="same", functional="LDA", online="grid"),
-    "pbe": WATER.format(density="finer", functional="PBE", online="grid"),
+    "lda": {"density": "same", "functional": "LDA", "online": "compiled"},
+    "grid": {"density": "same", "functional": "LDA", "online": "grid"},
+    "pbe": {"density": "finer", "functional": "PBE", "online": "grid"},
 }
+"""What differs between the inputs."""
 
 READER = """
 import json, sys
@@ -62,13 +63,13 @@ print(json.dumps({"positions": found.positions_tav.tolist(), "energy": found.obs
 class Checkout:
     """One checkout at work in a folder of its own."""
 
-    def __init__(self, root: Path, folder: Path, ranks: int, steps: int) -> None:
+    def __init__(self, root: Path, folder: Path, ranks: int, steps: int, grid: dict[str, float]) -> None:
         self.python, self.program = root / ".venv/bin/python", root / ".venv/bin/mpiqmd"
         self.launcher = (root / ".venv/launcher").read_text().strip()
         self.folder, self.ranks, self.steps = folder, ranks, steps
         folder.mkdir(parents=True)
-        for name, text in INPUTS.items():
-            (folder / f"{name}.toml").write_text(text)
+        for name, differing in INPUTS.items():
+            (folder / f"{name}.toml").write_text(WATER.format(**differing, **grid))
 
     def numbers(self) -> dict[str, dict[str, list]]:
         """Return what every command finds."""
@@ -121,14 +122,18 @@ def main() -> int:
     parser.add_argument("new", type=Path)
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 3])
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--cell", type=float, default=9.0, help="edge, bohr")
+    parser.add_argument("--points", type=int, default=40, help="points a side; far fewer push the molecule through the cell")
     arguments = parser.parse_args()
+    grid = {"cell": arguments.cell, "points": arguments.points}
     fine = True
     for ranks in arguments.ranks:
         print(f"{ranks} rank{'s' * (ranks > 1)}, {arguments.steps} steps: largest differences")
         with tempfile.TemporaryDirectory() as folder:
             roots = {"old": arguments.old.resolve(), "new": arguments.new.resolve()}
             found = {
-                name: Checkout(root, Path(folder) / name, ranks, arguments.steps).numbers() for name, root in roots.items()
+                name: Checkout(root, Path(folder) / name, ranks, arguments.steps, grid).numbers()
+                for name, root in roots.items()
             }
         fine = compare(found["old"], found["new"]) and fine
     return 0 if fine else 1
