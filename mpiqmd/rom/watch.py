@@ -1,18 +1,16 @@
-"""What has been seen of a reduced surface's errors so far: small, immutable, and kept with every checkpoint."""
+"""What has been seen of a reduced surface's errors so far: small, immutable, new at every step, kept with every checkpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields, replace
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 COUNTS = ("evaluations", "checks", "exceeded", "unknown", "full")
 
 
-@dataclass(frozen=True)
-class Watch:
+class Watch(NamedTuple):
     """The latest estimate and a summary of all of them.
 
     Attributes
@@ -45,7 +43,7 @@ class Watch:
     def from_array(cls, values: np.ndarray) -> Watch:
         """Return what :meth:`as_array` wrote."""
         values = np.asarray(values, float).ravel().tolist()
-        kinds: list[Any] = [type(field.default) for field in fields(cls)]
+        kinds = [type(default) for default in cls._field_defaults.values()]
         return cls(*(kind(value) for kind, value in zip(kinds, values, strict=True)))
 
     @classmethod
@@ -57,13 +55,12 @@ class Watch:
 
     def as_array(self) -> np.ndarray:
         """Return all numbers in the order of the fields, shape (numbers,), energies in Ha.  Not collective."""
-        return np.array(astuple(self), float)
+        return np.array(self, float)
 
     def checked(self, estimate: float, tolerance: float) -> Watch:
         """Return the watch after an estimate at the present evaluation."""
         is_large, is_largest = estimate > tolerance, estimate > self.largest
-        return replace(
-            self,
+        return self._replace(
             age=0,
             estimate=estimate,
             is_large=is_large,
@@ -76,8 +73,7 @@ class Watch:
     def evaluated(self, check_every: int, is_unknown: bool = False, full: bool = False) -> Watch:
         """Return the watch after an evaluation; an estimate that is due waits for a geometry with a reduced energy."""
         waits = not check_every or (is_unknown and self.age == 0)
-        return replace(
-            self,
+        return self._replace(
             age=0 if waits else (self.age + 1) % check_every,
             is_unknown=is_unknown,
             evaluations=self.evaluations + 1,

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import qmc
 
 from mpiqmd.errors import ConfigError
 
@@ -25,6 +24,8 @@ def sobol_in_box(n: int, lower: Sequence[float], upper: Sequence[float], seed: i
     In the unit of the sides.  With a seed the sequence is scrambled; without, it is the plain one, started
     after its first point, which is a corner of the box, with the centre.  A longer sequence begins with the shorter one.
     """
+    from scipy.stats import qmc  # slow to load, and seldom needed
+
     lower_d, upper_d = _bounds(n, lower, upper)
     sequence = qmc.Sobol(len(lower_d), scramble=seed is not None, seed=seed)
     skipped = 1 if seed is None else 0

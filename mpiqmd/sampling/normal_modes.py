@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
 
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.molecule import Molecule
@@ -122,6 +121,8 @@ class ThermalRegion:
     @property
     def radius(self) -> float:
         """Radius of the ellipsoid in standard deviations."""
+        from scipy.stats import chi2  # slow to load, and seldom needed
+
         return float(np.sqrt(chi2.ppf(chi2.cdf(self.width**2, 1), len(self.modes.frequencies_k))))
 
     @property
