@@ -139,9 +139,7 @@ class TabulatedBodySolver(ABC, Generic[Solver, Batch, Answer]):
     def _placed(self, bodies: list[np.ndarray], multiple: int) -> Batch:
         """Return the energy at geometries, filled up to a multiple."""
         bodies += bodies[:1] * (-len(bodies) % multiple)
-        # polynomials may overflow far outside, which the excess tells
-        with np.errstate(over="ignore", invalid="ignore"):
-            return self.solver.energy.place_batch(np.array(bodies))
+        return self.solver.energy.place_batch(np.array(bodies))
 
     @abstractmethod
     def _solved(self, placed: Batch, count: int) -> list[Answer | MpiqmdError]:

@@ -11,6 +11,8 @@ import numpy as np
 
 from mpiqmd.compiling import compiled
 
+FARTHEST = 3.0
+"""Distance from the middle of a box, in half-widths, beyond which polynomials are those at this distance."""
 MOST_NODES = 64
 """Chebyshev nodes per direction for which the kernels have room."""
 
@@ -76,7 +78,8 @@ def chebyshev_weights(positions, atoms, lower, upper, starts, degrees, n_degrees
                 if high > low:
                     excess[b] = max(excess[b], low - at, at - high)
                     half = 0.5 * (high - low)
-                    x = (at - 0.5 * (high + low)) / half
+                    # far outside nobody wants the values, which might overflow
+                    x = min(max((at - 0.5 * (high + low)) / half, -FARTHEST), FARTHEST)
                     t[v, 1] = x
                     dt[v, 1] = 1.0 / half
                     for j in range(2, n_degrees):
