@@ -247,7 +247,10 @@ class ReducedModel:
         role="model",
     )
     tolerance: float = key(
-        Number(Bounds(above=0.0, maximum=1e-2)), 1e-9, "largest residual of the reduced density matrix", role="compile"
+        Number(Bounds(above=0.0, maximum=1e-2)),
+        1e-9,
+        "largest residual of the reduced density matrix; learned: energy that a last step may gain, Ha",
+        role="compile",
     )
     check_every: int = key(COUNT, 1000, "steps between estimates of the energy error on the grid; 0 for none", role="watch")
     error_tolerance: float = key(POSITIVE_ENERGY, 5e-5, "estimated energy error that counts as large", role="watch")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mpiqmd.errors import ConfigError
 from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.body_surface import BodySurface, MovingFrame
@@ -111,6 +112,13 @@ def _grid_free(
     """Return the solver of a compiled or a learned-grid model, None where the grid is wanted.  Collective."""
     if options.online == "grid":
         return None
+    made_for = {name.split("/")[0] for name in reduced.arrays}
+    if made_for and options.online not in made_for:
+        raise ConfigError(
+            f"{reduced.source} was trained with rom.online = {' and '.join(map(repr, sorted(made_for)))}, the input says "
+            f"rom.online = {options.online!r}. Set rom.online to what it was trained with, or to 'grid'; or remove the model "
+            "and train again, its snapshots are kept."
+        )
     if options.online == "compiled":
         return CompiledBodySolver(_compiled_solver(model, reduced, frame, options.tolerance), model.molecule.labels)
     arrays = learned.from_arrays(reduced.arrays, source=reduced.source)

@@ -95,7 +95,10 @@ def _remedy(
             "rom.online = 'grid'"
         )
     if _excess(trained, tolerance) >= AS_LARGE * worst:
-        return "training geometries are as bad: keep more modes (rom.max_rank, rom.energy_fraction or rom.rank)"
+        return (
+            "training geometries are as bad: keep more modes (rom.online = 'learned' has no cap; else rom.max_rank, "
+            "rom.energy_fraction or rom.rank)"
+        )
     return (
         "training geometries are reproduced: train on more geometries (train.count, a denser lattice, more structures) or in a "
         "narrower region"

@@ -150,13 +150,13 @@ def require_compilable(model: KohnShamModel, online: str = "compiled") -> None:
         )
     if model.electronic_temperature > 0:
         raise ConfigError(
-            f"rom.online = {online!r} with scf.electronic_temperature = {model.electronic_temperature:g} Ha: the compiled "
-            "model has integer occupations. Use rom.online = 'grid', or temperature 0."
+            f"rom.online = {online!r} with scf.electronic_temperature = {model.electronic_temperature:g} Ha: grid-free "
+            "models have integer occupations. Use rom.online = 'grid', or temperature 0."
         )
     if model.term(ExchangeCorrelation).core is not None:
         cores = [symbol for symbol, p in model.pseudopotentials.items() if p.core_density_r is not None]
         raise ConfigError(
-            f"rom.online = {online!r} with a nonlinear core correction on {', '.join(cores)}: the compiled model expects "
+            f"rom.online = {online!r} with a nonlinear core correction on {', '.join(cores)}: grid-free models expect "
             "an exchange-correlation energy of the valence density alone. Use rom.online = 'grid', or pseudopotentials "
             "without core correction, such as pseudopotentials.default = 'gth'."
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mpiqmd.errors import ConvergenceError, GeometryError
+from mpiqmd.errors import ConfigError, ConvergenceError, GeometryError
 from mpiqmd.grid.arrays import Field, Orbitals
 from mpiqmd.kohnsham.electrons import SPIN_WEIGHT, OrbitalSpace
 from mpiqmd.kohnsham.model import KohnShamModel
@@ -49,6 +49,8 @@ MINIMA = 1e-11
 """The same for the minima that the start is fitted to."""
 BATCH = 32
 """Minima that are looked for together."""
+LEAST_SPREAD = 1e-3
+"""Spread of the training orbitals along a direction of occupied subspaces that counts, square roots of Ha."""
 SMALL, SMALL_NODES = 0.1, 7
 """Half-width of a box (bohr) up to which that many nodes do."""
 
@@ -210,6 +212,8 @@ class LearnedCompiler:
             self.coordinates.append(found_y)
             done += 1
             countdown.advance()
+        if done < settings.solves:
+            self.log(f"warning: {done} of {settings.solves} reduced ground states were found; the others did not converge")
 
     def _predicted(self, positions_av: np.ndarray) -> np.ndarray:
         polynomials = _polynomials(np.array(self.positions), 1.9)
@@ -221,7 +225,13 @@ class LearnedCompiler:
         """Return the curvature at the reference with the response along the directions of the training orbitals."""
         coordinates_sy = np.array(self.coordinates)
         _, values, directions = np.linalg.svd(coordinates_sy - coordinates_sy.mean(axis=0), full_matrices=False)
-        directions_dy = decide(self.comm, directions[: int(np.sum(values > 1e-3))])
+        directions_dy = decide(self.comm, directions[: int(np.sum(values > LEAST_SPREAD))])
+        if not len(directions_dy):
+            raise ConfigError(
+                f"rom.online = 'learned' with {len(self.modes)} modes of {len(self.training.positions_sav)} geometries: their "
+                "orbitals do not differ, and there is nothing to learn. Train on geometries that differ and keep more modes "
+                "than there are orbitals, or use rom.online = 'grid'."
+            )
         origin = self.reference.occupied_mn.T[None]
         left = np.repeat(origin, len(directions_dy), axis=0)
         right = np.array([self.reference.change(direction_y).T for direction_y in directions_dy])

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mpiqmd.errors import DataFileError, GeometryError
+from mpiqmd.errors import ConfigError, DataFileError, GeometryError
 from mpiqmd.rom.compiled.body_solver import OutsideTablesError
+from mpiqmd.rom.compiled.compile import TrainingSet
 from mpiqmd.rom.learned.energy import LearnedEnergy
 from mpiqmd.rom.learned.solver import LearnedSolver
 from mpiqmd.rom.learned.store import from_arrays, to_arrays
-from tests.helpers.learned_water import learn_water, serial_water
+from tests.helpers.learned_water import learn, learn_water, serial_water
 from tests.helpers.tiny_water import UNSEEN, geometry
 
 OUTSIDE = geometry(2.3, 1.83, 0.0)
@@ -120,3 +121,11 @@ def test_any_number_of_ranks_learns_the_same(comm):
     np.testing.assert_allclose(found.gradient_bav, expected.gradient_bav, atol=1e-6)
     everywhere = comm.allgather(found.energies_b.tolist())
     assert all(energies == everywhere[0] for energies in everywhere)
+
+
+@pytest.mark.serial
+def test_orbitals_that_do_not_differ_teach_nothing():
+    water = serial_water()
+    one = TrainingSet(water.training.positions_sav[:1], water.training.density_matrices_smm[:1])
+    with pytest.raises(ConfigError, match=r"rom\.online = 'learned' with 14 modes of 1 geometries"):
+        learn(water.trained, one)
