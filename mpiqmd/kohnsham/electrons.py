@@ -21,6 +21,8 @@ from mpiqmd.parallel.dense import eigh
 
 SPIN_WEIGHT = 2.0
 """w, electrons that a spatial orbital holds."""
+BRA_AND_KET = 2.0
+"""An orbital, or a projector, stands on both sides of an expectation value, and both change with it."""
 NEGLIGIBLE = 1e-14
 """Natural occupations below this add nothing to a density in double precision."""
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from mpiqmd.kohnsham.electrons import SPIN_WEIGHT, Electrons
+from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT, Electrons
 from mpiqmd.kohnsham.hamiltonian import Hamiltonian
 from mpiqmd.kohnsham.projectors import Projectors, SpeciesProjectors
 from mpiqmd.kohnsham.system import System
 from mpiqmd.kohnsham.terms.term import LinearTerm
-
-BRA_AND_KET = 2.0
-"""The projectors stand on both sides of an expectation value, and both move."""
 
 
 class NonlocalPotential:

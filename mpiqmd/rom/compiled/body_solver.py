@@ -61,22 +61,12 @@ class PlacedBatch(Protocol):
         ...
 
 
-class TabulatedEnergy(Protocol):
-    """What is asked of a grid-free energy."""
-
-    arrays: Any
-
-    def place_batch(self, positions_bav: np.ndarray) -> Any:
-        """Return the :class:`PlacedBatch` of body-frame positions (B, N, 3), bohr."""
-        ...
-
-
 class TabulatedSolver(Protocol):
     """What is asked of a grid-free solver."""
 
     @property
     def energy(self) -> Any:
-        """The :class:`TabulatedEnergy` that it minimises."""
+        """The energy that it minimises: ``arrays`` with ``boxes``, and ``place_batch`` of positions (B, N, 3), bohr."""
         ...
 
 

@@ -15,7 +15,7 @@ from mpiqmd.molecule.frame import BodyFrame
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.rom.compiled.build import Compiler
-from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
+from mpiqmd.rom.compiled.chebyshev import MOVES, training_boxes
 from mpiqmd.rom.compiled.data import CompiledArrays
 from mpiqmd.rom.compiled.energy import CompiledEnergy
 from mpiqmd.rom.compiled.interaction import InteractionSamples
@@ -27,10 +27,8 @@ from mpiqmd.sampling.mixtures import sample_geometries
 
 COMPILED_TERMS = ("kinetic", "local", "nonlocal", "hartree", "xc", "ion_ion")
 """Energy terms that become tables."""
-MOVES = 1e-7
-"""A coordinate that varies less than this over the training set (bohr) is fixed."""
-SMALL, SMALL_NODES = 0.1, 8
-"""Half-width of a box (bohr) up to which that many nodes do as well as eleven in one of three times the size."""
+SMALL_NODES = 8
+"""Nodes of a small box, at most."""
 SAME = 1e-9
 """Difference below which two density matrices are one."""
 
@@ -67,6 +65,12 @@ class TrainingSet:
 
     positions_sav: np.ndarray
     density_matrices_smm: np.ndarray
+
+    @property
+    def central(self) -> int:
+        """Index of the geometry nearest the mean."""
+        distances_s = ((self.positions_sav - self.positions_sav.mean(axis=0)) ** 2).sum(axis=(1, 2))
+        return int(np.argmin(distances_s))
 
 
 def compile_model(
@@ -107,7 +111,8 @@ def compile_model(
     settings, log = settings or CompileSettings(), log or silent(model.grid.comm)
     pairs = PairProducts(_sectors(characters_mg, mirrors, training.positions_sav), characters_mg)
     reference_p = _reference(pairs, characters_mg, training)
-    boxes = _boxes(training.positions_sav, settings)
+    small_nodes = min(settings.nodes, SMALL_NODES)
+    boxes = training_boxes(training.positions_sav, settings.nodes, small_nodes, settings.margin)
     dense_modes = model.space(modes).dense
     compiler = Compiler(model, modes, dense_modes, pairs, reference_p, boxes, log, mirrors)
     samples = InteractionSamples(pairs.classes)
@@ -174,9 +179,7 @@ def make_solver(
     Given the body frame it fits the predictor of its minima, which takes a second or two and saves most evaluations of
     every step.
     """
-    distances = ((training.positions_sav - training.positions_sav.mean(axis=0)) ** 2).sum(axis=(1, 2))
-    nearest = int(np.argmin(distances))
-    start = training.positions_sav[nearest], training.density_matrices_smm[nearest]
+    start = training.positions_sav[training.central], training.density_matrices_smm[training.central]
     solver = CompiledSolver(compiled_energy(model, arrays), *start, model.n_occupied, tolerance)
     if frame is not None:
         solver.predictor = fit_predictor(solver, training.positions_sav, frame)
@@ -223,18 +226,6 @@ def _distinct(matrices_smm: np.ndarray, characters_mg: np.ndarray) -> list[np.nd
         if not any(np.abs(image - other).max() < SAME for image in images for other in kept):
             kept.append(matrix)
     return kept
-
-
-def _boxes(positions_sav: np.ndarray, settings: CompileSettings) -> list[ChebyshevBox]:
-    """Return the box of each atom: the range of its training positions with a margin."""
-    boxes = []
-    for lower, upper in zip(positions_sav.min(axis=0), positions_sav.max(axis=0), strict=True):
-        room = np.where(upper - lower > MOVES, np.maximum(settings.margin * (upper - lower), 0.02), 0.0)
-        middle = np.where(room > 0, 0.0, 0.5 * (lower + upper))
-        lower_v, upper_v = np.where(room > 0, lower - room, middle), np.where(room > 0, upper + room, middle)
-        is_small = (upper_v - lower_v).max() < 2.0 * SMALL
-        boxes.append(ChebyshevBox(lower_v, upper_v, min(settings.nodes, SMALL_NODES) if is_small else settings.nodes))
-    return boxes
 
 
 def _more_densities(

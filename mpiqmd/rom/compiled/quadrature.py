@@ -20,6 +20,7 @@ import numpy as np
 from scipy.linalg import qr, qr_delete, qr_insert, solve_triangular
 
 from mpiqmd.grid.arrays import Field, Orbitals
+from mpiqmd.grid.chosen_points import drawn_points, values_at
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.parallel.comm import on_rank_zero, sum_over_ranks
@@ -144,22 +145,7 @@ class QuadratureBuilder:
     def _choose(self, importance: np.ndarray) -> np.ndarray:
         """Return global indices of candidate points, half the most important, half drawn at random.  Collective."""
         grid = self.modes.grid
-        whole = Field(grid, importance.reshape(grid.local_shape)).gather()
-
-        def choose() -> np.ndarray:
-            flat = whole.ravel() * self._irreducible(whole.shape).ravel()
-            order = np.argsort(-flat, kind="stable")[: self.candidates // 2]
-            chance = np.sqrt(flat)
-            chance[order] = 0.0
-            rng = np.random.default_rng(self.seed)
-            count = min(self.candidates - len(order), int(np.count_nonzero(chance)))
-            order = order[flat[order] > 0.0]
-            if count > 0:
-                drawn = rng.choice(flat.size, size=count, replace=False, p=chance / chance.sum())
-                order = np.concatenate([order, drawn])
-            return np.sort(order)
-
-        return on_rank_zero(self.comm, choose)
+        return drawn_points(grid, importance, self.candidates, self.seed, self._irreducible(grid.shape))
 
     def _irreducible(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return a mask of one side of every mirror plane, planes included."""
@@ -171,24 +157,15 @@ class QuadratureBuilder:
 
     def _at(self, chosen: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return modes, their gradients, ρ0 and ∇ρ0 at global grid points, on every rank.  Collective."""
-        grid, n = self.modes.grid, len(self.modes)
-        width = 0 if self.gradient is None else n
-        index = np.array(np.unravel_index(chosen, grid.shape))
-        own = np.ones(len(chosen), bool)
-        for axis, part in enumerate(grid.local_slices):
-            own &= (index[axis] >= part.start) & (index[axis] < part.stop)
-        local = tuple(index[axis][own] - grid.local_slices[axis].start for axis in range(3))
-        flat = np.ravel_multi_index(local, grid.local_shape)
-        values, slopes = np.zeros((len(chosen), n)), np.zeros((len(chosen), 3, width))
-        rho0, slope0 = np.zeros(len(chosen)), np.zeros((3, len(chosen)))
-        values[own] = self.modes.matrix_local[:, flat].T
-        rho0[own] = self.rho0[flat]
-        for m in range(width):
-            slope = self.gradient.apply(Field(grid, self.modes.local[m]))
-            slopes[own, :, m] = slope.reshape(3, -1)[:, flat].T
-        if self.slope0 is not None:
-            slope0[:, own] = self.slope0[:, flat]
-        return tuple(sum_over_ranks(self.comm, array) for array in (values, slopes, rho0, slope0))
+        grid = self.modes.grid
+        values = np.ascontiguousarray(values_at(grid, self.modes.matrix_local, chosen).T)
+        rho0 = values_at(grid, self.rho0[None], chosen)[0]
+        if self.gradient is None or self.slope0 is None:
+            return values, np.zeros((len(chosen), 3, 0)), rho0, np.zeros((3, len(chosen)))
+        slopes_mvq = [
+            values_at(grid, self.gradient.apply(Field(grid, mode)).reshape(3, -1), chosen) for mode in self.modes.local
+        ]
+        return values, np.ascontiguousarray(np.array(slopes_mvq).transpose(2, 1, 0)), rho0, values_at(grid, self.slope0, chosen)
 
     def _equations(self, training, values, slopes, rho0, slope0) -> np.ndarray:
         """Return the contribution of every candidate with its images (columns) to every equation (rows).  Replicated."""

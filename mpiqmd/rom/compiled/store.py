@@ -10,7 +10,7 @@ import numpy as np
 
 from mpiqmd.datafiles import Shapes, Unfit
 from mpiqmd.errors import DataFileError
-from mpiqmd.rom.compiled import kernels
+from mpiqmd.rom.compiled.assembly import Assembly, box_arrays
 from mpiqmd.rom.compiled.chart import GrassmannChart
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.data import CompiledArrays, MirrorImage, MovingAtom, SolverArrays, XcQuadrature
@@ -47,8 +47,7 @@ def to_arrays(compiled: CompiledArrays, prefix: str = "compiled/") -> dict[str, 
     named |= {name: getattr(compiled, attribute) for name, attribute in _PLAIN.items()}
     for c, block in enumerate(compiled.interaction.blocks):
         named |= {f"interaction/{c}/vectors": block.vectors_qp, f"interaction/{c}/signs": block.signs_q}
-    for a, box in enumerate(compiled.boxes):
-        named[f"boxes/{a}"] = np.array([box.lower_v, box.upper_v, np.full(3, float(box.n_nodes))])
+    named |= box_arrays(compiled.boxes)
     for atom in compiled.atoms:
         named[f"atoms/{atom.index}/local"] = atom.local
         named[f"atoms/{atom.index}/overlaps"] = atom.overlaps
@@ -80,21 +79,16 @@ def from_arrays(arrays: Mapping[str, np.ndarray], prefix: str = "compiled/", sou
         ) from problem
 
 
-class _Assembly:
-    """Puts the parts of a compiled model together; the kernels trust their sizes, so all of them are checked here.
+class _Assembly(Assembly):
+    """Puts the parts of a compiled model together.
 
     Axes: m modes, g mirrors, p pairs, f and b projectors of the fixed atoms and of one that moves.
     """
 
     def __init__(self, named: Mapping[str, np.ndarray]) -> None:
-        self.named, self.shapes = named, Shapes()
+        super().__init__(named)
         self.pairs = PairProducts(self.take("sectors", "m", True), self.take("characters", "m g", True))
         self.shapes.lengths["p"] = len(self.pairs)
-
-    def take(self, name: str, axes: str, integer: bool = False) -> np.ndarray:
-        """Return a stored array with these axes, contiguous; without any, a scalar."""
-        # ascontiguousarray would give a scalar one axis
-        return np.asarray(self.shapes.numbers(name, self.named[name], axes, integer), order="C")
 
     def whole(self) -> CompiledArrays:
         """Return the compiled model."""
@@ -113,15 +107,6 @@ class _Assembly:
             quadrature=self.quadrature(),
             solver=self.solver() if "solver/minimum_mk" in self.named else None,
         )
-
-    def boxes(self) -> list[ChebyshevBox]:
-        """Return where each atom may be, with nodes for which the kernels have room."""
-        count = sum(name.startswith("boxes/") for name in self.named)
-        corners = [self.take(f"boxes/{a}", "3 3") for a in range(count)]
-        for lower_v, upper_v, nodes in corners:
-            if not 2 <= nodes[0] <= kernels.MOST_NODES or (upper_v < lower_v).any():
-                raise Unfit(f"a box from {lower_v} to {upper_v} with {nodes[0]:g} nodes")
-        return [ChebyshevBox(lower_v, upper_v, int(nodes[0])) for lower_v, upper_v, nodes in corners]
 
     def block(self, c: int) -> FittedBlock:
         """Return the fitted interaction of a class of pairs."""

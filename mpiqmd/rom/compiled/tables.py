@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpiqmd.rom.compiled import kernels
-from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
+from mpiqmd.rom.compiled.chebyshev import ChebyshevProducts
 from mpiqmd.rom.compiled.data import MovingAtom
 from mpiqmd.rom.compiled.products import shared_product
 
@@ -44,12 +44,10 @@ class PositionTables:
 
     def __init__(self, atoms: list[MovingAtom], classes: list[slice]) -> None:
         self.classes = classes
-        self.indices = np.array([atom.index for atom in atoms], int)
-        self.lower_tv = np.array([atom.box.lower_v for atom in atoms]).reshape(-1, 3)
-        self.upper_tv = np.array([atom.box.upper_v for atom in atoms]).reshape(-1, 3)
         self.overlaps: list[tuple[int, slice, np.ndarray]] = []
-        degrees, targets, factors = [np.zeros((0, 3), int)], [np.zeros(0, int)], [np.zeros((len(classes), 0))]
-        local, starts, own = [], [0], {}
+        targets, factors = [np.zeros(0, int)], [np.zeros((len(classes), 0))]
+        degrees: list[np.ndarray] = []
+        local, done, own = [], 0, {}
         for atom in atoms:
             source = atom.index if atom.image is None else atom.image.source
             if atom.image is None:
@@ -57,16 +55,15 @@ class PositionTables:
                 own[source] = rows, sum(map(len, local)), _kept([rows, *_flat([a for a in atoms if _is_of(a, source)])])
                 local.append(rows[own[source][2]])
             _, first, kept = own[source]
-            degrees.append(np.array(np.unravel_index(kept, _shape(atom.box))).T)
+            degrees.append(np.array(np.unravel_index(kept, atom.box.shape)).T)
             targets.append(first + np.arange(len(kept)))
             factors.append(_factors(atom, degrees[-1], len(classes)))
-            part = slice(starts[-1], starts[-1] + len(kept))
-            starts.append(part.stop)
+            part = slice(done, done + len(kept))
+            done = part.stop
             if len(atom.coupling_pp):
                 self.overlaps.append((atom.index, part, np.ascontiguousarray(_flat([atom])[0][kept])))
-        self.starts, self.degrees_kv = np.array(starts), np.ascontiguousarray(np.concatenate(degrees))
+        self.products = ChebyshevProducts([atom.index for atom in atoms], [atom.box for atom in atoms], degrees)
         self.targets_k, self.factors_ck = np.concatenate(targets), np.ascontiguousarray(np.hstack(factors))
-        self._n_degrees = int(self.degrees_kv.max(initial=1)) + 1
         whole = np.concatenate(local) if local else np.zeros((0, classes[-1].stop))
         self.local_ckp = [np.ascontiguousarray(whole[:, part]) for part in classes]
 
@@ -75,12 +72,7 @@ class PositionTables:
 
         Geometries have shape (B, N, 3), bohr.
         """
-        size, count = len(positions_bav), len(self.degrees_kv)
-        weights_bk, slopes_bkv, excess_b = np.empty((size, count)), np.empty((size, count, 3)), np.empty(size)
-        boxes = self.indices, self.lower_tv, self.upper_tv
-        arguments = *boxes, self.starts, self.degrees_kv, self._n_degrees
-        kernels.chebyshev_weights(positions_bav, *arguments, weights_bk, slopes_bkv, excess_b)
-        return weights_bk, slopes_bkv, excess_b
+        return self.products.evaluate(positions_bav)
 
     def local(self, weights_bk: np.ndarray) -> np.ndarray:
         """Return the local pseudopotential of all moving atoms on the pairs, shape (B, pairs), Ha."""
@@ -95,7 +87,7 @@ class PositionTables:
         pull_cbk = np.empty((len(self.classes), len(coefficients_bp), len(self.local_ckp[0])))
         for pull_bk, table, part in zip(pull_cbk, self.local_ckp, self.classes, strict=True):
             shared_product(coefficients_bp[:, part], table.T, len(pull_bk), out=pull_bk)
-        places = self.targets_k, self.factors_ck, slopes_bkv, self.starts, self.indices
+        places = self.targets_k, self.factors_ck, slopes_bkv, self.products.starts, self.products.indices
         kernels.add_pull(pull_cbk, *places, gradient_bav)
 
 
@@ -107,7 +99,7 @@ def _kept(tables: list[np.ndarray]) -> np.ndarray:
 
 def _flat(atoms: list[MovingAtom]) -> list[np.ndarray]:
     """Return the overlap tables as matrices (products, modes * projectors)."""
-    return [atom.overlaps.reshape(np.prod(_shape(atom.box)), -1) for atom in atoms]
+    return [atom.overlaps.reshape(np.prod(atom.box.shape), -1) for atom in atoms]
 
 
 def _is_of(atom: MovingAtom, source: int) -> bool:
@@ -120,7 +112,3 @@ def _factors(atom: MovingAtom, degrees_kv: np.ndarray, n_classes: int) -> np.nda
         return np.ones((n_classes, len(degrees_kv)))
     flips_k = np.prod(np.where(atom.image.flips_v < 0, (-1.0) ** degrees_kv, 1.0), axis=1)
     return np.outer(atom.image.signs_c, flips_k)
-
-
-def _shape(box: ChebyshevBox) -> tuple[int, int, int]:
-    return tuple(box.n_nodes if v in box.axes else 1 for v in range(3))

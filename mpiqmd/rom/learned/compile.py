@@ -15,7 +15,8 @@ import numpy as np
 
 from mpiqmd.errors import ConfigError, ConvergenceError, GeometryError
 from mpiqmd.grid.arrays import Field, Orbitals
-from mpiqmd.kohnsham.electrons import SPIN_WEIGHT, OrbitalSpace
+from mpiqmd.grid.chosen_points import values_at
+from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT, OrbitalSpace
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.terms.hartree import Hartree
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
@@ -24,15 +25,14 @@ from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.dense import eigh
 from mpiqmd.parallel.log import Log, silent
-from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
-from mpiqmd.rom.compiled.compile import MOVES, TrainingSet
+from mpiqmd.rom.compiled.chebyshev import training_boxes
+from mpiqmd.rom.compiled.compile import TrainingSet
 from mpiqmd.rom.compiled.predictor import GeometryPolynomials, highest_degree
 from mpiqmd.rom.learned.data import LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
 from mpiqmd.rom.learned.densities import DensityFunctions, density_functions, products, where_it_matters
 from mpiqmd.rom.learned.energy import LearnedEnergy
-from mpiqmd.rom.learned.gathering import values_at
 from mpiqmd.rom.learned.grid_solve import GridEnergy, ResponseHessian, minimised
-from mpiqmd.rom.learned.latent import BRA_AND_KET, LatentSubspaces
+from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.points import choose_points
 from mpiqmd.rom.learned.reference import Reference
 from mpiqmd.rom.learned.solver import LearnedSolver
@@ -51,8 +51,8 @@ BATCH = 32
 """Minima that are looked for together."""
 LEAST_SPREAD = 1e-3
 """Spread of the training orbitals along a direction of occupied subspaces that counts, square roots of Ha."""
-SMALL, SMALL_NODES = 0.1, 7
-"""Half-width of a box (bohr) up to which that many nodes do."""
+SMALL_NODES = 7
+"""Nodes of a small box."""
 
 
 @dataclass(frozen=True)
@@ -132,13 +132,13 @@ class LearnedCompiler:
         self.grid_energy = GridEnergy(model, modes)
         self.modes, self.comm = self.grid_energy.modes, model.grid.comm
         positions_sav = training.positions_sav
-        nearest = int(np.argmin(((positions_sav - positions_sav.mean(axis=0)) ** 2).sum(axis=(1, 2))))
+        nearest = training.central
         orbitals = [self._occupied(matrix) for matrix in training.density_matrices_smm]
         self.reference = Reference.at(model.place(positions_sav[nearest]), self.modes, orbitals[nearest])
         self.centre_av = positions_sav[nearest]
         self.positions = list(positions_sav)
         self.coordinates = [self.reference.coordinates(each) for each in orbitals]
-        self.boxes = _boxes(positions_sav, self.settings)
+        self.boxes = training_boxes(positions_sav, self.settings.nodes, SMALL_NODES, self.settings.margin)
 
     def compile(self) -> LearnedArrays:
         """Return the model.  Collective."""
@@ -364,18 +364,6 @@ def _polynomials(positions_sav: np.ndarray, oversampling: float, most: int = 924
     spanning = GeometryPolynomials.spanning(positions_sav)
     terms = min(most, int(len(positions_sav) / oversampling))
     return GeometryPolynomials(spanning.axes, spanning.offset, highest_degree(len(spanning.axes), max(1, terms)))
-
-
-def _boxes(positions_sav: np.ndarray, settings: LearnSettings) -> list[ChebyshevBox]:
-    """Return the box of each atom: the range of its training positions with a margin."""
-    boxes = []
-    for lower, upper in zip(positions_sav.min(axis=0), positions_sav.max(axis=0), strict=True):
-        room = np.where(upper - lower > MOVES, np.maximum(settings.margin * (upper - lower), 0.02), 0.0)
-        middle = np.where(room > 0, 0.0, 0.5 * (lower + upper))
-        lower_v, upper_v = np.where(room > 0, lower - room, middle), np.where(room > 0, upper + room, middle)
-        is_small = (upper_v - lower_v).max() < 2.0 * SMALL
-        boxes.append(ChebyshevBox(lower_v, upper_v, SMALL_NODES if is_small else settings.nodes))
-    return boxes
 
 
 def _inverse_hessian(energy: LearnedEnergy, positions_av: np.ndarray, displacement: float = 1e-4) -> np.ndarray:

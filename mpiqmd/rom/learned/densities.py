@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiqmd.grid.arrays import Field, Orbitals
+from mpiqmd.grid.chosen_points import own_points
 from mpiqmd.grid.grid import Grid
-from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
+from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
 from mpiqmd.parallel.comm import sum_over_ranks
 from mpiqmd.parallel.dense import eigh, inverse_square_root
-from mpiqmd.rom.learned.gathering import own_points
-from mpiqmd.rom.learned.latent import BRA_AND_KET, LatentSubspaces
+from mpiqmd.rom.learned.latent import LatentSubspaces
 
 BLOCK = 2048
 """Grid points at a time: a block of all orbitals there stays in cache."""
@@ -106,13 +106,13 @@ def products(modes: Orbitals, left_snk: np.ndarray, right_snk: np.ndarray, point
     return result
 
 
-def mean_density(modes: Orbitals, orbitals_snk: np.ndarray) -> Field:
-    """Return the mean density of sampled orbitals over active modes on the density's grid.  Not collective."""
-    flat, rows = modes.matrix_local, orbitals_snk.reshape(-1, orbitals_snk.shape[2])
-    total = np.empty(flat.shape[1])
-    for start in range(0, flat.shape[1], BLOCK):
-        total[start : start + BLOCK] = ((rows @ flat[:, start : start + BLOCK]) ** 2).sum(axis=0)
-    return Field(modes.grid, (SPIN_WEIGHT / len(orbitals_snk) * total).reshape(modes.grid.local_shape))
+def density_of(modes: Orbitals, density_matrix_kk: np.ndarray) -> Field:
+    """Return the density of a density matrix over active modes on the density's grid, block by block.  Not collective."""
+    flat, total = modes.matrix_local, np.empty(modes.grid.local_size)
+    for start in range(0, len(total), BLOCK):
+        piece = flat[:, start : start + BLOCK]
+        total[start : start + BLOCK] = SPIN_WEIGHT * ((density_matrix_kk @ piece) * piece).sum(axis=0)
+    return Field(modes.grid, total.reshape(modes.grid.local_shape))
 
 
 def where_it_matters(mean: Field) -> np.ndarray:
@@ -141,15 +141,15 @@ def density_functions(
         Of the choice of slopes.
     """
     orbitals_snk, _ = subspaces.orthonormal(latent_sd)
-    mean = mean_density(modes, orbitals_snk)
+    rows = orbitals_snk.reshape(-1, orbitals_snk.shape[2])
+    mean_kk = rows.T @ rows / len(orbitals_snk)
+    mean = density_of(modes, mean_kk)
     left_snk, right_snk = _slope_orbitals(subspaces, latent_sd, n_slopes, seed)
     points_local = where_it_matters(mean)
     changes = SPIN_WEIGHT * products(modes, orbitals_snk, orbitals_snk, points_local) - mean.local.ravel()[points_local]
     # slopes need few digits, half the time
     slopes = products(modes, left_snk.astype(np.float32), right_snk.astype(np.float32), points_local)
     values_f, functions = _principal(modes.grid, np.concatenate([changes, slopes]), smallest)
-    rows = orbitals_snk.reshape(-1, orbitals_snk.shape[2])
-    mean_kk = rows.T @ rows / len(orbitals_snk)
     return DensityFunctions(functions, points_local, values_f, mean, mean_kk)
 
 

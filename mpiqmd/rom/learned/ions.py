@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
-from mpiqmd.rom.compiled import kernels
+from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
+from mpiqmd.rom.compiled.chebyshev import ChebyshevProducts
 from mpiqmd.rom.compiled.products import shared_product
 from mpiqmd.rom.learned.data import MovingIon
-from mpiqmd.rom.learned.latent import BRA_AND_KET
 
 
 @dataclass(frozen=True)
@@ -79,12 +78,12 @@ class Ions:
 
     def __init__(self, ions: list[MovingIon], mean_kk: np.ndarray) -> None:
         self.ions, self.mean_kk = ions, mean_kk
-        self.indices = np.array([ion.index for ion in ions], int)
-        self.lower_tv = np.array([ion.box.lower_v for ion in ions]).reshape(-1, 3)
-        self.upper_tv = np.array([ion.box.upper_v for ion in ions]).reshape(-1, 3)
-        self.degrees_kv = np.ascontiguousarray(np.concatenate([np.zeros((0, 3), int), *(ion.degrees_kv for ion in ions)]))
-        self.starts = np.concatenate([[0], np.cumsum([len(ion.degrees_kv) for ion in ions])]).astype(int)
-        self.n_degrees = int(self.degrees_kv.max(initial=1)) + 1
+        self.products = ChebyshevProducts(
+            [ion.index for ion in ions], [ion.box for ion in ions], [ion.degrees_kv for ion in ions]
+        )
+        counts = [len(ion.first_order_lkk) for ion in ions]
+        self._first = [slice(p.start, p.start + n) for p, n in zip(self.products.parts, counts, strict=True)]
+        self._rest = [slice(p.start + n, p.stop) for p, n in zip(self.products.parts, counts, strict=True)]
         size = len(mean_kk)
         first = [ion.first_order_lkk.reshape(-1, size * size) for ion in ions]
         self.first_order_lx = np.concatenate([np.zeros((0, size * size)), *first])
@@ -93,12 +92,12 @@ class Ions:
     def place(self, positions_bav: np.ndarray) -> tuple[np.ndarray, PlacedIons]:
         """Return h (B, active, active), Ha, and the rest; geometries are (B, N, 3), bohr."""
         size, (k, _) = len(positions_bav), self.mean_kk.shape
-        weights_bk, slopes_bkv, excess_b = self._products(positions_bav)
-        linear_bl = np.concatenate([np.zeros((size, 0)), *(weights_bk[:, part] for part in self._first())], axis=1)
+        weights_bk, slopes_bkv, excess_b = self.products.evaluate(np.ascontiguousarray(positions_bav))
+        linear_bl = np.concatenate([np.zeros((size, 0)), *(weights_bk[:, part] for part in self._first)], axis=1)
         one_electron_bkk = shared_product(linear_bl, self.first_order_lx, size).reshape(size, k, k)
         one_electron_bkk += self.mean_kk
         potential_bf, overlaps, couplings = np.zeros((size, self.n_functions + 1)), [], []
-        for ion, part, rest in zip(self.ions, self._parts(), self._rest(), strict=True):
+        for ion, part, rest in zip(self.ions, self.products.parts, self._rest, strict=True):
             inner_bj = shared_product(weights_bk[:, rest], ion.left_kj, size)
             potential_bf += shared_product(inner_bj, ion.right_jf, size)
             if len(ion.coupling_pp):
@@ -117,7 +116,7 @@ class Ions:
         first_bl = shared_product(density_bx, self.first_order_lx.T, size)
         seen_bf = np.concatenate([charges_bf, np.ones((size, 1))], axis=1)
         done, pulls = 0, iter(self._nonlocal_pulls(placed, orbitals_bnk))
-        for ion, part in zip(self.ions, self._parts(), strict=True):
+        for ion, part in zip(self.ions, self.products.parts, strict=True):
             count = len(ion.first_order_lkk)
             inner_bj = shared_product(seen_bf, ion.right_jf.T, size)
             pull_bk = np.concatenate([first_bl[:, done : done + count], shared_product(inner_bj, ion.left_kj.T, size)], axis=1)
@@ -134,19 +133,3 @@ class Ions:
             pull_bkp = BRA_AND_KET * SPIN_WEIGHT * (orbitals_bnk.transpose(0, 2, 1) @ along_bnp)
             pulls.append(pull_bkp.reshape(len(pull_bkp), -1))
         return pulls
-
-    def _products(self, positions_bav: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        size, count = len(positions_bav), len(self.degrees_kv)
-        weights_bk, slopes_bkv, excess_b = np.empty((size, count)), np.empty((size, count, 3)), np.empty(size)
-        tables = self.indices, self.lower_tv, self.upper_tv, self.starts, self.degrees_kv, self.n_degrees
-        kernels.chebyshev_weights(np.ascontiguousarray(positions_bav), *tables, weights_bk, slopes_bkv, excess_b)
-        return weights_bk, slopes_bkv, excess_b
-
-    def _parts(self) -> list[slice]:
-        return [slice(a, b) for a, b in zip(self.starts[:-1], self.starts[1:], strict=True)]
-
-    def _first(self) -> list[slice]:
-        return [slice(p.start, p.start + len(ion.first_order_lkk)) for p, ion in zip(self._parts(), self.ions, strict=True)]
-
-    def _rest(self) -> list[slice]:
-        return [slice(p.start + len(ion.first_order_lkk), p.stop) for p, ion in zip(self._parts(), self.ions, strict=True)]

@@ -15,11 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
+from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
 from mpiqmd.rom.compiled.products import shared_product
-
-BRA_AND_KET = 2.0
-"""An orbital stands on both sides of an expectation value."""
 
 
 @dataclass(frozen=True)

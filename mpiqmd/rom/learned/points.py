@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import qr
 
+from mpiqmd.grid.chosen_points import leading_points
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.rom.learned.densities import DensityFunctions
-from mpiqmd.rom.learned.gathering import leading_points
 
 CANDIDATES = 10_000
 """Grid points among which to choose, those where the functions are largest."""

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import null_space
 
-from mpiqmd.kohnsham.electrons import SPIN_WEIGHT, Electrons, OrbitalSpace
+from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT, Electrons, OrbitalSpace
 from mpiqmd.kohnsham.model import Problem
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.rom.learned.latent import BRA_AND_KET
 
 
 @dataclass(frozen=True)

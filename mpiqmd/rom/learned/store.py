@@ -7,9 +7,9 @@ from math import comb
 
 import numpy as np
 
-from mpiqmd.datafiles import Shapes, Unfit
+from mpiqmd.datafiles import Unfit
 from mpiqmd.errors import DataFileError
-from mpiqmd.rom.compiled import kernels
+from mpiqmd.rom.compiled.assembly import Assembly, box_arrays
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.learned.data import LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
 from mpiqmd.rom.learned.latent import LatentSubspaces
@@ -33,8 +33,7 @@ def to_arrays(learned: LearnedArrays, prefix: str = PREFIX) -> dict[str, np.ndar
     for group, names in groups.items():
         named |= {f"{group}/{name}": getattr(getattr(learned, group), name) for name in names}
     named["start/degree"] = np.array(learned.start.degree)
-    for a, box in enumerate(learned.boxes):
-        named[f"boxes/{a}"] = np.array([box.lower_v, box.upper_v, np.full(3, float(box.n_nodes))])
+    named |= box_arrays(learned.boxes)
     for ion in learned.ions:
         named |= {f"ions/{ion.index}/{name}": getattr(ion, name) for name in _ION}
     return {prefix + name: array for name, array in named.items()}
@@ -69,15 +68,8 @@ def from_arrays(arrays: Mapping[str, np.ndarray], prefix: str = PREFIX, source: 
         ) from problem
 
 
-class _Assembly:
-    """Puts the parts together; the kernels trust their sizes, so all of them are checked here."""
-
-    def __init__(self, named: Mapping[str, np.ndarray]) -> None:
-        self.named, self.shapes = named, Shapes()
-
-    def take(self, name: str, axes: str, integer: bool = False) -> np.ndarray:
-        """Return a stored array with these axes, contiguous; without any, a scalar."""
-        return np.asarray(self.shapes.numbers(name, self.named[name], axes, integer), order="C")
+class _Assembly(Assembly):
+    """Puts the parts together."""
 
     def group(self, group: str, names: Mapping[str, str]) -> dict[str, np.ndarray]:
         """Return the arrays of one group by name."""
@@ -98,15 +90,6 @@ class _Assembly:
         ions = [self.ion(a, boxes[a]) for a in moving]
         constant = float(self.take("constant", ""))
         return LearnedArrays(subspaces, start, constant, plain["one_electron_kk"], ions, boxes, points, xc, plain["dipole_vkk"])
-
-    def boxes(self) -> list[ChebyshevBox]:
-        """Return where every atom may be."""
-        corners = [self.take(f"boxes/{a}", "3 3") for a in range(sum(name.startswith("boxes/") for name in self.named))]
-        for lower_v, upper_v, nodes in corners:
-            count = nodes[0]
-            if (lower_v > upper_v).any() or count != int(count) or not 1 <= count <= kernels.MOST_NODES:
-                raise Unfit(f"a box from {lower_v} to {upper_v} with {count:g} nodes")
-        return [ChebyshevBox(lower_v, upper_v, int(nodes[0])) for lower_v, upper_v, nodes in corners]
 
     def ion(self, a: int, box: ChebyshevBox) -> MovingIon:
         """Return the tables of an atom that moves."""

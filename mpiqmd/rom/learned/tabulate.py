@@ -70,12 +70,11 @@ def moving_ion(
     """Return the tables of one moving ion and the matrix of its mean potential, shape (active, active), Ha.  Collective."""
     symbol = (model.molecule.symbols[index],)
     local = model.term(LocalPotential).restricted(symbol)
-    table = _FreeTable(local, box) if local.gaussians is not None else _SummedTable(local, box)
-    coefficients_kf = box.coefficients(table.on_functions(seen, countdown)).reshape(-1, len(seen.functions) + 1)
-    shape = tuple(box.n_nodes if v in box.axes else 1 for v in range(3))
-    degrees_kv = np.array(np.unravel_index(np.arange(len(coefficients_kf)), shape)).T
-    first = _first_order(degrees_kv)
-    fields = table.potentials(degrees_kv[[0, *first]])
+    degrees_kv = np.array(list(np.ndindex(box.shape)))
+    first = np.flatnonzero(degrees_kv.sum(axis=1) == 1)  # degree one in a single coordinate
+    tabulate = _summed if local.gaussians is None else _free
+    values_nf, fields = tabulate(local, box, seen, degrees_kv[[0, *first]], countdown)
+    coefficients_kf = box.coefficients(values_nf).reshape(len(degrees_kv), -1)
     matrices = np.array([modes.matrix_elements(field) for field in fields])
     overlaps_kx, coupling_pp = _overlaps(model, modes, symbol, box)
     rest = np.setdiff1d(np.arange(len(degrees_kv)), [0, *first])
@@ -86,15 +85,10 @@ def moving_ion(
     if not len(coupling_pp):
         overlaps_kx = np.zeros((1 + len(used), 0))
     else:
-        used, left_kj = _with_overlaps(used, left_kj, overlaps_kx, len(first), seen.smallest)
+        used, left_kj = _with_overlaps(used, left_kj, overlaps_kx, seen.smallest)
         overlaps_kx = overlaps_kx[[0, *used]]
     ion = MovingIon(index, box, degrees_kv[used], matrices[1:], left_kj, right_jf, overlaps_kx, coupling_pp)
     return ion, matrices[0]
-
-
-def _first_order(degrees_kv: np.ndarray) -> np.ndarray:
-    """Return the products of degree one in a single coordinate."""
-    return np.flatnonzero(degrees_kv.sum(axis=1) == 1)
 
 
 def _low_rank(rows_kf: np.ndarray, scale_f: np.ndarray, smallest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -106,7 +100,7 @@ def _low_rank(rows_kf: np.ndarray, scale_f: np.ndarray, smallest: float) -> tupl
 
 
 def _with_overlaps(
-    used: np.ndarray, left_kj: np.ndarray, overlaps_kx: np.ndarray, n_first: int, smallest: float
+    used: np.ndarray, left_kj: np.ndarray, overlaps_kx: np.ndarray, smallest: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the products that matter to the potential or to the overlaps, and ``left`` with rows of zeros for the new."""
     wanted = np.flatnonzero(np.abs(overlaps_kx).max(axis=1) > smallest)
@@ -126,77 +120,65 @@ def _overlaps(
     return box.coefficients(overlaps).reshape(len(nodes), -1), projectors.coupling_pp
 
 
-def _transforms(box: ChebyshevBox) -> list[np.ndarray]:
-    """Return, for x, y and z, the matrix from values at nodes to Chebyshev coefficients, shape (degrees, nodes)."""
-    n = box.n_nodes
-    angles = np.pi * (np.arange(n) + 0.5) / n
-    transform = np.cos(np.outer(np.arange(n), angles)) * (2.0 / n)
-    transform[0] *= 0.5
-    return [transform if v in box.axes else np.ones((1, 1)) for v in range(3)]
+def _rows(box: ChebyshevBox, degrees_kv: np.ndarray) -> list[np.ndarray]:
+    """Return, for x, y and z, the rows (k, nodes) that make coefficients of these degrees from values at the nodes."""
+    return [(box.transform() if v in box.axes else np.ones((1, 1)))[degrees_kv[:, v]] for v in range(3)]
 
 
-def _axis_nodes(box: ChebyshevBox) -> list[np.ndarray]:
-    """Return the nodes' coordinates along x, y and z, bohr."""
-    unit = np.cos(np.pi * (np.arange(box.n_nodes) + 0.5) / box.n_nodes)
-    centre, half = 0.5 * (box.lower_v + box.upper_v), 0.5 * (box.upper_v - box.lower_v)
-    return [centre[v] + half[v] * unit if v in box.axes else centre[v : v + 1] for v in range(3)]
+def _tensor_rows(box: ChebyshevBox, degrees_kv: np.ndarray) -> np.ndarray:
+    """Return the same for values at all nodes of the box, shape (k, nodes)."""
+    return np.einsum("kx,ky,kz->kxyz", *_rows(box, degrees_kv)).reshape(len(degrees_kv), -1)
 
 
-class _SummedTable:
-    """An ion's potential at the nodes of a box, each summed over the whole grid."""
+def _summed(
+    local: LocalPotential, box: ChebyshevBox, seen: Seen, degrees_kv: np.ndarray, countdown: Countdown
+) -> tuple[np.ndarray, list[Field]]:
+    """Return ``∫ v f dr`` at all nodes of an ion's box and the coefficients of some degrees as potentials, Ha.  Collective.
 
-    def __init__(self, local: LocalPotential, box: ChebyshevBox) -> None:
-        self.local, self.box, self.nodes = local, box, box.nodes()
-
-    def on_functions(self, seen: Seen, countdown: Countdown) -> np.ndarray:
-        """Return ``∫ v f dr`` of density functions and mean density at all nodes, shape (nodes, f + 1), Ha.  Collective."""
-        rows, mean = [], Orbitals(seen.functions.grid, seen.functions.mean.local[None])
-        for start in range(0, len(self.nodes), BLOCK):
-            potentials = self._potentials(slice(start, start + BLOCK))
-            rows.append(np.concatenate([seen.functions.overlaps(potentials), potentials.gram(mean)], axis=1))
-            countdown.advance(count=len(potentials))
-        return np.concatenate(rows)
-
-    def potentials(self, degrees_kv: np.ndarray) -> list[Field]:
-        """Return the Chebyshev coefficients of some degrees as potentials on the grid, Ha.  Collective."""
-        grid, transforms = self.local.grid, _transforms(self.box)
-        totals = np.zeros((len(degrees_kv), grid.local_size))
-        weights_kn = np.array([_outer(*(transforms[v][degree[v]] for v in range(3))).ravel() for degree in degrees_kv])
-        for start in range(0, len(self.nodes), BLOCK):
-            part = slice(start, start + BLOCK)
-            totals += weights_kn[:, part] @ self._potentials(part).matrix_local
-        return [Field(grid, total.reshape(grid.local_shape)) for total in totals]
-
-    def _potentials(self, part: slice) -> Orbitals:
-        fields = [self.local.evaluate(node[None]).local for node in self.nodes[part]]
-        return Orbitals(self.local.grid, np.stack(fields))
+    Every node's potential is summed over the grid with the density functions and, last, the mean density: (nodes, f + 1).
+    """
+    grid, nodes, weights_kn = local.grid, box.nodes(), _tensor_rows(box, degrees_kv)
+    mean, rows = Orbitals(grid, seen.functions.mean.local[None]), []
+    totals = np.zeros((len(degrees_kv), grid.local_size))
+    for start in range(0, len(nodes), BLOCK):
+        part = slice(start, start + BLOCK)
+        potentials = Orbitals(grid, np.stack([local.evaluate(node[None]).local for node in nodes[part]]))
+        rows.append(np.concatenate([seen.functions.overlaps(potentials), potentials.gram(mean)], axis=1))
+        totals += weights_kn[:, part] @ potentials.matrix_local
+        countdown.advance(count=len(potentials))
+    return np.concatenate(rows), [Field(grid, total.reshape(grid.local_shape)) for total in totals]
 
 
-class _FreeTable:
-    """The same in free space: Gaussians axis by axis, and a short-ranged rest near the box."""
+def _free(
+    local: LocalPotential, box: ChebyshevBox, seen: Seen, degrees_kv: np.ndarray, countdown: Countdown
+) -> tuple[np.ndarray, list[Field]]:
+    """Return the same in free space: Gaussians axis by axis, and a short-ranged rest near the box.  Collective."""
+    grid, gaussians, near = local.grid, _Gaussians(local, box), _Near(local, box)
+    columns = [gaussians.on(fields.local) + near.on(fields) for fields in seen.blocks()]
+    countdown.advance(count=len(near.values_nq))
+    values_nf = grid.volume_element * sum_over_ranks(grid.comm, np.concatenate(columns, axis=1))
+    fields = gaussians.potentials(_rows(box, degrees_kv))
+    for field, values_q in zip(fields, _tensor_rows(box, degrees_kv) @ near.values_nq, strict=True):
+        field.local.reshape(-1)[near.points] += values_q
+    return values_nf, fields
+
+
+class _Gaussians:
+    """The smeared core of an ion at the nodes of its box as a sum of products of functions of x, y and z."""
 
     def __init__(self, local: LocalPotential, box: ChebyshevBox) -> None:
         assert local.gaussians is not None
-        self.local, self.box, self.grid = local, box, local.grid
+        self.grid = local.grid
         exponents_k, self.weights_k = local.gaussians
         axes = self.grid.local_coordinates  # z, y, x
         # values at (grid point, Gaussian, node) along x, y and z
         self.values = [
             np.exp(-exponents_k[None, :, None] * (axes[2 - v].ravel()[:, None, None] - nodes) ** 2)
-            for v, nodes in enumerate(_axis_nodes(box))
+            for v, nodes in enumerate(box.axis_nodes())
         ]
 
-    def on_functions(self, seen: Seen, countdown: Countdown) -> np.ndarray:
-        """Return ``∫ v f dr`` of density functions and mean density at all nodes, shape (nodes, f + 1), Ha.  Collective."""
-        near, columns = _Near(self.local, self.box), []
-        short = np.array(list(near.values()))
-        for fields in seen.blocks():
-            columns.append(self._smooth(fields.local) + short @ fields.matrix_local[:, near.points].T)
-        countdown.advance(count=len(short))
-        return self.grid.volume_element * sum_over_ranks(self.grid.comm, np.concatenate(columns, axis=1))
-
-    def _smooth(self, fields_fzyx: np.ndarray) -> np.ndarray:
-        """Return this rank's part of the Gaussians' overlaps at all nodes, shape (nodes, f)."""
+    def on(self, fields_fzyx: np.ndarray) -> np.ndarray:
+        """Return this rank's sums with functions at all nodes, shape (nodes, f)."""
         (x, y, z), (n_f, n_z, n_y, n_x) = self.values, fields_fzyx.shape
         count = len(self.weights_k)
         along_x = (fields_fzyx.reshape(-1, n_x) @ x.reshape(n_x, -1)).reshape(n_f, n_z, n_y, count, -1)
@@ -206,43 +188,40 @@ class _FreeTable:
             result += weight * np.tensordot(along_y, z[:, g], axes=(1, 0))  # f X Y Z
         return result.reshape(n_f, -1).T
 
-    def potentials(self, degrees_kv: np.ndarray) -> list[Field]:
-        """Return the Chebyshev coefficients of some degrees as potentials on the grid, Ha.  Not collective."""
-        transforms, fields = _transforms(self.box), []
-        for degree in degrees_kv:
-            x, y, z = (self.values[v] @ transforms[v][degree[v]] for v in range(3))
+    def potentials(self, rows: list[np.ndarray]) -> list[Field]:
+        """Return combinations of the nodes' potentials, the weights of a node being a product of those along x, y and z."""
+        fields = []
+        for weights in zip(*rows, strict=True):
+            x, y, z = (values @ along for values, along in zip(self.values, weights, strict=True))
             flat = np.einsum("zg,yg,g,xg->zyx", z, y, self.weights_k, x, optimize=True)
             fields.append(Field(self.grid, np.ascontiguousarray(flat)))
-        near = _Near(self.local, self.box)
-        weights_kn = np.array([_outer(*(transforms[v][degree[v]] for v in range(3))).ravel() for degree in degrees_kv])
-        for number, values in enumerate(near.values()):
-            for field, weight in zip(fields, weights_kn[:, number], strict=True):
-                field.local.reshape(-1)[near.points] += weight * values
         return fields
 
 
 class _Near:
-    """The grid points within reach of the short-ranged part of an ion anywhere in its box."""
+    """The short-ranged part of an ion at the nodes of its box, on the grid points within its reach.
+
+    Attributes
+    ----------
+    points
+        Their indices in this rank's flattened block.
+    values_nq
+        Ha, at every node.
+    """
 
     def __init__(self, local: LocalPotential, box: ChebyshevBox) -> None:
-        self.function, self.nodes = local.functions[0], box.nodes()
+        function, nodes = local.functions[0], box.nodes()
+        self.points, self.values_nq = np.zeros(0, int), np.zeros((len(nodes), 0))
+        if function is None:
+            return
         z, y, x = local.grid.local_coordinates
-        nearest_v = [np.clip(axis, box.lower_v[v], box.upper_v[v]) - axis for v, axis in enumerate((x, y, z))]
-        squares = nearest_v[2] ** 2 + nearest_v[1] ** 2 + nearest_v[0] ** 2
-        radius = -1.0 if self.function is None else self.function.radius
-        self.points = np.flatnonzero(np.broadcast_to(squares, local.grid.local_shape).ravel() < radius * abs(radius))
-        index = np.unravel_index(self.points, local.grid.local_shape)
-        self.positions = np.array([axis.ravel()[i] for axis, i in zip((x, y, z), index[::-1], strict=True)])
+        squares = sum((np.clip(r, box.lower_v[v], box.upper_v[v]) - r) ** 2 for v, r in enumerate((x, y, z)))
+        index = np.nonzero(np.broadcast_to(squares, local.grid.local_shape) < function.radius**2)
+        self.points = np.ravel_multi_index(index, local.grid.local_shape)
+        positions_vq = np.array([axis.ravel()[i] for axis, i in zip((x, y, z), index[::-1], strict=True)])
+        distances_nq = (np.sqrt(((positions_vq - node[:, None]) ** 2).sum(axis=0)) for node in nodes)
+        self.values_nq = np.array([function.reduced(distances_q) for distances_q in distances_nq])
 
-    def values(self) -> Iterator[np.ndarray]:
-        """Yield the short-ranged part at those points for every node, Ha."""
-        for node in self.nodes:
-            if self.function is None:
-                yield np.zeros(0)
-                continue
-            yield self.function.reduced(np.sqrt(((self.positions - node[:, None]) ** 2).sum(axis=0)))
-
-
-def _outer(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Return ``x_i y_j z_k``."""
-    return x[:, None, None] * y[:, None] * z
+    def on(self, fields: Orbitals) -> np.ndarray:
+        """Return this rank's sums with functions at all nodes, shape (nodes, f)."""
+        return self.values_nq @ fields.matrix_local[:, self.points].T

@@ -15,9 +15,10 @@ from __future__ import annotations
 import numpy as np
 
 from mpiqmd.grid.arrays import Field, Orbitals
+from mpiqmd.grid.chosen_points import drawn_points, values_at
 from mpiqmd.grid.differences import Gradient
 from mpiqmd.grid.grid import Grid
-from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
+from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.parallel.comm import on_rank_zero, sum_over_ranks
@@ -25,8 +26,7 @@ from mpiqmd.rom.compiled.quadrature import nonnegative_weights
 from mpiqmd.rom.compiled.remainder import Remainder
 from mpiqmd.rom.learned.data import XcPoints
 from mpiqmd.rom.learned.densities import DensityFunctions, products
-from mpiqmd.rom.learned.gathering import drawn_points, values_at
-from mpiqmd.rom.learned.latent import BRA_AND_KET, LatentSubspaces
+from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.xc_remainder import expanded_share
 
 ENERGY_SCALE = 1e-8

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
+from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
 from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.rom.compiled.products import shared_product
 from mpiqmd.rom.compiled.remainder import Remainder
 from mpiqmd.rom.learned.data import XcPoints
-from mpiqmd.rom.learned.latent import BRA_AND_KET
 
 EXPANDED = 1e-3
 """Mean density (bohr⁻³) below which the expansion of e is left to R: there, changes are as large as the density itself."""
