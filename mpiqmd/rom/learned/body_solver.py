@@ -19,32 +19,32 @@ class LearnedSolved(Solved):
     """One of a batch of minima, a :class:`~mpiqmd.rom.solved.ReducedAnswer` without a Kohn-Sham problem."""
 
     subspaces: LatentSubspaces
-    orbitals_nk: np.ndarray
+    latent_d: np.ndarray
 
     problem = None
 
     @property
     def density_matrix_mm(self) -> np.ndarray:
         """P over the modes, shape (modes, modes), dimensionless."""
-        return self.subspaces.density_matrix(self.orbitals_nk)
+        (orbitals_nk,), _ = self.subspaces.orthonormal(self.latent_d[None])
+        return self.subspaces.density_matrix(orbitals_nk)
 
 
 class LearnedBodySolver(TabulatedBodySolver[LearnedSolver, Placed, LearnedSolved]):
     """Minimises the energy of a learned-grid model; every rank computes the same from the same replicated data."""
 
     def _solved(self, placed: Placed, count: int) -> list[LearnedSolved | MpiqmdError]:
-        energy, minima = self.solver.energy, self.solver.solve_batch(placed, count)
-        dipoles_bv = energy.dipoles(placed.positions_bav, minima.orbitals_bnk)
+        subspaces, minima = self.solver.energy.arrays.subspaces, self.solver.solve_batch(placed, count)
         return [
             minima.failures[b]
             if b in minima.failures
             else LearnedSolved(
                 float(minima.energies_b[b]),
                 minima.gradient_bav[b],
-                dipoles_bv[b],
+                minima.dipoles_bv[b],
                 {"evaluations": float(minima.evaluations_b[b]), "residual": float(minima.gaps_b[b])},
-                energy.subspaces,
-                minima.orbitals_bnk[b],
+                subspaces,
+                minima.latent_bd[b, : len(subspaces)],
             )
             for b in range(count)
         ]

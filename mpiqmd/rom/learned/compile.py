@@ -28,15 +28,16 @@ from mpiqmd.parallel.log import Log, silent
 from mpiqmd.rom.compiled.chebyshev import training_boxes
 from mpiqmd.rom.compiled.compile import TrainingSet
 from mpiqmd.rom.compiled.predictor import GeometryPolynomials, highest_degree
-from mpiqmd.rom.learned.data import LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
+from mpiqmd.rom.learned.data import DipoleArrays, LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
 from mpiqmd.rom.learned.densities import DensityFunctions, density_functions, products, where_it_matters
 from mpiqmd.rom.learned.energy import LearnedEnergy
 from mpiqmd.rom.learned.grid_solve import GridEnergy, ResponseHessian, minimised
 from mpiqmd.rom.learned.latent import LatentSubspaces
+from mpiqmd.rom.learned.one_electron import OneElectronArrays, along_motion
 from mpiqmd.rom.learned.points import choose_points
 from mpiqmd.rom.learned.reference import Reference
 from mpiqmd.rom.learned.solver import LearnedSolver
-from mpiqmd.rom.learned.tabulate import Seen, moving_ion, pinned_ions
+from mpiqmd.rom.learned.tabulate import Seen, pinned_ions, tabulated_ion
 from mpiqmd.rom.learned.xc_points import choose_xc_points
 from mpiqmd.rom.learned.xc_remainder import expanded_share
 from mpiqmd.sampling.mixtures import sample_geometries
@@ -152,11 +153,11 @@ class LearnedCompiler:
         functions = self._functions(active.dense, subspaces, latent_sd, start)
         points, rotation_ff = self._learned_points(active.dense, functions)
         self.log(f"{len(functions)} density functions, {len(points.mean_q)} points")
-        constant, one_electron_kk, ions = self._one_electron(active, Seen(functions, rotation_ff, self.settings.tables))
+        constant, one_electron, ions = self._ions(active, Seen(functions, rotation_ff, self.settings.tables))
         first_sd = self._predicted_latent(start, self.settings.xc_samples // 4, self.settings.seed + 4)
         xc = self._xc_points(active.dense, functions, subspaces, first_sd)
-        dipole_vkk = _dipole(active.dense)
-        arrays = LearnedArrays(subspaces, start, constant, one_electron_kk, ions, self.boxes, points, xc, dipole_vkk)
+        dipole = _dipole(functions, rotation_ff, len(subspaces))
+        arrays = LearnedArrays(subspaces, start, constant, one_electron, ions, self.boxes, points, xc, dipole)
         arrays, minima_sd = self._with_start(arrays)
         # now that minima are known, the quadrature is chosen by theirs, and the start by its minima
         xc = self._xc_points(active.dense, functions, subspaces, minima_sd[: self.settings.xc_samples])
@@ -180,13 +181,21 @@ class LearnedCompiler:
         mean_q = values_at(modes.grid, functions.mean.local.reshape(1, -1), chosen)[0]
         return LearnedPoints(modes_qk, mean_q, decide(self.comm, reading_fq), interaction_f), rotation_ff
 
-    def _one_electron(self, active: OrbitalSpace, seen: Seen) -> tuple[float, np.ndarray, list[MovingIon]]:
-        """Return the constant energy (Ha), the mean one-electron matrix (active, active), Ha, and the moving ions."""
-        constant, one_electron_kk = self._expansion(seen.functions, active.dense)
-        one_electron_kk += active.kinetic_matrix(self.model.laplacian)
-        one_electron_kk += pinned_ions(self.model, active.dense, self.boxes)
-        ions, mean_kk = self._ions(active.dense, seen)
-        return constant, one_electron_kk + mean_kk, ions
+    def _ions(self, active: OrbitalSpace, seen: Seen) -> tuple[float, OneElectronArrays, list[MovingIon]]:
+        """Return the constant energy (Ha), what acts on the orbitals with whole matrices, and the moving ions' tables."""
+        constant, constant_kk = self._expansion(seen.functions, active.dense)
+        constant_kk += active.kinetic_matrix(self.model.laplacian)
+        constant_kk += pinned_ions(self.model, active.dense, self.boxes)
+        moving = [a for a, box in enumerate(self.boxes) if box.axes]
+        countdown = Countdown(self.log, sum(len(self.boxes[a].nodes()) for a in moving), "point of the tables")
+        found = [tabulated_ion(self.model, active.dense, seen, a, self.boxes[a], countdown) for a in moving]
+        slopes_xkk = np.zeros((3 * len(self.boxes), *constant_kk.shape))
+        for a, each in zip(moving, found, strict=True):
+            constant_kk += each.mean_kk
+            slopes_xkk[3 * a : 3 * a + 3] = each.slopes_vkk
+        centre_x = np.array([0.5 * (box.lower_v + box.upper_v) for box in self.boxes]).ravel()
+        one_electron = along_motion(constant_kk, slopes_xkk, centre_x, self.training.positions_sav)
+        return constant, one_electron, [each.ion for each in found]
 
     def _occupied(self, density_matrix_mm: np.ndarray) -> np.ndarray:
         """Return the occupied natural orbitals over the modes, orthonormal columns."""
@@ -308,17 +317,6 @@ class LearnedCompiler:
         potential = Field(modes.grid, hartree_potential.local + xc_potential.local)
         return hartree + xc - functions.mean.inner(potential), modes.matrix_elements(potential)
 
-    def _ions(self, modes: Orbitals, seen: Seen) -> tuple[list[MovingIon], np.ndarray]:
-        """Return the tables of the moving ions, and the matrix of their mean potentials, Ha."""
-        moving = [a for a, box in enumerate(self.boxes) if box.axes]
-        countdown = Countdown(self.log, sum(len(self.boxes[a].nodes()) for a in moving), "point of the tables")
-        ions, total_kk = [], np.zeros((len(modes), len(modes)))
-        for a in moving:
-            ion, mean_kk = moving_ion(self.model, modes, seen, a, self.boxes[a], countdown)
-            ions.append(ion)
-            total_kk += mean_kk
-        return ions, total_kk
-
     def _xc_points(
         self, modes: Orbitals, functions: DensityFunctions, subspaces: LatentSubspaces, latent_sd: np.ndarray
     ) -> XcPoints:
@@ -329,8 +327,9 @@ class LearnedCompiler:
 
     def _with_start(self, arrays: LearnedArrays) -> tuple[LearnedArrays, np.ndarray]:
         """Return the model with the start fitted to its own minima, and those (samples, d).  Collective."""
-        inverse_dd = _inverse_hessian(self._energy(arrays), self.centre_av)
-        arrays = replace(arrays, start=replace(arrays.start, inverse_hessian_dd=decide(self.comm, inverse_dd)))
+        inverse_dd, dipole_slopes_vd = decide(self.comm, _responses(self._energy(arrays), self.centre_av))
+        start, dipole = replace(arrays.start, inverse_hessian_dd=inverse_dd), replace(arrays.dipole, slopes_vd=dipole_slopes_vd)
+        arrays = replace(arrays, start=start, dipole=dipole)
         positions_sav, latent_sd = self._minima(arrays)
         polynomials = _polynomials(positions_sav, 2.0, self.settings.fit)
         coefficients_td = np.linalg.lstsq(polynomials.terms(positions_sav), latent_sd, rcond=1e-12)[0]
@@ -350,7 +349,7 @@ class LearnedCompiler:
             minima = solver.solve_batch(placed)
             good = [b for b in range(len(minima.gaps_b)) if b not in minima.failures and placed.excess[b] <= 0.0]
             positions.append(placed.positions_bav[good])
-            latent.append(minima.latent_bd[good])
+            latent.append(minima.latent_bd[good, : len(arrays.subspaces)])
             countdown.advance(count=len(minima.gaps_b))
         return np.concatenate(positions), np.concatenate(latent)
 
@@ -366,25 +365,34 @@ def _polynomials(positions_sav: np.ndarray, oversampling: float, most: int = 924
     return GeometryPolynomials(spanning.axes, spanning.offset, highest_degree(len(spanning.axes), max(1, terms)))
 
 
-def _inverse_hessian(energy: LearnedEnergy, positions_av: np.ndarray, displacement: float = 1e-4) -> np.ndarray:
-    """Return the inverse second derivative in the latent coordinates, at a geometry's predicted minimum."""
-    solver = LearnedSolver(energy, tolerance=1e-10)
-    placed = energy.place_batch(positions_av[None])
+def _responses(energy: LearnedEnergy, positions_av: np.ndarray, displacement: float = 1e-4) -> tuple[np.ndarray, np.ndarray]:
+    """Return what changes with the latent coordinates at a geometry's predicted minimum.
+
+    That is the inverse second derivative of the energy (d, d), and the derivative of ``∫ r ρ dr`` (3, d).
+    """
+    size, solver, placed = (
+        len(energy.arrays.subspaces),
+        LearnedSolver(energy, tolerance=1e-10),
+        energy.place_batch(positions_av[None]),
+    )
     latent_d = solver.solve_batch(placed).latent_bd[0]
-    size = len(latent_d)
-    hessian_dd = np.empty((size, size))
+    hessian_dd, dipole_slopes_vd = np.empty((size, size)), np.empty((3, size))
     for d in range(size):
         moved = np.stack([latent_d, latent_d])
         moved[0, d] += displacement
         moved[1, d] -= displacement
-        slopes = [energy.evaluate(placed, each[None]).slopes_bd[0] for each in moved]
-        hessian_dd[d] = (slopes[0] - slopes[1]) / (2.0 * displacement)
-    return np.linalg.inv(0.5 * (hessian_dd + hessian_dd.T))
+        after, before = (energy.evaluate(placed, each[None]) for each in moved)
+        hessian_dd[d] = (after.slopes_bd[0, :size] - before.slopes_bd[0, :size]) / (2.0 * displacement)
+        charges_f = (after.charges_bf[0] - before.charges_bf[0]) / (2.0 * displacement)
+        functions_vf = energy.arrays.dipole.functions_vf
+        dipole_slopes_vd[:, d] = functions_vf @ charges_f[: functions_vf.shape[1]]
+    return np.linalg.inv(0.5 * (hessian_dd + hessian_dd.T)), dipole_slopes_vd
 
 
-def _dipole(modes: Orbitals) -> np.ndarray:
-    """Return matrix elements of x, y and z, shape (3, active, active), bohr.  Collective."""
-    grid = modes.grid
+def _dipole(functions: DensityFunctions, rotation_ff: np.ndarray, latent: int) -> DipoleArrays:
+    """Return what dipole moments are made from, without what the latent coordinates change.  Collective."""
+    grid = functions.grid
     z, y, x = grid.local_coordinates
-    fields = [Field(grid, np.broadcast_to(axis, grid.local_shape).copy()) for axis in (x, y, z)]
-    return np.array([modes.matrix_elements(field) for field in fields])
+    axes = Orbitals(grid, np.stack([np.broadcast_to(axis, grid.local_shape) for axis in (x, y, z)]))
+    mean_v = axes.gram(Orbitals(grid, functions.mean.local[None]))[:, 0]
+    return DipoleArrays(mean_v, functions.overlaps(axes) @ rotation_ff, np.zeros((3, latent)))

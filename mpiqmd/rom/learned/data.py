@@ -8,6 +8,7 @@ import numpy as np
 
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.learned.latent import LatentSubspaces
+from mpiqmd.rom.learned.one_electron import OneElectronArrays
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,12 @@ class MovingIon:
     box
         Where its position is tabulated.
     degrees_kv
-        Degrees of the products of Chebyshev polynomials, those of degree one in a single coordinate first, shape (k, 3).
-    first_order_lkk
-        Matrix elements over the active modes of what multiplies those first products, shape (l, active, active), Ha.
+        Degrees of the products of Chebyshev polynomials, the constant one first, shape (k, 3).
     left_kj, right_jf
-        The other coefficients ``left @ right`` on the density functions and, last, on the mean density, Ha.
+        Coefficients ``left @ right`` of what is left of its local potential on the density functions and, last, on the mean
+        density, Ha.
     overlaps_kx
-        Coefficients of ``<ψ_k|β_p>`` on all products and, first, on the constant, flattened; no columns without projectors.
+        Coefficients of ``<ψ_k|β_p>`` on all products, flattened; no columns without projectors.
     coupling_pp
         D of its projectors, Ha.
     """
@@ -56,7 +56,6 @@ class MovingIon:
     index: int
     box: ChebyshevBox
     degrees_kv: np.ndarray
-    first_order_lkk: np.ndarray
     left_kj: np.ndarray
     right_jf: np.ndarray
     overlaps_kx: np.ndarray
@@ -107,6 +106,23 @@ class XcPoints:
 
 
 @dataclass(frozen=True)
+class DipoleArrays:
+    """``∫ r ρ dr`` from the coefficients c of the density functions and from a step in the latent coordinates.
+
+    Attributes
+    ----------
+    mean_v, functions_vf
+        Of the mean density (bohr) and of the density functions.
+    slopes_vd
+        Its derivative in the latent coordinates at the reference.
+    """
+
+    mean_v: np.ndarray
+    functions_vf: np.ndarray
+    slopes_vd: np.ndarray
+
+
+@dataclass(frozen=True)
 class LearnedArrays:
     """Everything the online stage needs.
 
@@ -116,24 +132,24 @@ class LearnedArrays:
         Unknowns, and where they are expected.
     constant
         Energy that depends neither on P nor on the geometry, Ha.
-    one_electron_kk
-        Kinetic energy, mean potential of the ions, Hartree and xc potential of the mean density, pinned projectors, Ha.
+    one_electron
+        What acts on the orbitals with whole matrices.
     ions
         Tables of the moving atoms.
     boxes
         Where every atom may be; a box without moving directions pins it.
     points, xc
         The learned grid.
-    dipole_vkk
-        Matrix elements of x, y, z over the active modes, bohr.
+    dipole
+        What dipole moments are made from.
     """
 
     subspaces: LatentSubspaces
     start: StartArrays
     constant: float
-    one_electron_kk: np.ndarray
+    one_electron: OneElectronArrays
     ions: list[MovingIon]
     boxes: list[ChebyshevBox]
     points: LearnedPoints
     xc: XcPoints
-    dipole_vkk: np.ndarray
+    dipole: DipoleArrays

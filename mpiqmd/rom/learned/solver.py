@@ -1,21 +1,20 @@
 """The minimum over latent coordinates: a predicted start, and Newton's steps with the inverse Hessian of the reference.
 
-    z <- z - B^-1 dE/dz,     E_min ≈ E - ½ dE/dz · B^-1 dE/dz
+    z <- z - B^-1 dE/dz,     E - E_min ≈ gap = ½ dE/dz · B^-1 dE/dz
 
-The start is so good that one evaluation is mostly enough: what is left, ``gap = ½ g·B^-1 g``, is subtracted, and its own
-error, of third order, is far below it.  With the prediction's own derivative (``start``) the forces at z are those of the
-minimum up to the product of two errors, that of z and that of the derivative of z_p.
+The start is so good that one evaluation is mostly enough.  The energy there is that of a valid density matrix, above the
+minimum by the gap, which is known; with the prediction's own derivative (``start``) the forces are its exact gradient.  After
+further evaluations they are so up to the product of two errors, that of z and that of the derivative of z_p.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from mpiqmd.errors import ConvergenceError
 from mpiqmd.rom.compiled.orbital_kernels import anderson
-from mpiqmd.rom.compiled.products import shared_product
 from mpiqmd.rom.learned.energy import Evaluated, LearnedEnergy, Placed
 from mpiqmd.rom.learned.start import Start
 
@@ -30,15 +29,15 @@ class Minima:
     Attributes
     ----------
     latent_bd
-        z.
+        z after a last step, padded.
     energies_b
-        Ha.
+        Energy before it, Ha.
     gradient_bav
-        Their derivatives with respect to body-frame positions, Ha/bohr.
-    orbitals_bnk
-        Orthonormal orbitals over the active modes.
+        Its derivatives with respect to body-frame positions, Ha/bohr.
+    dipoles_bv
+        Dipole moments, atomic units.
     gaps_b
-        Energy that the last step gained, Ha.
+        Energy that the last step would gain, Ha.
     evaluations_b
         Evaluations of the energy.
     failures
@@ -48,7 +47,7 @@ class Minima:
     latent_bd: np.ndarray
     energies_b: np.ndarray
     gradient_bav: np.ndarray
-    orbitals_bnk: np.ndarray
+    dipoles_bv: np.ndarray
     gaps_b: np.ndarray
     evaluations_b: np.ndarray
     failures: dict[int, ConvergenceError]
@@ -56,17 +55,18 @@ class Minima:
 
 @dataclass(frozen=True)
 class _Found:
-    """Where minima were found: latent coordinates after the last step, what it gained (Ha), and evaluations."""
+    """Where minima were found: latent coordinates, the last step from there, what it gains (Ha), and evaluations."""
 
     latent_bd: np.ndarray
+    steps_bd: np.ndarray
     gaps_b: np.ndarray
     evaluations_b: np.ndarray
 
-    def put(self, members: np.ndarray, latent_bd: np.ndarray, gaps_b: np.ndarray, evaluation: int) -> None:
-        """Set some members, from arrays of all of them or of just those."""
-        rows = slice(None) if len(latent_bd) < len(self.latent_bd) else members
-        self.latent_bd[members], self.gaps_b[members] = latent_bd[rows], gaps_b[rows]
-        self.evaluations_b[members] = evaluation
+    def put(self, members: np.ndarray, other: _Found) -> None:
+        """Set some members, from all of them or from just those."""
+        rows = slice(None) if len(other.gaps_b) < len(self.gaps_b) else members
+        for field in fields(self):
+            getattr(self, field.name)[members] = getattr(other, field.name)[rows]
 
 
 class LearnedSolver:
@@ -96,52 +96,49 @@ class LearnedSolver:
         step gains too little; those that are then still too far from theirs go on by themselves.
         """
         latent_bd, terms_bt = self.start.predict(placed.positions_bav)
-        size, (n, k) = len(latent_bd), self.energy.subspaces.origin_nk.shape
-        taken = Evaluated.empty(size, latent_bd.shape[1], n, k, len(self.energy.points.interaction_f))
-        found = _Found(latent_bd.copy(), np.full(size, np.inf), np.zeros(size, int))
-        pending_b = np.arange(size) < (size if count is None else count)
-        for evaluation in range(1, TOGETHER + 1):
-            evaluated = self.energy.evaluate(placed, latent_bd)
-            steps_bd, gaps_b = self._steps(evaluated)
-            # written so that NaN is not accepted
-            done = pending_b & (gaps_b < self.tolerance) if evaluation < TOGETHER else pending_b
-            taken.put(done, evaluated)
-            found.put(done, latent_bd + steps_bd, gaps_b, evaluation)
-            pending_b = pending_b & ~(gaps_b < self.tolerance)
+        taken, found = self._evaluated(placed, latent_bd, 1)
+        pending_b = ~(found.gaps_b < self.tolerance)  # so that NaN is not accepted
+        pending_b[count:] = False
+        for evaluation in range(2, TOGETHER + 1):
             if not pending_b.any():
                 break
-            latent_bd = np.where(pending_b[:, None] & np.isfinite(steps_bd), latent_bd + steps_bd, latent_bd)
+            moved_bd = found.latent_bd + found.steps_bd
+            latent_bd = np.where(pending_b[:, None] & np.isfinite(moved_bd), moved_bd, found.latent_bd)
+            evaluated, there = self._evaluated(placed, latent_bd, evaluation)
+            taken.put(pending_b, evaluated)
+            found.put(pending_b, there)
+            pending_b &= ~(there.gaps_b < self.tolerance)
         failures = {b: e for b in np.flatnonzero(pending_b).tolist() if (e := self._go_on(placed, taken, found, b)) is not None}
-        gradient_bav = self.energy.gradients(placed, taken)
+        gradient_bav = taken.gradient_bav
         self.start.add_gradient(terms_bt, taken.slopes_bd, gradient_bav)
-        orbitals_bnk = self.energy.subspaces.orthonormal(found.latent_bd)[0]
-        energies_b = taken.energies_b - found.gaps_b
-        return Minima(found.latent_bd, energies_b, gradient_bav, orbitals_bnk, found.gaps_b, found.evaluations_b, failures)
+        dipoles_bv = self.energy.dipoles(placed.positions_bav, taken.charges_bf, found.steps_bd)
+        last_bd = found.latent_bd + found.steps_bd
+        return Minima(last_bd, taken.energies_b, gradient_bav, dipoles_bv, found.gaps_b, found.evaluations_b, failures)
 
-    def _steps(self, evaluated: Evaluated) -> tuple[np.ndarray, np.ndarray]:
-        """Return the steps (B, d) and what they gain (B,), Ha."""
-        slopes_bd = evaluated.slopes_bd
-        steps_bd = -shared_product(slopes_bd, self.start.inverse_hessian_dd, len(slopes_bd))
-        return steps_bd, -0.5 * np.einsum("bd,bd->b", steps_bd, slopes_bd)
+    def _evaluated(self, placed: Placed, latent_bd: np.ndarray, evaluation: int) -> tuple[Evaluated, _Found]:
+        """Return what an evaluation finds, and the step from there."""
+        evaluated = self.energy.evaluate(placed, latent_bd)
+        steps_bd, gaps_b = self.start.steps(evaluated.slopes_bd)
+        return evaluated, _Found(latent_bd.copy(), steps_bd, gaps_b, np.full(len(gaps_b), evaluation))
 
     def _go_on(self, placed: Placed, taken: Evaluated, found: _Found, b: int) -> ConvergenceError | None:
         """Put the minimum of one geometry of a batch, from where its last step led, or return why there is none."""
         member, place = np.array([b]), placed.chosen(np.array([b]))
         iterates: list[np.ndarray] = []
         steps: list[np.ndarray] = []
-        latent_d, gap = found.latent_bd[b].copy(), float(found.gaps_b[b])
+        latent_d, gap = found.latent_bd[b] + found.steps_bd[b], float(found.gaps_b[b])
         for evaluation in range(TOGETHER + 1, self.max_iterations + 1):
             if not np.isfinite(latent_d).all():
                 break
-            evaluated = self.energy.evaluate(place, latent_d[None])
-            (step_d,), (gap,) = self._steps(evaluated)
+            evaluated, there = self._evaluated(place, latent_d[None], evaluation)
+            gap = float(there.gaps_b[0])
             if gap < self.tolerance:
                 taken.put(member, evaluated)
-                found.put(member, (latent_d + step_d)[None], np.array([gap]), evaluation)
+                found.put(member, there)
                 return None
-            iterates, steps = [*iterates[1 - self.depth :], latent_d], [*steps[1 - self.depth :], step_d]
+            iterates, steps = [*iterates[1 - self.depth :], latent_d], [*steps[1 - self.depth :], there.steps_bd[0]]
             latent_d = anderson(np.array(iterates), np.array(steps), len(steps))
-        found.latent_bd[b] = 0.0
+        found.latent_bd[b] = found.steps_bd[b] = 0.0
         return ConvergenceError(
             f"the reduced ground state did not converge: the last of {self.max_iterations} evaluations would gain {gap:.1e} "
             f"Ha, tolerance {self.tolerance:.1e}. The geometry may be far outside the model's box: see `mpiqmd info` of the "

@@ -11,35 +11,32 @@ from __future__ import annotations
 import numpy as np
 
 from mpiqmd.rom.compiled.predictor import GeometryPolynomials
-from mpiqmd.rom.compiled.products import shared_product
 from mpiqmd.rom.learned import kernels
 from mpiqmd.rom.learned.data import StartArrays
+from mpiqmd.rom.learned.packed import Packed, pad
 
 
 class Start:
-    """Predicts latent coordinates.  Replicated, not collective.
-
-    Attributes
-    ----------
-    inverse_hessian_dd
-        Inverse Hessian in the latent coordinates at the reference.
-    """
+    """Predicts latent coordinates, and the step from there to the minimum.  Replicated, not collective."""
 
     def __init__(self, arrays: StartArrays) -> None:
         self.polynomials = GeometryPolynomials(arrays.axes_dx, arrays.offset_d, arrays.degree)
-        self.coefficients_td = arrays.coefficients_td
-        self.inverse_hessian_dd = arrays.inverse_hessian_dd
+        self._latent, self._terms = Packed(arrays.coefficients_td.T), Packed(arrays.coefficients_td)
+        self._inverse_hessian = Packed(arrays.inverse_hessian_dd, np.float64)
 
     def predict(self, positions_bav: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return z_p (B, d) at body-frame geometries (B, N, 3), bohr, and the terms (B, t) it is made from."""
+        """Return z_p (B, d) at body-frame geometries (B, N, 3), bohr, padded, and the terms (B, t) it is made from."""
         terms_bt = self.polynomials.terms(positions_bav)
-        return shared_product(terms_bt, self.coefficients_td, len(terms_bt)), terms_bt
+        return self._latent.times(pad(terms_bt)), terms_bt
+
+    def steps(self, slopes_bd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return Newton's steps ``-B^-1 dE/dz`` (B, d), padded, and what they gain (B,), Ha, given padded dE/dz (B, d)."""
+        steps_bd = -self._inverse_hessian.times(slopes_bd)
+        return steps_bd, -0.5 * np.einsum("bd,bd->b", steps_bd, slopes_bd)
 
     def add_gradient(self, terms_bt: np.ndarray, slopes_bd: np.ndarray, gradient_bav: np.ndarray) -> None:
-        """Add ``(dE/dz) · (dz_p/dx)`` to gradients (B, N, 3), Ha/bohr, given dE/dz (B, d)."""
-        size, polynomials = len(terms_bt), self.polynomials
-        weights_bt = shared_product(slopes_bd, self.coefficients_td.T, size)
-        slopes_by = kernels.polynomial_pull(
-            terms_bt, weights_bt, polynomials.parents, polynomials.factors, len(polynomials.axes)
-        )
+        """Add ``(dE/dz) · (dz_p/dx)`` to gradients (B, N, 3), Ha/bohr, given padded dE/dz (B, d)."""
+        polynomials, weights_bt = self.polynomials, self._terms.times(slopes_bd)
+        pull = polynomials.parents, polynomials.factors, len(polynomials.axes)
+        slopes_by = kernels.polynomial_pull(terms_bt, weights_bt[:, : terms_bt.shape[1]].copy(), *pull)
         gradient_bav += (slopes_by @ polynomials.axes).reshape(gradient_bav.shape)

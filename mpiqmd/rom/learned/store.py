@@ -11,8 +11,9 @@ from mpiqmd.datafiles import Unfit
 from mpiqmd.errors import DataFileError
 from mpiqmd.rom.compiled.assembly import Assembly, box_arrays
 from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
-from mpiqmd.rom.learned.data import LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
+from mpiqmd.rom.learned.data import DipoleArrays, LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
 from mpiqmd.rom.learned.latent import LatentSubspaces
+from mpiqmd.rom.learned.one_electron import OneElectronArrays
 
 PREFIX = "learned/"
 _SUBSPACES = {"active_mk": "m k", "origin_nk": "n k", "directions_dnk": "d n k"}
@@ -23,14 +24,23 @@ _POINTS = {"modes_qk": "q k", "mean_q": "q", "reading_fq": "f q", "interaction_f
 """The same, with q points and f density functions."""
 _XC = {"weights_q": "p", "modes_qk": "p k", "slopes_vqk": "3 s k", "mean_q": "p", "mean_slope_vq": "3 s"}
 """The same, with p points of xc and s of them or, for an LDA, none."""
-_PLAIN = {"one_electron_kk": "k k", "dipole_vkk": "3 k k"}
+_ONE_ELECTRON = {"constant_kk": "k k", "first_order_lkk": "l k k", "axes_lx": "l x", "offset_l": "l"}
+"""The same, with l directions of motion."""
+_DIPOLE = {"mean_v": "3", "functions_vf": "3 f", "slopes_vd": "3 d"}
+_GROUPS = {
+    "subspaces": _SUBSPACES,
+    "start": _START,
+    "one_electron": _ONE_ELECTRON,
+    "points": _POINTS,
+    "xc": _XC,
+    "dipole": _DIPOLE,
+}
 
 
 def to_arrays(learned: LearnedArrays, prefix: str = PREFIX) -> dict[str, np.ndarray]:
     """Return the arrays by path, their shapes as in the tables of this module, in atomic units.  Not collective."""
-    named = {name: getattr(learned, name) for name in _PLAIN} | {"constant": np.array(learned.constant)}
-    groups = {"subspaces": _SUBSPACES, "start": _START, "points": _POINTS, "xc": _XC}
-    for group, names in groups.items():
+    named = {"constant": np.array(learned.constant)}
+    for group, names in _GROUPS.items():
         named |= {f"{group}/{name}": getattr(getattr(learned, group), name) for name in names}
     named["start/degree"] = np.array(learned.start.degree)
     named |= box_arrays(learned.boxes)
@@ -41,13 +51,12 @@ def to_arrays(learned: LearnedArrays, prefix: str = PREFIX) -> dict[str, np.ndar
 
 _ION = {
     "degrees_kv": "i 3",
-    "first_order_lkk": "l k k",
-    "left_kj": "j h",
+    "left_kj": "i h",
     "right_jf": "h g",
-    "overlaps_kx": "o z",
+    "overlaps_kx": "i z",
     "coupling_pp": "b b",
 }
-"""Of one ion: i products, l of first order, j others, h their rank, g functions and the mean, o products and the constant."""
+"""Of one ion: i products, h the rank of its table, g functions and the mean, b projectors, z elements of their overlaps."""
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray], prefix: str = PREFIX, source: str = "the model file") -> LearnedArrays:
@@ -77,27 +86,26 @@ class _Assembly(Assembly):
 
     def whole(self) -> LearnedArrays:
         """Return the model."""
-        subspaces = LatentSubspaces(**self.group("subspaces", _SUBSPACES))
-        start = StartArrays(**self.group("start", _START), degree=int(self.take("start/degree", "", True)))
-        points, xc = LearnedPoints(**self.group("points", _POINTS)), XcPoints(**self.group("xc", _XC))
+        groups = {name: self.group(name, names) for name, names in _GROUPS.items()}
+        subspaces, one_electron = LatentSubspaces(**groups["subspaces"]), OneElectronArrays(**groups["one_electron"])
+        start = StartArrays(**groups["start"], degree=int(self.take("start/degree", "", True)))
+        points, xc, dipole = LearnedPoints(**groups["points"]), XcPoints(**groups["xc"]), DipoleArrays(**groups["dipole"])
         lengths, boxes = self.shapes.lengths, self.boxes()
         if start.degree < 0 or lengths["t"] != comb(lengths["y"] + start.degree, start.degree):
             raise Unfit("the polynomial of the start has other terms than its degree asks for")
         if lengths["x"] != 3 * len(boxes) or lengths["s"] not in (0, lengths["p"]):
             raise Unfit("the start, or the slopes at the points of xc, are those of another model")
-        moving = [a for a, box in enumerate(boxes) if box.axes]
-        plain = {name: self.take(name, axes) for name, axes in _PLAIN.items()}
-        ions = [self.ion(a, boxes[a]) for a in moving]
+        ions = [self.ion(a, box) for a, box in enumerate(boxes) if box.axes]
         constant = float(self.take("constant", ""))
-        return LearnedArrays(subspaces, start, constant, plain["one_electron_kk"], ions, boxes, points, xc, plain["dipole_vkk"])
+        return LearnedArrays(subspaces, start, constant, one_electron, ions, boxes, points, xc, dipole)
 
     def ion(self, a: int, box: ChebyshevBox) -> MovingIon:
         """Return the tables of an atom that moves."""
-        for axis in "iljhgozb":
+        for axis in "ihgzb":
             self.shapes.lengths.pop(axis, None)
         arrays = {name: self.take(f"ions/{a}/{name}", axes, integer=name == "degrees_kv") for name, axes in _ION.items()}
         lengths, degrees_kv = self.shapes.lengths, arrays["degrees_kv"]
-        if lengths["i"] != lengths["l"] + lengths["j"] or lengths["g"] != lengths["f"] + 1 or lengths["o"] != 1 + lengths["i"]:
+        if lengths["g"] != lengths["f"] + 1:
             raise Unfit(f"the tables of atom {a} are of different sizes")
         if lengths["z"] != lengths["k"] * lengths["b"]:
             raise Unfit(f"the projectors of atom {a} do not fit their coupling")

@@ -64,48 +64,57 @@ def pinned_ions(model: KohnShamModel, modes: Orbitals, boxes: list[ChebyshevBox]
     return modes.matrix_elements(potential) + projectors.matrix(projectors.overlaps(modes))
 
 
-def moving_ion(
+@dataclass(frozen=True)
+class Tabulated:
+    """One moving ion: its tables, and what acts with whole matrices.
+
+    Attributes
+    ----------
+    ion
+        The tables of what is left.
+    mean_kk, slopes_vkk
+        Its local potential in the middle of its box over the active modes, averaged (Ha), and that linear in the displacement
+        from there (Ha/bohr).
+    """
+
+    ion: MovingIon
+    mean_kk: np.ndarray
+    slopes_vkk: np.ndarray
+
+
+def tabulated_ion(
     model: KohnShamModel, modes: Orbitals, seen: Seen, index: int, box: ChebyshevBox, countdown: Countdown
-) -> tuple[MovingIon, np.ndarray]:
-    """Return the tables of one moving ion and the matrix of its mean potential, shape (active, active), Ha.  Collective."""
+) -> Tabulated:
+    """Return the tables and the matrices of one moving ion.  Collective."""
     symbol = (model.molecule.symbols[index],)
     local = model.term(LocalPotential).restricted(symbol)
     degrees_kv = np.array(list(np.ndindex(box.shape)))
-    first = np.flatnonzero(degrees_kv.sum(axis=1) == 1)  # degree one in a single coordinate
+    first = [int(np.flatnonzero((degrees_kv == np.eye(3, dtype=int)[v]).all(axis=1))[0]) for v in box.axes]
     tabulate = _summed if local.gaussians is None else _free
     values_nf, fields = tabulate(local, box, seen, degrees_kv[[0, *first]], countdown)
-    coefficients_kf = box.coefficients(values_nf).reshape(len(degrees_kv), -1)
-    matrices = np.array([modes.matrix_elements(field) for field in fields])
-    overlaps_kx, coupling_pp = _overlaps(model, modes, symbol, box)
-    rest = np.setdiff1d(np.arange(len(degrees_kv)), [0, *first])
-    scale_f = np.append(seen.functions.singular_values_f, 1.0)
-    kept, left_kj, right_jf = _low_rank(coefficients_kf[rest], scale_f, seen.smallest)
+    rest_kf = box.coefficients(values_nf).reshape(len(degrees_kv), -1)
+    rest_kf[[0, *first]] = 0.0  # those are whole matrices
+    left_kj, right_jf = _low_rank(rest_kf, np.append(seen.functions.singular_values_f, 1.0), seen.smallest)
     right_jf[:, :-1] = right_jf[:, :-1] @ seen.rotation_ff
-    used = np.concatenate([first, rest[kept]])
-    if not len(coupling_pp):
-        overlaps_kx = np.zeros((1 + len(used), 0))
-    else:
-        used, left_kj = _with_overlaps(used, left_kj, overlaps_kx, seen.smallest)
-        overlaps_kx = overlaps_kx[[0, *used]]
-    ion = MovingIon(index, box, degrees_kv[used], matrices[1:], left_kj, right_jf, overlaps_kx, coupling_pp)
-    return ion, matrices[0]
+    overlaps_kx, coupling_pp = _overlaps(model, modes, symbol, box)
+    used = np.abs(left_kj).max(axis=1, initial=0.0) > 0.0
+    used |= np.abs(overlaps_kx).max(axis=1, initial=0.0) > seen.smallest
+    used[0] = True
+    ion = MovingIon(index, box, degrees_kv[used], left_kj[used], right_jf, overlaps_kx[used], coupling_pp)
+    matrices = np.array([modes.matrix_elements(field) for field in fields])
+    slopes_vkk = np.zeros((3, *matrices[0].shape))
+    slopes_vkk[box.axes] = matrices[1:] / (0.5 * (box.upper_v - box.lower_v)[box.axes])[:, None, None]
+    return Tabulated(ion, matrices[0], slopes_vkk)
 
 
-def _low_rank(rows_kf: np.ndarray, scale_f: np.ndarray, smallest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return which rows matter and ``left @ right`` for them, to ``smallest`` times columns scaled by what they weigh."""
+def _low_rank(rows_kf: np.ndarray, scale_f: np.ndarray, smallest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``left @ right`` for rows to ``smallest`` times columns scaled by what they weigh; rows too small are zero."""
     kept = np.flatnonzero((np.abs(rows_kf) * scale_f).max(axis=1) > smallest)
     left, values, right = np.linalg.svd(rows_kf[kept] * scale_f, full_matrices=False)
     rank = int(np.sum(values > smallest))
-    return kept, left[:, :rank] * values[:rank], right[:rank] / scale_f
-
-
-def _with_overlaps(
-    used: np.ndarray, left_kj: np.ndarray, overlaps_kx: np.ndarray, smallest: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the products that matter to the potential or to the overlaps, and ``left`` with rows of zeros for the new."""
-    wanted = np.flatnonzero(np.abs(overlaps_kx).max(axis=1) > smallest)
-    new = np.setdiff1d(wanted, np.append(used, 0))
-    return np.concatenate([used, new]), np.concatenate([left_kj, np.zeros((len(new), left_kj.shape[1]))])
+    left_kj = np.zeros((len(rows_kf), rank))
+    left_kj[kept] = left[:, :rank] * values[:rank]
+    return left_kj, right[:rank] / scale_f
 
 
 def _overlaps(

@@ -11,9 +11,9 @@ import numpy as np
 
 from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
 from mpiqmd.kohnsham.functional import Functional
-from mpiqmd.rom.compiled.products import shared_product
 from mpiqmd.rom.compiled.remainder import Remainder
 from mpiqmd.rom.learned.data import XcPoints
+from mpiqmd.rom.learned.packed import Packed
 
 EXPANDED = 1e-3
 """Mean density (bohr⁻³) below which the expansion of e is left to R: there, changes are as large as the density itself."""
@@ -31,53 +31,46 @@ class XcRemainder:
     """The quadrature at its points.  Replicated, not collective."""
 
     def __init__(self, points: XcPoints, functional: Functional) -> None:
-        self.points = points
         slope0 = points.mean_slope_vq if functional.uses_gradient else None
-        self.remainder = Remainder(functional, points.mean_q, slope0, expanded_share(points.mean_q))
-        self._slopes_vkq = np.ascontiguousarray(points.slopes_vqk.transpose(0, 2, 1))
-        self._slopes_vqk = np.ascontiguousarray(points.slopes_vqk)
+        self.weights_q, self.modes_qk = points.weights_q, points.modes_qk
+        self._remainder = Remainder(functional, points.mean_q, slope0, expanded_share(points.mean_q))
+        used = points.slopes_vqk if functional.uses_gradient else ()
+        self._slopes, self._back = [Packed(slopes_qk) for slopes_qk in used], [Packed(slopes_qk.T) for slopes_qk in used]
 
-    def add(
-        self,
-        rows: np.ndarray,
-        at_points_bnq: np.ndarray,
-        rho_bq: np.ndarray,
-        weighted_bnq: np.ndarray,
-        applied_bnk: np.ndarray,
-        first: int,
-    ) -> np.ndarray:
-        """Return the energies (B,), Ha, and add the Hamiltonian times the orbitals.
-
-        Orbitals and densities are at all points, of which those from ``first`` on are xc's: there ``weighted`` is set to the
-        local part; what acts through gradients is added to ``applied``.  ``rows`` are the orbitals over the active modes.
-        """
-        energies_b, (size, n, _) = np.zeros(len(rho_bq)), at_points_bnq.shape
-        if self.remainder.slope0 is None:
-            for b in range(size):
-                rho_q = np.maximum(rho_bq[b, first:], SMALLEST_DENSITY)
-                value_q, d_rho_q, _ = self.remainder.evaluate(rho_q)
-                energies_b[b] = self.points.weights_q @ value_q
-                weighted_bnq[b, :, first:] = (self.points.weights_q * d_rho_q) * at_points_bnq[b, :, first:]
-            return energies_b
-        slopes_vbnq = np.array([shared_product(rows, matrix, size).reshape(size, n, -1) for matrix in self._slopes_vkq])
-        along_vbnq = np.empty_like(slopes_vbnq)
-        for b in range(size):
-            orbitals_nq = at_points_bnq[b, :, first:]
-            energies_b[b], weighted_bnq[b, :, first:], along_vbnq[:, b] = self._with_slopes(
-                np.maximum(rho_bq[b, first:], SMALLEST_DENSITY), orbitals_nq, slopes_vbnq[:, b]
-            )
-        for along_bnq, matrix in zip(along_vbnq, self._slopes_vqk, strict=True):
-            applied_bnk += shared_product(along_bnq.reshape(size * n, -1), matrix, size).reshape(applied_bnk.shape)
+    def potential(self, rho_bq: np.ndarray, potential_bq: np.ndarray) -> np.ndarray:
+        """Return the energies (B,), Ha, of a functional of the density alone, and set its potential at the points, Ha."""
+        energies_b, count = np.empty(len(rho_bq)), len(self.weights_q)
+        for b, rho_q in enumerate(rho_bq):
+            value_q, d_rho_q, _ = self._remainder.evaluate(np.maximum(rho_q[:count], SMALLEST_DENSITY))
+            energies_b[b] = self.weights_q @ value_q
+            potential_bq[b, :count] = self.weights_q * d_rho_q
         return energies_b
 
-    def _with_slopes(
-        self, rho_q: np.ndarray, orbitals_nq: np.ndarray, slopes_vnq: np.ndarray
-    ) -> tuple[float, np.ndarray, np.ndarray]:
-        """Return the energy of one geometry (Ha), and what acts on the orbitals (n, Q) and on their gradients (3, n, Q)."""
-        weights_q = self.points.weights_q
-        slope_vq = BRA_AND_KET * SPIN_WEIGHT * np.einsum("nq,vnq->vq", orbitals_nq, slopes_vnq)
-        value_q, d_rho_q, d_slope_vq = self.remainder.evaluate(rho_q, slope_vq)
-        assert d_slope_vq is not None
-        pull_vq = weights_q * d_slope_vq
-        local_nq = (weights_q * d_rho_q) * orbitals_nq + np.einsum("vq,vnq->nq", pull_vq, slopes_vnq)
-        return float(weights_q @ value_q), local_nq, pull_vq[:, None] * orbitals_nq
+    @property
+    def uses_gradient(self) -> bool:
+        """Whether the functional depends on the gradient of the density."""
+        return bool(self._slopes)
+
+    def with_slopes(
+        self, orbitals_bnk: np.ndarray, at_points_bnq: np.ndarray, rho_bq: np.ndarray, potential_bq: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the same of a functional of the gradient too, with the rest of its Hamiltonian on the orbitals.
+
+        That is energies (B,), what is to be added to the potential times the orbitals at the points (B, n, Q), and to
+        ``Ũ H`` (B, n, k), Ha; all are padded.
+        """
+        size, n, k = orbitals_bnk.shape
+        count, rows = len(self.weights_q), orbitals_bnk.reshape(size * n, k)
+        slopes_vbnq = np.array([packed.times(rows).reshape(size, n, -1) for packed in self._slopes])
+        slope_vbq = BRA_AND_KET * SPIN_WEIGHT * (at_points_bnq * slopes_vbnq).sum(axis=2)
+        energies_b, pull_vbq = np.empty(size), np.zeros_like(slope_vbq)
+        for b, rho_q in enumerate(rho_bq):
+            rho_q, slope_vq = np.maximum(rho_q[:count], SMALLEST_DENSITY), np.ascontiguousarray(slope_vbq[:, b, :count])
+            value_q, d_rho_q, d_slope_vq = self._remainder.evaluate(rho_q, slope_vq)
+            energies_b[b] = self.weights_q @ value_q
+            potential_bq[b, :count] = self.weights_q * d_rho_q
+            pull_vbq[:, b, :count] = self.weights_q * d_slope_vq
+        local_bnq = (pull_vbq[:, :, None] * slopes_vbnq).sum(axis=0)
+        along_vrq = (pull_vbq[:, :, None] * at_points_bnq).reshape(3, size * n, -1)
+        applied = sum(packed.times(along_rq) for packed, along_rq in zip(self._back, along_vrq, strict=True))
+        return energies_b, local_bnq, np.reshape(applied, (size, n, k))

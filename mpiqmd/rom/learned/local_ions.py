@@ -1,0 +1,43 @@
+"""What is left of the moving ions' local potentials, as tables over each one's position.
+
+    v_a(x) - its mean - its first order   on the density functions:   l_f(x) = Σ_k t_k(x_a) (left right)_kf
+
+with t_k products of Chebyshev polynomials.  The tables have a low rank, and values and slopes are read from them together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
+from mpiqmd.rom.learned import kernels
+from mpiqmd.rom.learned.data import MovingIon
+from mpiqmd.rom.learned.packed import Packed, pad, padded
+
+WITH_SLOPES = 4
+"""A value and its derivatives along x, y and z."""
+
+
+def polynomial_rows(positions_bv: np.ndarray, box: ChebyshevBox, degrees_kv: np.ndarray) -> np.ndarray:
+    """Return t_k and their slopes along x, y and z (1/bohr), padded, shape (B, 4, k), at positions (B, 3), bohr."""
+    rows_bik = np.zeros((len(positions_bv), WITH_SLOPES, padded(len(degrees_kv))))
+    for position_v, rows_ik in zip(positions_bv, rows_bik, strict=True):
+        kernels.chebyshev_rows(position_v, box.lower_v, box.upper_v, degrees_kv, rows_ik)
+    return rows_bik
+
+
+class LocalIon:
+    """The table of one ion.  Replicated, not collective."""
+
+    def __init__(self, ion: MovingIon) -> None:
+        self._left, self._right = Packed(ion.left_kj.T), Packed(ion.right_jf[:, :-1].T)
+        self._mean_j = pad(ion.right_jf[:, -1])
+
+    def look_up(self, rows_bik: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return l on the density functions, padded, (B, 4, f), and on the mean density (B, 4), each with its slopes.
+
+        In Ha and Ha/bohr; ``rows`` are those of :func:`polynomial_rows`.
+        """
+        inner = self._left.times(rows_bik.reshape(-1, rows_bik.shape[2]))
+        on_functions = self._right.times(inner).reshape(len(rows_bik), WITH_SLOPES, -1)
+        return on_functions, (inner @ self._mean_j).reshape(-1, WITH_SLOPES)
