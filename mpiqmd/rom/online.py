@@ -27,7 +27,7 @@ from mpiqmd.rom.grid_solver import RomSolver
 from mpiqmd.rom.learned import store as learned
 from mpiqmd.rom.learned.body_solver import LearnedBodySolver
 from mpiqmd.rom.learned.energy import LearnedEnergy
-from mpiqmd.rom.learned.solver import LearnedSolver
+from mpiqmd.rom.learned.solver import GAIN_PER_TOLERANCE, LearnedSolver
 from mpiqmd.rom.model import ReducedModel, mirrors_of
 from mpiqmd.rom.offline import closed_training_set
 from mpiqmd.rom.options import RomOptions
@@ -123,7 +123,7 @@ def _grid_free(
         return CompiledBodySolver(_compiled_solver(model, reduced, frame, options.tolerance), model.molecule.labels)
     arrays = learned.from_arrays(reduced.arrays, source=reduced.source)
     energy = LearnedEnergy(arrays, model.functional, model.valences_a, model.grid.periodic_cell_v)
-    return LearnedBodySolver(LearnedSolver(energy, options.tolerance), model.molecule.labels)
+    return LearnedBodySolver(LearnedSolver(energy, GAIN_PER_TOLERANCE * options.tolerance), model.molecule.labels)
 
 
 def _compiled_solver(model: KohnShamModel, reduced: ReducedModel, frame: BodyFrame, tolerance: float) -> CompiledSolver:

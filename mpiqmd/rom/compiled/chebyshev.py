@@ -81,12 +81,6 @@ class ChebyshevBox:
         moving = self.axes
         return float(max(0.0, beyond[moving].max())) if moving else 0.0
 
-    def excesses(self, positions_bv: np.ndarray) -> np.ndarray:
-        """Return how far outside the box positions (B, 3) are, shape (B,), bohr; 0 inside."""
-        moving = self.axes
-        beyond_bv = np.maximum(self.lower_v - positions_bv, positions_bv - self.upper_v)[:, moving]
-        return np.maximum(0.0, beyond_bv.max(axis=1, initial=0.0))
-
     def polynomials(self, position_v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return T_j and dT_j/dr (1/bohr) along every moving direction, each of shape (d, n)."""
         axes = self.axes

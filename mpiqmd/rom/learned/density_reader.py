@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mpiqmd.rom.learned import kernels
 from mpiqmd.rom.learned.data import LearnedPoints
 from mpiqmd.rom.learned.packed import Packed, pad
 
@@ -27,12 +28,12 @@ class DensityReader:
         self._mean_q, self._interaction_f = pad(points.mean_q), pad(points.interaction_f)
         self._charges, self._potential = Packed(points.reading_fq), Packed(points.reading_fq.T)
 
-    def interact(self, rho_bq: np.ndarray, external_bf: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return c (B, f), the potential at the points (B, q), Ha, and the energies (B,), Ha.
+    def interact(
+        self, rho_bq: np.ndarray, tables_baif: np.ndarray, potential_bq: np.ndarray, energies_b: np.ndarray
+    ) -> np.ndarray:
+        """Return c (B, f); set the potential at the points, the first of all, Ha, and add the energies (B,), Ha.
 
-        ``rho`` are the densities at the points, bohr⁻³, ``external`` is l(x), Ha; all are padded.
+        ``rho`` are the densities at all points, bohr⁻³, ``tables`` those of the ions with their slopes, Ha; all are padded.
         """
-        charges_bf = self._charges.times(rho_bq - self._mean_q)
-        response_bf = self._interaction_f * charges_bf
-        energies_b = np.einsum("bf,bf->b", charges_bf, external_bf + 0.5 * response_bf)
-        return charges_bf, self._potential.times(response_bf + external_bf), energies_b
+        reading = self._charges.blocks, self._potential.blocks
+        return kernels.interact(rho_bq, self._mean_q, reading, self._interaction_f, tables_baif, potential_bq, energies_b)

@@ -41,8 +41,8 @@ class Placed:
         Energy that does not depend on P (Ha), and its derivative (Ha/bohr).
     displacements_bl
         Along which the one-electron matrices act.
-    external_bf, external_slopes_bavf
-        l(x) on the density functions, Ha, and its derivatives with the moving ions' positions, Ha/bohr; padded.
+    tables_baif
+        l(x) of each moving ion on the density functions, Ha, and its derivatives with its position, Ha/bohr; padded.
     overlaps
         Of each ion with projectors, with their slopes, shape (B, 4, p, active), padded.
     """
@@ -52,8 +52,7 @@ class Placed:
     base_b: np.ndarray
     base_gradient_bav: np.ndarray
     displacements_bl: np.ndarray
-    external_bf: np.ndarray
-    external_slopes_bavf: np.ndarray
+    tables_baif: np.ndarray
     overlaps: list[np.ndarray]
 
     @property
@@ -120,6 +119,7 @@ class LearnedEnergy:
         active = arrays.subspaces.active_mk.shape[1]
         self._local = [LocalIon(ion) for ion in arrays.ions]
         self._nonlocal = {ion.index: NonlocalIon(ion, active) for ion in arrays.ions if len(ion.coupling_pp)}
+        self._moving = np.array([ion.index for ion in arrays.ions], int)
         self._n_functions = len(arrays.points.interaction_f)
         # the points of the learned grid and those of xc are visited together
         modes_qk = np.concatenate([self.reader.modes_qk, self.xc.modes_qk])
@@ -134,32 +134,26 @@ class LearnedEnergy:
         tables_baif = np.empty((len(positions_bav), len(ions), WITH_SLOPES, padded(self._n_functions)))
         overlaps, excess_b = [], np.zeros(len(positions_bav))
         for number, ion in enumerate(ions):
-            at_bv = positions_bav[:, ion.index]
-            excess_b = np.maximum(excess_b, ion.box.excesses(at_bv))
-            rows_bik = polynomial_rows(at_bv, ion.box, ion.degrees_kv)
-            tables_baif[:, number], mean_bi = self._local[number].look_up(rows_bik)
+            rows_bik = polynomial_rows(positions_bav[:, ion.index], ion.box, ion.degrees_kv, excess_b)
+            mean_bi = self._local[number].look_up(rows_bik, tables_baif[:, number])
             base_b += mean_bi[:, 0]
             base_gradient_bav[:, ion.index] += mean_bi[:, 1:]
             if ion.index in self._nonlocal:
                 overlaps.append(self._nonlocal[ion.index].look_up(rows_bik))
         displacements_bl = self.one_electron.displacements(positions_bav)
-        external_bf, slopes_bavf = tables_baif[:, :, 0].sum(axis=1), tables_baif[:, :, 1:]
-        return Placed(positions_bav, excess_b, base_b, base_gradient_bav, displacements_bl, external_bf, slopes_bavf, overlaps)
+        return Placed(positions_bav, excess_b, base_b, base_gradient_bav, displacements_bl, tables_baif, overlaps)
 
     def evaluate(self, placed: Placed, latent_bd: np.ndarray) -> Evaluated:
         """Return energies and their derivatives at padded latent coordinates (B, d)."""
         orbitals_bnk, inverse_bnn = self.orbitals.orthonormal(latent_bd)
         applied_bnk, energies_b = np.zeros_like(orbitals_bnk), placed.base_b.copy()
         gradient_bav = placed.base_gradient_bav.copy()
-        one_electron_b, along_bx = self.one_electron.add(orbitals_bnk, placed.displacements_bl, applied_bnk)
-        energies_b += one_electron_b
+        along_bx = self.one_electron.add(orbitals_bnk, placed.displacements_bl, applied_bnk, energies_b)
         gradient_bav += along_bx.reshape(gradient_bav.shape)
         for projectors, overlaps_bipk in zip(self._nonlocal.values(), placed.overlaps, strict=True):
             projectors.add(orbitals_bnk, overlaps_bipk, applied_bnk, energies_b, gradient_bav)
         charges_bf = self._add_density_terms(placed, orbitals_bnk, applied_bnk, energies_b)
-        for number, ion in enumerate(self.arrays.ions):
-            slopes_bvf = placed.external_slopes_bavf[:, number]
-            gradient_bav[:, ion.index] += (slopes_bvf @ charges_bf[:, :, None])[:, :, 0]
+        kernels.add_external_slopes(placed.tables_baif, charges_bf, self._moving, gradient_bav)
         slopes_bd = self.orbitals.pull(orbitals_bnk, inverse_bnn, applied_bnk)
         return Evaluated(energies_b, slopes_bd, gradient_bav, charges_bf)
 
@@ -167,25 +161,19 @@ class LearnedEnergy:
         self, placed: Placed, orbitals_bnk: np.ndarray, applied_bnk: np.ndarray, energies_b: np.ndarray
     ) -> np.ndarray:
         """Add the energies of the density, and their Hamiltonian on the orbitals; return c (B, f), padded."""
-        size, n, k = orbitals_bnk.shape
-        at_points_bnq = self._at_points.times(orbitals_bnk.reshape(size * n, k)).reshape(size, n, -1)
-        rho_bq = np.empty((size, at_points_bnq.shape[2]))
-        kernels.densities(at_points_bnq, SPIN_WEIGHT, rho_bq)
+        seen_bnq, rho_bq = kernels.see_density(orbitals_bnk, self._at_points.blocks, SPIN_WEIGHT)
         first, potential_bq = len(self.reader.modes_qk), np.zeros_like(rho_bq)
-        charges_bf, potential_bq[:, :first], interaction_b = self.reader.interact(rho_bq[:, :first], placed.external_bf)
-        energies_b += interaction_b
-        rho_of_xc_bq, of_xc_bq = rho_bq[:, first:], potential_bq[:, first:]
+        charges_bf = self.reader.interact(rho_bq, placed.tables_baif, potential_bq, energies_b)
         if self.xc.uses_gradient:
-            orbitals_bnq = at_points_bnq[:, :, first:].copy()
-            xc_b, local_bnq, xc_applied_bnk = self.xc.with_slopes(orbitals_bnk, orbitals_bnq, rho_of_xc_bq, of_xc_bq)
+            orbitals_bnq = seen_bnq[:, :, first:].copy()
+            xc_b, extra_bnq, xc_applied_bnk = self.xc.with_slopes(
+                orbitals_bnk, orbitals_bnq, rho_bq[:, first:], potential_bq[:, first:]
+            )
             applied_bnk += xc_applied_bnk
         else:
-            xc_b, local_bnq = self.xc.potential(rho_of_xc_bq, of_xc_bq), None
+            xc_b, extra_bnq = self.xc.potential(rho_bq[:, first:], potential_bq[:, first:]), _nothing(seen_bnq)
         energies_b += xc_b
-        kernels.multiply(potential_bq, at_points_bnq)
-        if local_bnq is not None:
-            at_points_bnq[:, :, first:] += local_bnq
-        applied_bnk += self._back.times(at_points_bnq.reshape(size * n, -1)).reshape(size, n, k)
+        kernels.add_local(potential_bq, seen_bnq, extra_bnq, self._back.blocks, applied_bnk)
         return charges_bf
 
     def dipoles(self, positions_bav: np.ndarray, charges_bf: np.ndarray, steps_bd: np.ndarray) -> np.ndarray:
@@ -197,3 +185,8 @@ class LearnedEnergy:
         electrons_bv = dipole.mean_v + charges_bf @ self._dipole_vf.T
         electrons_bv += steps_bd[:, : dipole.slopes_vd.shape[1]] @ dipole.slopes_vd.T
         return self.valences_a @ positions_bav - electrons_bv
+
+
+def _nothing(seen_bnq: np.ndarray) -> np.ndarray:
+    """Return what is to be added at no points."""
+    return np.empty((*seen_bnq.shape[:2], 0))

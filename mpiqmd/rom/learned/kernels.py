@@ -10,14 +10,18 @@ import numpy as np
 
 from mpiqmd.compiling import compiled
 
+BLOCK = 64
+"""Columns of a block of a packed matrix: known when the kernels are compiled, so that their inner loops are straight code."""
+FARTHEST = 3.0
+"""Distance from the middle of a box, in half-widths, beyond which polynomials are those at this distance."""
 SUMS = {"contract", "reassoc", "nsz"}
 """What the compiler may do with sums: add in several accumulators.  NaN and infinity keep their meaning."""
 
 
 @compiled(fastmath=SUMS)
 def block_products(rows: np.ndarray, blocks: np.ndarray, result: np.ndarray) -> None:
-    """Add ``rows @ matrix^T`` to ``result`` (r, at least o): rows (r, blocks, width), matrix (blocks, o, width)."""
-    n_rows, outputs, width = len(rows), blocks.shape[1], blocks.shape[2]
+    """Add ``rows @ matrix^T`` to ``result`` (r, at least o): rows (r, blocks, BLOCK), matrix (blocks, o, BLOCK)."""
+    n_rows, outputs = len(rows), blocks.shape[1]
     together = n_rows - n_rows % 4
     for block in range(len(blocks)):
         for r in range(0, together, 4):
@@ -25,7 +29,7 @@ def block_products(rows: np.ndarray, blocks: np.ndarray, result: np.ndarray) -> 
             for o in range(outputs):
                 column = blocks[block, o]
                 sum_0, sum_1, sum_2, sum_3 = 0.0, 0.0, 0.0, 0.0
-                for i in range(width):
+                for i in range(BLOCK):
                     value = np.float64(column[i])
                     sum_0 += row_0[i] * value
                     sum_1 += row_1[i] * value
@@ -39,9 +43,17 @@ def block_products(rows: np.ndarray, blocks: np.ndarray, result: np.ndarray) -> 
             row = rows[r, block]
             for o in range(outputs):
                 column, total = blocks[block, o], 0.0
-                for i in range(width):
+                for i in range(BLOCK):
                     total += row[i] * np.float64(column[i])
                 result[r, o] += total
+
+
+@compiled()
+def packed_product(rows: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """Return ``rows @ matrix^T``, padded, of padded rows (r, i)."""
+    result = np.zeros((len(rows), -(-blocks.shape[1] // BLOCK) * BLOCK))
+    block_products(rows.reshape(len(rows), -1, BLOCK), blocks, result)
+    return result
 
 
 @compiled(fastmath=SUMS)
@@ -61,28 +73,60 @@ def add_multiple(target: np.ndarray, factor: float, values: np.ndarray) -> None:
 
 
 @compiled()
-def chebyshev_rows(position: np.ndarray, lower: np.ndarray, upper: np.ndarray, degrees: np.ndarray, rows: np.ndarray) -> None:
-    """Set products of Chebyshev polynomials of a position (3,) and their derivatives along x, y and z, ``rows`` (4, >= k)."""
+def chebyshev_rows(
+    positions: np.ndarray, lower: np.ndarray, upper: np.ndarray, degrees: np.ndarray, rows: np.ndarray, excess: np.ndarray
+) -> None:
+    """Set products of Chebyshev polynomials of positions (B, 3) and their derivatives along x, y and z, ``rows`` (B, 4, >= k).
+
+    ``excess`` (B,) becomes how far outside the box a position is, if that is more than it was.
+    """
     count = degrees.max() + 2
     t, dt = np.zeros((3, count)), np.zeros((3, count))
-    for v in range(3):
-        t[v, 0] = 1.0
-        if upper[v] > lower[v]:
-            half = 0.5 * (upper[v] - lower[v])
-            x = min(max((position[v] - 0.5 * (upper[v] + lower[v])) / half, -3.0), 3.0)
-            t[v, 1], dt[v, 1] = x, 1.0 / half
-            for j in range(2, count):
-                t[v, j] = 2.0 * x * t[v, j - 1] - t[v, j - 2]
-                dt[v, j] = 2.0 * t[v, j - 1] / half + 2.0 * x * dt[v, j - 1] - dt[v, j - 2]
-    for k in range(len(degrees)):
-        t_x, t_y, t_z = t[0, degrees[k, 0]], t[1, degrees[k, 1]], t[2, degrees[k, 2]]
-        rows[0, k] = t_x * t_y * t_z
-        rows[1, k] = dt[0, degrees[k, 0]] * t_y * t_z
-        rows[2, k] = t_x * dt[1, degrees[k, 1]] * t_z
-        rows[3, k] = t_x * t_y * dt[2, degrees[k, 2]]
+    for b in range(len(positions)):
+        for v in range(3):
+            t[v, 0] = 1.0
+            if upper[v] > lower[v]:
+                beyond = max(lower[v] - positions[b, v], positions[b, v] - upper[v])
+                # a position that is no number is far outside
+                excess[b] = max(excess[b], beyond) if beyond == beyond else np.inf
+                half = 0.5 * (upper[v] - lower[v])
+                x = min(max((positions[b, v] - 0.5 * (upper[v] + lower[v])) / half, -FARTHEST), FARTHEST)
+                t[v, 1], dt[v, 1] = x, 1.0 / half
+                for j in range(2, count):
+                    t[v, j] = 2.0 * x * t[v, j - 1] - t[v, j - 2]
+                    dt[v, j] = 2.0 * t[v, j - 1] / half + 2.0 * x * dt[v, j - 1] - dt[v, j - 2]
+        for k in range(len(degrees)):
+            t_x, t_y, t_z = t[0, degrees[k, 0]], t[1, degrees[k, 1]], t[2, degrees[k, 2]]
+            rows[b, 0, k] = t_x * t_y * t_z
+            rows[b, 1, k] = dt[0, degrees[k, 0]] * t_y * t_z
+            rows[b, 2, k] = t_x * dt[1, degrees[k, 1]] * t_z
+            rows[b, 3, k] = t_x * t_y * dt[2, degrees[k, 2]]
+
+
+@compiled()
+def look_up(
+    rows: np.ndarray, left: np.ndarray, right: np.ndarray, mean: np.ndarray, tables: np.ndarray, on_mean: np.ndarray
+) -> None:
+    """Set ``rows left right`` on the density functions (B, 4, f) and on the mean density (B, 4), given rows (B, 4, k)."""
+    size, inputs = len(rows), rows.shape[2]
+    inner = packed_product(rows.reshape(4 * size, inputs), left)
+    found = packed_product(inner, right)
+    for b in range(size):
+        for i in range(4):
+            tables[b, i] = found[4 * b + i]
+            on_mean[b, i] = dot(inner[4 * b + i], mean)
 
 
 @compiled(fastmath=SUMS)
+def add_external_slopes(slopes: np.ndarray, charges: np.ndarray, atoms: np.ndarray, gradient: np.ndarray) -> None:
+    """Add ``c · dl/dx`` of the moving ions, given tables with their slopes (B, a, 4, f), to ``gradient`` (B, N, 3)."""
+    for b in range(len(charges)):
+        for a in range(len(atoms)):
+            for v in range(3):
+                gradient[b, atoms[a], v] += dot(slopes[b, a, 1 + v], charges[b])
+
+
+@compiled(fastmath=SUMS, error_model="numpy")
 def orthonormalise(spanning: np.ndarray, inverse: np.ndarray) -> None:
     """Turn rows U (B, n, k) into ``L^-1 U`` in place and set L^-1 (B, n, n), with ``U U^T = L L^T``.
 
@@ -113,6 +157,17 @@ def orthonormalise(spanning: np.ndarray, inverse: np.ndarray) -> None:
                 add_multiple(row, inverse[b, i, j], spanning[b, j])
 
 
+@compiled()
+def orthonormal_orbitals(latent: np.ndarray, spanning: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return Ũ (B, n, k) and L^-1 (B, n, n) of latent coordinates (B, d), given the packed directions and U_0 (n, k)."""
+    size, n, k = len(latent), origin.shape[0], origin.shape[1]
+    orbitals, inverse = packed_product(latent, spanning).reshape(size, n, k), np.empty((size, n, n))
+    for b in range(size):
+        orbitals[b] += origin
+    orthonormalise(orbitals, inverse)
+    return orbitals, inverse
+
+
 @compiled(fastmath=SUMS)
 def residual_pull(orbitals: np.ndarray, inverse: np.ndarray, applied: np.ndarray, weight: float, pull: np.ndarray) -> None:
     """Set ``weight L^-T (Ũ H)(1 - P)``, shape (B, n, k), from Ũ, L^-1 and Ũ H; the last is overwritten."""
@@ -130,18 +185,44 @@ def residual_pull(orbitals: np.ndarray, inverse: np.ndarray, applied: np.ndarray
                 add_multiple(pull[b, i], weight * inverse[b, j, i], applied[b, j])
 
 
+@compiled()
+def latent_slopes(
+    orbitals: np.ndarray, inverse: np.ndarray, applied: np.ndarray, weight: float, directions: np.ndarray
+) -> np.ndarray:
+    """Return dE/dz (B, d), padded, from Ũ, L^-1 and ``Ũ H``, which is overwritten."""
+    size, n, k = orbitals.shape
+    pull = np.empty_like(applied)
+    residual_pull(orbitals, inverse, applied, weight, pull)
+    return packed_product(pull.reshape(size, n * k), directions)
+
+
 @compiled(fastmath=SUMS)
 def add_one_electron(
-    orbitals: np.ndarray, products: np.ndarray, factors: np.ndarray, weight: float, applied: np.ndarray, energies: np.ndarray
-) -> None:
-    """Add ``Σ_l f_l Ũ h_l`` to ``applied`` (B, n, k) and set ``w tr(Ũ h_l Ũ^T)`` (B, l), given ``Ũ h_l`` (B, n, l, k)."""
-    for b in range(len(orbitals)):
-        for m in range(products.shape[2]):
-            total = 0.0
-            for n in range(orbitals.shape[1]):
-                total += dot(orbitals[b, n], products[b, n, m])
-                add_multiple(applied[b, n], factors[b, m], products[b, n, m])
-            energies[b, m] = weight * total
+    orbitals: np.ndarray,
+    constant: np.ndarray,
+    first_order: np.ndarray,
+    displacements: np.ndarray,
+    weight: float,
+    applied: np.ndarray,
+    energies: np.ndarray,
+) -> np.ndarray:
+    """Add energies (B,) and Hamiltonian, to ``applied`` (B, n, k), of ``h_0 + Σ_l y_l h_l``; return ``w tr(Ũ h_l Ũ^T)``."""
+    size, n, k = orbitals.shape
+    rows, count = orbitals.reshape(size * n, k), displacements.shape[1]
+    applied_0, applied_l = packed_product(rows, constant), packed_product(rows, first_order)
+    slopes = np.zeros((size, count))
+    for b in range(size):
+        for i in range(n):
+            row, orbital = b * n + i, orbitals[b, i]
+            add_multiple(applied[b, i], 1.0, applied_0[row])
+            energies[b] += weight * dot(orbital, applied_0[row])
+            for m in range(count):
+                along = applied_l[row, m * k : (m + 1) * k]
+                slopes[b, m] += weight * dot(orbital, along)
+                add_multiple(applied[b, i], displacements[b, m], along)
+        for m in range(count):
+            energies[b] += displacements[b, m] * slopes[b, m]
+    return slopes
 
 
 @compiled(fastmath=SUMS)
@@ -195,22 +276,73 @@ def polynomial_pull(
 
 
 @compiled()
-def densities(orbitals: np.ndarray, weight: float, rho: np.ndarray) -> None:
-    """Set the densities (B, Q) ``w Σ_n φ_n²`` of orbitals at points (B, n, Q)."""
-    for b in range(len(rho)):
-        target = rho[b]
-        target[:] = 0.0
-        for n in range(orbitals.shape[1]):
-            row = orbitals[b, n]
+def newton_steps(slopes: np.ndarray, inverse_hessian: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the steps ``-B^-1 g`` (B, d) and what they gain (B,), given slopes g (B, d) and the packed inverse Hessian."""
+    steps, gains = packed_product(slopes, inverse_hessian), np.empty(len(slopes))
+    for b in range(len(slopes)):
+        gains[b] = 0.5 * dot(steps[b], slopes[b])
+        steps[b] *= -1.0
+    return steps, gains
+
+
+@compiled(fastmath=SUMS)
+def see_density(orbitals: np.ndarray, at_points: np.ndarray, weight: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the orbitals (B, n, Q) and the densities ``w Σ_n φ_n²`` (B, Q) at points, given the packed modes there."""
+    size, n, k = orbitals.shape
+    seen = packed_product(orbitals.reshape(size * n, k), at_points).reshape(size, n, -1)
+    rho = np.zeros((size, seen.shape[2]))
+    for b in range(size):
+        for i in range(n):
+            row, target = seen[b, i], rho[b]
             for q in range(len(row)):
                 target[q] += weight * row[q] * row[q]
+    return seen, rho
+
+
+@compiled(fastmath=SUMS)
+def interact(
+    rho: np.ndarray,
+    mean: np.ndarray,
+    reading: tuple[np.ndarray, np.ndarray],
+    interaction: np.ndarray,
+    external: np.ndarray,
+    potential: np.ndarray,
+    energies: np.ndarray,
+) -> np.ndarray:
+    """Return ``c = ζ (ρ - ρ̄)`` (B, f), set ``ζ^T (l + K c)`` at the first points of ``potential`` (B, >= q), and add energies.
+
+    ``reading`` is ζ and its transpose, packed; ``external`` (B, a, 4, f) the tables of the ions, whose values are summed.
+    """
+    size, count, functions = len(rho), len(mean), external.shape[3]
+    change = np.empty((size, count))
+    for b in range(size):
+        change[b] = rho[b, :count] - mean
+    charges, response = packed_product(change, reading[0]), np.zeros((size, functions))
+    for b in range(size):
+        for a in range(external.shape[1]):
+            response[b] += external[b, a, 0]
+        for f in range(functions):
+            energies[b] += charges[b, f] * (response[b, f] + 0.5 * interaction[f] * charges[b, f])
+            response[b, f] += interaction[f] * charges[b, f]
+    found = packed_product(response, reading[1])
+    for b in range(size):
+        potential[b, :count] = found[b]
+    return charges
 
 
 @compiled()
-def multiply(potential: np.ndarray, orbitals: np.ndarray) -> None:
-    """Turn orbitals at points (B, n, Q) into ``v φ_n``, given potentials (B, Q)."""
-    for b in range(len(potential)):
-        for n in range(orbitals.shape[1]):
-            row, values = orbitals[b, n], potential[b]
-            for q in range(len(row)):
-                row[q] *= values[q]
+def add_local(potential: np.ndarray, seen: np.ndarray, extra: np.ndarray, back: np.ndarray, applied: np.ndarray) -> None:
+    """Add ``(v φ_n + extra) · modes`` to ``applied`` (B, n, k): potentials (B, Q), orbitals at points (B, n, Q), overwritten.
+
+    ``extra`` (B, n, points) belongs to the last points.
+    """
+    size, n, count = seen.shape
+    first = count - extra.shape[2]
+    for b in range(size):
+        for i in range(n):
+            seen[b, i] *= potential[b]
+            seen[b, i, first:] += extra[b, i]
+    found = packed_product(seen.reshape(size * n, count), back)
+    for b in range(size):
+        for i in range(n):
+            applied[b, i] += found[b * n + i]

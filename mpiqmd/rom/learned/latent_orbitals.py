@@ -7,7 +7,7 @@ import numpy as np
 from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
 from mpiqmd.rom.learned import kernels
 from mpiqmd.rom.learned.latent import LatentSubspaces
-from mpiqmd.rom.learned.packed import Packed, pad, padded
+from mpiqmd.rom.learned.packed import Packed, pad
 
 
 class LatentOrbitals:
@@ -30,14 +30,8 @@ class LatentOrbitals:
 
         NaN where the coordinates are so far out that the orbitals are not independent.
         """
-        orbitals_bnk = self._spanning.times(latent_bd).reshape(len(latent_bd), self.n, self.k)
-        orbitals_bnk += self.origin_nk
-        inverse_bnn = np.empty((len(latent_bd), self.n, self.n))
-        kernels.orthonormalise(orbitals_bnk, inverse_bnn)
-        return orbitals_bnk, inverse_bnn
+        return kernels.orthonormal_orbitals(latent_bd, self._spanning.blocks, self.origin_nk)
 
     def pull(self, orbitals_bnk: np.ndarray, inverse_bnn: np.ndarray, applied_bnk: np.ndarray) -> np.ndarray:
         """Return dE/dz, padded, shape (B, d), square roots of Ha, given ``applied = Ũ H`` (Ha), which is overwritten."""
-        pull_bnk = np.empty_like(applied_bnk)
-        kernels.residual_pull(orbitals_bnk, inverse_bnn, applied_bnk, BRA_AND_KET * SPIN_WEIGHT, pull_bnk)
-        return self._slopes.times(pull_bnk.reshape(len(pull_bnk), padded(self.n * self.k)))
+        return kernels.latent_slopes(orbitals_bnk, inverse_bnn, applied_bnk, BRA_AND_KET * SPIN_WEIGHT, self._slopes.blocks)

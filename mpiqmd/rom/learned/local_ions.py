@@ -18,11 +18,16 @@ WITH_SLOPES = 4
 """A value and its derivatives along x, y and z."""
 
 
-def polynomial_rows(positions_bv: np.ndarray, box: ChebyshevBox, degrees_kv: np.ndarray) -> np.ndarray:
-    """Return t_k and their slopes along x, y and z (1/bohr), padded, shape (B, 4, k), at positions (B, 3), bohr."""
+def polynomial_rows(
+    positions_bv: np.ndarray, box: ChebyshevBox, degrees_kv: np.ndarray, excess_b: np.ndarray | None = None
+) -> np.ndarray:
+    """Return t_k and their slopes along x, y and z (1/bohr), padded, shape (B, 4, k), at positions (B, 3), bohr.
+
+    ``excess`` (B,) becomes how far outside the box a position is, bohr, if that is more than it was.
+    """
     rows_bik = np.zeros((len(positions_bv), WITH_SLOPES, padded(len(degrees_kv))))
-    for position_v, rows_ik in zip(positions_bv, rows_bik, strict=True):
-        kernels.chebyshev_rows(position_v, box.lower_v, box.upper_v, degrees_kv, rows_ik)
+    excess_b = np.zeros(len(positions_bv)) if excess_b is None else excess_b
+    kernels.chebyshev_rows(positions_bv, box.lower_v, box.upper_v, degrees_kv, rows_bik, excess_b)
     return rows_bik
 
 
@@ -33,11 +38,11 @@ class LocalIon:
         self._left, self._right = Packed(ion.left_kj.T), Packed(ion.right_jf[:, :-1].T)
         self._mean_j = pad(ion.right_jf[:, -1])
 
-    def look_up(self, rows_bik: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return l on the density functions, padded, (B, 4, f), and on the mean density (B, 4), each with its slopes.
+    def look_up(self, rows_bik: np.ndarray, tables_bif: np.ndarray) -> np.ndarray:
+        """Set l and its slopes on the density functions, padded, (B, 4, f), and return them on the mean density (B, 4).
 
         In Ha and Ha/bohr; ``rows`` are those of :func:`polynomial_rows`.
         """
-        inner = self._left.times(rows_bik.reshape(-1, rows_bik.shape[2]))
-        on_functions = self._right.times(inner).reshape(len(rows_bik), WITH_SLOPES, -1)
-        return on_functions, (inner @ self._mean_j).reshape(-1, WITH_SLOPES)
+        on_mean_bi = np.empty((len(rows_bik), WITH_SLOPES))
+        kernels.look_up(rows_bik, self._left.blocks, self._right.blocks, self._mean_j, tables_bif, on_mean_bi)
+        return on_mean_bi

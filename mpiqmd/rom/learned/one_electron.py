@@ -78,16 +78,9 @@ class OneElectron:
         return positions_bav.reshape(len(positions_bav), -1) @ self.axes_lx.T - self.offset_l
 
     def add(
-        self, orbitals_bnk: np.ndarray, displacements_bl: np.ndarray, applied_bnk: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the energies (B,), Ha, and their gradients (B, 3 N), Ha/bohr; add the Hamiltonian on the orbitals."""
-        (size, n, k), rows = orbitals_bnk.shape, orbitals_bnk.reshape(-1, orbitals_bnk.shape[2])
-        constant_bl, linear_bl = np.empty((size, 1)), np.empty_like(displacements_bl)
-        for packed, factors_bl, energies_bl in (
-            (self._constant, np.ones((size, 1)), constant_bl),
-            (self._first_order, displacements_bl, linear_bl),
-        ):
-            products_bnlk = packed.times(rows).reshape(size, n, -1, k)
-            kernels.add_one_electron(orbitals_bnk, products_bnlk, factors_bl, SPIN_WEIGHT, applied_bnk, energies_bl)
-        energies_b = constant_bl[:, 0] + (displacements_bl * linear_bl).sum(axis=1)
-        return energies_b, linear_bl @ self.axes_lx
+        self, orbitals_bnk: np.ndarray, displacements_bl: np.ndarray, applied_bnk: np.ndarray, energies_b: np.ndarray
+    ) -> np.ndarray:
+        """Add the energies (B,), Ha, and the Hamiltonian on the orbitals; return the gradients (B, 3 N), Ha/bohr."""
+        matrices = self._constant.blocks, self._first_order.blocks
+        slopes_bl = kernels.add_one_electron(orbitals_bnk, *matrices, displacements_bl, SPIN_WEIGHT, applied_bnk, energies_b)
+        return slopes_bl @ self.axes_lx

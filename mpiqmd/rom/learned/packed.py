@@ -14,9 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpiqmd.rom.learned import kernels
-
-BLOCK = 64
-"""Columns of a block."""
+from mpiqmd.rom.learned.kernels import BLOCK
 
 
 def padded(count: int) -> int:
@@ -40,6 +38,11 @@ class Packed:
         Shape (outputs, inputs), any unit.
     dtype
         Precision in which it is kept.
+
+    Attributes
+    ----------
+    blocks
+        The matrix, shape (blocks, outputs, BLOCK).
     """
 
     def __init__(self, matrix_oi: np.ndarray, dtype: type = np.float32) -> None:
@@ -47,10 +50,8 @@ class Packed:
         self.shape, count = (outputs, inputs), padded(inputs) // BLOCK
         whole = np.zeros((outputs, count * BLOCK), dtype)
         whole[:, :inputs] = matrix_oi
-        self._blocks = np.ascontiguousarray(whole.reshape(outputs, count, BLOCK).transpose(1, 0, 2))
+        self.blocks = np.ascontiguousarray(whole.reshape(outputs, count, BLOCK).transpose(1, 0, 2))
 
     def times(self, rows_ri: np.ndarray) -> np.ndarray:
         """Return ``rows @ matrix^T``, shape (r, padded outputs), in the unit of both, of rows (r, padded inputs)."""
-        result = np.zeros((len(rows_ri), padded(self.shape[0])))
-        kernels.block_products(rows_ri.reshape(len(rows_ri), -1, BLOCK), self._blocks, result)
-        return result
+        return kernels.packed_product(rows_ri, self.blocks)

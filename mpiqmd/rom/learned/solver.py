@@ -18,6 +18,8 @@ from mpiqmd.rom.compiled.orbital_kernels import anderson
 from mpiqmd.rom.learned.energy import Evaluated, LearnedEnergy, Placed
 from mpiqmd.rom.learned.start import Start
 
+GAIN_PER_TOLERANCE = 100.0
+"""What a last step may gain (Ha) in units of ``rom.tolerance``: 1e-7 Ha by default, far below what modes and tables leave."""
 TOGETHER = 3
 """Evaluations that a batch makes together."""
 
@@ -98,7 +100,7 @@ class LearnedSolver:
         latent_bd, terms_bt = self.start.predict(placed.positions_bav)
         taken, found = self._evaluated(placed, latent_bd, 1)
         pending_b = ~(found.gaps_b < self.tolerance)  # so that NaN is not accepted
-        pending_b[count:] = False
+        pending_b[len(pending_b) if count is None else count :] = False
         for evaluation in range(2, TOGETHER + 1):
             if not pending_b.any():
                 break

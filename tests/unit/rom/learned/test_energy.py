@@ -51,7 +51,7 @@ def test_the_energy_is_that_of_the_same_orbitals_on_the_grid(water, point):
     positions_av, found = minimum(water, point)
     orbitals_mn = orbitals_of(water, found)
     np.testing.assert_allclose(orbitals_mn.T @ orbitals_mn, np.eye(4), atol=1e-10)
-    exact, _ = water.compiler.grid_energy.evaluate(water.model.place(positions_av), orbitals_mn)
+    exact, _ = water.compiler.states.energy.evaluate(water.model.place(positions_av), orbitals_mn)
     assert found.energies_b[0] == pytest.approx(exact, abs=unseen_errors(water)[0])
 
 

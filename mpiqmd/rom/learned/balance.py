@@ -1,0 +1,175 @@
+"""A finished model in fewer numbers: what contributes nothing to energies where molecules go is left out.
+
+    E = c·l + ½ c·K c
+
+counts a density function only where both the charges c and the potentials (l, K c) along it are reached.  With factors of their
+covariances at sampled minima, ``F_c^T F_c = <c c^T>`` and ``F_v^T F_v = <v v^T>``,
+
+    F_c F_v^T = X Σ Y^T,     a = B^T c,  B = F_v^T Y Σ^-1/2,     c ≈ A a,  A = F_c^T X Σ^-1/2
+
+are the coordinates in which both have the same size Σ ("balanced truncation", B. C. Moore, IEEE Trans. Automat. Contr. 26, 17
+(1981)): less than half of the density functions are enough.  Fewer points then tell them apart, read by regression on the same
+samples, and the tables of the ions have a lower rank, weighted by where ions are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import lstsq, qr
+
+from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
+from mpiqmd.rom.learned.data import LearnedArrays, LearnedPoints, MovingIon
+from mpiqmd.rom.learned.energy import LearnedEnergy, Placed
+from mpiqmd.rom.learned.local_ions import polynomial_rows
+from mpiqmd.rom.learned.packed import pad
+
+SLOPE_WEIGHT = 1e-3
+"""Length of a slope along random latent directions beside minima, square roots of Ha: what predictions are off by, about."""
+DISPLACEMENT = 1e-3
+"""Of the latent coordinates for that slope, square roots of Ha."""
+FIELD = 1e-3
+"""An electric field whose potential counts like those that are reached, atomic units: dipole moments are read off as well."""
+LENGTH = 0.1
+"""Displacement of an ion for which slopes of its potential count as much as the potential, bohr."""
+BATCH = 32
+"""Geometries at a time."""
+
+
+@dataclass(frozen=True)
+class BalanceSettings:
+    """How much to leave out.
+
+    Attributes
+    ----------
+    functions
+        Contribution to an energy (Ha) down to which density functions are kept.
+    per_function
+        Points for each of them.
+    tables
+        Contribution to an energy (Ha) down to which the tables' factors are kept.
+    seed
+        Of the slopes.
+    """
+
+    functions: float = 1e-9
+    per_function: float = 3.5
+    tables: float = 3e-9
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """What samples of minima, and slopes there, reach: charges (s, f), potentials (v, f) and changes of density (s, Q)."""
+
+    charges_sf: np.ndarray
+    potentials_vf: np.ndarray
+    changes_sq: np.ndarray
+    minima: int
+
+
+def balanced(
+    energy: LearnedEnergy, positions_sav: np.ndarray, latent_sd: np.ndarray, settings: BalanceSettings
+) -> LearnedArrays:
+    """Return the smaller model.  Not collective.
+
+    Parameters
+    ----------
+    energy
+        The model.
+    positions_sav, latent_sd
+        Geometries (samples, N, 3), bohr, inside its tables, and the minima there.
+    settings
+        How much to leave out.
+    """
+    arrays = energy.arrays
+    reached = _reached(energy, positions_sav, latent_sd, settings.seed)
+    expand_fa, read_fa, sizes_a = _coordinates(reached, settings.functions)
+    interaction_aa = expand_fa.T @ (arrays.points.interaction_f[:, None] * expand_fa)
+    interaction_a, rotation_aa = np.linalg.eigh(0.5 * (interaction_aa + interaction_aa.T))
+    points = _fewer_points(arrays.points, reached, read_fa @ rotation_aa, settings.per_function)
+    scale_f = np.append(np.sqrt(sizes_a), 1.0)
+    ions = []
+    for ion in arrays.ions:
+        right_jf = np.concatenate([ion.right_jf[:, :-1] @ expand_fa, ion.right_jf[:, -1:]], axis=1)
+        smaller = _lower_rank(replace(ion, right_jf=right_jf), positions_sav[:, ion.index], scale_f, settings.tables)
+        turned_jf = np.concatenate([smaller.right_jf[:, :-1] @ rotation_aa, smaller.right_jf[:, -1:]], axis=1)
+        ions.append(replace(smaller, right_jf=turned_jf))
+    dipole = replace(arrays.dipole, functions_vf=arrays.dipole.functions_vf @ expand_fa @ rotation_aa)
+    return replace(arrays, points=replace(points, interaction_f=interaction_a), ions=ions, dipole=dipole)
+
+
+def _reached(energy: LearnedEnergy, positions_sav: np.ndarray, latent_sd: np.ndarray, seed: int) -> _Reached:
+    """Return what is reached, slopes of every second batch of samples last."""
+    interaction_f, rng = energy.arrays.points.interaction_f, np.random.default_rng(seed)
+    charges, external, changes, slopes, slopes_of_changes = [], [], [], [], []
+    for number, (placed, batch_bd) in enumerate(_batches(energy, positions_sav, latent_sd)):
+        charges_bf, changes_bq = _seen(energy, placed, batch_bd)
+        charges.append(charges_bf)
+        changes.append(changes_bq)
+        external.append(placed.tables_baif[:, :, 0, : len(interaction_f)].sum(axis=1))
+        if number % 2 == 0:
+            moved_bd = batch_bd + DISPLACEMENT * rng.normal(size=batch_bd.shape)
+            moved_charges_bf, moved_changes_bq = _seen(energy, placed, moved_bd)
+            slopes.append((moved_charges_bf - charges_bf) * (SLOPE_WEIGHT / DISPLACEMENT))
+            slopes_of_changes.append((moved_changes_bq - changes_bq) * (SLOPE_WEIGHT / DISPLACEMENT))
+    minima_sf, external_sf = np.concatenate(charges), np.concatenate(external)
+    response_sf = interaction_f * minima_sf
+    field_vf = FIELD * np.sqrt(len(minima_sf)) * energy.arrays.dipole.functions_vf
+    potentials_vf = np.concatenate([external_sf, response_sf, external_sf + response_sf, field_vf])
+    return _Reached(
+        np.concatenate([minima_sf, *slopes]), potentials_vf, np.concatenate(changes + slopes_of_changes), len(minima_sf)
+    )
+
+
+def _batches(energy: LearnedEnergy, positions_sav: np.ndarray, latent_sd: np.ndarray) -> Iterator[tuple[Placed, np.ndarray]]:
+    """Yield placed geometries and their latent coordinates, some at a time."""
+    for start in range(0, len(positions_sav), BATCH):
+        part = slice(start, start + BATCH)
+        yield energy.place_batch(positions_sav[part]), latent_sd[part]
+
+
+def _seen(energy: LearnedEnergy, placed: Placed, latent_bd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return charges (B, f) and changes of density at the points (B, Q)."""
+    points, subspaces = energy.arrays.points, energy.arrays.subspaces
+    charges_bf = energy.evaluate(placed, pad(latent_bd)).charges_bf[:, : len(points.interaction_f)]
+    orbitals_bnk, _ = subspaces.orthonormal(latent_bd)
+    return charges_bf, SPIN_WEIGHT * ((orbitals_bnk @ points.modes_qk.T) ** 2).sum(axis=1) - points.mean_q
+
+
+def _coordinates(reached: _Reached, smallest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return A and B, each (f, a), and Σ (a,), Ha."""
+    charges, potentials = (_factor(rows, reached.minima) for rows in (reached.charges_sf, reached.potentials_vf))
+    left, sizes, right = np.linalg.svd(charges @ potentials.T, full_matrices=False)
+    kept = max(1, int(np.sum(sizes > smallest)))
+    roots_a = np.sqrt(sizes[:kept])
+    return charges.T @ left[:, :kept] / roots_a, potentials.T @ right[:kept].T / roots_a, sizes[:kept]
+
+
+def _factor(rows_sf: np.ndarray, count: int) -> np.ndarray:
+    """Return F, upper triangular, with ``F^T F = Σ_s row_s row_s^T / count``."""
+    return np.linalg.qr(rows_sf, mode="r") / np.sqrt(count)
+
+
+def _fewer_points(points: LearnedPoints, reached: _Reached, read_fa: np.ndarray, per_function: float) -> LearnedPoints:
+    """Return the points that tell the samples apart, and how the new charges are read off them."""
+    changes_sq = reached.changes_sq
+    count = int(np.ceil(per_function * read_fa.shape[1]))
+    if count >= changes_sq.shape[1]:
+        return replace(points, reading_fq=read_fa.T @ points.reading_fq)
+    chosen = np.sort(qr(changes_sq, mode="r", pivoting=True)[1][:count])
+    reading_qa = lstsq(changes_sq[:, chosen], reached.charges_sf @ read_fa, cond=1e-9, lapack_driver="gelsy")[0]
+    return replace(points, modes_qk=points.modes_qk[chosen], mean_q=points.mean_q[chosen], reading_fq=reading_qa.T.copy())
+
+
+def _lower_rank(ion: MovingIon, positions_sv: np.ndarray, scale_f: np.ndarray, smallest: float) -> MovingIon:
+    """Return the table with the lowest rank where its ion is, given what its columns weigh."""
+    rows_sik = polynomial_rows(positions_sv, ion.box, ion.degrees_kv)[:, :, : len(ion.degrees_kv)]
+    rows_sik[:, 1:] *= LENGTH
+    weight_kk = _factor(rows_sik.reshape(-1, rows_sik.shape[2]), len(positions_sv))
+    table_kf = (ion.left_kj @ ion.right_jf) * scale_f
+    _, values, right = np.linalg.svd(weight_kk @ table_kf, full_matrices=False)
+    right = right[: max(1, int(np.sum(values > smallest)))]
+    return replace(ion, left_kj=table_kf @ right.T, right_jf=right / scale_f)

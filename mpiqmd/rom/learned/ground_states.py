@@ -1,0 +1,104 @@
+"""Occupied subspaces that geometries reach: training orbitals, and reduced ground states on the grid at more geometries."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpiqmd.errors import ConfigError, ConvergenceError, GeometryError
+from mpiqmd.grid.arrays import Orbitals
+from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
+from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.parallel.comm import decide
+from mpiqmd.parallel.countdown import Countdown
+from mpiqmd.parallel.dense import eigh
+from mpiqmd.parallel.log import Log
+from mpiqmd.rom.compiled.compile import TrainingSet
+from mpiqmd.rom.learned.densities import DensityFunctions, products, where_it_matters
+from mpiqmd.rom.learned.fitted_start import determined_polynomials
+from mpiqmd.rom.learned.grid_solve import GridEnergy, ResponseHessian, minimised
+from mpiqmd.rom.learned.interaction import interaction
+from mpiqmd.rom.learned.reference import Reference
+
+SOLVED = 1e-8
+"""What a last step of the reduced ground states on the grid may gain, Ha; it is taken."""
+LEAST_SPREAD = 1e-3
+"""Spread of the training orbitals along a direction of occupied subspaces that counts, square roots of Ha."""
+
+
+class GroundStates:
+    """Geometries, and the reduced ground state at each.  Construction is collective.
+
+    Attributes
+    ----------
+    energy
+        The reduced energy on the grid, with the modes.
+    reference
+        Where coordinates of occupied subspaces start, at the training geometry ``centre_av``.
+    positions, coordinates
+        Geometries (N, 3), bohr, and occupied subspaces (y,), square roots of Ha; the training's come first.
+    """
+
+    def __init__(self, model: KohnShamModel, modes: Orbitals, training: TrainingSet, log: Log) -> None:
+        self.model, self.log, self.energy = model, log, GridEnergy(model, modes)
+        self.modes, self.comm = self.energy.modes, model.grid.comm
+        orbitals = [self._occupied(matrix) for matrix in training.density_matrices_smm]
+        self.centre_av = training.positions_sav[training.central]
+        self.reference = Reference.at(model.place(self.centre_av), self.modes, orbitals[training.central])
+        self.positions = list(training.positions_sav)
+        self.coordinates = [self.reference.coordinates(each) for each in orbitals]
+
+    def _occupied(self, density_matrix_mm: np.ndarray) -> np.ndarray:
+        """Return the occupied natural orbitals over the modes, orthonormal columns."""
+        _, vectors = eigh(self.comm, density_matrix_mm)
+        return vectors[:, -self.model.n_occupied :]
+
+    def add(self, candidates_sav: np.ndarray, wanted: int) -> None:
+        """Add so many reduced ground states at candidate geometries (samples, N, 3), bohr, those that converge.  Collective.
+
+        Each is predicted from all before it.
+        """
+        response = self._response()
+        countdown = Countdown(self.log, wanted, "reduced ground state")
+        done = 0
+        for positions_av in candidates_sav:
+            if done == wanted:
+                break
+            try:
+                problem = self.model.place(positions_av)
+                start_y = self._predicted(positions_av)
+                _, found_y = minimised(self.energy, self.reference, problem, start_y, response, SOLVED)
+            except (ConvergenceError, GeometryError):
+                continue
+            self.positions.append(positions_av)
+            self.coordinates.append(found_y)
+            done += 1
+            countdown.advance()
+        if done < wanted:
+            self.log(f"warning: {done} of {wanted} reduced ground states were found; the others did not converge")
+
+    def _predicted(self, positions_av: np.ndarray) -> np.ndarray:
+        polynomials = determined_polynomials(np.array(self.positions), 1.9)
+        terms_st = polynomials.terms(np.array(self.positions))
+        coefficients = np.linalg.lstsq(terms_st, np.array(self.coordinates), rcond=1e-10)[0]
+        return decide(self.comm, (polynomials.terms(positions_av[None]) @ coefficients)[0])
+
+    def _response(self) -> ResponseHessian:
+        """Return the curvature at the reference with the response along the directions of the training orbitals."""
+        coordinates_sy = np.array(self.coordinates)
+        _, values, directions = np.linalg.svd(coordinates_sy - coordinates_sy.mean(axis=0), full_matrices=False)
+        directions_dy = decide(self.comm, directions[: int(np.sum(values > LEAST_SPREAD))])
+        if not len(directions_dy):
+            raise ConfigError(
+                f"rom.online = 'learned' with {len(self.modes)} modes of {len(self.positions)} geometries: their "
+                "orbitals do not differ, and there is nothing to learn. Train on geometries that differ and keep more modes "
+                "than there are orbitals, or use rom.online = 'grid'."
+            )
+        origin = self.reference.occupied_mn.T[None]
+        left = np.repeat(origin, len(directions_dy), axis=0)
+        right = np.array([self.reference.change(direction_y).T for direction_y in directions_dy])
+        dense = self.modes.dense
+        density = dense.combine(self.reference.occupied_mn).density(np.full(self.model.n_occupied, SPIN_WEIGHT))
+        points_local = where_it_matters(density)
+        slopes = BRA_AND_KET * SPIN_WEIGHT * products(dense, left, right, points_local)
+        functions = DensityFunctions(slopes, points_local, np.ones(len(slopes)), density, np.zeros((0, 0)))
+        return ResponseHessian(directions_dy, interaction(self.model, functions, len(slopes), self.log))

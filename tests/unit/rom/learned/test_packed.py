@@ -1,0 +1,55 @@
+"""Products with packed matrices: what NumPy computes from the rounded matrix, in any company."""
+
+import numpy as np
+import pytest
+
+from mpiqmd.rom.learned import kernels
+from mpiqmd.rom.learned.kernels import BLOCK
+from mpiqmd.rom.learned.packed import Packed, pad, padded
+
+pytestmark = pytest.mark.serial
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1), (5, 63), (64, 64), (70, 130)])
+@pytest.mark.parametrize("rows", [1, 3, 4, 9])
+def test_products_are_those_of_the_rounded_matrix(shape, rows, dtype, rng):
+    matrix, values = rng.normal(size=shape), rng.normal(size=(rows, shape[1]))
+    product = Packed(matrix, dtype).times(pad(values))
+    assert product.shape == (rows, padded(shape[0]))
+    np.testing.assert_allclose(product[:, : shape[0]], values @ matrix.astype(dtype).astype(float).T, rtol=1e-12, atol=1e-12)
+    assert not product[:, shape[0] :].any()
+
+
+def test_fours_of_rows_have_the_same_bits_in_any_company(rng):
+    packed, rows = Packed(rng.normal(size=(33, 200))), pad(rng.normal(size=(12, 200)))
+    whole = packed.times(rows)
+    for start in (0, 4, 8):
+        assert np.array_equal(packed.times(rows[start : start + 4]), whole[start : start + 4])
+
+
+@pytest.mark.parametrize(("count", "length"), [(0, 0), (1, BLOCK), (BLOCK, BLOCK), (BLOCK + 1, 2 * BLOCK)])
+def test_padding_goes_up_to_whole_blocks(count, length):
+    assert padded(count) == length
+    assert pad(np.ones((2, count))).sum() == 2 * count
+
+
+def test_rows_are_made_orthonormal(rng):
+    rows = rng.normal(size=(3, 5, BLOCK))
+    made, inverse = rows.copy(), np.empty((3, 5, 5))
+    kernels.orthonormalise(made, inverse)
+    np.testing.assert_allclose(made @ made.transpose(0, 2, 1), np.broadcast_to(np.eye(5), (3, 5, 5)), atol=1e-13)
+    np.testing.assert_allclose(inverse @ rows, made, atol=1e-13)
+    dependent = np.ones((1, 2, BLOCK))
+    kernels.orthonormalise(dependent, inverse[:1, :2, :2].copy())
+    assert not np.isfinite(dependent).all()
+
+
+def test_a_slope_is_that_outside_the_occupied_space(rng):
+    orbitals, inverse = rng.normal(size=(2, 3, BLOCK)), np.empty((2, 3, 3))
+    kernels.orthonormalise(orbitals, inverse)
+    applied, pull = rng.normal(size=orbitals.shape), np.empty_like(orbitals)
+    inside = applied @ orbitals.transpose(0, 2, 1)
+    expected = 4.0 * inverse.transpose(0, 2, 1) @ (applied - inside @ orbitals)
+    kernels.residual_pull(orbitals, inverse, applied, 4.0, pull)
+    np.testing.assert_allclose(pull, expected, atol=1e-12)
