@@ -59,7 +59,7 @@ def decay_figure(decay: dict[str, dict[str, dict[str, Any]]]) -> Figure:
 PANELS = (
     ("solves", "force_rms", "full solutions", "rms force error (Ha/bohr)"),
     ("solves", "force_largest", "full solutions", "largest force error (Ha/bohr)"),
-    ("seconds_a_step", "force_rms", "processor time of a step (s)", "rms force error (Ha/bohr)"),
+    ("seconds_a_step", "force_rms", "time of a step (s)", "rms force error (Ha/bohr)"),
 )
 """Of the figure of potentials: what is drawn across and up, and the words at the axes."""
 
@@ -83,6 +83,8 @@ def potentials_figure(record: dict[str, Any]) -> Figure:
         axis.set_xticks(ticks, [str(tick) for tick in ticks])
         axis.minorticks_off()
         axis.margins(x=0.15)
+    seconds = np.log10([row["seconds_a_step"] for row in record["rows"]])
+    axes[2].set_xlim(10.0 ** np.floor(seconds.min()), 10.0 ** np.ceil(seconds.max() + 1e-9))
     axes[0].set_ylim(top=30.0 * axes[0].get_ylim()[1])  # room for the legend
     axes[0].legend(fontsize=7, loc="upper right")
     return figure

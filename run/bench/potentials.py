@@ -11,7 +11,7 @@ sgdml     sGDML, with the permutations of like atoms that it finds, and GDML wit
 mace      MACE from scratch, where asked for (``--potentials sgdml mace``): slow on one core
 
 A package may live in another Python (``--sgdml-python``, ``--mace-python``): ``python3 -m venv potentials;
-potentials/bin/pip install sgdml`` (any NumPy from 1.19 on; it brings PyTorch along), or ``mace-torch``.  A missing one is
+potentials/bin/pip install sgdml`` (NumPy 1.24 and 2.4 both do; it brings PyTorch along), or ``mace-torch``.  A missing one is
 reported with how to install it, and the others go on.
 
 Times are processor seconds of one evaluation, all taken alternately in this run along successive geometries of the dynamics,
@@ -80,7 +80,7 @@ PEERS = {
         "mace",
         "mace_potential.py",
         "pip install mace-torch, in a virtual environment of its own; --mace-python names its Python",
-        {"MACE": {}},
+        {"MACE": {"epochs": 500}},
     ),
 }
 

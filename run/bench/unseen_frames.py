@@ -142,6 +142,7 @@ def unseen_frames(trained: Trained, wanted: Wanted, path: Path, log: Log) -> Uns
 
 def _run(trained: Trained, wanted: Wanted, log: Log) -> UnseenFrames:
     """Run the dynamics; its frames are not solved yet."""
+    log(f"NVE dynamics of {wanted.steps} steps")
     started = time.perf_counter()
     every = max(1, wanted.steps // wanted.frames)
     totals_t, kept = trained.dynamics(wanted.steps, every, wanted.temperature)
