@@ -70,9 +70,8 @@ ABOUT = {
         "Frames of the reduced model's own NVE dynamics, which neither it nor a potential has seen, solved in full; potentials "
         "learn from the training geometries of the model, or random parts of them, with exact energies and forces and without "
         "mirror images: `python -m run.bench.potentials INPUT.toml --model FOLDER/model.h5 --output FOLDER/potentials`. sGDML "
-        "looks for permutations of like atoms, GDML has none; kernel lengths are chosen on geometries held out. Ratios are to "
-        "the first line; times are processor times of one evaluation, taken alternately along the dynamics. The ripple of the "
-        "grid in the molecule's frame is part of the surface: a reduced model has it from its grid, a potential must learn it.",
+        "looks for permutations of like atoms, GDML has none; kernel length and regularisation are chosen by cross-validation. "
+        "Ratios are to the first line; times are processor times of one evaluation, taken alternately along the dynamics.",
     ),
     "peers": (
         "Beside other codes",
@@ -210,6 +209,20 @@ def potentials_tables(record: Record) -> list[str]:
         table(heads, rows),
         f"The rms of all components of the forces is {record['forces_rms']:.1e} Ha/bohr. A full solution, from atoms, takes as "
         f"long as {steps:.0f} steps of the first line.",
+        *_ripple(record["orientation_ripple"]),
+    ]
+
+
+def _ripple(ripple: float | None) -> list[str]:
+    """Return how errors are to be read beside the ripple of the grid, Ha/bohr; nothing where it was not measured."""
+    if ripple is None:
+        return []
+    return [
+        f"Turning the molecule in the grid changes the full solver's forces by {ripple:.1e} Ha/bohr (rms). Smaller errors are "
+        "errors against the surface that the grid gives in the molecule's frame, with its ripple. A reduced model has the "
+        "ripple by construction. A potential must learn it, and one that treats like atoms alike cannot where the grid does "
+        "not: near or below this number the table says how well the discretised surface is reproduced, not which is nearer "
+        "to nature."
     ]
 
 

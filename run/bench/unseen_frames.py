@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from mpiqmd.config import load_input
 from mpiqmd.datafiles import replacing, stored_digest
@@ -138,6 +139,22 @@ def unseen_frames(trained: Trained, wanted: Wanted, path: Path, log: Log) -> Uns
         write_frames(path, key, frames)
         log.progress(f"Hi-Fi {number}/{len(pending)}", last=number == len(pending))
     return frames
+
+
+def orientation_ripple(trained: Trained, frames: UnseenFrames, count: int, seed: int) -> float | None:
+    """Return by how much the orientation in the grid changes forces: rms of all components of some frames, Ha/bohr.
+
+    Each is solved once more, turned at random.  An error smaller than this is one against the discretised surface in the
+    molecule's frame, ripple of the grid included.  None without frames.
+    """
+    model, rng, changes = trained.physics.model, np.random.default_rng(seed), []
+    solver = build_solver(trained.physics.settings, model, energy_tolerance=ENERGY_TOLERANCE)
+    for frame in rng.permutation(len(frames.positions_fav))[:count]:
+        turn_vv = Rotation.random(random_state=int(rng.integers(2**31))).as_matrix()
+        alignment = trained.stage.frame.align(frames.positions_fav[frame])
+        turned = solver.solve(model.place(alignment.body_positions_av @ turn_vv.T))
+        changes.append(alignment.gradient_forces(turned.gradient_av @ turn_vv) - frames.forces_fav[frame])
+    return float(np.sqrt(np.mean(np.square(changes)))) if changes else None
 
 
 def _run(trained: Trained, wanted: Wanted, log: Log) -> UnseenFrames:

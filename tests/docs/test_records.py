@@ -87,6 +87,7 @@ RECORDS = {
         "wanted": {"temperature": 300.0},
         "forces_rms": 7e-3,
         "hifi_seconds_a_solve": 2.0,
+        "orientation_ripple": 1.5e-4,
         "rows": [
             {
                 "method": method,
@@ -137,6 +138,7 @@ def test_every_record_gives_a_section_with_figures(tmp_path):
     assert all(f"`{script}`" in page for script in SCRIPTS.values())
     assert "| order 8 | 0.625 | 0.244 |" in page and "gpaw 26.7 | 9.00 | 6.0 | 30 | 4.50 | 11.2" in page
     assert "| sGDML | 56 | 1.0e-04 | 25.0 | 5.0e-04 | 1.0e-05 | 1.00 | 1.00 |" in page and "as 2000 steps" in page
+    assert "forces by 1.5e-04 Ha/bohr" in page
     assert all(text in page for text in ("not installed", "failed", "PETSc 3.18"))
     drawn = draw_all(records, tmp_path)
     stems = {"accuracy", "ripple", "hifi-drift", "reduced-decay", "potentials", "scaling"}

@@ -29,7 +29,7 @@ from run.bench.potentials import (
     peer_entrants,
     summary,
 )
-from run.bench.unseen_frames import UnseenFrames, Wanted, errors, read_frames, unseen_frames, write_frames
+from run.bench.unseen_frames import UnseenFrames, Wanted, errors, orientation_ripple, read_frames, unseen_frames, write_frames
 
 pytestmark = pytest.mark.serial
 
@@ -176,6 +176,21 @@ def test_a_killed_run_goes_on_with_its_frames(tmp_path, solver_of_springs):
         unseen_frames(third, Wanted(frames=5, steps=50, temperature=200.0), path, log)
 
 
+def test_a_surface_that_turns_with_the_molecule_has_no_ripple(solver_of_springs):
+    model, frames = SpringModel(), spring_frames(6)
+    assert orientation_ripple(model, frames, count=4, seed=1) < 1e-12 and model.solved == 4
+    assert orientation_ripple(model, frames, count=0, seed=1) is None
+
+    def pulled(positions_av):
+        """Springs and a grid that pulls the first atom along its own x axis."""
+        solved = SpringModel.solve(model, positions_av)
+        solved.gradient_av = solved.gradient_av + np.array([[3e-3, 0, 0], [0, 0, 0], [0, 0, 0]])
+        return solved
+
+    model.solve = pulled
+    assert orientation_ripple(model, frames, count=6, seed=1) == pytest.approx(3e-3 / np.sqrt(9))
+
+
 def test_dynamics_without_a_frame_are_refused(tmp_path, solver_of_springs):
     left = SpringModel()
     left.dynamics = lambda steps, keep_every, temperature: (np.zeros(3), [])
@@ -291,7 +306,7 @@ def test_the_record_makes_table_and_figure(process, tmp_path):
     peer = Peer("numpy", "springs.py", "install it", {"springs": {"fewest": 10}})
     entrants = [Entrant({"method": "mpiqmd", "solves": 40}, ReducedPotential(owner))]
     entrants += peer_entrants(peer, process, ("O", "H", "H"), subsets, silent(MPI.COMM_SELF))
-    record = judged(entrants, frames, geometries(20)) | {"missing": {"mace": "not there"}}
+    record = judged(entrants, frames, geometries(20)) | {"missing": {"mace": "not there"}, "orientation_ripple": 2e-4}
     assert owner.asked == 20 + 6 and record["frames"] == 6
     assert record["forces_rms"] == pytest.approx(np.sqrt(np.mean(frames.forces_fav**2)))
     assert [(row["method"], row["solves"]) for row in record["rows"]] == [("mpiqmd", 40), ("springs", 20), ("springs", 40)]
@@ -303,7 +318,7 @@ def test_the_record_makes_table_and_figure(process, tmp_path):
     lines = summary(json.loads(json.dumps(record)))
     cells = next(line for line in lines if line.startswith("springs")).split()
     assert cells[1:4] == ["20", "2.0e-05", "20.0"] and cells[-2:] == ["1.000", "1.00"]
-    assert "mace: not there" in lines
+    assert "mace: not there" in lines and any("changes the full solver's forces by 2.0e-04" in line for line in lines)
     axes = potentials_figure(record).axes
     assert [len(axis.lines) for axis in axes] == [2, 2, 2]
     assert axes[0].lines[1].get_xydata().tolist() == [[20, 2e-5], [40, 1e-5]]
