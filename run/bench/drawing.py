@@ -78,6 +78,9 @@ def potentials_figure(record: dict[str, Any]) -> Figure:
     for axis, (_, _, below, beside) in zip(axes, PANELS, strict=True):
         axis.set_xlabel(below)
         axis.set_ylabel(beside)
+    if record["orientation_ripple"] is not None:
+        for axis in (axes[0], axes[2]):
+            axis.axhline(record["orientation_ripple"], color=GREY, linestyle=":", label="turned in the grid")
     ticks = sorted({row["solves"] for row in record["rows"]})
     for axis in axes[:2]:
         axis.set_xticks(ticks, [str(tick) for tick in ticks])

@@ -320,5 +320,5 @@ def test_the_record_makes_table_and_figure(process, tmp_path):
     assert cells[1:4] == ["20", "2.0e-05", "20.0"] and cells[-2:] == ["1.000", "1.00"]
     assert "mace: not there" in lines and any("changes the full solver's forces by 2.0e-04" in line for line in lines)
     axes = potentials_figure(record).axes
-    assert [len(axis.lines) for axis in axes] == [2, 2, 2]
+    assert [len(axis.lines) for axis in axes] == [3, 2, 3]
     assert axes[0].lines[1].get_xydata().tolist() == [[20, 2e-5], [40, 1e-5]]
