@@ -65,6 +65,14 @@ ABOUT = {
         "The compiled reduced model",
         "The water model of `run/inputs/water.toml`, on one core. L1, L2 and theta are its bond lengths and its angle.",
     ),
+    "potentials": (
+        "Beside machine-learned potentials",
+        "Frames of the reduced model's own NVE dynamics, which neither it nor a potential has seen, solved in full; potentials "
+        "learn from the training geometries of the model, or random parts of them, with exact energies and forces and without "
+        "mirror images: `python -m run.bench.potentials INPUT.toml --model FOLDER/model.h5 --output FOLDER/potentials`. sGDML "
+        "looks for permutations of like atoms, GDML has none; kernel length and regularisation are chosen by cross-validation. "
+        "Ratios are to the first line; times are processor times of one evaluation, taken alternately along the dynamics.",
+    ),
     "peers": (
         "Beside other codes",
         "The same molecule, cell and grid on one core: the ground state with forces from scratch, and NVE steps from it. "
@@ -178,6 +186,46 @@ def _peer(label: str, found: dict[str, Any], ratio: float, seconds: float, taken
     return [label, f"{seconds:.2f}", f"{ratio:.1f}", str(found["iterations"]), *steps, f"{found['energy']:.6f}"]
 
 
+def potentials_tables(record: Record) -> list[str]:
+    """Return errors and time of every reduced model and potential; ratios are to the first line."""
+    first = record["rows"][0]
+    rows = [
+        [
+            f"{row['method']} {row.get('version', '')}".strip(),
+            str(row["solves"]),
+            f"{row['force_rms']:.1e}",
+            f"{row['force_rms'] / first['force_rms']:.1f}",
+            f"{row['force_largest']:.1e}",
+            f"{row['energy_rms']:.1e}",
+            f"{1e3 * row['seconds_a_step']:.2f}",
+            f"{row['seconds_a_step'] / first['seconds_a_step']:.2f}",
+        ]
+        for row in record["rows"]
+    ]
+    solves = f"{record['formula']}, {record['frames']} frames at {record['wanted']['temperature']:.0f} K"
+    heads = [solves, "full solutions", "forces, rms, Ha/bohr", "ratio", "largest", "energy, rms, Ha", "a step, ms", "ratio"]
+    steps = record["hifi_seconds_a_solve"] / first["seconds_a_step"]
+    return [
+        table(heads, rows),
+        f"The rms of all components of the forces is {record['forces_rms']:.1e} Ha/bohr. A full solution, from atoms, takes as "
+        f"long as {steps:.0f} steps of the first line.",
+        *_ripple(record["orientation_ripple"]),
+    ]
+
+
+def _ripple(ripple: float | None) -> list[str]:
+    """Return how errors are to be read beside the ripple of the grid, Ha/bohr; nothing where it was not measured."""
+    if ripple is None:
+        return []
+    return [
+        f"Turning the molecule in the grid changes the full solver's forces by {ripple:.1e} Ha/bohr (rms). Smaller errors are "
+        "errors against the surface that the grid gives in the molecule's frame, with its ripple. A reduced model has the "
+        "ripple by construction. A potential must learn it, and one that treats like atoms alike cannot where the grid does "
+        "not: near or below this number the table says how well the discretised surface is reproduced, not which is nearer "
+        "to nature."
+    ]
+
+
 def scaling_tables(record: Record) -> list[str]:
     """Return the times of every point of the study."""
     rows = [
@@ -201,6 +249,7 @@ SECTIONS = {
     "hifi": hifi_tables,
     "hifi-drift": drift_tables,
     "reduced": reduced_tables,
+    "potentials": potentials_tables,
     "peers": peers_tables,
     "scaling": scaling_tables,
 }

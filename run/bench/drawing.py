@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mpiqmd.plots.style import ACCENT, BRIGHT, DARK, GREY, panels
+from mpiqmd.plots.style import ACCENT, BRIGHT, COLOURS, DARK, GREY, panels
 
 Rows = list[dict[str, float]]
 
@@ -53,4 +53,41 @@ def decay_figure(decay: dict[str, dict[str, dict[str, Any]]]) -> Figure:
         axis.set_xlabel("modes")
         axis.set_ylabel(f"largest {name} error ({unit})")
     axes[0].legend(fontsize=7)
+    return figure
+
+
+PANELS = (
+    ("solves", "force_rms", "full solutions", "rms force error (Ha/bohr)"),
+    ("solves", "force_largest", "full solutions", "largest force error (Ha/bohr)"),
+    ("seconds_a_step", "force_rms", "time of a step (s)", "rms force error (Ha/bohr)"),
+)
+"""Of the figure of potentials: what is drawn across and up, and the words at the axes."""
+
+
+def potentials_figure(record: dict[str, Any]) -> Figure:
+    """Return force errors against full solutions, rms and largest, and against the time of a step.  Not collective."""
+    figure, axes = panels(1, 2.7, len(PANELS), sharex=False)
+    methods: dict[str, list[dict[str, Any]]] = {}
+    for row in record["rows"]:
+        methods.setdefault(row["method"], []).append(row)
+    for (method, rows), colour, marker in zip(methods.items(), COLOURS, "osD^vPX*", strict=False):
+        rows.sort(key=lambda row: row["solves"])
+        for axis, (across, up, _, _) in zip(axes, PANELS, strict=True):
+            curve = [row[across] for row in rows], [row[up] for row in rows]
+            axis.loglog(*curve, color=colour, marker=marker, markersize=4, label=method)
+    for axis, (_, _, below, beside) in zip(axes, PANELS, strict=True):
+        axis.set_xlabel(below)
+        axis.set_ylabel(beside)
+    if record["orientation_ripple"] is not None:
+        for axis in (axes[0], axes[2]):
+            axis.axhline(record["orientation_ripple"], color=GREY, linestyle=":", label="turned in the grid")
+    ticks = sorted({row["solves"] for row in record["rows"]})
+    for axis in axes[:2]:
+        axis.set_xticks(ticks, [str(tick) for tick in ticks])
+        axis.minorticks_off()
+        axis.margins(x=0.15)
+    seconds = np.log10([row["seconds_a_step"] for row in record["rows"]])
+    axes[2].set_xlim(10.0 ** np.floor(seconds.min()), 10.0 ** np.ceil(seconds.max() + 1e-9))
+    axes[0].set_ylim(top=30.0 * axes[0].get_ylim()[1])  # room for the legend
+    axes[0].legend(fontsize=7, loc="upper right")
     return figure

@@ -80,6 +80,26 @@ RECORDS = {
             "largest_error": 3e-4,
         },
     },
+    "potentials": MACHINE
+    | {
+        "formula": "H3N",
+        "frames": 100,
+        "wanted": {"temperature": 300.0},
+        "forces_rms": 7e-3,
+        "hifi_seconds_a_solve": 2.0,
+        "orientation_ripple": 1.5e-4,
+        "rows": [
+            {
+                "method": method,
+                "solves": 56,
+                "force_rms": error,
+                "force_largest": 5.0 * error,
+                "energy_rms": 0.1 * error,
+                "seconds_a_step": 1e-3,
+            }
+            for method, error in (("mpiqmd, learned", 4e-6), ("sGDML", 1e-4))
+        ],
+    },
     "peers": MACHINE
     | {
         "ours": {"lda-8": GROUND_STATE, "lda-12": GROUND_STATE, "lda-8-md": DYNAMICS},
@@ -117,9 +137,11 @@ def test_every_record_gives_a_section_with_figures(tmp_path):
     assert "<!-- record" not in page
     assert all(f"`{script}`" in page for script in SCRIPTS.values())
     assert "| order 8 | 0.625 | 0.244 |" in page and "gpaw 26.7 | 9.00 | 6.0 | 30 | 4.50 | 11.2" in page
+    assert "| sGDML | 56 | 1.0e-04 | 25.0 | 5.0e-04 | 1.0e-05 | 1.00 | 1.00 |" in page and "as 2000 steps" in page
+    assert "forces by 1.5e-04 Ha/bohr" in page
     assert all(text in page for text in ("not installed", "failed", "PETSc 3.18"))
     drawn = draw_all(records, tmp_path)
-    stems = {"accuracy", "ripple", "hifi-drift", "reduced-decay", "scaling"}
+    stems = {"accuracy", "ripple", "hifi-drift", "reduced-decay", "potentials", "scaling"}
     assert {path.name for path in drawn} == {f"{stem}.png" for stem in stems}
     assert all(path.stat().st_size > 1000 for path in drawn) and not list(tmp_path.glob("*.pdf"))
     assert all(f"(figures/{stem}.png)" in page for stem in stems)
@@ -151,6 +173,7 @@ def broken(record, path):
         ("ripple", ["cases", "order 8", "seconds_per_iteration"]),
         ("hifi-drift", ["rows", 0, "rule"]),
         ("reduced", ["batch", "1", "step"]),
+        ("potentials", ["rows", 0, "force_rms"]),
         ("peers", ["peers", "gpaw", "energy"]),
         ("scaling", ["scaling", 0, "memory"]),
     ],
