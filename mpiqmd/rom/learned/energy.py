@@ -146,7 +146,7 @@ class LearnedEnergy:
     def evaluate(self, placed: Placed, latent_bd: np.ndarray) -> Evaluated:
         """Return energies and their derivatives at padded latent coordinates (B, d)."""
         orbitals_bnk, inverse_bnn = self.orbitals.orthonormal(latent_bd)
-        applied_bnk, energies_b = np.zeros_like(orbitals_bnk), placed.base_b.copy()
+        applied_bnk, energies_b = np.zeros(orbitals_bnk.shape), placed.base_b.copy()
         gradient_bav = placed.base_gradient_bav.copy()
         along_bx = self.one_electron.add(orbitals_bnk, placed.displacements_bl, applied_bnk, energies_b)
         gradient_bav += along_bx.reshape(gradient_bav.shape)
@@ -162,7 +162,7 @@ class LearnedEnergy:
     ) -> np.ndarray:
         """Add the energies of the density, and their Hamiltonian on the orbitals; return c (B, f), padded."""
         seen_bnq, rho_bq = kernels.see_density(orbitals_bnk, self._at_points.blocks, SPIN_WEIGHT)
-        first, potential_bq = len(self.reader.modes_qk), np.zeros_like(rho_bq)
+        first, potential_bq = len(self.reader.modes_qk), np.zeros(rho_bq.shape)
         charges_bf = self.reader.interact(rho_bq, placed.tables_baif, potential_bq, energies_b)
         if self.xc.uses_gradient:
             orbitals_bnq = seen_bnq[:, :, first:].copy()

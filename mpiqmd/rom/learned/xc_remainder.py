@@ -11,7 +11,9 @@ import numpy as np
 
 from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
 from mpiqmd.kohnsham.functional import Functional
+from mpiqmd.kohnsham.libxc import FixedPoints
 from mpiqmd.rom.compiled.remainder import Remainder
+from mpiqmd.rom.learned import kernels
 from mpiqmd.rom.learned.data import XcPoints
 from mpiqmd.rom.learned.packed import Packed
 
@@ -34,22 +36,26 @@ class XcRemainder:
         slope0 = points.mean_slope_vq if functional.uses_gradient else None
         self.weights_q, self.modes_qk = points.weights_q, points.modes_qk
         self._remainder = Remainder(functional, points.mean_q, slope0, expanded_share(points.mean_q))
+        self._at_points = FixedPoints(functional.terms, len(points.weights_q))
         used = points.slopes_vqk if functional.uses_gradient else ()
         self._slopes, self._back = [Packed(slopes_qk) for slopes_qk in used], [Packed(slopes_qk.T) for slopes_qk in used]
-
-    def potential(self, rho_bq: np.ndarray, potential_bq: np.ndarray) -> np.ndarray:
-        """Return the energies (B,), Ha, of a functional of the density alone, and set its potential at the points, Ha."""
-        energies_b, count = np.empty(len(rho_bq)), len(self.weights_q)
-        for b, rho_q in enumerate(rho_bq):
-            value_q, d_rho_q, _ = self._remainder.evaluate(np.maximum(rho_q[:count], SMALLEST_DENSITY))
-            energies_b[b] = self.weights_q @ value_q
-            potential_bq[b, :count] = self.weights_q * d_rho_q
-        return energies_b
 
     @property
     def uses_gradient(self) -> bool:
         """Whether the functional depends on the gradient of the density."""
         return bool(self._slopes)
+
+    def potential(self, rho_bq: np.ndarray, potential_bq: np.ndarray) -> np.ndarray:
+        """Return the energies (B,), Ha, of a functional of the density alone, and set its potential at the points, Ha."""
+        energies_b, r, at = np.empty(len(rho_bq)), self._remainder, self._at_points
+        for b, rho_q in enumerate(rho_bq):
+            np.maximum(rho_q[: len(at.rho)], SMALLEST_DENSITY, out=at.rho)
+            at.evaluate()
+            values = at.rho, at.e, at.v_rho
+            energies_b[b] = kernels.weigh_remainder(
+                values, (r.rho0, r.e0, r.v_rho0, r.second["rr"]), self.weights_q, potential_bq[b]
+            )
+        return energies_b
 
     def with_slopes(
         self, orbitals_bnk: np.ndarray, at_points_bnq: np.ndarray, rho_bq: np.ndarray, potential_bq: np.ndarray
@@ -63,10 +69,13 @@ class XcRemainder:
         count, rows = len(self.weights_q), orbitals_bnk.reshape(size * n, k)
         slopes_vbnq = np.array([packed.times(rows).reshape(size, n, -1) for packed in self._slopes])
         slope_vbq = BRA_AND_KET * SPIN_WEIGHT * (at_points_bnq * slopes_vbnq).sum(axis=2)
-        energies_b, pull_vbq = np.empty(size), np.zeros_like(slope_vbq)
+        energies_b, pull_vbq, at = np.empty(size), np.zeros_like(slope_vbq), self._at_points
         for b, rho_q in enumerate(rho_bq):
-            rho_q, slope_vq = np.maximum(rho_q[:count], SMALLEST_DENSITY), np.ascontiguousarray(slope_vbq[:, b, :count])
-            value_q, d_rho_q, d_slope_vq = self._remainder.evaluate(rho_q, slope_vq)
+            slope_vq = slope_vbq[:, b, :count]
+            np.maximum(rho_q[:count], SMALLEST_DENSITY, out=at.rho)
+            at.sigma[:] = (slope_vq**2).sum(axis=0)
+            at.evaluate()
+            value_q, d_rho_q, d_slope_vq = self._remainder.combine(at.rho, slope_vq, at.rho * at.e, at.v_rho, at.v_sigma)
             energies_b[b] = self.weights_q @ value_q
             potential_bq[b, :count] = self.weights_q * d_rho_q
             pull_vbq[:, b, :count] = self.weights_q * d_slope_vq
