@@ -142,7 +142,7 @@ class LearnedCompiler:
         xc = self._xc_points(active.dense, functions, subspaces, first_sd)
         dipole = _dipole(functions, rotation_ff, len(subspaces))
         arrays = LearnedArrays(subspaces, start, constant, one_electron, ions, self.boxes, points, xc, dipole)
-        fit = self._start_fit()
+        fit = self._start_fit(settings.fit // 3)
         arrays, minima_sav, minima_sd = fit.fitted(arrays)
         # now that minima are known, only what they need is kept, and the quadrature is chosen by them
         arrays = on_rank_zero(
@@ -150,14 +150,15 @@ class LearnedCompiler:
         )
         self.log(f"{len(arrays.points.interaction_f)} of them and {len(arrays.points.mean_q)} points are enough at minima")
         xc = self._xc_points(active.dense, functions, subspaces, minima_sd[: settings.xc_samples])
-        return fit.fitted(replace(arrays, xc=xc))[0]
+        return self._start_fit(settings.fit).fitted(replace(arrays, xc=xc))[0]
 
     def _samples(self, count: int, seed: int, *reach: float) -> np.ndarray:
         """Return random mixtures of training geometries, shape (samples, N, 3), bohr."""
         return sample_geometries(self.training.positions_sav, self.frame, count, seed, *reach)
 
-    def _start_fit(self) -> StartFit:
-        terms, model = self.settings.fit, self.model
+    def _start_fit(self, terms: int) -> StartFit:
+        """Return what fits a polynomial of at most so many terms to minima."""
+        model = self.model
 
         def make_energy(arrays: LearnedArrays) -> LearnedEnergy:
             return LearnedEnergy(arrays, model.functional, model.valences_a, model.grid.periodic_cell_v)
