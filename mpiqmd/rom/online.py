@@ -22,7 +22,6 @@ from mpiqmd.rom.compiled.solver import CompiledSolver
 from mpiqmd.rom.compiled.store import from_arrays
 from mpiqmd.rom.error_control import ErrorControl
 from mpiqmd.rom.estimate import ErrorEstimator
-from mpiqmd.rom.full import FullSolution
 from mpiqmd.rom.grid_solver import RomSolver
 from mpiqmd.rom.learned import store as learned
 from mpiqmd.rom.learned.body_solver import LearnedBodySolver
@@ -31,7 +30,8 @@ from mpiqmd.rom.learned.solver import LearnedSolver
 from mpiqmd.rom.model import ReducedModel, mirrors_of
 from mpiqmd.rom.offline import closed_training_set
 from mpiqmd.rom.options import RomOptions
-from mpiqmd.rom.reactions import Limits
+from mpiqmd.rom.otherwise import Otherwise
+from mpiqmd.rom.reactions import Limits, Tolerance
 from mpiqmd.rom.solved import ReducedAnswer
 
 if TYPE_CHECKING:
@@ -84,8 +84,10 @@ class OnlineStage:
             inner = grid_surface(moving, self.solver, options.forces, reduced.box)
         else:
             inner = tabulated_surface(moving, self.grid_free, options.forces, reduced.box)
-        limits = Limits.named(options.check_every, options.error_tolerance, options.on_large_error)
-        self.surface = ErrorControl(inner, self.estimator, FullSolution(self.estimator, make_full_solver), limits, log)
+        tolerance = Tolerance.of(options.error_tolerance, options.force_tolerance)
+        limits = Limits.named(options.check_every, tolerance, options.on_large_error)
+        otherwise = Otherwise(self.estimator, self.solver, make_full_solver)
+        self.surface = ErrorControl(inner, self.estimator, otherwise, limits, log)
 
     def ground_state(self, body_positions_av: np.ndarray) -> GroundState:
         """Return the reduced ground state on the grid at body-frame positions.  Collective."""
