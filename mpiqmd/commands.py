@@ -135,8 +135,9 @@ COMMANDS = {
         "forces for an i-PI server",
         "Connect to an i-PI server and give it energies and forces of the Hi-Fi solver, or of a reduced model; one process "
         "serves all beads. A compiled model needs one rank, the Hi-Fi solver gains from several.\n"
-        "Every answer carries extras as JSON: error_estimate (Ha), error_age, outside (half-widths beyond the sampled region), "
-        "hifi and dipole (atomic units). Ends when the server says EXIT or goes, or on SIGTERM, "
+        "Every answer carries extras as JSON: error_estimate (Ha), force_error_estimate (Ha/bohr), error_age, outside "
+        "(half-widths beyond the sampled region), hifi, on_grid and dipole (atomic units). "
+        "Ends when the server says EXIT or goes, or on SIGTERM, "
         "SIGUSR1, SIGHUP (status 75) or Ctrl-C (130).\n"
         "Writes result.json (evaluations, how many outside the sampled region, time).",
         (

@@ -209,5 +209,6 @@ def outside_tables(body_positions_av: np.ndarray, boxes: list[ChebyshevBox], lab
         f"atom {labels[atom] if labels else atom + 1} is {beyond_av[atom, axis]:.3f} bohr outside the box the compiled model "
         f"was tabulated on: {'xyz'[axis]} = {body_positions_av[atom, axis]:.3f} bohr in the body frame, tabulated are "
         f"{lower_av[atom, axis]:.3f} to {upper_av[atom, axis]:.3f}. Train on a wider range (train.deviations, "
-        "train.bond_scales, train.angle_offsets), or let rom.on_large_error = 'warn' or 'hifi' solve such geometries in full."
+        "train.bond_scales, train.angle_offsets), or let rom.on_large_error = 'warn' solve such geometries on the grid, or "
+        "'hifi' in full."
     )
