@@ -72,9 +72,9 @@ class MPIQMD(Calculator):
         ``energy`` and ``free_energy`` (eV; both are the free energy of the electrons, whose derivative the forces are),
         ``forces`` (eV/angstrom), ``dipole`` (e angstrom, where the surface has one), and beside ASE's own properties
         ``error_estimate`` (eV, the latest one), ``force_error_estimate`` (eV/angstrom, the largest of the atoms) and
-        ``force_error`` (of each atom), ``error_age`` (evaluations since then), ``outside`` (how far outside the sampled
-        region, in half-widths), ``hifi`` (1 where solved in full) and ``on_grid`` (1 where the reduced energy was solved on
-        the grid) of a reduced model; no estimate where it has no energy.
+        ``force_error`` (of each atom), ``error_age`` (evaluations since then), ``training_distance`` (1 as far from the
+        geometries of the training as these are apart), ``hifi`` (1 where solved in full) and ``on_grid`` (1 where the reduced
+        energy was solved on the grid) of a reduced model; no estimate where it has no energy.
 
     Raises
     ------

@@ -28,8 +28,8 @@ class Served:
     """What was served: counts, times and the worst that was seen."""
 
     def __init__(self) -> None:
-        self.evaluations, self.calls, self.outside, self.solved_in_full = 0, 0, 0, 0
-        self.largest_outside: float | None = None
+        self.evaluations, self.calls, self.solved_in_full, self.solved_on_grid = 0, 0, 0, 0
+        self.largest_distance: float | None = None
         self.largest_error: float | None = None
         self.largest_force_error: float | None = None
         self.seconds: float = 0.0
@@ -43,9 +43,9 @@ class Served:
 
     def _count(self, extras: dict[str, float]) -> None:
         self.evaluations += 1
-        self.outside += extras.get("outside", 0.0) > 0.0
         self.solved_in_full += extras.get("hifi", 0.0) > 0.0
-        self.largest_outside = _larger(self.largest_outside, extras.get("outside"))
+        self.solved_on_grid += extras.get("on_grid", 0.0) > 0.0
+        self.largest_distance = _larger(self.largest_distance, extras.get("training_distance"))
         self.largest_error = _larger(self.largest_error, extras.get("error_estimate"))
         self.largest_force_error = _larger(self.largest_force_error, extras.get("force_error_estimate"))
 
@@ -53,8 +53,8 @@ class Served:
         """Return one line about it all."""
         each = f", {1e3 * self.seconds / self.evaluations:.3g} ms each" if self.evaluations else ""
         words = f"{self.evaluations} evaluations{each}"
-        if self.outside:
-            words += f", {self.outside} outside the sampled region (up to {self.largest_outside:.2f} half-widths)"
+        if self.largest_distance is not None:
+            words += f", training distance up to {self.largest_distance:.2f}"
         if self.largest_error is not None:
             words += f", largest error estimates {self.largest_error:.1e} Ha and {self.largest_force_error or 0.0:.1e} Ha/bohr"
         ends = {"": "", "EXIT": "; the server is done", "closed": "; the server closed the connection without EXIT"}
@@ -65,9 +65,9 @@ class Served:
         return {
             "evaluations": self.evaluations,
             "evaluations_at_once": self.evaluations / self.calls if self.calls else None,
-            "outside": self.outside,
+            "solved_on_grid": self.solved_on_grid,
             "solved_in_full": self.solved_in_full,
-            "largest_outside": self.largest_outside,
+            "largest_training_distance": self.largest_distance,
             "largest_error_estimate": self.largest_error,
             "largest_force_error_estimate": self.largest_force_error,
             "seconds_per_evaluation": self.seconds / self.evaluations if self.evaluations else None,
@@ -94,8 +94,8 @@ def answer_of(evaluation: Evaluation, positions_av: np.ndarray) -> Answer:
     """Return the answer to a geometry.  Not collective.
 
     The virial is that of the molecule, ``sum_a (R_a - R_0) (x) F_a`` with the centroid R_0; the cell carries no stress, so
-    ensembles of constant pressure have no meaning here.  ``extras`` has what is in ``JUDGEMENT`` (Ha, Ha/bohr;
-    ``outside`` in half-widths beyond the sampled region) and ``dipole`` (atomic units), null where unknown.
+    ensembles of constant pressure have no meaning here.  ``extras`` has what is in ``JUDGEMENT`` (Ha, Ha/bohr) and ``dipole``
+    (atomic units), null where unknown.
     """
     # absurd positions give a virial that is not finite, which is refused in words
     with np.errstate(over="ignore", invalid="ignore"):

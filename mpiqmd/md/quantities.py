@@ -68,7 +68,7 @@ _TABLE = (
     Observable("evaluations", "number", "evaluations of the reduced energy", "reduced", "count"),
     Observable("residual", "number", "what is left of the condition for the minimum of the reduced energy", "reduced"),
     *(Observable(f"dipole_{axis}", "dipole", f"dipole moment along {axis}, laboratory frame", "isolated") for axis in "xyz"),
-    Observable("outside", "number", "distance from the sampled region, 0 inside", "reduced", "half-widths"),
+    Observable("training_distance", "number", "distance to the training geometries, in how far they are apart", "reduced"),
     Observable(
         "error_estimate",
         "energy",

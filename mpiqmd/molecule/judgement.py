@@ -15,7 +15,7 @@ JUDGEMENT = {
     "error_estimate": "energy",
     "force_error_estimate": "force",
     "error_age": "number",
-    "outside": "number",
+    "training_distance": "number",
     "hifi": "number",
     "on_grid": "number",
 }

@@ -107,8 +107,8 @@ def grid_surface(
     frame: MovingFrame,
     solver: RomSolver,
     forces: str = "gradient",
-    box: Region | None = None,
+    region: Region | None = None,
     extrapolation: int | None = 2,
 ) -> BodySurface[Memory, GridSolved]:
     """Return the reduced surface evaluated on the grid.  Not collective.  Raises ConfigError if there are no such forces."""
-    return BodySurface(frame, GridBodySolver(solver, extrapolation), forces, box, tells_net_force=True)
+    return BodySurface(frame, GridBodySolver(solver, extrapolation), forces, region, tells_net_force=True)

@@ -258,7 +258,8 @@ class ErrorControl:
             evaluation.per_atom[FORCE_ERROR] = memory.force_errors_a
         if limits.reaction.goes_on_unknown:
             extras.update(hifi=float(full), on_grid=float(on_grid))
-        memory.watch = watch.evaluated(limits.check_every, is_unknown, on_grid, full)
+        distance = extras.get("training_distance", 0.0)
+        memory.watch = watch.evaluated(limits.check_every, distance, is_unknown=is_unknown, on_grid=on_grid, full=full)
         return evaluation
 
 

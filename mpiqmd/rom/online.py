@@ -33,6 +33,7 @@ from mpiqmd.rom.options import RomOptions
 from mpiqmd.rom.otherwise import Otherwise
 from mpiqmd.rom.reactions import Limits, Tolerance
 from mpiqmd.rom.solved import ReducedAnswer
+from mpiqmd.rom.training_distance import TrainingDistance
 
 if TYPE_CHECKING:
     from mpiqmd.parallel.log import Log
@@ -79,11 +80,12 @@ class OnlineStage:
         self.solver = RomSolver.from_model(model, reduced, options.minimiser, options.tolerance)
         self.estimator = ErrorEstimator(model, reduced.basis.modes)
         self.grid_free = _grid_free(model, reduced, self.frame, options)
+        region = TrainingDistance(reduced.training_positions_sav, reduced.box.vertex, mirrors_of(reduced))
         inner: BodySurface[Any, ReducedAnswer]
         if self.grid_free is None:
-            inner = grid_surface(moving, self.solver, options.forces, reduced.box)
+            inner = grid_surface(moving, self.solver, options.forces, region)
         else:
-            inner = tabulated_surface(moving, self.grid_free, options.forces, reduced.box)
+            inner = tabulated_surface(moving, self.grid_free, options.forces, region)
         tolerance = Tolerance.of(options.error_tolerance, options.force_tolerance)
         limits = Limits.named(options.check_every, tolerance, options.on_large_error)
         otherwise = Otherwise(self.estimator, self.solver, make_full_solver)

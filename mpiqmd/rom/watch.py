@@ -35,6 +35,8 @@ class Watch(NamedTuple):
     unknown, on_grid, full
         Geometries without an energy of the surface itself; those where the reduced energy was minimised on the grid instead,
         and those solved in full.
+    farthest, farthest_at
+        The largest distance to the geometries of the training, and its evaluation.
     """
 
     age: int = 0
@@ -52,6 +54,8 @@ class Watch(NamedTuple):
     unknown: int = 0
     on_grid: int = 0
     full: int = 0
+    farthest: float = 0.0
+    farthest_at: int = 0
 
     @classmethod
     def from_array(cls, values: np.ndarray) -> Watch:
@@ -65,12 +69,15 @@ class Watch(NamedTuple):
         """Return the summary of several owners' watches; what only the latest geometry tells is at its start."""
         worst = max(watches, key=lambda watch: watch.largest)
         pulled = max(watches, key=lambda watch: watch.largest_force)
+        astray = max(watches, key=lambda watch: watch.farthest)
         counts = {name: sum(getattr(watch, name) for watch in watches) for name in COUNTS}
         return cls(
             largest=worst.largest,
             largest_at=worst.largest_at,
             largest_force=pulled.largest_force,
             largest_force_at=pulled.largest_force_at,
+            farthest=astray.farthest,
+            farthest_at=astray.farthest_at,
             **counts,
         )
 
@@ -94,8 +101,14 @@ class Watch(NamedTuple):
             largest_force_at=here if force > self.largest_force else self.largest_force_at,
         )
 
-    def evaluated(self, check_every: int, is_unknown: bool = False, on_grid: bool = False, full: bool = False) -> Watch:
-        """Return the watch after an evaluation; an estimate that is due waits for a geometry with a reduced energy."""
+    def evaluated(
+        self, check_every: int, distance: float = 0.0, *, is_unknown: bool = False, on_grid: bool = False, full: bool = False
+    ) -> Watch:
+        """Return the watch after an evaluation at this distance to the training geometries.
+
+        An estimate that is due waits for a geometry with a reduced energy.
+        """
+        is_farthest = distance > self.farthest
         waits = not check_every or (is_unknown and full and self.age == 0)
         return self._replace(
             age=0 if waits else (self.age + 1) % check_every,
@@ -104,6 +117,8 @@ class Watch(NamedTuple):
             unknown=self.unknown + is_unknown,
             on_grid=self.on_grid + on_grid,
             full=self.full + full,
+            farthest=distance if is_farthest else self.farthest,
+            farthest_at=self.evaluations if is_farthest else self.farthest_at,
         )
 
     def as_dict(self, tolerance: Tolerance) -> dict[str, float | int | None]:
@@ -121,6 +136,8 @@ class Watch(NamedTuple):
             "outside_tables": self.unknown,
             "solved_on_grid": self.on_grid,
             "solved_in_full": self.full,
+            "largest_training_distance": self.farthest if self.evaluations else None,
+            "largest_training_distance_at": self.farthest_at if self.evaluations else None,
         }
 
     def lines(self, tolerance: Tolerance, name: Callable[[int], str]) -> list[str]:
@@ -137,6 +154,11 @@ class Watch(NamedTuple):
                 "on more geometries or keep more modes before results of this model are used"
                 if self.exceeded
                 else f"{self.checks} checks, estimated errors within the tolerance: {worst}"
+            )
+        if self.farthest:
+            lines.append(
+                f"largest training distance {self.farthest:.2f} at {name(self.farthest_at)}; 1 is as far as the training "
+                "geometries are apart"
             )
         if self.unknown:
             lines.append(

@@ -39,7 +39,9 @@ def test_it_gives_what_evaluate_gives(water, trained, geometries, bench):
         pulls = np.array(result["per_atom"]["force_error"][index]) * Hartree / Bohr
         assert water.calc.results["force_error"] == pytest.approx(pulls, rel=0.02)
         assert water.calc.results["force_error_estimate"] == water.calc.results["force_error"].max()
-        assert water.calc.results["error_age"] == 0 == water.calc.results["outside"]
+        assert water.calc.results["error_age"] == 0
+        distance = result["extras"]["training_distance"][index]
+        assert water.calc.results["training_distance"] == pytest.approx(distance, rel=1e-6)
 
 
 def test_it_relaxes(water):

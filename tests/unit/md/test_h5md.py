@@ -106,7 +106,7 @@ def test_numbers_are_in_the_units_that_they_claim(tmp_path, rng):
         # e a0 = 1.602176634e-19 C * 5.29177210903e-11 m
         dipole = frame.observables["dipole_y"] * 1.602176634e-19 * 5.29177210903e-11
         assert observables["dipole_y/value"][0] == pytest.approx(dipole, rel=1e-9)
-        assert observables["outside/value"][0] == frame.observables["outside"]
+        assert observables["training_distance/value"][0] == frame.observables["training_distance"]
 
 
 def test_another_unit_is_refused(tmp_path, rng):
