@@ -36,9 +36,9 @@ SHIFT = 0.75
 EFFECTIVITY = 0.87
 """c, η over the true error: on water, over three orders of magnitude of the error, inside and outside the box."""
 FORCE_EFFECTIVITY = 0.73
-"""d, estimated over true errors of forces, root mean squares over geometries: 0.70 to 0.76 on HF, water (LDA) and ammonia
-(PBE), 50 random geometries each, bases from two modes more than there are pairs of electrons up to all that training gives
-(``python -m run.bench.force_estimate``)."""
+"""d, estimated over true errors of forces, root mean squares over geometries: 0.70 to 0.75 on water (LDA, PBE) and ammonia
+(PBE), 0.73 to 0.85 on HF (LDA), 50 random geometries each, bases from two modes more than there are pairs of electrons up to
+all that training gives (``python -m run.bench.force_estimate``)."""
 UNOCCUPIED = 1e-8
 """Natural occupations below this are round-off of the minimiser."""
 
