@@ -135,10 +135,11 @@ COMMANDS = {
         "forces for an i-PI server",
         "Connect to an i-PI server and give it energies and forces of the Hi-Fi solver, or of a reduced model; one process "
         "serves all beads. A compiled model needs one rank, the Hi-Fi solver gains from several.\n"
-        "Every answer carries extras as JSON: error_estimate (Ha), error_age, outside (half-widths beyond the sampled region), "
-        "hifi and dipole (atomic units). Ends when the server says EXIT or goes, or on SIGTERM, "
+        "Every answer carries extras as JSON: error_estimate (Ha), force_error_estimate (Ha/bohr), error_age, "
+        "training_distance (1: as far as the training geometries are apart), hifi, on_grid and dipole (atomic units). "
+        "Ends when the server says EXIT or goes, or on SIGTERM, "
         "SIGUSR1, SIGHUP (status 75) or Ctrl-C (130).\n"
-        "Writes result.json (evaluations, how many outside the sampled region, time).",
+        "Writes result.json (evaluations, largest error estimates and training distance, time).",
         (
             "mpiqmd ipi water.toml --model water-train/model.h5 --unix water --connections 32",
             "mpirun -n 2 mpiqmd ipi water.toml --address localhost:31415",

@@ -119,7 +119,8 @@ CHECKPOINT_DATASETS: Table = {
     "provider/shift": ("bohr", "what is added to the coordinates of the nuclei where the molecule is computed elsewhere"),
     "provider/density_matrices": ("", "earlier density matrices over the modes"),
     "provider/permutation": ("", "order in which the body frame has the atoms"),
-    "provider/guard": ("", "age of the error estimate, the estimate (Ha), whether it was large, and counts of all so far"),
+    "provider/guard": ("", "age of the error estimates, the estimates (Ha, Ha/bohr), whether large, and counts of all so far"),
+    "provider/guard_forces": ("Ha/bohr", "latest estimate of the size of the error of each atom's force"),
     "provider/guard_density_matrix": ("", "density matrix over the modes where a solution in full starts from"),
 }
 

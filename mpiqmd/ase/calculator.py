@@ -28,6 +28,7 @@ from mpiqmd.errors import AccuracyError, ConfigError
 from mpiqmd.exchange.structure_files import require_same_electrons
 from mpiqmd.launcher import singletons_message
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
+from mpiqmd.molecule.judgement import judgement_for_ase, per_atom_for_ase
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.units import BOHR_IN_ANGSTROM, DALTON_IN_ELECTRON_MASS, HARTREE_IN_EV
@@ -70,9 +71,10 @@ class MPIQMD(Calculator):
     results
         ``energy`` and ``free_energy`` (eV; both are the free energy of the electrons, whose derivative the forces are),
         ``forces`` (eV/angstrom), ``dipole`` (e angstrom, where the surface has one), and beside ASE's own properties
-        ``error_estimate`` (eV, the latest one), ``error_age`` (evaluations since then), ``outside`` (how far outside the
-        sampled region, in half-widths) and ``hifi`` (1 where solved in full) of a reduced model; no estimate where it has
-        no energy.
+        ``error_estimate`` (eV, the latest one), ``force_error_estimate`` (eV/angstrom, the largest of the atoms) and
+        ``force_error`` (of each atom), ``error_age`` (evaluations since then), ``training_distance`` (1 as far from the
+        geometries of the training as these are apart), ``hifi`` (1 where solved in full) and ``on_grid`` (1 where the reduced
+        energy was solved on the grid) of a reduced model; no estimate where it has no energy.
 
     Raises
     ------
@@ -286,6 +288,4 @@ def in_units_of_ase(evaluation: Evaluation) -> dict[str, Any]:
     }
     if all(name in extras for name in DIPOLE):
         results["dipole"] = np.array([extras[name] for name in DIPOLE]) * BOHR_IN_ANGSTROM
-    if "error_estimate" in extras:
-        results["error_estimate"] = extras["error_estimate"] * HARTREE_IN_EV
-    return results | {name: extras[name] for name in ("error_age", "outside", "hifi") if name in extras}
+    return results | judgement_for_ase(extras) | per_atom_for_ase(evaluation.per_atom)

@@ -252,12 +252,21 @@ class ReducedModel:
         "largest residual of the reduced density matrix; learned: a hundredth of the energy that a last step may gain, Ha",
         role="compile",
     )
-    check_every: int = key(COUNT, 1000, "steps between estimates of the energy error on the grid; 0 for none", role="watch")
+    check_every: int = key(
+        COUNT, 1000, "steps between estimates of the errors of energy and forces on the grid; 0 for none", role="watch"
+    )
     error_tolerance: float = key(POSITIVE_ENERGY, 5e-5, "estimated energy error that counts as large", role="watch")
+    force_tolerance: float | None = key(
+        Number(Bounds(above=0.0, maximum=1.0)),
+        UNSET,
+        "estimated force error on an atom, Ha/bohr, that counts as large; 10 / bohr times error_tolerance if not given",
+        role="watch",
+    )
     on_large_error: str = key(
-        Choice(("warn", "stop", "hifi")),
-        "warn",
-        "then: say so, and stop beyond 100 times as much; stop; solve in full. Outside the tables all but stop solve in full",
+        Choice(("warn-stop", "warn", "stop", "hifi")),
+        "warn-stop",
+        "then: warn, and stop beyond 100 times as much; warn and go on; stop; solve in full. Outside the tables the first two "
+        "solve on the grid in the reduced basis, hifi in full, and stop stops",
         role="watch",
     )
 

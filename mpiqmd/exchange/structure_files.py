@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -248,11 +248,22 @@ def write_structures(
     positions_sav: np.ndarray,
     energies_s: np.ndarray,
     forces_sav: np.ndarray,
-    numbers_s: Sequence[int] | None = None,
+    *,
+    notes: Sequence[Mapping[str, float]] | None = None,
+    columns: Sequence[Mapping[str, np.ndarray]] | None = None,
 ) -> None:
     """Write a structure at each of the positions with energies (eV) and forces (eV/angstrom) as extended XYZ.
 
-    Not collective.  ``numbers_s``, which frame of another file each of them is, is kept as ``frame``.
+    Not collective.
+
+    Parameters
+    ----------
+    path, structure
+        The file, and the atoms with their cell.
+    positions_sav, energies_s, forces_sav
+        The frames: positions (frames, N, 3), bohr, energies (frames,), Ha, and forces, Ha/bohr.
+    notes, columns
+        Further numbers of every frame, and of every atom of it (N,), by name; written as they are.
     """
     from ase.calculators.singlepoint import SinglePointCalculator
     from ase.io import write
@@ -263,6 +274,7 @@ def write_structures(
             force_unit = HARTREE_IN_EV / BOHR_IN_ANGSTROM
             results = {"energy": energy * HARTREE_IN_EV, "forces": forces_av * force_unit}
             atoms.calc = SinglePointCalculator(atoms, **results)
-            if numbers_s is not None:
-                atoms.info["frame"] = int(numbers_s[index])
+            atoms.info |= {} if notes is None else notes[index]
+            for name, values_a in ({} if columns is None else columns[index]).items():
+                atoms.set_array(name, values_a)
             write(stream, atoms, format="extxyz", parallel=False)

@@ -11,6 +11,7 @@ import numpy as np
 from mpiqmd.ipi.client import Answer
 from mpiqmd.ipi.conversation import Conversation
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
+from mpiqmd.molecule.judgement import JUDGEMENT
 from mpiqmd.molecule.surface import Memory, Surface, found
 from mpiqmd.parallel.comm import on_rank_zero
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from mpiqmd.parallel.log import Log
 
-EXTRAS = ("error_estimate", "error_age", "outside", "hifi")
+EXTRAS = tuple(JUDGEMENT)
 """Numbers sent with every answer: i-PI wants the same names from every bead."""
 
 
@@ -27,9 +28,10 @@ class Served:
     """What was served: counts, times and the worst that was seen."""
 
     def __init__(self) -> None:
-        self.evaluations, self.calls, self.outside, self.solved_in_full = 0, 0, 0, 0
-        self.largest_outside: float | None = None
+        self.evaluations, self.calls, self.solved_in_full, self.solved_on_grid = 0, 0, 0, 0
+        self.largest_distance: float | None = None
         self.largest_error: float | None = None
+        self.largest_force_error: float | None = None
         self.seconds: float = 0.0
 
     def add(self, evaluations: list[Evaluation], seconds: float) -> None:
@@ -41,19 +43,20 @@ class Served:
 
     def _count(self, extras: dict[str, float]) -> None:
         self.evaluations += 1
-        self.outside += extras.get("outside", 0.0) > 0.0
         self.solved_in_full += extras.get("hifi", 0.0) > 0.0
-        self.largest_outside = _larger(self.largest_outside, extras.get("outside"))
+        self.solved_on_grid += extras.get("on_grid", 0.0) > 0.0
+        self.largest_distance = _larger(self.largest_distance, extras.get("training_distance"))
         self.largest_error = _larger(self.largest_error, extras.get("error_estimate"))
+        self.largest_force_error = _larger(self.largest_force_error, extras.get("force_error_estimate"))
 
     def line(self, ended: str = "") -> str:
         """Return one line about it all."""
         each = f", {1e3 * self.seconds / self.evaluations:.3g} ms each" if self.evaluations else ""
         words = f"{self.evaluations} evaluations{each}"
-        if self.outside:
-            words += f", {self.outside} outside the sampled region (up to {self.largest_outside:.2f} half-widths)"
+        if self.largest_distance is not None:
+            words += f", training distance up to {self.largest_distance:.2f}"
         if self.largest_error is not None:
-            words += f", largest error estimate {self.largest_error:.1e} Ha"
+            words += f", largest error estimates {self.largest_error:.1e} Ha and {self.largest_force_error or 0.0:.1e} Ha/bohr"
         ends = {"": "", "EXIT": "; the server is done", "closed": "; the server closed the connection without EXIT"}
         return words + ends.get(ended, f"; ended by {ended}")
 
@@ -62,10 +65,11 @@ class Served:
         return {
             "evaluations": self.evaluations,
             "evaluations_at_once": self.evaluations / self.calls if self.calls else None,
-            "outside": self.outside,
+            "solved_on_grid": self.solved_on_grid,
             "solved_in_full": self.solved_in_full,
-            "largest_outside": self.largest_outside,
+            "largest_training_distance": self.largest_distance,
             "largest_error_estimate": self.largest_error,
+            "largest_force_error_estimate": self.largest_force_error,
             "seconds_per_evaluation": self.seconds / self.evaluations if self.evaluations else None,
         }
 
@@ -90,9 +94,8 @@ def answer_of(evaluation: Evaluation, positions_av: np.ndarray) -> Answer:
     """Return the answer to a geometry.  Not collective.
 
     The virial is that of the molecule, ``sum_a (R_a - R_0) (x) F_a`` with the centroid R_0; the cell carries no stress, so
-    ensembles of constant pressure have no meaning here.  ``extras`` has ``error_estimate`` (Ha), ``error_age``, ``outside``
-    (half-widths beyond the sampled region), ``hifi`` (1 where solved in full) and ``dipole`` (atomic units), null where
-    unknown.
+    ensembles of constant pressure have no meaning here.  ``extras`` has what is in ``JUDGEMENT`` (Ha, Ha/bohr) and ``dipole``
+    (atomic units), null where unknown.
     """
     # absurd positions give a virial that is not finite, which is refused in words
     with np.errstate(over="ignore", invalid="ignore"):

@@ -116,7 +116,7 @@ class Dynamics:
             velocities_av = self.thermostat.after(velocities_av, positions_av, self.nuclei, self.timestep)
             self.positions_av, self.velocities_av = positions_av, velocities_av
         self._half_step = self._thermostat_before = None
-        self.evaluation = Evaluation(float(evaluation.energy), forces_av, dict(evaluation.extras))
+        self.evaluation = Evaluation(float(evaluation.energy), forces_av, dict(evaluation.extras), dict(evaluation.per_atom))
         self.step = step
 
     @property
@@ -147,8 +147,8 @@ class Dynamics:
 
     def frame(self) -> Frame:
         """Return the present step as a frame of a trajectory."""
-        forces_av = self._present.forces_av
-        return Frame(self.step, self.time, self.positions_av, self.velocities_av, forces_av, self.observables())
+        forces_av, per_atom = self._present.forces_av, self._present.per_atom
+        return Frame(self.step, self.time, self.positions_av, self.velocities_av, forces_av, self.observables(), per_atom)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the arrays of the last finished step that an exact restart needs; the thermostat's own come on top.

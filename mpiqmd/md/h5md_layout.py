@@ -20,7 +20,7 @@ import numpy as np
 
 import mpiqmd
 from mpiqmd.md.h5md_units import FILE_UNITS, SYSTEM, describe
-from mpiqmd.md.quantities import STANDARD, observable
+from mpiqmd.md.quantities import STANDARD, observable, per_atom
 from mpiqmd.molecule.elements import ATOMIC_NUMBERS
 
 VERSION = (1, 1)
@@ -84,6 +84,20 @@ def create_observable(file: h5py.File, name: str) -> None:
     """Create an observable, NaN in the frames there are already."""
     known = observable(name)
     describe(_create_element(file, f"observables/{name}", ()), known.quantity, known.description)
+
+
+def create_per_atom(file: h5py.File, name: str) -> None:
+    """Create the series of a number of each atom, with room for the frames that there are."""
+    n_atoms = len(file["particles/molecule/species"])
+    known = per_atom(name)
+    describe(_create_element(file, f"particles/molecule/{name}", (n_atoms,)), known.quantity, known.description)
+
+
+def per_atom_series(file: h5py.Group) -> list[str]:
+    """Return the names of the numbers of each atom in a file."""
+    molecule = file["particles/molecule"]
+    groups = [name for name in molecule if isinstance(molecule[name], h5py.Group) and name not in ELEMENTS]
+    return [name for name in groups if "value" in molecule[name]]
 
 
 def all_series(file: h5py.File) -> list[h5py.Dataset]:

@@ -55,6 +55,7 @@ class Observable:
         return FIGURE_UNITS[self.quantity][1]
 
 
+_GOING_ON = 'reduced, unless rom.on_large_error = "stop"'
 _TABLE = (
     Observable("potential_energy", "energy", "potential energy of the nuclei: free energy of the electrons"),
     Observable("kinetic_energy", "energy", "kinetic energy of the nuclei"),
@@ -67,22 +68,33 @@ _TABLE = (
     Observable("evaluations", "number", "evaluations of the reduced energy", "reduced", "count"),
     Observable("residual", "number", "what is left of the condition for the minimum of the reduced energy", "reduced"),
     *(Observable(f"dipole_{axis}", "dipole", f"dipole moment along {axis}, laboratory frame", "isolated") for axis in "xyz"),
-    Observable("outside", "number", "distance from the sampled region, 0 inside", "reduced", "half-widths"),
+    Observable("training_distance", "number", "distance to the training geometries, in how far they are apart", "reduced"),
     Observable(
         "error_estimate",
         "energy",
         "latest estimate of the error of the energy, NaN where there is no reduced energy",
         "reduced",
     ),
-    Observable("error_age", "number", "steps since the estimate was made", "reduced", "steps"),
-    Observable("hifi", "number", "1 where the step was solved in full", 'reduced, unless rom.on_large_error = "stop"'),
+    Observable("force_error_estimate", "force", "latest estimate of the largest error of the force on an atom", "reduced"),
+    Observable("error_age", "number", "steps since the estimates were made", "reduced", "steps"),
+    Observable("hifi", "number", "1 where the step was solved in full", _GOING_ON),
+    Observable("on_grid", "number", "1 where the reduced energy was minimised on the grid for want of another", _GOING_ON),
 )
 OBSERVABLES = {observable.name: observable for observable in _TABLE}
 """All observables that mpiqmd writes, by name."""
 STANDARD = ("potential_energy", "kinetic_energy", "total_energy", "conserved_energy", "temperature")
 """Those of every frame of every run; what a surface reports comes on top."""
+PER_ATOM = {
+    "force_error": Observable("force_error", "force", "latest estimate of the size of the error of each force", "reduced"),
+}
+"""Numbers of each atom that surfaces report, by name."""
 
 
 def observable(name: str) -> Observable:
     """Return an observable by name; one of a surface of another program is a number with nothing known of it."""
     return OBSERVABLES.get(name, Observable(name, "number", "reported by the surface"))
+
+
+def per_atom(name: str) -> Observable:
+    """Return what a number of each atom is; one of a surface of another program is a number with nothing known of it."""
+    return PER_ATOM.get(name, Observable(name, "number", "reported by the surface"))

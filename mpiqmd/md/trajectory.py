@@ -6,15 +6,16 @@ arrays in atomic units.  Not collective; needs no MPI, so figures can be drawn a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from mpiqmd.datafiles import Contents, Shapes, Unfit, opened, plain, scalar
+from mpiqmd.md.h5md_layout import per_atom_series
 from mpiqmd.md.h5md_units import one_atomic_unit
-from mpiqmd.md.quantities import STANDARD, observable
+from mpiqmd.md.quantities import STANDARD, observable, per_atom
 from mpiqmd.molecule.elements import require_element
 from mpiqmd.units import ATOMIC_TIME_IN_FS
 
@@ -42,6 +43,9 @@ class Trajectory:
         Provenance: ``solver``, ``timestep``, ``seed``, ``ranks``, ``input``, ``seconds_per_step``, ...
     box_v
         Edge lengths of a periodic cell, bohr; None for an isolated molecule.
+    per_atom
+        What the surface reports of each atom, by name, each (frames, N), NaN where a frame has none; empty where the
+        coordinates are left out.
     """
 
     path: Path
@@ -55,6 +59,7 @@ class Trajectory:
     observables: dict[str, np.ndarray]
     attributes: dict[str, str | int | float]
     box_v: np.ndarray | None
+    per_atom: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: Path | str, with_coordinates: bool = True) -> Trajectory:
@@ -100,6 +105,7 @@ class Trajectory:
             observables=frames.observables(),
             attributes=_attributes(contents),
             box_v=_box(contents),
+            per_atom=frames.per_atom() if with_coordinates else {},
         )
 
     def __len__(self) -> int:
@@ -120,7 +126,9 @@ class Trajectory:
         chosen = np.searchsorted(self.steps_t, steps)
         arrays = ("steps_t", "times_t", "positions_tav", "velocities_tav", "forces_tav")
         observables = {name: values_t[chosen] for name, values_t in self.observables.items()}
-        return replace(self, observables=observables, **{name: getattr(self, name)[chosen] for name in arrays})
+        atomic = {name: values_ta[chosen] for name, values_ta in self.per_atom.items()}
+        chosen_arrays = {name: getattr(self, name)[chosen] for name in arrays}
+        return replace(self, observables=observables, per_atom=atomic, **chosen_arrays)
 
 
 class _Frames:
@@ -146,6 +154,13 @@ class _Frames:
         names = [*STANDARD, *(name for name in self.contents.file["observables"] if name not in STANDARD)]
         return {
             name: self.series(f"observables/{name}/value", observable(name).quantity, finite=name in STANDARD) for name in names
+        }
+
+    def per_atom(self) -> dict[str, np.ndarray]:
+        """Return what a surface reports of each atom."""
+        return {
+            name: self.series(f"{MOLECULE}/{name}/value", per_atom(name).quantity, "a", finite=False)
+            for name in per_atom_series(self.contents.file)
         }
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
@@ -36,13 +36,15 @@ from mpiqmd.md.h5md_layout import (
     FIRST,
     all_series,
     create_observable,
+    create_per_atom,
     create_series,
+    per_atom_series,
     resize,
     write_attributes,
     write_particles,
 )
 from mpiqmd.md.h5md_units import FILE_UNITS
-from mpiqmd.md.quantities import STANDARD, observable
+from mpiqmd.md.quantities import STANDARD, observable, per_atom
 from mpiqmd.md.trajectory import Trajectory
 
 ROOM_FOR_THE_REST = 2**18
@@ -61,6 +63,7 @@ class Frame:
     velocities_av: np.ndarray
     forces_av: np.ndarray
     observables: dict[str, float]
+    per_atom: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class TrajectoryWriter:
@@ -221,6 +224,7 @@ class TrajectoryWriter:
         """Let go of what was looked up in the file, which closes or changes."""
         self._open: dict[str, h5py.Dataset] = {}
         self._observables: list[str] = []
+        self._atomic: list[str] | None = None
 
     def _change_layout(self, change: Callable[[], None]) -> None:
         """Let ``change`` act on a copy of the file, which takes its place when it is whole and on the disk."""
@@ -242,7 +246,8 @@ class TrajectoryWriter:
         """Write all pending frames, one slice per dataset; steps after the others are there, since they make frames valid."""
         frames, self.pending = self.pending, []
         begin, end = self.n_frames, self.n_frames + len(frames)
-        self._make_room(end, list(dict.fromkeys(name for frame in frames for name in frame.observables)))
+        self._make_room(end, _names(frame.observables for frame in frames), _names(frame.per_atom for frame in frames))
+        unknown_a = np.full(frames[0].forces_av.shape[0], np.nan)
 
         def put(path: str, numbers: list, quantity: str) -> None:
             self._dataset(path)[begin:end] = np.array(numbers, dtype=float) * FILE_UNITS[quantity].one_atomic_unit
@@ -253,6 +258,9 @@ class TrajectoryWriter:
         for name in self._names:
             numbers = [frame.observables.get(name, np.nan) for frame in frames]
             put(f"observables/{name}/value", numbers, observable(name).quantity)
+        for name in self._per_atom:
+            rows = [frame.per_atom.get(name, unknown_a) for frame in frames]
+            put(f"particles/molecule/{name}/value", rows, per_atom(name).quantity)
         put(f"{FIRST}/time", [frame.time for frame in frames], "time")
         # Who reads meanwhile must not find a step without its numbers.
         self.file.flush()
@@ -272,20 +280,35 @@ class TrajectoryWriter:
             self._observables = list(self.file["observables"])
         return self._observables
 
-    def _make_room(self, end: int, names: list[str]) -> None:
-        """Have room for ``end`` frames and for observables of these names."""
+    @property
+    def _per_atom(self) -> list[str]:
+        """The numbers of each atom in the file."""
+        if self._atomic is None:
+            self._atomic = per_atom_series(self.file)
+        return self._atomic
+
+    def _make_room(self, end: int, names: list[str], atomic: list[str]) -> None:
+        """Have room for ``end`` frames and for observables and numbers of each atom of these names."""
         new = [name for name in names if name not in self._names]
+        new_atomic = [name for name in atomic if name not in self._per_atom]
         length = len(self._steps)
-        if not new and end <= length:
+        if not new and not new_atomic and end <= length:
             return
 
         def change() -> None:
             for name in new:
                 create_observable(self.file, name)
+            for name in new_atomic:
+                create_per_atom(self.file, name)
             if end > length:
                 resize(self.file, max(2 * length, end))
 
         self._change_layout(change)
+
+
+def _names(named: Iterable[Mapping[str, object]]) -> list[str]:
+    """Return the names in several mappings, each once."""
+    return list(dict.fromkeys(name for names in named for name in names))
 
 
 @contextmanager

@@ -90,10 +90,10 @@ class SurfaceFrame(Protocol):
 
 
 class Region(Protocol):
-    """The region that a reduced model was trained on."""
+    """The geometries that a reduced model was trained on."""
 
-    def excess(self, body_positions_av: np.ndarray) -> float:
-        """Return how far outside a geometry is, in half-widths; 0 inside.  Not collective."""
+    def distance(self, body_positions_av: np.ndarray) -> float:
+        """Return how far a geometry (N, 3), bohr, is from them, in units of how far they are apart.  Not collective."""
         ...
 
 
@@ -152,8 +152,8 @@ class BodySurface(Generic[Electrons, Found]):
         Solves them there.
     forces
         ``"gradient"`` or ``"hellmann-feynman"`` (see :data:`FORCES`).
-    box
-        The sampled region; None leaves ``outside`` unreported.
+    region
+        The geometries of the training; None leaves ``training_distance`` unreported.
     ways_back
         How these forces are made, where the solver has quicker ways of its own.
     tells_net_force
@@ -170,14 +170,14 @@ class BodySurface(Generic[Electrons, Found]):
         frame: SurfaceFrame,
         solver: BodySolver[Electrons, Found],
         forces: str = "gradient",
-        box: Region | None = None,
+        region: Region | None = None,
         *,
         ways_back: dict[str, Carry] = FORCES,
         tells_net_force: bool = False,
     ) -> None:
         if forces not in FORCES:
             raise ConfigError(f"rom.forces = {forces!r}: allowed are {', '.join(map(repr, FORCES))}. Use 'gradient'.")
-        self.frame, self.solver, self.box, self.tells_net_force = frame, solver, box, tells_net_force
+        self.frame, self.solver, self.region, self.tells_net_force = frame, solver, region, tells_net_force
         self._way_back = ways_back[forces]
 
     def fresh(self, company: int = 1) -> BodyMemory[Electrons]:
@@ -190,7 +190,7 @@ class BodySurface(Generic[Electrons, Found]):
         """Return energies and forces in the laboratory, or errors in their places.  Collective.
 
         ``extras`` are the solver's, the dipole moment ``dipole_x``, ``_y``, ``_z`` (atomic units) where there is one, and
-        ``outside`` (how far outside the sampled box, in half-widths) where there is a box.
+        ``training_distance`` (from the geometries of the training) where there are some.
         """
         return in_parts(self._evaluated, positions_bav, memories)
 
@@ -224,6 +224,6 @@ class BodySurface(Generic[Electrons, Found]):
             extras["net_force"] = float(np.linalg.norm(forces_av.sum(axis=0)))
         if solved.dipole_v is not None:
             extras |= zip(DIPOLE, alignment.dipole(solved.dipole_v).tolist(), strict=True)
-        if self.box is not None:
-            extras["outside"] = self.box.excess(alignment.body_positions_av)
+        if self.region is not None:
+            extras["training_distance"] = self.region.distance(alignment.body_positions_av)
         return Evaluation(solved.energy, forces_av, extras)

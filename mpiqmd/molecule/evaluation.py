@@ -22,11 +22,14 @@ class Evaluation:
         Minus the gradient of the energy, shape (N, 3), Ha/bohr.
     extras
         Numbers worth keeping beside each frame (``iterations``, ``error_estimate``, ...), atomic units.
+    per_atom
+        The same with a number for each atom, shape (N,) each (``force_error``).
     """
 
     energy: float
     forces_av: np.ndarray
     extras: dict[str, float] = field(default_factory=dict)
+    per_atom: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def remove_net_force(forces_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from mpiqmd.exchange.structure import Structure
 from mpiqmd.exchange.structure_files import write_structures
 from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.molecule.judgement import judgement_for_ase, per_atom_for_ase
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Surface
 from mpiqmd.parallel.comm import decide, on_rank_zero
@@ -20,6 +21,7 @@ from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, build_rom_surface, read_frames, structure_of
 from mpiqmd.pipeline.identity import surface_identity
 from mpiqmd.pipeline.surface import error_checks, print_checks
+from mpiqmd.rom.watch import numbered
 from mpiqmd.statics.evaluated_frames import EvaluatedFrames, evaluate_frames
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     on_rank_zero(comm, _write, frames, folder / EVALUATED_FILE, structure_of(settings, molecule))
     failed = decide(comm, sorted(frames.errors.items()))
     _print_summary(failed, len(positions_sav), folder / EVALUATED_FILE, log.afterwards)
-    print_checks(surface, [memory], log.afterwards, "geometry")
+    print_checks(surface, [memory], log.afterwards, numbered("geometry"))
     return {
         "solver": "hifi" if arguments.model is None else "rom",
         "online": settings.rom.online if arguments.model else None,
@@ -63,6 +65,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         "energies": frames.energies_s,
         "forces": frames.forces_sav,
         "extras": frames.extras,
+        "per_atom": frames.per_atom,
         "failed": [{"frame": frame, "error": error} for frame, error in failed],
         "seconds_per_geometry": float(np.median(seconds)) if seconds else None,
         "exit_status": 1 if failed else 0,
@@ -76,8 +79,16 @@ def _write(frames: EvaluatedFrames, path: Path, structure: Structure) -> None:
     if not len(good):
         path.unlink(missing_ok=True)
         return
-    numbers = good if frames.errors else None
-    write_structures(path, structure, frames.positions_sav[good], frames.energies_s[good], frames.forces_sav[good], numbers)
+    notes = [_notes(frames, frame) for frame in good]
+    columns = [per_atom_for_ase({name: values_sa[frame] for name, values_sa in frames.per_atom.items()}) for frame in good]
+    arrays = frames.positions_sav[good], frames.energies_s[good], frames.forces_sav[good]
+    write_structures(path, structure, *arrays, notes=notes, columns=columns)
+
+
+def _notes(frames: EvaluatedFrames, frame: int) -> dict[str, float | int]:
+    """Return what is written of a frame beside energy and forces: its number where others failed, and how good it is."""
+    known = judgement_for_ase({name: values_s[frame] for name, values_s in frames.extras.items()})
+    return known | ({"frame": int(frame)} if frames.errors else {})
 
 
 def _print_summary(failed: list[tuple[int, str]], count: int, path: Path, log: Log) -> None:

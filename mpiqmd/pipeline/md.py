@@ -18,6 +18,7 @@ from mpiqmd.pipeline.surface import (
     export_extxyz,
     print_checks,
 )
+from mpiqmd.units import ATOMIC_TIME_IN_FS
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -63,10 +64,15 @@ def run_trajectory(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, inte
     result["quality"] = judge(result, Conditions.of(calculation.molecule, settings))
     for sentence in result["quality"]:
         log.afterwards(sentence)
-    print_checks(owner.surface, [owner.memory], log.afterwards)
+    print_checks(owner.surface, [owner.memory], log.afterwards, lambda step: _step_and_time(step, settings.timestep))
     log.afterwards(f"{', '.join(files)} are in {folder}")
     checks = error_checks(owner.surface, [owner.memory])
     return result | checks | {"solver": calculation.solver, "exit_status": exit_status(result["stopped"])}
+
+
+def _step_and_time(step: int, timestep: float) -> str:
+    """Return how a step of a run with this timestep (atomic units) is named."""
+    return f"step {step} ({step * timestep * ATOMIC_TIME_IN_FS:.5g} fs)"
 
 
 def _print_summary(result: dict[str, Any], solver: str, log: Log) -> None:

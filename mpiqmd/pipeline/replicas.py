@@ -176,6 +176,21 @@ class _Runner:
         return summary | outcome
 
 
+def _on_checks(bad: list[dict[str, Any]]) -> str:
+    """Return a sentence about replicas in which estimated errors exceeded the tolerance."""
+    found = {each["replica"]: each["error_checks"] for each in bad}
+    exceeded, made = (sum(checks[name] for checks in found.values()) for name in ("exceeded", "checks"))
+    worst, pulled = (max(found, key=lambda replica: found[replica][name]) for name in ("largest", "largest_force"))
+    energy, force = found[worst], found[pulled]
+    return (
+        f"warning: {exceeded} of {made} checks in {len(bad)} replicas found estimated errors above the tolerance: energies by "
+        f"up to {energy['largest']:.1e} Ha at step {energy['largest_at']} of replica {worst}, "
+        f"{energy['largest'] / energy['tolerance']:.2g} times rom.error_tolerance; forces by up to "
+        f"{force['largest_force']:.1e} Ha/bohr at step {force['largest_force_at']} of replica {pulled}, "
+        f"{force['largest_force'] / force['force_tolerance']:.2g} times rom.force_tolerance"
+    )
+
+
 def _print_summary(result: dict[str, Any], folder: Path, log: Log) -> None:
     replicas = result["replicas"]
     if result["failed"]:
@@ -189,13 +204,7 @@ def _print_summary(result: dict[str, Any], folder: Path, log: Log) -> None:
     if result["energy_drift"] is not None:
         log(f"mean drift of the conserved energy {1e6 * result['energy_drift']:.3f} microHa/atom/ps")
     if bad := [each for each in replicas if each.get("error_checks", {}).get("exceeded")]:
-        worst = max(bad, key=lambda each: each["error_checks"]["largest"])
-        checks = worst["error_checks"]
-        log(
-            f"warning: checks of {len(bad)} replicas found an estimated energy error above rom.error_tolerance = "
-            f"{checks['tolerance']:.1e} Ha, up to {checks['largest']:.1e} Ha at step {checks['largest_at']} of replica "
-            f"{worst['replica']}"
-        )
+        log(_on_checks(bad))
     if result["steps_per_second"]:
         log(f"{result['steps_per_second']:.4g} steps per second in all")
     log(f"replica-*/trajectory.h5, linked from {INDEX_FILE}, are in {folder}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,10 +125,13 @@ def error_checks(surface: Surface, memories: Sequence[Memory]) -> dict[str, Any]
     return {"error_checks": surface.summary(_seen(memories))} if isinstance(surface, ErrorControl) else {}
 
 
-def print_checks(surface: Surface, memories: Sequence[Memory], log: Log, counted: str = "step") -> None:
-    """Say what a reduced surface's owners saw of its errors; nothing of Hi-Fi.  Not collective."""
+def print_checks(surface: Surface, memories: Sequence[Memory], log: Log, name: Callable[[int], str]) -> None:
+    """Say what a reduced surface's owners saw of its errors; nothing of Hi-Fi.  Not collective.
+
+    ``name`` says what an evaluation, counted from 0, is called.
+    """
     if isinstance(surface, ErrorControl):
-        for line in surface.summary_lines(_seen(memories), counted):
+        for line in surface.summary_lines(_seen(memories), name):
             log(line)
 
 

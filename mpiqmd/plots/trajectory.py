@@ -138,7 +138,7 @@ def _draw_extra(axis: Axes, trajectory: Trajectory, name: str) -> None:
     known = observable(name)
     values_t = known.figure_factor * trajectory.observables[name]
     there = np.isfinite(values_t)
-    if name == "error_estimate" and "error_age" in trajectory.observables:
+    if name in ("error_estimate", "force_error_estimate") and "error_age" in trajectory.observables:
         fresh = there & (trajectory.observables["error_age"] == 0)
         times_t = trajectory.times_fs_t
         axis.step(times_t[there], values_t[there], where="post", color=DARK, linewidth=0.8)

@@ -8,6 +8,7 @@ import numpy as np
 
 from mpiqmd.errors import MpiqmdError
 from mpiqmd.kohnsham.extrapolation import AspcExtrapolation
+from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.molecule.body_surface import BodySurface, MovingFrame, Region
 from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.molecule.surface import Memory, one_by_one
@@ -81,20 +82,33 @@ class GridBodySolver:
     def _solved(self, alignment: Alignment, memory: Memory) -> GridSolved:
         history = memory if isinstance(memory, DensityMatrixMemory) else None
         guess_mm = None if history is None else history.predict(alignment.permutation_a)
-        placed = self.solver.reduced.place(alignment.body_positions_av)
-        state = self.solver.solve(alignment.body_positions_av, guess_mm, placed=placed)
+        solved, _ = solved_on_grid(self.solver, alignment.body_positions_av, guess_mm)
         if history is not None:
-            history.extrapolation.append(state.density_matrix_nn)
-        extras = {"evaluations": float(state.iterations), "residual": state.residual}
-        return GridSolved(state.free_energy, state.gradient_av, None, extras, state.density_matrix_nn, placed.problem)
+            history.extrapolation.append(solved.density_matrix_mm)
+        return solved
+
+
+def solved_on_grid(
+    solver: RomSolver, body_positions_av: np.ndarray, guess_mm: np.ndarray | None = None
+) -> tuple[GridSolved, GroundState]:
+    """Return the reduced minimum at body-frame positions (N, 3), bohr, as a surface wants it, without dipole, and as it is.
+
+    Collective.  ``guess_mm`` is the density matrix to start from, that of the nearest training geometry if not given.  Raises
+    ConvergenceError.
+    """
+    placed = solver.reduced.place(body_positions_av)
+    state = solver.solve(body_positions_av, guess_mm, placed=placed)
+    extras = {"evaluations": float(state.iterations), "residual": state.residual}
+    solved = GridSolved(state.free_energy, state.gradient_av, None, extras, state.density_matrix_nn, placed.problem)
+    return solved, state
 
 
 def grid_surface(
     frame: MovingFrame,
     solver: RomSolver,
     forces: str = "gradient",
-    box: Region | None = None,
+    region: Region | None = None,
     extrapolation: int | None = 2,
 ) -> BodySurface[Memory, GridSolved]:
     """Return the reduced surface evaluated on the grid.  Not collective.  Raises ConfigError if there are no such forces."""
-    return BodySurface(frame, GridBodySolver(solver, extrapolation), forces, box, tells_net_force=True)
+    return BodySurface(frame, GridBodySolver(solver, extrapolation), forces, region, tells_net_force=True)

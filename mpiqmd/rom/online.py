@@ -22,7 +22,6 @@ from mpiqmd.rom.compiled.solver import CompiledSolver
 from mpiqmd.rom.compiled.store import from_arrays
 from mpiqmd.rom.error_control import ErrorControl
 from mpiqmd.rom.estimate import ErrorEstimator
-from mpiqmd.rom.full import FullSolution
 from mpiqmd.rom.grid_solver import RomSolver
 from mpiqmd.rom.learned import store as learned
 from mpiqmd.rom.learned.body_solver import LearnedBodySolver
@@ -31,8 +30,10 @@ from mpiqmd.rom.learned.solver import GAIN_PER_TOLERANCE, LearnedSolver
 from mpiqmd.rom.model import ReducedModel, mirrors_of
 from mpiqmd.rom.offline import closed_training_set
 from mpiqmd.rom.options import RomOptions
-from mpiqmd.rom.reactions import Limits
+from mpiqmd.rom.otherwise import Otherwise
+from mpiqmd.rom.reactions import Limits, Tolerance
 from mpiqmd.rom.solved import ReducedAnswer
+from mpiqmd.rom.training_distance import TrainingDistance
 
 if TYPE_CHECKING:
     from mpiqmd.parallel.log import Log
@@ -79,13 +80,16 @@ class OnlineStage:
         self.solver = RomSolver.from_model(model, reduced, options.minimiser, options.tolerance)
         self.estimator = ErrorEstimator(model, reduced.basis.modes)
         self.grid_free = _grid_free(model, reduced, self.frame, options)
+        region = TrainingDistance(reduced.training_positions_sav, reduced.box.vertex, mirrors_of(reduced))
         inner: BodySurface[Any, ReducedAnswer]
         if self.grid_free is None:
-            inner = grid_surface(moving, self.solver, options.forces, reduced.box)
+            inner = grid_surface(moving, self.solver, options.forces, region)
         else:
-            inner = tabulated_surface(moving, self.grid_free, options.forces, reduced.box)
-        limits = Limits.named(options.check_every, options.error_tolerance, options.on_large_error)
-        self.surface = ErrorControl(inner, self.estimator, FullSolution(self.estimator, make_full_solver), limits, log)
+            inner = tabulated_surface(moving, self.grid_free, options.forces, region)
+        tolerance = Tolerance.of(options.error_tolerance, options.force_tolerance)
+        limits = Limits.named(options.check_every, tolerance, options.on_large_error)
+        otherwise = Otherwise(self.estimator, self.solver, make_full_solver)
+        self.surface = ErrorControl(inner, self.estimator, otherwise, limits, log)
 
     def ground_state(self, body_positions_av: np.ndarray) -> GroundState:
         """Return the reduced ground state on the grid at body-frame positions.  Collective."""

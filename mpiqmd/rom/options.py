@@ -50,12 +50,17 @@ class RomOptions(Protocol):
 
     @property
     def check_every(self) -> int:
-        """Evaluations between estimates of the energy error; 0 for none."""
+        """Evaluations between estimates of the errors; 0 for none."""
         ...
 
     @property
     def error_tolerance(self) -> float:
         """Estimated energy error that counts as large, Ha."""
+        ...
+
+    @property
+    def force_tolerance(self) -> float | None:
+        """Estimated force error on an atom that counts as large, Ha/bohr; None for one in proportion to that of energies."""
         ...
 
     @property

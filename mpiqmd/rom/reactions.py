@@ -1,9 +1,12 @@
 """What a reduced surface does about a large error: the choices of ``rom.on_large_error``.
 
-warn    say so and go on; solve in full outside the tables, where there is no reduced energy; stop where the estimate is
-        beyond a hundred times the tolerance
-stop    end the run, outside the tables too
-hifi    solve that geometry in full
+An estimate is large where it is above the tolerance, in energy or in force.  Where there is no grid-free energy, outside the
+tables of a compiled or learned model or where its minimum is not found, the reduced energy is minimised on the grid instead.
+
+warn-stop   say so and go on; end the run where an estimate is beyond a hundred times the tolerance
+warn        say so and go on, whatever the estimate
+stop        end the run, also where there is no grid-free energy
+hifi        solve that geometry in full
 """
 
 from __future__ import annotations
@@ -12,9 +15,10 @@ from dataclasses import dataclass
 from math import inf
 
 from mpiqmd.errors import ConfigError
+from mpiqmd.rom.verdict import FORCE_PER_ENERGY
 
 HOPELESS = 100.0
-"""A warning does not suffice for an estimate that is so many times the tolerance."""
+"""A warning does not suffice by default for an estimate that is so many times the tolerance."""
 
 
 @dataclass(frozen=True)
@@ -29,20 +33,49 @@ class Reaction:
         Multiple of the tolerance beyond which an estimate ends the run.
     solves_large
         Whether a geometry with a large estimate is solved in full.
-    solves_unknown
-        Whether one without a reduced energy is: outside the tables, or where the reduced minimum is not found.
+    goes_on_unknown
+        Whether one without a grid-free energy is solved in another way.
     """
 
     name: str
     stops_beyond: float
     solves_large: bool
-    solves_unknown: bool
+    goes_on_unknown: bool
+
+    @property
+    def then(self) -> str:
+        """What follows a large error that does not end the run, in words."""
+        return "solving in full" if self.solves_large else "going on"
 
 
-WARN = Reaction("warn", HOPELESS, solves_large=False, solves_unknown=True)
-STOP = Reaction("stop", 1.0, solves_large=False, solves_unknown=False)
-SOLVE_IN_FULL = Reaction("hifi", inf, solves_large=True, solves_unknown=True)
-REACTIONS = {reaction.name: reaction for reaction in (WARN, STOP, SOLVE_IN_FULL)}
+WARN_STOP = Reaction("warn-stop", HOPELESS, solves_large=False, goes_on_unknown=True)
+WARN = Reaction("warn", inf, solves_large=False, goes_on_unknown=True)
+STOP = Reaction("stop", 1.0, solves_large=False, goes_on_unknown=False)
+SOLVE_IN_FULL = Reaction("hifi", inf, solves_large=True, goes_on_unknown=True)
+REACTIONS = {reaction.name: reaction for reaction in (WARN_STOP, WARN, STOP, SOLVE_IN_FULL)}
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Estimated errors above which a geometry counts as badly described.
+
+    Attributes
+    ----------
+    energy, force
+        Ha, and Ha/bohr for the largest force error of an atom.
+    """
+
+    energy: float
+    force: float
+
+    @classmethod
+    def of(cls, energy: float, force: float | None = None) -> Tolerance:
+        """Return tolerances; that of forces is by default in proportion to that of energies."""
+        return cls(energy, FORCE_PER_ENERGY * energy if force is None else force)
+
+    def excess(self, energy: float, force: float) -> float:
+        """Return the larger of two estimates, each in units of what is tolerated."""
+        return max(energy / self.energy, force / self.force)
 
 
 @dataclass(frozen=True)
@@ -54,20 +87,20 @@ class Limits:
     check_every
         Evaluations between estimates; 0 for none.
     tolerance
-        Estimated energy error that is large, Ha.
+        Estimated errors above it are large.
     reaction
         What follows.
     """
 
     check_every: int
-    tolerance: float
+    tolerance: Tolerance
     reaction: Reaction
 
     @classmethod
-    def named(cls, check_every: int, tolerance: float, on_large_error: str) -> Limits:
+    def named(cls, check_every: int, tolerance: Tolerance, on_large_error: str) -> Limits:
         """Return limits with the reaction of a name.  Raises ConfigError if there is none."""
         if on_large_error not in REACTIONS:
             raise ConfigError(
-                f"rom.on_large_error = {on_large_error!r}: allowed are {', '.join(map(repr, REACTIONS))}. Use 'warn'."
+                f"rom.on_large_error = {on_large_error!r}: allowed are {', '.join(map(repr, REACTIONS))}. Use 'warn-stop'."
             )
         return cls(check_every, tolerance, REACTIONS[on_large_error])

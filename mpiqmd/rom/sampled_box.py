@@ -1,4 +1,4 @@
-"""The region of geometries a reduced model was trained on, and how far a geometry is outside.
+"""The smallest and largest coordinates of the geometries that a reduced model was trained on.
 
 Described by bond lengths and angle where the frame has a vertex (bent XY2), by body coordinates otherwise.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -33,30 +32,6 @@ class SampledBox:
     lower_k: np.ndarray
     upper_k: np.ndarray
     vertex: int | None = None
-
-    def coordinates(self, body_positions_av: np.ndarray) -> np.ndarray:
-        """Return the coordinates of a geometry in the body frame, shape (coordinates,), bohr and radians.  Not collective."""
-        return np.array(_values(body_positions_av, self.vertex))
-
-    def excess(self, body_positions_av: np.ndarray) -> float:
-        """Return how far outside a geometry is, in half-widths of the box; 0 inside.  Not collective.
-
-        A coordinate that did not vary in training is measured by the largest half-width of the others.
-        """
-        # plain floats: this runs in every step
-        values = _values(body_positions_av, self.vertex)
-        beyond = [max(low - x, x - high) / unit for x, (low, high, unit) in zip(values, self._limits, strict=True)]
-        largest = max(beyond)
-        return largest if largest > 1e-9 else 0.0
-
-    @cached_property
-    def _limits(self) -> list[tuple[float, float, float]]:
-        """Bounds of every coordinate, and the length in which what is beyond is measured."""
-        # What varied by round-off only did not vary; where nothing did, a thousandth of a bohr or radian is the measure.
-        half = 0.5 * (self.upper_k - self.lower_k)
-        widest = max(float(half.max(initial=0.0)), 1e-3)
-        units = np.where(half > 1e-6, half, widest)
-        return list(zip(self.lower_k.tolist(), self.upper_k.tolist(), units.tolist(), strict=True))
 
 
 def sampled_box(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-COUNTS = ("evaluations", "checks", "exceeded", "unknown", "full")
+from mpiqmd.rom.reactions import Tolerance
+
+COUNTS = ("evaluations", "checks", "exceeded", "unknown", "on_grid", "full")
+
+
+def numbered(word: str) -> Callable[[int], str]:
+    """Return what calls evaluations by a word and their number, counted from 0."""
+    return lambda evaluation: f"{word} {evaluation}"
 
 
 class Watch(NamedTuple):
@@ -15,20 +22,26 @@ class Watch(NamedTuple):
 
     Attributes
     ----------
-    age, estimate
-        Evaluations since the latest estimate, and the estimate, Ha.
+    age, energy, force
+        Evaluations since the latest estimate; its errors of the energy, Ha, and the largest of the forces, Ha/bohr.
     is_large, is_unknown
-        Whether it was above the tolerance, and whether the latest geometry had no reduced energy.
+        Whether it was above the tolerance, and whether the latest geometry had no energy of the surface itself.
     evaluations, checks, exceeded
         How many there were: geometries, estimates, and estimates above the tolerance.
     largest, largest_at
-        The largest estimate, Ha, and its evaluation, counted from 0: the step of a trajectory.
-    unknown, full
-        Geometries without a reduced energy, and those solved in full.
+        The largest estimate of an energy error, Ha, and its evaluation, counted from 0: the step of a trajectory.
+    largest_force, largest_force_at
+        The same of a force, Ha/bohr.
+    unknown, on_grid, full
+        Geometries without an energy of the surface itself; those where the reduced energy was minimised on the grid instead,
+        and those solved in full.
+    farthest, farthest_at
+        The largest distance to the geometries of the training, and its evaluation.
     """
 
     age: int = 0
-    estimate: float = 0.0
+    energy: float = 0.0
+    force: float = 0.0
     is_large: bool = False
     is_unknown: bool = False
     evaluations: int = 0
@@ -36,8 +49,13 @@ class Watch(NamedTuple):
     exceeded: int = 0
     largest: float = 0.0
     largest_at: int = 0
+    largest_force: float = 0.0
+    largest_force_at: int = 0
     unknown: int = 0
+    on_grid: int = 0
     full: int = 0
+    farthest: float = 0.0
+    farthest_at: int = 0
 
     @classmethod
     def from_array(cls, values: np.ndarray) -> Watch:
@@ -50,62 +68,104 @@ class Watch(NamedTuple):
     def joined(cls, watches: Sequence[Watch]) -> Watch:
         """Return the summary of several owners' watches; what only the latest geometry tells is at its start."""
         worst = max(watches, key=lambda watch: watch.largest)
+        pulled = max(watches, key=lambda watch: watch.largest_force)
+        astray = max(watches, key=lambda watch: watch.farthest)
         counts = {name: sum(getattr(watch, name) for watch in watches) for name in COUNTS}
-        return cls(largest=worst.largest, largest_at=worst.largest_at, **counts)
+        return cls(
+            largest=worst.largest,
+            largest_at=worst.largest_at,
+            largest_force=pulled.largest_force,
+            largest_force_at=pulled.largest_force_at,
+            farthest=astray.farthest,
+            farthest_at=astray.farthest_at,
+            **counts,
+        )
 
     def as_array(self) -> np.ndarray:
-        """Return all numbers in the order of the fields, shape (numbers,), energies in Ha.  Not collective."""
+        """Return all numbers in the order of the fields, shape (numbers,), atomic units.  Not collective."""
         return np.array(self, float)
 
-    def checked(self, estimate: float, tolerance: float) -> Watch:
-        """Return the watch after an estimate at the present evaluation."""
-        is_large, is_largest = estimate > tolerance, estimate > self.largest
+    def checked(self, energy: float, force: float, tolerance: Tolerance) -> Watch:
+        """Return the watch after an estimate (Ha, Ha/bohr) at the present evaluation."""
+        is_large, here = tolerance.excess(energy, force) > 1.0, self.evaluations
         return self._replace(
             age=0,
-            estimate=estimate,
+            energy=energy,
+            force=force,
             is_large=is_large,
             checks=self.checks + 1,
             exceeded=self.exceeded + is_large,
-            largest=max(estimate, self.largest),
-            largest_at=self.evaluations if is_largest else self.largest_at,
+            largest=max(energy, self.largest),
+            largest_at=here if energy > self.largest else self.largest_at,
+            largest_force=max(force, self.largest_force),
+            largest_force_at=here if force > self.largest_force else self.largest_force_at,
         )
 
-    def evaluated(self, check_every: int, is_unknown: bool = False, full: bool = False) -> Watch:
-        """Return the watch after an evaluation; an estimate that is due waits for a geometry with a reduced energy."""
-        waits = not check_every or (is_unknown and self.age == 0)
+    def evaluated(
+        self, check_every: int, distance: float = 0.0, *, is_unknown: bool = False, on_grid: bool = False, full: bool = False
+    ) -> Watch:
+        """Return the watch after an evaluation at this distance to the training geometries.
+
+        An estimate that is due waits for a geometry with a reduced energy.
+        """
+        is_farthest = distance > self.farthest
+        waits = not check_every or (is_unknown and full and self.age == 0)
         return self._replace(
             age=0 if waits else (self.age + 1) % check_every,
             is_unknown=is_unknown,
             evaluations=self.evaluations + 1,
             unknown=self.unknown + is_unknown,
+            on_grid=self.on_grid + on_grid,
             full=self.full + full,
+            farthest=distance if is_farthest else self.farthest,
+            farthest_at=self.evaluations if is_farthest else self.farthest_at,
         )
 
-    def as_dict(self, tolerance: float) -> dict[str, float | int | None]:
+    def as_dict(self, tolerance: Tolerance) -> dict[str, float | int | None]:
         """Return the summary as plain data, for ``result.json``."""
+        known = self.checks > 0
         return {
-            "tolerance": tolerance,
+            "tolerance": tolerance.energy,
+            "force_tolerance": tolerance.force,
             "checks": self.checks,
             "exceeded": self.exceeded,
-            "largest": self.largest if self.checks else None,
-            "largest_at": self.largest_at if self.checks else None,
+            "largest": self.largest if known else None,
+            "largest_at": self.largest_at if known else None,
+            "largest_force": self.largest_force if known else None,
+            "largest_force_at": self.largest_force_at if known else None,
             "outside_tables": self.unknown,
+            "solved_on_grid": self.on_grid,
             "solved_in_full": self.full,
+            "largest_training_distance": self.farthest if self.evaluations else None,
+            "largest_training_distance_at": self.farthest_at if self.evaluations else None,
         }
 
-    def lines(self, tolerance: float, counted: str = "step") -> list[str]:
-        """Return the summary in words; nothing where nothing is known.  ``counted`` is what an evaluation is called."""
+    def lines(self, tolerance: Tolerance, name: Callable[[int], str]) -> list[str]:
+        """Return the summary in words; nothing where nothing is known.  ``name`` says what an evaluation is called."""
         lines = []
-        if self.exceeded:
-            lines.append(
-                f"warning: {self.exceeded} of {self.checks} checks found an estimated energy error above "
-                f"rom.error_tolerance = {tolerance:.1e} Ha, up to {self.largest:.1e} Ha at {counted} {self.largest_at}: train "
-                "on more geometries or keep more modes before results of this model are used"
+        if self.checks:
+            worst = (
+                f"energies by up to {self.largest:.1e} Ha at {name(self.largest_at)}, {self.largest / tolerance.energy:.2g} "
+                f"times rom.error_tolerance; forces by up to {self.largest_force:.1e} Ha/bohr at "
+                f"{name(self.largest_force_at)}, {self.largest_force / tolerance.force:.2g} times rom.force_tolerance"
             )
-        elif self.checks:
-            largest = f"largest estimated energy error {self.largest:.1e} Ha"
-            lines.append(f"{self.checks} checks, {largest} (tolerance {tolerance:.1e} Ha)")
+            lines.append(
+                f"warning: {self.exceeded} of {self.checks} checks found estimated errors above the tolerance: {worst}: train "
+                "on more geometries or keep more modes before results of this model are used"
+                if self.exceeded
+                else f"{self.checks} checks, estimated errors within the tolerance: {worst}"
+            )
+        if self.farthest:
+            lines.append(
+                f"largest training distance {self.farthest:.2f} at {name(self.farthest_at)}; 1 is as far as the training "
+                "geometries are apart"
+            )
+        if self.unknown:
+            lines.append(
+                f"warning: {self.unknown} of {self.evaluations} geometries were outside the model's tables or without a "
+                f"grid-free minimum: {self.on_grid} solved on the grid in the reduced basis, {self.unknown - self.on_grid} in "
+                "full"
+            )
         if self.full:
-            solved = f"{self.full} of {self.evaluations} geometries solved in full"
-            lines.append(f"{solved}, {self.unknown} of them outside the tables")
+            lines.append(f"{self.full} of {self.evaluations} geometries solved in full")
         return lines

@@ -44,8 +44,9 @@ class EvaluatedFrames:
 
     Attributes
     ----------
-    energies_s, forces_sav, extras
-        Ha, Ha/bohr, and further numbers by name; NaN where there are none.  On rank 0 only.
+    energies_s, forces_sav, extras, per_atom
+        Ha, Ha/bohr, and further numbers by name, of each frame (frames,) and of each atom of it (frames, N); NaN where there
+        are none.  On rank 0 only.
     errors
         Messages of the frames that failed, by number.  On rank 0 only.
 
@@ -60,6 +61,7 @@ class EvaluatedFrames:
         self.energies_s = np.full(len(positions_sav), np.nan)
         self.forces_sav = np.full(positions_sav.shape, np.nan)
         self.extras: dict[str, np.ndarray] = {}
+        self.per_atom: dict[str, np.ndarray] = {}
         self.errors: dict[int, str] = {}
         on_rank_zero(comm, self._open, identity)
 
@@ -95,13 +97,16 @@ class EvaluatedFrames:
 
     def _row(self, frame: int) -> dict[str, Any]:
         extras = {name: float(values_s[frame]) for name, values_s in self.extras.items()}
-        evaluation = Evaluation(float(self.energies_s[frame]), self.forces_sav[frame], extras)
+        per_atom = {name: values_sa[frame] for name, values_sa in self.per_atom.items()}
+        evaluation = Evaluation(float(self.energies_s[frame]), self.forces_sav[frame], extras, per_atom)
         return {"frame": int(frame)} | row_of(self.positions_sav[frame], evaluation)
 
     def _keep(self, frame: int, row: dict[str, Any]) -> None:
         self.energies_s[frame], self.forces_sav[frame] = row["energy"], row["forces"]
         for name, value in row["extras"].items():
             self.extras.setdefault(name, np.full(len(self.energies_s), np.nan))[frame] = value
+        for name, values_a in row["per_atom"].items():
+            self.per_atom.setdefault(name, np.full(self.forces_sav.shape[:2], np.nan))[frame] = values_a
 
     def _read(self, identity: dict[str, str]) -> None:
         """Take over what an earlier run found at the frames that are still the same."""
@@ -182,5 +187,13 @@ def _report(outcomes: dict[int, Evaluation | MpiqmdError], count: int, seconds: 
         if isinstance(outcome, MpiqmdError):
             log(f"warning: frame {frame} failed: {outcome}")
     frame, outcome = list(outcomes.items())[-1]
-    found = "failed" if isinstance(outcome, MpiqmdError) else f"{outcome.energy:.8f} Ha"
+    found = "failed" if isinstance(outcome, MpiqmdError) else _found(outcome)
     log.progress(f"  geometry {frame + 1}/{count}: {found}, {seconds:.2g} s", last=frame + 1 == count)
+
+
+def _found(evaluation: Evaluation) -> str:
+    """Return energy and, where there are some, estimates of the errors of energy and forces, in words."""
+    energy, extras = f"{evaluation.energy:.8f} Ha", evaluation.extras
+    if "error_estimate" not in extras:
+        return energy
+    return f"{energy}, estimated errors {extras['error_estimate']:.1e} Ha and {extras['force_error_estimate']:.1e} Ha/bohr"

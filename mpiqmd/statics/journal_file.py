@@ -35,12 +35,14 @@ def row_of(positions_av: np.ndarray, evaluation: Evaluation) -> dict[str, Any]:
         "energy": float(evaluation.energy),
         "forces": evaluation.forces_av.tolist(),
         "extras": {name: float(value) for name, value in evaluation.extras.items() if np.isfinite(value)},
+        "per_atom": {name: values_a.tolist() for name, values_a in evaluation.per_atom.items() if np.isfinite(values_a).all()},
     }
 
 
 def evaluation_of(row: dict[str, Any]) -> Evaluation:
     """Return the evaluation that a row was made of."""
-    return Evaluation(row["energy"], np.array(row["forces"]), dict(row["extras"]))
+    per_atom = {name: np.array(values_a) for name, values_a in row["per_atom"].items()}
+    return Evaluation(row["energy"], np.array(row["forces"]), dict(row["extras"]), per_atom)
 
 
 def is_at(row: dict[str, Any], positions_av: np.ndarray) -> bool:
@@ -82,18 +84,20 @@ def parsed(line: str) -> Any:
 
 
 def is_evaluation(row: Any) -> bool:
-    """Return whether a row holds positions (N, 3), energy, forces (N, 3) and extras, all finite numbers."""
-    if not isinstance(row, dict) or not isinstance(row.get("extras"), dict):
+    """Return whether a row holds positions (N, 3), energy, forces (N, 3), extras and arrays (N,), all finite numbers."""
+    if not isinstance(row, dict) or not all(isinstance(row.get(name), dict) for name in ("extras", "per_atom")):
         return False
     try:
         # taken for numbers by what they are: text that looks like one is none, nor is an integer beyond all floats
         numbers = [np.array(row[name]) for name in ("positions", "forces", "energy")]
         extras = np.array(list(row["extras"].values()))
+        per_atom = [np.array(values_a) for values_a in row["per_atom"].values()]
     except (KeyError, ValueError):
         return False
     positions_av, forces_av, energy = numbers
     shaped = positions_av.ndim == 2 and positions_av.shape == forces_av.shape and energy.ndim == 0 and extras.ndim == 1
-    return shaped and all(values.dtype.kind in "iuf" and np.isfinite(values).all() for values in (*numbers, extras))
+    shaped = shaped and all(values_a.shape == positions_av.shape[:1] for values_a in per_atom)
+    return shaped and all(values.dtype.kind in "iuf" and np.isfinite(values).all() for values in (*numbers, extras, *per_atom))
 
 
 def require_same_surface(path: Path, stored: Any, identity: dict[str, str]) -> None:

@@ -32,8 +32,9 @@ def test_every_command_succeeds_and_the_model_is_good(tutorial):
     validation = json.loads((tutorial.folder / "h2s-train/result.json").read_text())["validation"]
     assert validation["compiled_energy"] < 1e-4 and validation["compiled_force"] < 1e-3
     evaluated = json.loads((tutorial.folder / "h2s-evaluate/result.json").read_text())
-    assert max(evaluated["extras"]["outside"]) == 0.0
+    assert 0.0 < max(evaluated["extras"]["training_distance"]) < 2.0
     assert 0.0 < max(evaluated["extras"]["error_estimate"]) < 1e-4
+    assert 0.0 < max(evaluated["extras"]["force_error_estimate"]) < 3e-3
     text = "".join(tutorial.printed.values())
     assert re.search(r"1\.3\d\d\d angstrom, 9\d\.\d\d degrees", text)
 

@@ -17,7 +17,7 @@ from mpiqmd.rom.learned.data import LearnedArrays
 from mpiqmd.rom.learned.energy import LearnedEnergy
 from mpiqmd.rom.learned.solver import LearnedSolver
 from mpiqmd.rom.offline import closed_training_set
-from mpiqmd.rom.sampled_box import sampled_box
+from mpiqmd.rom.training_distance import TrainingDistance
 from tests.helpers.tiny_water import TRAINING, Trained, geometry, train
 
 RANK = 14
@@ -50,9 +50,9 @@ class LearnedWater:
 
     def surface(self, labels=(), tolerance=1e-12):
         """Its surface in the laboratory."""
-        box = sampled_box(self.training.positions_sav, vertex=0)
+        region = TrainingDistance(self.training.positions_sav, vertex=0)
         frame = MovingFrame(make_frame(self.model.molecule))
-        return tabulated_surface(frame, LearnedBodySolver(self.solver(tolerance), labels), box=box)
+        return tabulated_surface(frame, LearnedBodySolver(self.solver(tolerance), labels), region=region)
 
     def owner(self, labels=()):
         """An owner of that surface."""

@@ -22,6 +22,7 @@ from mpiqmd.rom.body_solver import grid_surface
 from mpiqmd.rom.grid_solver import RomSolver
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.sampled_box import sampled_box
+from mpiqmd.rom.training_distance import TrainingDistance
 
 ANGLE = np.radians(104.5)
 TRAINING = [(1.83, 1.83, 0.0), (1.92, 1.74, 0.0), (1.92, 1.92, 0.09), (1.74, 1.74, -0.09), (1.83, 1.74, 0.09)]
@@ -62,8 +63,8 @@ class Trained:
     def surface(self, rank=None, forces="gradient", extrapolation=2, minimiser="diis", tolerance=1e-8):
         """A reduced surface in the laboratory."""
         solver = self.rom(rank, minimiser=minimiser, tolerance=tolerance)
-        box = sampled_box(np.array([geometry(*point) for point in TRAINING]), vertex=0, mirrors=self.mirrors)
-        return grid_surface(MovingFrame(make_frame(self.model.molecule)), solver, forces, box, extrapolation)
+        region = TrainingDistance(np.array([geometry(*point) for point in TRAINING]), vertex=0, mirrors=self.mirrors)
+        return grid_surface(MovingFrame(make_frame(self.model.molecule)), solver, forces, region, extrapolation)
 
     @property
     def mirrors(self):

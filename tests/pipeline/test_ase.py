@@ -36,7 +36,12 @@ def test_it_gives_what_evaluate_gives(water, trained, geometries, bench):
         assert np.allclose(water.get_dipole_moment()[0], result["extras"]["dipole_x"][index] * Bohr, atol=1e-5)
         estimate = result["extras"]["error_estimate"][index] * Hartree
         assert water.calc.results["error_estimate"] == pytest.approx(estimate, rel=1e-3)
-        assert water.calc.results["error_age"] == 0 == water.calc.results["outside"]
+        pulls = np.array(result["per_atom"]["force_error"][index]) * Hartree / Bohr
+        assert water.calc.results["force_error"] == pytest.approx(pulls, rel=0.02)
+        assert water.calc.results["force_error_estimate"] == water.calc.results["force_error"].max()
+        assert water.calc.results["error_age"] == 0
+        distance = result["extras"]["training_distance"][index]
+        assert water.calc.results["training_distance"] == pytest.approx(distance, rel=1e-6)
 
 
 def test_it_relaxes(water):

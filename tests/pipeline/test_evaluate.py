@@ -88,6 +88,10 @@ def test_reduced_energies_lie_above_the_full_ones_in_the_body_frame(evaluate, tr
         assert result["forces_as"] == "gradient" and result["body_frame"]
     estimates = np.array(grid["extras"]["error_estimate"])
     assert (np.abs(np.log2(estimates / excess)) < 1.0).all()
+    pulls = np.array(grid["per_atom"]["force_error"])
+    assert np.array_equal(pulls.max(axis=1), grid["extras"]["force_error_estimate"])
+    wrong = np.linalg.norm(np.array(grid["forces"]) - full["forces"], axis=2)
+    assert 0.6 < np.sqrt((pulls**2).sum() / (wrong**2).sum()) < 1.6
     compiled = evaluate("compiled", "--model", trained.model)
     assert np.abs(np.array(compiled["energies"]) - grid["energies"]).max() < 1e-5
     assert np.abs(np.array(compiled["forces"]) - grid["forces"]).max() < 1e-4
@@ -95,7 +99,9 @@ def test_reduced_energies_lie_above_the_full_ones_in_the_body_frame(evaluate, tr
 
 def test_published_forces_differ_from_the_gradient_and_do_not_balance(evaluate, trained):
     forces = {
-        name: np.array(evaluate(name, "--model", trained.model, rom={"online": "grid", "forces": name})["forces"])
+        name: np.array(
+            evaluate(name, "--model", trained.model, rom={"online": "grid", "forces": name, "on_large_error": "warn"})["forces"]
+        )
         for name in ("gradient", "hellmann-feynman")
     }
     assert np.abs(forces["gradient"].sum(axis=1)).max() < 1e-10
@@ -116,6 +122,11 @@ def test_structures_come_back_with_energies_and_forces_as_ase_reads_them(bench, 
             expected = np.array(forces_av) * HARTREE_IN_EV / BOHR_IN_ANGSTROM
             assert np.abs(frame.get_forces() - expected).max() < 1e-6
             assert np.abs(frame.get_positions() / BOHR_IN_ANGSTROM - positions_av).max() < 1e-6
+        for index, frame in enumerate(frames):
+            estimate = result["extras"]["error_estimate"][index] * HARTREE_IN_EV
+            assert frame.info["error_estimate"] == pytest.approx(estimate, rel=1e-4)
+            errors_a = np.array(result["per_atom"]["force_error"][index]) * HARTREE_IN_EV / BOHR_IN_ANGSTROM
+            assert frame.arrays["force_error"] == pytest.approx(errors_a, abs=1e-7)
 
     bench.once(check)
 

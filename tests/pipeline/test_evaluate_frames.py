@@ -157,7 +157,7 @@ def test_what_a_kill_cut_off_is_computed_again(comm, tmp_path, lost):
 
 @pytest.mark.serial
 @pytest.mark.parametrize(
-    "damage", [{"energy": "1.5"}, {"energy": 10**400}, {"extras": {"outside": 10**400}}, {"extras": {"x": "1"}}]
+    "damage", [{"energy": "1.5"}, {"energy": 10**400}, {"extras": {"training_distance": 10**400}}, {"extras": {"x": "1"}}]
 )
 def test_a_row_whose_numbers_are_none_is_computed_again(comm, tmp_path, damage):
     path, places_sav = tmp_path / "evaluate.jsonl", places()

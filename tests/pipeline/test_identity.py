@@ -52,6 +52,7 @@ OF_MODELS = {
     "tolerance": 1e-8,
     "check_every": 7,
     "error_tolerance": 1e-3,
+    "force_tolerance": 1e-3,
     "on_large_error": "stop",
 }
 

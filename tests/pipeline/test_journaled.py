@@ -91,7 +91,7 @@ def test_foreign_files_are_refused(comm, path, line):
 DAMAGES = [{"energy": text} for text in ("x", None, float("nan"))]
 DAMAGES += [{"forces": [[1.0]]}, {"positions": [["a"]]}, {"extras": 3}]
 DAMAGES += [{"energy": number} for number in ("1.5", True, 10**400)]
-DAMAGES += [{"extras": {"outside": value}} for value in ("1.5", [1.0], {}, True, 10**400)]
+DAMAGES += [{"extras": {"training_distance": value}} for value in ("1.5", [1.0], {}, True, 10**400)]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -204,7 +204,7 @@ def test_a_bad_model_ends_its_training_with_a_warning_that_all_doors_repeat(benc
     words[1] = str(tolerant)
     assert run_job(parse_arguments(words), bench.comm) == 0
     said = bench.comm.bcast(capfd.readouterr().out)
-    assert "model.h5: warning: NOT good enough" in said and "warning: 4 of 4 checks found an estimated energy error" in said
+    assert "model.h5: warning: NOT good enough" in said and "warning: 4 of 4 checks found estimated errors" in said
     checks = read_result(bench.folder / "md" / "result.json")["error_checks"]
     assert (checks["checks"], checks["exceeded"]) == (4, 4) and f"up to {checks['largest']:.1e} Ha at step" in said
     assert run_job(parse_arguments(["info", str(model)]), bench.comm) == 0

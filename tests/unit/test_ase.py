@@ -62,7 +62,8 @@ class Spring(ToySurface):
         pull_v = -STIFFNESS * (distance - LENGTH) * separation_v / distance
         energy = np.nan if self.gone_wrong else 0.5 * STIFFNESS * (distance - LENGTH) ** 2
         extras = dict(zip(DIPOLE, (CHARGE * separation_v).tolist(), strict=True)) if self.has_dipole else {}
-        return Evaluation(energy, np.array([pull_v, -pull_v]), extras | {"error_estimate": 1e-5, "error_age": 2.0, "hifi": 1.0})
+        extras |= {"error_estimate": 1e-5, "force_error_estimate": 2e-4, "error_age": 2.0, "hifi": 1.0}
+        return Evaluation(energy, np.array([pull_v, -pull_v]), extras, {"force_error": np.array([1e-4, 2e-4])})
 
 
 @pytest.fixture
@@ -91,6 +92,8 @@ def test_units_are_those_of_ase(spring):
     # dipole moments in e angstrom: the charge times the bond vector
     assert np.allclose(atoms.get_dipole_moment(), CHARGE * (atoms.positions[0] - atoms.positions[1]), rtol=1e-6)
     assert calculator.results["error_estimate"] == pytest.approx(1e-5 * Hartree, rel=1e-6)
+    assert calculator.results["force_error_estimate"] == pytest.approx(2e-4 * Hartree / Bohr, rel=1e-6)
+    assert np.allclose(calculator.results["force_error"], np.array([1e-4, 2e-4]) * Hartree / Bohr, rtol=1e-6)
     assert calculator.results["error_age"] == 2.0 and calculator.results["hifi"] == 1.0
 
 

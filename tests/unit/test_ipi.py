@@ -154,12 +154,14 @@ def test_a_whole_conversation(comm, rng):
         assert server.status() == "READY"
         server.send("EXIT")
 
-    surface = Springs(error_estimate=1e-6, outside=0.5)
+    surface = Springs(error_estimate=1e-6, force_error_estimate=1e-4, training_distance=0.5)
     with serving(comm, script) as address:
         served, ended = converse(comm, address, surface)
-    assert ended == "EXIT" and served.evaluations == served.outside == 5
-    assert served.as_dict()["largest_outside"] == 0.5 and served.as_dict()["largest_error_estimate"] == 1e-6
-    assert "5 outside the sampled region (up to 0.50 half-widths)" in served.line(ended)
+    assert ended == "EXIT" and served.evaluations == 5
+    assert served.as_dict()["largest_training_distance"] == 0.5 and served.as_dict()["largest_error_estimate"] == 1e-6
+    assert served.as_dict()["largest_force_error_estimate"] == 1e-4
+    assert "largest error estimates 1.0e-06 Ha and 1.0e-04 Ha/bohr" in served.line(ended)
+    assert "training distance up to 0.50" in served.line(ended)
     # every rank was asked for the server's very numbers
     assert np.array_equal(surface.asked, geometries)
     for positions_av, (energy, forces_av, virial_vv, extras) in zip(geometries, answers, strict=False):
@@ -169,9 +171,11 @@ def test_a_whole_conversation(comm, rng):
         assert np.allclose(virial_vv, np.einsum("av,aw->vw", centred_av, forces_av), atol=1e-14)
         assert extras == {
             "error_estimate": 1e-6,
+            "force_error_estimate": 1e-4,
             "error_age": None,
-            "outside": 0.5,
+            "training_distance": 0.5,
             "hifi": None,
+            "on_grid": None,
             "dipole": [0.1, 0.2, 0.3],
         }
 

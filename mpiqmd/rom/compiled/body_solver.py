@@ -162,21 +162,21 @@ class CompiledBodySolver(TabulatedBodySolver[CompiledSolver, PlacedEnergy, Compi
 
 
 def tabulated_surface(
-    frame: MovingFrame, electrons: TabulatedBodySolver[Any, Any, Answer], forces: str = "gradient", box: Region | None = None
+    frame: MovingFrame, electrons: TabulatedBodySolver[Any, Any, Answer], forces: str = "gradient", region: Region | None = None
 ) -> BodySurface[CompanyMemory, Answer]:
     """Return the surface of a grid-free solver.  Not collective.  Raises ConfigError if there are no such forces."""
-    return BodySurface(frame, electrons, forces, box, ways_back=electrons.ways_back)
+    return BodySurface(frame, electrons, forces, region, ways_back=electrons.ways_back)
 
 
 def compiled_surface(
     frame: MovingFrame,
     solver: CompiledSolver,
     forces: str = "gradient",
-    box: Region | None = None,
+    region: Region | None = None,
     labels: Sequence[str] = (),
 ) -> BodySurface[CompanyMemory, CompiledSolved]:
     """Return the compiled surface.  Not collective.  Raises ConfigError if there are no such forces."""
-    return tabulated_surface(frame, CompiledBodySolver(solver, labels), forces, box)
+    return tabulated_surface(frame, CompiledBodySolver(solver, labels), forces, region)
 
 
 def _gradient_forces(alignment: Alignment, gradient_av: np.ndarray) -> np.ndarray:
@@ -209,5 +209,6 @@ def outside_tables(body_positions_av: np.ndarray, boxes: list[ChebyshevBox], lab
         f"atom {labels[atom] if labels else atom + 1} is {beyond_av[atom, axis]:.3f} bohr outside the box the compiled model "
         f"was tabulated on: {'xyz'[axis]} = {body_positions_av[atom, axis]:.3f} bohr in the body frame, tabulated are "
         f"{lower_av[atom, axis]:.3f} to {upper_av[atom, axis]:.3f}. Train on a wider range (train.deviations, "
-        "train.bond_scales, train.angle_offsets), or let rom.on_large_error = 'warn' or 'hifi' solve such geometries in full."
+        "train.bond_scales, train.angle_offsets), or let rom.on_large_error = 'warn' solve such geometries on the grid, or "
+        "'hifi' in full."
     )

@@ -225,7 +225,7 @@ class CompiledSolver:
         raise ConvergenceError(
             f"the reduced ground state did not converge: last step {size:.1e} after {self.max_iterations} evaluations, "
             f"tolerance {tolerance:.1e}. The geometry may be far outside the model's box: see `mpiqmd info` of the "
-            "model, or let rom.on_large_error = 'hifi' solve it in full."
+            "model, or let rom.on_large_error = 'warn' solve it on the grid, or 'hifi' in full."
         )
 
     def _finish(self, kappa: np.ndarray, energy: float, evaluations: int, error: float) -> Solution:

@@ -144,5 +144,5 @@ class LearnedSolver:
         return ConvergenceError(
             f"the reduced ground state did not converge: the last of {self.max_iterations} evaluations would gain {gap:.1e} "
             f"Ha, tolerance {self.tolerance:.1e}. The geometry may be far outside the model's box: see `mpiqmd info` of the "
-            "model, or let rom.on_large_error = 'hifi' solve it in full."
+            "model, or let rom.on_large_error = 'warn' solve it on the grid, or 'hifi' in full."
         )

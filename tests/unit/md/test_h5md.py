@@ -10,7 +10,7 @@ import pytest
 
 from mpiqmd.errors import DataFileError
 from mpiqmd.md.extxyz import write_extxyz
-from mpiqmd.md.quantities import OBSERVABLES, STANDARD
+from mpiqmd.md.quantities import OBSERVABLES, PER_ATOM, STANDARD
 from mpiqmd.md.topology import write_topology
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.md.trajectory_writer import Frame
@@ -34,7 +34,9 @@ SI = re.compile(rf"(da|[{PREFIXES}])?(mol|kg|rad|sr|Hz|Pa|cd|m|g|s|A|K|N|J|W|C|V
 def every_observable(rng, steps):
     """Frames with everything that any surface reports."""
     for step in steps:
-        yield Frame(step, 20.0 * step, *rng.normal(size=(3, 3, 3)), {name: float(rng.normal()) for name in OBSERVABLES})
+        observables = {name: float(rng.normal()) for name in OBSERVABLES}
+        per_atom = {name: rng.normal(size=3) for name in PER_ATOM}
+        yield Frame(step, 20.0 * step, *rng.normal(size=(3, 3, 3)), observables, per_atom)
 
 
 def datasets(file):
@@ -75,7 +77,7 @@ def test_every_dataset_says_what_it_is_and_in_which_si_unit(tmp_path, rng):
     write(tmp_path / "t.h5", every_observable(rng, range(3)), box_v=np.full(3, 12.0)).close()
     with h5py.File(tmp_path / "t.h5") as file:
         found = datasets(file)
-        assert len(found) == 8 + len(OBSERVABLES)
+        assert len(found) == 8 + len(OBSERVABLES) + len(PER_ATOM)
         for name, dataset in found.items():
             assert len(dataset.attrs["description"]) > 10, name
             known = OBSERVABLES.get(name.split("/")[1]) if name.endswith("/value") else None
@@ -94,6 +96,9 @@ def test_numbers_are_in_the_units_that_they_claim(tmp_path, rng):
         speed = nm / (1e-3 * ATOMIC_TIME_IN_FS)
         assert molecule["velocity/value"][0] == pytest.approx(frame.velocities_av * speed)
         assert molecule["force/value"][0] == pytest.approx(frame.forces_av * kj / nm)
+        assert molecule["force_error/value"][0] == pytest.approx(frame.per_atom["force_error"] * kj / nm)
+        largest = frame.observables["force_error_estimate"] * kj / nm
+        assert observables["force_error_estimate/value"][0] == pytest.approx(largest)
         assert molecule["mass"][:] == pytest.approx(MASSES / DALTON_IN_ELECTRON_MASS)
         kelvin = frame.observables["temperature"] / KELVIN_IN_HARTREE
         assert observables["temperature/value"][0] == pytest.approx(kelvin)
@@ -101,7 +106,7 @@ def test_numbers_are_in_the_units_that_they_claim(tmp_path, rng):
         # e a0 = 1.602176634e-19 C * 5.29177210903e-11 m
         dipole = frame.observables["dipole_y"] * 1.602176634e-19 * 5.29177210903e-11
         assert observables["dipole_y/value"][0] == pytest.approx(dipole, rel=1e-9)
-        assert observables["outside/value"][0] == frame.observables["outside"]
+        assert observables["training_distance/value"][0] == frame.observables["training_distance"]
 
 
 def test_another_unit_is_refused(tmp_path, rng):
@@ -179,7 +184,7 @@ def test_mdanalysis_opens_a_run_in_one_line(tmp_path, rng, box_v):
 def test_extended_xyz_is_read_by_ase(tmp_path, rng, box_v):
     io = pytest.importorskip("ase.io")
     units = pytest.importorskip("ase.units")
-    write(tmp_path / "t.h5", frames(rng, range(4)), box_v=box_v).close()
+    write(tmp_path / "t.h5", frames(rng, range(0, 20, 5)), box_v=box_v).close()
     trajectory = Trajectory.open(tmp_path / "t.h5")
     write_extxyz(trajectory, tmp_path / "t.extxyz")
     images = io.read(tmp_path / "t.extxyz", ":", parallel=False)
@@ -194,6 +199,11 @@ def test_extended_xyz_is_read_by_ase(tmp_path, rng, box_v):
     # angstrom/fs, with ASE's own femtosecond
     speeds = trajectory.velocities_tav[2] * BOHR_IN_ANGSTROM / ATOMIC_TIME_IN_FS
     assert images[2].get_velocities() * units.fs == pytest.approx(speeds, rel=1e-7)
+    # the third of four frames has an estimate, of its energy and of every force
+    assert images[2].info["error_estimate"] == pytest.approx(5.0 * HARTREE_IN_EV, rel=1e-5)
+    errors_a = trajectory.per_atom["force_error"][2] * HARTREE_IN_EV / BOHR_IN_ANGSTROM
+    assert images[2].arrays["force_error"] == pytest.approx(errors_a, abs=1e-11)
+    assert "error_estimate" not in images[1].info and "force_error" not in images[1].arrays
     kinetic = 0.5 * (MASSES @ (trajectory.velocities_tav[2] ** 2)).sum() * HARTREE_IN_EV
     assert images[2].get_kinetic_energy() == pytest.approx(kinetic, rel=1e-7)
 

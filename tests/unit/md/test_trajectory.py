@@ -29,6 +29,7 @@ def frames(rng, steps):
             20.0 * step,
             *rng.normal(size=(3, 3, 3)),
             {**dict(zip(names, rng.normal(size=5), strict=True)), **extras},
+            {"force_error": np.abs(rng.normal(size=3))} if extras else {},
         )
 
 
@@ -66,6 +67,9 @@ def test_round_trip(tmp_path, rng):
         assert_close(read.observables[name], [frame.observables[name] for frame in written])
     expected = [frame.observables.get("error_estimate", np.nan) for frame in written]
     assert_close(read.observables["error_estimate"], expected)
+    atomic = [frame.per_atom.get("force_error", np.full(3, np.nan)) for frame in written]
+    assert_close(read.per_atom["force_error"], atomic)
+    assert_close(read.at_steps(np.array([10, 20])).per_atom["force_error"], [atomic[5], atomic[10]])
     assert read.attributes["solver"] == "hifi" and read.timestep == 20.0
     assert read.attributes["input"] == "x" * 100_000
     assert_close(read.box_v, [12.0, 13.0, 14.0])

@@ -30,7 +30,7 @@ class Counting(Memory):
 
 
 class Box:
-    def excess(self, body_positions_av):
+    def distance(self, body_positions_av):
         return 0.5
 
 
@@ -131,9 +131,9 @@ def test_an_error_is_that_of_its_geometry_alone_and_memories_are_of_their_owners
 
 
 def test_extras_follow_the_choices_and_unknown_forces_are_refused():
-    plain = Owner(moving(forces="hellmann-feynman", box=Box(), tells_net_force=True)).at(IONS.positions_av)
-    assert plain.extras["outside"] == 0.5
+    plain = Owner(moving(forces="hellmann-feynman", region=Box(), tells_net_force=True)).at(IONS.positions_av)
+    assert plain.extras["training_distance"] == 0.5
     assert plain.extras["net_force"] == pytest.approx(np.linalg.norm(PULLS.sum(axis=0)), abs=1e-12)
-    assert "outside" not in Owner(moving()).at(IONS.positions_av).extras
+    assert "training_distance" not in Owner(moving()).at(IONS.positions_av).extras
     with pytest.raises(ConfigError, match="forces = 'pulay'"):
         moving(forces="pulay")

@@ -54,7 +54,7 @@ def peroxide(step=20.0, frames=400, shift=0.0) -> Trajectory:
     far_t = [1.85 * sine * np.cos(torsion_t), 1.85 * sine * np.sin(torsion_t), positions_tav[:, 1, 2] + 1.85 * cosine]
     positions_tav[:, 3] = np.array(far_t).T
     observables = {name: 1e-3 + 1e-4 * np.cos(0.01 * times_t) for name in OBSERVABLES}
-    observables |= {"outside": 0.0 * times_t, "hifi": 0.0 * times_t, "error_age": np.arange(frames) % 25.0}
+    observables |= {"training_distance": 0.0 * times_t, "hifi": 0.0 * times_t, "error_age": np.arange(frames) % 25.0}
     observables |= {"dipole_x": 0.02 * np.cos(0.0166 * times_t), "dipole_y": 0 * times_t, "dipole_z": 0.5 + 0 * times_t}
     run = {"xc": {"functional": "PBE"}, "md": {"temperature": 300 * KELVIN_IN_HARTREE}}
     attributes = {"solver": "rom", "timestep": step, "thermostat": "csvr", "input": json.dumps(run)}

@@ -25,7 +25,7 @@ from tests.unit.plots.made_runs import FRAMES, peroxide, title, water_like
 pytestmark = pytest.mark.serial
 
 HAS_UNIT = re.compile(r"\([^)]+\)")
-PLAIN = {"residual", "hifi", "singular value σ", "1 − fraction kept", "number of modes r"}
+PLAIN = {"residual", "hifi", "on grid", "training distance", "singular value σ", "1 − fraction kept", "number of modes r"}
 
 
 EGG_BOX = {
@@ -128,12 +128,12 @@ def test_extras_have_units_and_no_useless_panels():
     figure = figure_extras(peroxide())
     labels = [axis.get_ylabel() for axis in figure.axes]
     assert labels[:2] == ["iterations\n(count)", "scf error\n(μHa)"] and "error estimate\n(μHa)" in labels
-    assert not any(label.startswith(("error age", "outside", "hifi")) for label in labels)
-    assert title(figure).endswith("0 in all frames: outside, hifi")
+    assert not any(label.startswith(("error age", "training distance", "hifi")) for label in labels)
+    assert title(figure).endswith("0 in all frames: training distance, hifi")
     dipole = figure.axes[labels.index("dipole\n(debye)")]
     magnitude_t = dict((line.get_label(), line.get_ydata()) for line in dipole.lines)["magnitude"]
     assert magnitude_t[0] == pytest.approx(np.hypot(0.02, 0.5) / DEBYE_IN_ATOMIC_UNITS)
-    only = {name: peroxide().observables[name] for name in ("temperature", "outside", "error_age")}
+    only = {name: peroxide().observables[name] for name in ("temperature", "training_distance", "error_age")}
     assert figure_extras(replace(peroxide(), observables=only)) is None
 
 

@@ -141,11 +141,12 @@ def test_restart_is_bitwise_and_extrapolation_pays(trained):
     assert results[-1].energy == pytest.approx(fresh.energy, abs=1e-11)
 
 
-def test_outside_tells_how_far_from_the_samples(trained):
+def test_the_distance_to_the_samples_is_told(trained):
     surface = Owner(trained.surface(14))
-    assert surface.at(in_laboratory(UNSEEN[0])).extras["outside"] == 0.0
-    beyond = surface.at(in_laboratory((1.92 + 0.09, 1.83, 0.0))).extras["outside"]
-    assert beyond == pytest.approx(1.0, abs=1e-9)
+    near = surface.at(in_laboratory(UNSEEN[0])).extras["training_distance"]
+    beyond = surface.at(in_laboratory((1.92 + 0.09, 1.83, 0.0))).extras["training_distance"]
+    trained_on = surface.at(in_laboratory(TRAINING[1])).extras["training_distance"]
+    assert trained_on < 1e-6 < near < beyond
 
 
 def test_nearest_training_geometry_is_a_good_start(trained):

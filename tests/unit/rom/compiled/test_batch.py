@@ -10,7 +10,7 @@ from mpiqmd.molecule.frame import EckartFrame, make_frame
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.rom.compiled import kernels
 from mpiqmd.rom.compiled.body_solver import OutsideTablesError, compiled_surface
-from mpiqmd.rom.sampled_box import sampled_box
+from mpiqmd.rom.training_distance import TrainingDistance
 from tests.helpers.compiled_water import loose_water, serial_water
 from tests.helpers.tiny_water import geometry
 
@@ -22,9 +22,9 @@ OUTSIDE = geometry(2.3, 1.83, 0.0)
 
 def surface(water, learn=True, frame=None):
     """A compiled surface."""
-    box = sampled_box(water.training.positions_sav, vertex=0)
+    region = TrainingDistance(water.training.positions_sav, vertex=0)
     moving = MovingFrame(frame or make_frame(water.model.molecule))
-    return compiled_surface(moving, water.solver(1e-10, learn), box=box)
+    return compiled_surface(moving, water.solver(1e-10, learn), region=region)
 
 
 def together(surface, positions):

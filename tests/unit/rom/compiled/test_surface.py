@@ -15,7 +15,7 @@ from mpiqmd.rom.compiled.body_solver import compiled_surface
 from mpiqmd.rom.compiled.compile import stored_solver
 from mpiqmd.rom.compiled.energy import CompiledEnergy
 from mpiqmd.rom.compiled.store import _Assembly, from_arrays, to_arrays
-from mpiqmd.rom.sampled_box import sampled_box
+from mpiqmd.rom.training_distance import TrainingDistance
 from tests.helpers.compiled_water import RANK, loose_water, serial_water
 from tests.helpers.oracles import position_gradient
 from tests.helpers.tiny_water import UNSEEN, geometry
@@ -38,8 +38,10 @@ def solver_of(owner):
 @pytest.fixture(scope="module")
 def surface():
     water = serial_water()
-    box = sampled_box(water.training.positions_sav, vertex=0)
-    return Owner(compiled_surface(MovingFrame(make_frame(water.model.molecule)), water.solver(1e-11, learn=True), box=box))
+    region = TrainingDistance(water.training.positions_sav, vertex=0)
+    return Owner(
+        compiled_surface(MovingFrame(make_frame(water.model.molecule)), water.solver(1e-11, learn=True), region=region)
+    )
 
 
 def test_forces_are_minus_the_gradient_in_the_laboratory(surface):
@@ -92,7 +94,7 @@ def test_hellmann_feynman_forces_are_another_choice(surface):
 
 
 def test_tables_are_never_extrapolated(surface):
-    assert surface.at(geometry(1.93, 1.90, 0.05)).extras["outside"] > 0
+    assert 0.0 < surface.at(geometry(1.93, 1.90, 0.05)).extras["training_distance"] < 1.0
     far, box = geometry(2.3, 1.83, 0.0), solver_of(surface).energy.arrays.boxes[1]
     beyond = far[1, 1] - box.upper_v[1]
     assert beyond > far[1, 0] - box.upper_v[0]
@@ -103,10 +105,6 @@ def test_tables_are_never_extrapolated(surface):
         surface.at(far)
     assert f"atom 2 is {beyond:.3f} bohr outside the box" in str(caught.value)
     assert f"y = {far[1, 1]:.3f} bohr in the body frame, tabulated are {box.lower_v[1]:.3f} to" in str(caught.value)
-
-
-def test_says_whether_it_left_the_sampled_box(surface):
-    assert surface.at(geometry(*UNSEEN[0])).extras["outside"] == 0.0
 
 
 @pytest.mark.parametrize("make", [serial_water, lambda: serial_water("PBE"), loose_water], ids=["LDA", "PBE", "loose"])

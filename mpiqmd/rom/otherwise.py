@@ -1,4 +1,4 @@
-"""One geometry solved in full, in the body frame of a reduced model and from its orbitals."""
+"""One geometry solved in another way than a reduced surface does it: on the grid in the reduced basis, or in full."""
 
 from __future__ import annotations
 
@@ -11,24 +11,39 @@ from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.kohnsham.ground_state import ElectronicSolver
 from mpiqmd.kohnsham.model import Problem
 from mpiqmd.molecule.body_surface import Solved
+from mpiqmd.molecule.rigid import Alignment
+from mpiqmd.rom.body_solver import solved_on_grid
 from mpiqmd.rom.estimate import ErrorEstimator
+from mpiqmd.rom.grid_solver import RomSolver
+from mpiqmd.rom.solved import GridSolved
 
 
-class FullSolution:
-    """Full ground states beside a reduced surface.
+class Otherwise:
+    """Ground states beside a reduced surface.
 
     Parameters
     ----------
     estimator
         Knows the physics and the modes.
+    solver
+        Minimises the reduced energy on the grid.
     make_solver
         Makes the full-space solver when it is first needed, which may be never.
     """
 
-    def __init__(self, estimator: ErrorEstimator, make_solver: Callable[[], ElectronicSolver]) -> None:
-        self.estimator, self._make_solver = estimator, make_solver
+    def __init__(self, estimator: ErrorEstimator, solver: RomSolver, make_solver: Callable[[], ElectronicSolver]) -> None:
+        self.estimator, self.reduced, self._make_solver = estimator, solver, make_solver
 
-    def solve(self, problem: Problem, density_matrix_mm: np.ndarray | None) -> Solved:
+    def on_grid(self, alignment: Alignment) -> GridSolved:
+        """Return the reduced ground state of an aligned geometry, from the nearest training geometry.  Collective.
+
+        Raises ConvergenceError if the minimum is not found.
+        """
+        solved, state = solved_on_grid(self.reduced, alignment.body_positions_av)
+        solved.dipole_v = solved.problem.dipole(state.density)
+        return solved
+
+    def in_full(self, problem: Problem, density_matrix_mm: np.ndarray | None) -> Solved:
         """Return the ground state of a problem, from reduced orbitals where there are any.  Collective.
 
         Raises ConvergenceError if the full solver does not converge.

@@ -1,0 +1,99 @@
+"""How far a geometry is from those that a reduced model was trained on, in units of how far these are from each other.
+
+Coordinates are bond lengths and angle where the frame has a vertex (bent XY2), body coordinates otherwise, and are measured by
+how they vary together over the training geometries (the distance of Mahalanobis): with their covariance C,
+
+    d(x, y)² = (x - y)^T C^-1 (x - y),     distance(x) = min_s d(x, x_s) / max_s min_{s' ≠ s} d(x_s, x_s')
+
+It is zero at a training geometry and its mirror images, and 1 as far from the nearest as the loneliest training geometry is
+from its own neighbour.  A direction that did not vary counts as if it had by a twentieth of the one that varied most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mpiqmd.compiling import compiled
+from mpiqmd.molecule.bent import bent_coordinates
+from mpiqmd.molecule.symmetry import Mirror, mirror_image
+
+LEAST_VARIATION = 0.05
+"""Standard deviation of a direction, in that of the direction that varied most, below which it counts as so large."""
+SMALLEST_VARIATION = 0.01
+"""The same, in bohr or radian: for training geometries that are all but the same."""
+SAME = 1e-6
+"""Distance, before it is measured by the others, below which two geometries are one."""
+
+
+class TrainingDistance:
+    """The distance to a set of training geometries.  Replicated; not collective.
+
+    Parameters
+    ----------
+    positions_sav
+        The geometries in the body frame, shape (S, N, 3), bohr.
+    vertex
+        Central atom of a bent XY2 frame; None for body coordinates.
+    mirrors
+        Those that the snapshots were closed under: images count as trained on.
+    """
+
+    def __init__(self, positions_sav: np.ndarray, vertex: int | None = None, mirrors: Sequence[Mirror] = ()) -> None:
+        self.vertex = vertex
+        images = [np.asarray(positions_sav, float)]
+        images += [np.array([mirror_image(positions_av, mirror) for positions_av in positions_sav]) for mirror in mirrors]
+        values_sk = np.array([self._values(positions_av) for positions_av in np.concatenate(images)])
+        mean_k, scales_kq = values_sk.mean(axis=0), _scales(values_sk)
+        points_sq = (values_sk - mean_k) @ scales_kq
+        unit = _loneliest(points_sq)
+        self._mean_k, self._scales_qk = mean_k, np.ascontiguousarray(scales_kq.T) / unit
+        self._points_sq = np.ascontiguousarray(points_sq) / unit
+
+    def distance(self, body_positions_av: np.ndarray) -> float:
+        """Return the distance of a geometry in the body frame, shape (N, 3), bohr; without unit."""
+        return _nearest(self._values(body_positions_av), self._mean_k, self._scales_qk, self._points_sq)
+
+    def _values(self, body_positions_av: np.ndarray) -> np.ndarray:
+        if self.vertex is None:
+            return body_positions_av.ravel()
+        return np.array(bent_coordinates(body_positions_av, self.vertex))
+
+
+@compiled()
+def _nearest(values: np.ndarray, mean: np.ndarray, scales: np.ndarray, points: np.ndarray) -> float:
+    """Return the distance of coordinates (K,), less their mean and scaled (Q, K), to the nearest of points (S, Q).
+
+    Plain loops: this runs in every step.
+    """
+    point = np.zeros(len(scales))
+    for q in range(len(scales)):
+        for k in range(len(values)):
+            point[q] += scales[q, k] * (values[k] - mean[k])
+    smallest = np.inf
+    for s in range(len(points)):
+        square = 0.0
+        for q in range(len(point)):
+            square += (points[s, q] - point[q]) ** 2
+        smallest = min(smallest, square)
+    return np.sqrt(smallest)
+
+
+def _scales(values_sk: np.ndarray) -> np.ndarray:
+    """Return the directions (coordinates, directions) that can vary, each over its standard deviation."""
+    covariance_kk = np.atleast_2d(np.cov(values_sk.T, bias=True)) if len(values_sk) > 1 else np.zeros((values_sk.shape[1],) * 2)
+    squares_k, directions_kk = np.linalg.eigh(covariance_kk)
+    deviations_k = np.sqrt(np.maximum(squares_k, 0.0))
+    least = max(LEAST_VARIATION * float(deviations_k.max()), SMALLEST_VARIATION)
+    return directions_kk / np.maximum(deviations_k, least)
+
+
+def _loneliest(points_sq: np.ndarray) -> float:
+    """Return the largest distance of a point to its nearest neighbour, 1 if there are no two different ones."""
+    nearest = []
+    for point_q in points_sq:
+        distances_s = np.linalg.norm(points_sq - point_q, axis=1)
+        others = distances_s[distances_s > SAME]
+        nearest.append(float(others.min()) if len(others) else 0.0)
+    return max(nearest) or 1.0
