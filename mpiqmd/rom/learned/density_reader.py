@@ -36,4 +36,4 @@ class DensityReader:
         ``rho`` are the densities at all points, bohr⁻³, ``tables`` those of the ions with their slopes, Ha; all are padded.
         """
         reading = self._charges.blocks, self._potential.blocks
-        return kernels.interact(rho_bq, self._mean_q, reading, self._interaction_f, tables_baif, potential_bq, energies_b)
+        return kernels.interact(rho_bq, self._mean_q, reading, self._interaction_f, tables_baif, (potential_bq, energies_b))

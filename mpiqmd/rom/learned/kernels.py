@@ -199,17 +199,19 @@ def latent_slopes(
 @compiled(fastmath=SUMS)
 def add_one_electron(
     orbitals: np.ndarray,
-    constant: np.ndarray,
-    first_order: np.ndarray,
+    matrices: tuple[np.ndarray, np.ndarray],
     displacements: np.ndarray,
     weight: float,
     applied: np.ndarray,
     energies: np.ndarray,
 ) -> np.ndarray:
-    """Add energies (B,) and Hamiltonian, to ``applied`` (B, n, k), of ``h_0 + Σ_l y_l h_l``; return ``w tr(Ũ h_l Ũ^T)``."""
+    """Add energies (B,) and Hamiltonian, to ``applied`` (B, n, k), of ``h_0 + Σ_l y_l h_l``; return ``w tr(Ũ h_l Ũ^T)``.
+
+    ``matrices`` are h_0 and all h_l, packed.
+    """
     size, n, k = orbitals.shape
     rows, count = orbitals.reshape(size * n, k), displacements.shape[1]
-    applied_0, applied_l = packed_product(rows, constant), packed_product(rows, first_order)
+    applied_0, applied_l = packed_product(rows, matrices[0]), packed_product(rows, matrices[1])
     slopes = np.zeros((size, count))
     for b in range(size):
         for i in range(n):
@@ -232,14 +234,13 @@ def add_nonlocal(
     coupling: np.ndarray,
     weight: float,
     applied: np.ndarray,
-    energies: np.ndarray,
-    gradient: np.ndarray,
+    results: tuple[np.ndarray, np.ndarray],
 ) -> None:
     """Add the energy ``w Σ_n b_n·D b_n``, ``b_n = Ũ_n β``, its Hamiltonian on the orbitals and its slopes (B, 3).
 
-    ``overlaps`` (B, 4, p, k) are β and its derivatives along x, y and z.
+    ``results`` are energies and slopes; ``overlaps`` (B, 4, p, k) are β and its derivatives along x, y and z.
     """
-    count = len(coupling)
+    (energies, gradient), count = results, len(coupling)
     along, pulled = np.empty(count), np.empty(count)
     for b in range(len(orbitals)):
         for n in range(orbitals.shape[1]):
@@ -306,14 +307,14 @@ def interact(
     reading: tuple[np.ndarray, np.ndarray],
     interaction: np.ndarray,
     external: np.ndarray,
-    potential: np.ndarray,
-    energies: np.ndarray,
+    results: tuple[np.ndarray, np.ndarray],
 ) -> np.ndarray:
-    """Return ``c = ζ (ρ - ρ̄)`` (B, f), set ``ζ^T (l + K c)`` at the first points of ``potential`` (B, >= q), and add energies.
+    """Return ``c = ζ (ρ - ρ̄)`` (B, f), set ``ζ^T (l + K c)`` at the first points of a potential (B, >= q), and add energies.
 
-    ``reading`` is ζ and its transpose, packed; ``external`` (B, a, 4, f) the tables of the ions, whose values are summed.
+    ``results`` are potential and energies (B,); ``reading`` is ζ and its transpose, packed; ``external`` (B, a, 4, f) the tables
+    of the ions, whose values are summed.
     """
-    size, count, functions = len(rho), len(mean), external.shape[3]
+    size, count, functions, (potential, energies) = len(rho), len(mean), external.shape[3], results
     change = np.empty((size, count))
     for b in range(size):
         change[b] = rho[b, :count] - mean

@@ -35,5 +35,5 @@ class NonlocalIon:
     ) -> None:
         """Add the energy (Ha), its Hamiltonian on the orbitals and its gradient (Ha/bohr) at fixed orbitals."""
         slopes_bv = np.zeros((len(orbitals_bnk), 3))
-        kernels.add_nonlocal(orbitals_bnk, overlaps_bipk, self.coupling_pp, SPIN_WEIGHT, applied_bnk, energies_b, slopes_bv)
+        kernels.add_nonlocal(orbitals_bnk, overlaps_bipk, self.coupling_pp, SPIN_WEIGHT, applied_bnk, (energies_b, slopes_bv))
         gradient_bav[:, self.index] += slopes_bv

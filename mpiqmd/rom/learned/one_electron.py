@@ -82,5 +82,5 @@ class OneElectron:
     ) -> np.ndarray:
         """Add the energies (B,), Ha, and the Hamiltonian on the orbitals; return the gradients (B, 3 N), Ha/bohr."""
         matrices = self._constant.blocks, self._first_order.blocks
-        slopes_bl = kernels.add_one_electron(orbitals_bnk, *matrices, displacements_bl, SPIN_WEIGHT, applied_bnk, energies_b)
+        slopes_bl = kernels.add_one_electron(orbitals_bnk, matrices, displacements_bl, SPIN_WEIGHT, applied_bnk, energies_b)
         return slopes_bl @ self.axes_lx
