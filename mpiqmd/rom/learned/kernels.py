@@ -311,8 +311,8 @@ def interact(
 ) -> np.ndarray:
     """Return ``c = ζ (ρ - ρ̄)`` (B, f), set ``ζ^T (l + K c)`` at the first points of a potential (B, >= q), and add energies.
 
-    ``results`` are potential and energies (B,); ``reading`` is ζ and its transpose, packed; ``external`` (B, a, 4, f) the tables
-    of the ions, whose values are summed.
+    ``results`` are potential and energies (B,); ``reading`` is ζ and its transpose, packed; ``external`` (B, a, 4, f) the
+    tables of the ions, whose values are summed.
     """
     size, count, functions, (potential, energies) = len(rho), len(mean), external.shape[3], results
     change = np.empty((size, count))
