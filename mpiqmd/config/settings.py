@@ -234,9 +234,9 @@ class ReducedModel:
         POSITIVE_COUNT, 80, "compiled: most modes that energy_fraction may choose; costs grow as its square", role="basis"
     )
     online: str = key(
-        Choice(("compiled", "learned", "grid")),
-        "compiled",
-        "grid-free by products of modes, grid-free by a learned grid for more modes, or the reduced energy on the grid",
+        Choice(("learned", "compiled", "grid")),
+        "learned",
+        "grid-free by a learned grid, grid-free by products of modes (slower), or the reduced energy on the grid",
         role="compile",
     )
     minimiser: str = key(Choice(("diis", "mvp")), "diis", "commutator DIIS, or line search over density matrices", role="model")
