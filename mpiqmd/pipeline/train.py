@@ -27,11 +27,11 @@ from mpiqmd.pipeline.build import (
     build_model,
     build_molecule,
     build_online_stage,
-    build_solver,
     build_training_solver,
     periodic_cell,
     structure_of,
 )
+from mpiqmd.pipeline.checking import check_model, tolerance_of
 from mpiqmd.pipeline.identity import recipe, snapshot_signature
 from mpiqmd.pipeline.results import RESULT_FILE, plain
 from mpiqmd.pipeline.sampling import choose_geometries
@@ -41,13 +41,14 @@ from mpiqmd.rom.basis import ReducedBasis
 from mpiqmd.rom.compiled.compile import require_compilable
 from mpiqmd.rom.greedy import solve_greedily
 from mpiqmd.rom.model import ReducedModel, complete_model
+from mpiqmd.rom.model_summary import error_table
 from mpiqmd.rom.offline import compress, make_reduced_model, projections
 from mpiqmd.rom.partial_snapshots import blocks, part_path
 from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals
 from mpiqmd.rom.snapshots import SnapshotStore
 from mpiqmd.rom.training import Outcome, TrainingSolver
-from mpiqmd.rom.validation import errors_to_keep, print_errors, reproduction, summary, validate
-from mpiqmd.rom.verdict import verdict
+from mpiqmd.rom.validation import errors_to_keep
+from mpiqmd.rom.verdict import stored_verdict, verdict
 from mpiqmd.sampling.plan import Plan
 from mpiqmd.sampling.rules.rule import CandidateRule
 
@@ -139,22 +140,27 @@ def train(settings: Settings, folder: Path, plan: Plan, solver: TrainingSolver) 
         path, reduced = finished
         log(f"the model is made already, with {reduced.rank} modes")
     stage = build_online_stage(settings, model, reduced, log)
-    full = build_solver(settings, model, energy_tolerance=settings.train.energy_tolerance)
-    unseen_sav = plan.unseen(settings.train.validation, settings.train.seed)
-    errors = {
-        "reproduction": reproduction(stage, store, plan.frame),
-        "validation": validate(stage, full, unseen_sav, plan.frame, log),
-    }
-    keep_model(path, folder / MODEL_FILE, reduced, summary(errors), settings)
+    checked = check_model(settings, folder, plan, solver, stage, store)
+    if checked.validation is None:
+        _announce(checked.outcome, checked.store, log.afterwards)
+        return _progress(checked.outcome, checked.store)
+    errors = checked.validation.errors
+    keep_model(path, folder / MODEL_FILE, reduced, errors, settings)
     title = f"{model.molecule.formula}, {settings.xc.functional}"
     on_rank_zero(model.grid.comm, _plot, folder, reduced.basis, title)
-    print_errors(errors, log.afterwards)
+    for line in error_table(errors):
+        log.afterwards(line)
     log.afterwards(f"model written to {folder / MODEL_FILE}")
-    judgement = verdict(summary(errors), settings.rom.error_tolerance, settings.rom.online)
+    judgement = verdict(errors, tolerance_of(settings))
     assert judgement is not None, "the errors are those of this very command"
     log.afterwards(judgement["words"])
-    found = {"seconds_per_geometry": solved.seconds, "verdict": judgement, "warnings": list(solver.watch.said.values())}
-    return describe_basis(reduced.basis, store) | found | errors
+    return describe_basis(reduced.basis, store) | {
+        "seconds_per_geometry": solved.seconds,
+        "errors": errors,
+        "unseen": checked.validation.geometries,
+        "verdict": judgement,
+        "warnings": list(solver.watch.said.values()),
+    }
 
 
 def make_draft(
@@ -173,12 +179,11 @@ def make_draft(
 def keep_model(path: Path, final: Path, reduced: ReducedModel, errors: dict[str, Any], settings: Settings) -> None:
     """Let the file of a model, a draft or the final one, become the final one with its errors and their verdict.  Collective.
 
-    A final one keeps the errors that it has if they are those of as many unseen geometries.
+    A final one keeps the errors that it has if they are those of as many unseen geometries, or more.
     """
-    comm, rom = reduced.basis.modes.grid.comm, settings.rom
-    kept = errors_to_keep(reduced.notes.get("errors", {}), errors, rom.error_tolerance, rom.online)
-    judgement = verdict(kept, rom.error_tolerance, rom.online)
-    notes = {**reduced.notes, "errors": kept, "verdict": plain(judgement)}
+    comm, before = reduced.basis.modes.grid.comm, reduced.notes
+    kept = errors_to_keep(before["errors"] if stored_verdict(before) else None, plain(errors))
+    notes = {**before, "errors": kept, "verdict": plain(verdict(kept, tolerance_of(settings)))}
     if path != final:
         on_rank_zero(comm, complete_model, path, final, notes)
     elif notes != reduced.notes:
