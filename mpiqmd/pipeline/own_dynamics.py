@@ -1,8 +1,8 @@
 """Frames of a reduced model's own dynamics: the geometries that it is going to be asked for.
 
 A few independent runs of constant energy start from the reference geometry with velocities of twice the temperature, half of
-which ends in the potential energy, and leave a frame every so many steps.  They depend on the model and on the seed alone; one
-that comes to where the model has no answer starts again with other velocities.
+which ends in the potential energy, and leave a frame every so many steps.  They depend on the model and on the seed alone.  One
+that comes to where the model has no answer turns back: it goes on from the step before with random velocities.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 MOST_RUNS = 8
 """At once; grid-free models are quicker for several."""
-ATTEMPTS = 3
-"""New starts that a run has, on the average."""
-RUNS_OF_A_SEED = 100_000
-"""Velocities of one seed of the input before those of the next begin."""
+MOST_TURNS = 100
+"""Times that runs turn back for a frame, on the average, before what is left of them is given up."""
+VELOCITIES_OF_A_SEED = 1_000_000
+"""Random velocities of one seed of the input before those of the next begin."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ ON_GRID = Pace(1.0 / ATOMIC_TIME_IN_FS, 20)
 
 @dataclass(frozen=True, eq=False)
 class OwnFrames:
-    """Frames in the body frame, shape (frames, N, 3), bohr, and how many runs came to where the model has no answer."""
+    """Frames in the body frame, shape (frames, N, 3), bohr, and how often a run came to where the model has no answer."""
 
     positions_sav: np.ndarray
-    left: int
+    turns: int
 
 
 def own_frames(stage: OnlineStage, reference: Molecule, temperature: float, count: int, seed: int, log: Log) -> OwnFrames:
-    """Return ``count`` frames of a model's dynamics, fewer if it leads out of the model again and again.  Collective.
+    """Return ``count`` frames of a model's dynamics, fewer if it leads out of the model all the time.  Collective.
 
     Parameters
     ----------
@@ -77,8 +77,8 @@ def own_frames(stage: OnlineStage, reference: Molecule, temperature: float, coun
     if count == 0:
         return OwnFrames(np.empty((0, *reference.positions_av.shape)), 0)
     pace = ON_GRID if stage.grid_free is None else GRID_FREE
-    runs = _Runs(stage, reference, 2.0 * temperature, pace, seed)
-    runs.start(math.ceil(count / math.ceil(count / MOST_RUNS)))
+    runs = _Runs(stage, reference, temperature, pace, seed)
+    runs.start(math.ceil(count / math.ceil(count / MOST_RUNS)), MOST_TURNS * count)
     countdown = Countdown(log, count, "own dynamics, frame")
     while len(runs.frames) < count and runs.dynamics:
         kept = min(runs.step(), count - countdown.done)
@@ -86,9 +86,9 @@ def own_frames(stage: OnlineStage, reference: Molecule, temperature: float, coun
             countdown.advance(count=kept)
     frames = decide(stage.model.grid.comm, runs.frames[:count])
     kelvin, apart = temperature / KELVIN_IN_HARTREE, pace.steps * pace.timestep * ATOMIC_TIME_IN_FS
-    left = f"; {runs.left} starts led to where it has no answer" if runs.left else ""
-    log(f"{len(frames)} frames of the model's own dynamics at {kelvin:.0f} K, {apart:.0f} fs apart{left}")
-    return OwnFrames(np.array(frames).reshape(-1, *reference.positions_av.shape), runs.left)
+    turned = f"; {runs.turns} times it turned back from where there is no answer" if runs.turns else ""
+    log(f"{len(frames)} frames of the model's own dynamics at {kelvin:.0f} K, {apart:.0f} fs apart{turned}")
+    return OwnFrames(np.array(frames).reshape(-1, *reference.positions_av.shape), runs.turns)
 
 
 class _Runs:
@@ -99,19 +99,20 @@ class _Runs:
         self.pace, self.seed = pace, seed
         self.surface = stage.surface.surface
         self.nuclei: Nuclei = make_nuclei(reference, (), remove_translation=True, remove_rotation=True)
-        self.started, self.left, self.allowed = 0, 0, 0
+        self.drawn, self.turns, self.allowed = 0, 0, 0
         self.frames: list[np.ndarray] = []
 
-    def start(self, count: int) -> None:
-        """Start so many runs."""
-        self.allowed = ATTEMPTS * count
-        self.dynamics = [self._new() for _ in range(count)]
+    def start(self, count: int, allowed: int) -> None:
+        """Start so many runs, which may turn back so often."""
+        self.allowed = allowed
+        self.dynamics = [self._new(self.reference.positions_av, 2.0 * self.temperature) for _ in range(count)]
         self.memories = [self.surface.fresh(count) for _ in range(count)]
 
-    def _new(self) -> Dynamics:
-        seed, positions_av = RUNS_OF_A_SEED * self.seed + self.started, self.reference.positions_av
-        velocities_av = maxwell_boltzmann(self.temperature, seed, positions_av, self.nuclei)
-        self.started += 1
+    def _new(self, positions_av: np.ndarray, temperature: float) -> Dynamics:
+        """Return a run from these positions with velocities that no other had."""
+        seed = VELOCITIES_OF_A_SEED * self.seed + self.drawn
+        velocities_av = maxwell_boltzmann(temperature, seed, positions_av, self.nuclei)
+        self.drawn += 1
         return Dynamics(self.nuclei, positions_av, velocities_av, self.pace.timestep, NoThermostat())
 
     def step(self) -> int:
@@ -123,7 +124,7 @@ class _Runs:
                 self._accept(self.dynamics[k], found(answer))
             except MpiqmdError:
                 lost.append(k)
-        self._replace(decide(self.stage.model.grid.comm, lost))
+        self._turn_back(decide(self.stage.model.grid.comm, lost))
         return len(self.frames) - before
 
     def _accept(self, dynamics: Dynamics, evaluation: Evaluation) -> None:
@@ -132,12 +133,14 @@ class _Runs:
         if dynamics.step and dynamics.step % self.pace.steps == 0:
             self.frames.append(self.stage.frame.align(dynamics.positions_av).body_positions_av)
 
-    def _replace(self, lost: list[int]) -> None:
-        """Start the runs anew that came to where there is no answer, or let them be where too many did."""
-        self.left += len(lost)
+    def _turn_back(self, lost: list[int]) -> None:
+        """Let runs that have no answer go on from the step before, or end where there is none or too many did."""
+        self.turns += len(lost)
         for k in reversed(lost):
-            if self.started < self.allowed:
-                self.dynamics[k] = self._new()
-                self.memories[k].forget()
-            else:
+            before = self.dynamics[k]
+            if before.evaluation is None or self.turns > self.allowed:
                 del self.dynamics[k], self.memories[k]
+                continue
+            self.dynamics[k] = self._new(before.positions_av, self.temperature)
+            self.dynamics[k].restore(before.state() | {"velocities": self.dynamics[k].velocities_av})
+            self.memories[k].forget()
