@@ -234,6 +234,12 @@ class Training:
         "unseen geometries solved in full to judge the model: half random, half frames of its own dynamics",
         role="free",
     )
+    rounds: int = key(
+        POSITIVE_COUNT,
+        3,
+        "times that a model is made at most: one that is not good enough gets more modes, or the worst of new geometries",
+        role="free",
+    )
     seed: int = key(COUNT, 1, "random seed of the unseen geometries", role="free")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +19,14 @@ from mpiqmd.rom.validation import SolvedGeometries, Validation, validate
 from mpiqmd.rom.verdict import Tolerance
 from mpiqmd.sampling.plan import Plan
 
+if TYPE_CHECKING:
+    from mpiqmd.parallel.log import Log
+
 UNSEEN_FILE = "validation.h5"
+CANDIDATES, FRAMES = 100, 0.4
+"""Geometries to choose from, and which share of them may be frames of the model's own dynamics."""
+SEEDS = 1_000_003
+"""Seeds between those of two sets of geometries."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +44,20 @@ def tolerance_of(settings: Settings) -> Tolerance:
 
 
 def check_model(
-    settings: Settings, folder: Path, plan: Plan, solver: TrainingSolver, stage: OnlineStage, trained: SnapshotStore
+    settings: Settings,
+    folder: Path,
+    plan: Plan,
+    solver: TrainingSolver,
+    stage: OnlineStage,
+    trained: SnapshotStore,
+    *,
+    number: int,
 ) -> Checked:
-    """Compare a model with Hi-Fi at ``train.validation`` unseen geometries and at those of its training.  Collective."""
-    positions_sav, kinds_s = unseen_geometries(settings, plan, solver, stage)
+    """Compare a round's model with Hi-Fi at ``train.validation`` geometries that are new to it, and at those of its training.
+
+    Collective.
+    """
+    positions_sav, kinds_s = _drawn(plan, stage, settings.train.validation, 0.5, _seed(settings, number, 0), solver.log)
     path, signature = folder / UNSEEN_FILE, snapshot_signature(settings, solver.model)
     outcome, store, places = solve_unseen(solver, path, signature, positions_sav)
     if outcome.stopped is not None:
@@ -49,15 +67,27 @@ def check_model(
     return Checked(outcome, store, validate(stage, at_training, unseen, kinds_s, solver.log))
 
 
-def unseen_geometries(
-    settings: Settings, plan: Plan, solver: TrainingSolver, stage: OnlineStage
-) -> tuple[np.ndarray, list[str]]:
-    """Return unseen geometries (samples, N, 3), bohr, in the body frame, and the kind of each.  Collective.
+def candidates(settings: Settings, plan: Plan, stage: OnlineStage, number: int, log: Log) -> np.ndarray:
+    """Return geometries of which the next round's training may have some, shape (candidates, N, 3), bohr.  Collective.
 
-    Where the model's own dynamics leads out of it, there are more random ones.
+    Frames of the model's own dynamics are among them where a step of it does not cost a solve on the grid.
     """
-    count, seed = settings.train.validation, settings.train.seed
-    found = own_frames(stage, plan.reference, plan.temperature, count // 2, seed, solver.log)
+    share = 0.0 if stage.grid_free is None else FRAMES
+    positions_sav, _ = _drawn(plan, stage, CANDIDATES, share, _seed(settings, number, 1), log)
+    return positions_sav
+
+
+def _seed(settings: Settings, number: int, purpose: int) -> int:
+    """Return the seed of a round's geometries: no round's are those of another, nor candidates those a model is checked on."""
+    return settings.train.seed + SEEDS * (2 * (number - 1) + purpose)
+
+
+def _drawn(plan: Plan, stage: OnlineStage, count: int, share: float, seed: int, log: Log) -> tuple[np.ndarray, list[str]]:
+    """Return geometries in the body frame, shape (count, N, 3), bohr, a share of them frames, and the kind of each.
+
+    Collective.  Where the model's own dynamics leads out of it all the time, there are more random ones.
+    """
+    found = own_frames(stage, plan.reference, plan.temperature, int(share * count), seed, log)
     random_sav = plan.unseen(count - len(found.positions_sav), seed)
     kinds = ["random"] * len(random_sav) + ["dynamics"] * len(found.positions_sav)
     return np.concatenate([random_sav, found.positions_sav]), kinds

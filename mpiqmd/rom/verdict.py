@@ -102,6 +102,12 @@ def stored_verdict(notes: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
 
 
+def training_excess(errors: Mapping[str, Any], tolerance: Tolerance) -> float:
+    """Return the errors at the training geometries in units of the tolerance; 0 where there are none.  Not collective."""
+    size = _Size.of(errors["training"])
+    return 0.0 if size is None else size.excess(tolerance)
+
+
 def warning_on_loading(notes: Mapping[str, Any], online: str) -> str | None:
     """Return what whoever uses a model in a form should hear of its errors; None if it is good.  Not collective."""
     judgement = stored_verdict(notes)

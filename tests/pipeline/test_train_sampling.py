@@ -48,6 +48,7 @@ temperature = "300 K"
 sampling = "normal-modes"
 count = 8
 validation = 2
+rounds = 1
 [rom]
 online = "grid"
 """
