@@ -80,8 +80,11 @@ COMMANDS = {
     ),
     "train": Command(
         "make a reduced model",
-        "Choose geometries, solve each on the full grid, compress the orbitals into modes and check the model on "
-        "unseen geometries.\nWrites snapshots.h5 (grows as geometries finish; an interrupted run resumes), model.h5 "
+        "Choose geometries, solve each on the full grid, compress the orbitals into modes, and check the model on "
+        "train.validation unseen geometries that are solved in full, half of them random, half frames of its own dynamics: "
+        "the last line says what it is good to, or what to change. A model that is not good enough is made again, up to "
+        "train.rounds times, with more modes or with geometries where its estimated errors are largest.\n"
+        "Writes snapshots.h5 and validation.h5 (grow as geometries finish; an interrupted run resumes), rounds.json, model.h5 "
         "and result.json; with train.sampling = 'normal-modes' the molecule is relaxed first (modes.json).\n"
         "Geometries are independent: --groups G solves G at once in one job, and the jobs of an array, started with "
         "--part 1/N to --part N/N after one with --samples-only, each leave a file snapshots-*.h5 in the same folder, which "
@@ -97,6 +100,9 @@ COMMANDS = {
         patterns=(
             "snapshots.h5",
             "snapshots-*.h5",
+            "validation.h5",
+            "validation-*.h5",
+            "rounds.json",
             "result-*.json",
             "model.h5",
             "model-draft.h5",

@@ -25,6 +25,12 @@ UNITS = {
         "Ry": 0.5,
         "K": KELVIN_IN_HARTREE,
     },
+    "force": {
+        "Ha/bohr": 1.0,
+        "mHa/bohr": 1e-3,
+        "eV/angstrom": BOHR_IN_ANGSTROM / HARTREE_IN_EV,
+        "meV/angstrom": 1e-3 * BOHR_IN_ANGSTROM / HARTREE_IN_EV,
+    },
     "time": {"au": 1.0, "a.u.": 1.0, "fs": 1 / ATOMIC_TIME_IN_FS, "ps": 1e3 / ATOMIC_TIME_IN_FS},
     "temperature": {"K": KELVIN_IN_HARTREE, "Ha": 1.0, "hartree": 1.0, "eV": 1 / HARTREE_IN_EV},
     "angle": {"rad": 1.0, "deg": 0.017453292519943295, "degrees": 0.017453292519943295},

@@ -20,6 +20,7 @@ from mpiqmd.keys.kinds import (
     MASS,
     POSITIVE_COUNT,
     POSITIVE_ENERGY,
+    POSITIVE_FORCE,
     POSITIVE_LENGTH,
     POSITIVE_TIME,
     SPACING,
@@ -215,8 +216,31 @@ class Training:
     options: Options = field(default_factory=Options)
     symmetrize: bool = key(Boolean(), True, "close the snapshots under the molecule's mirror planes", role="training")
     energy_tolerance: float = key(POSITIVE_ENERGY, 1e-10, "of the training solves, instead of [scf]'s", role="training solve")
-    validation: int = key(COUNT, 4, "random unseen geometries on which the model is checked", role="free")
-    seed: int = key(COUNT, 1, "random seed of the validation geometries", role="free")
+    force_error: float = key(
+        POSITIVE_FORCE,
+        "0.02 mHa/bohr",
+        "how good the model is to be on unseen geometries: rms error of the forces, the largest within 5 times that",
+        role="free",
+    )
+    energy_error: float = key(
+        POSITIVE_ENERGY,
+        "0.01 mHa",
+        "the same of energies, without the constant offset that a model has at its training geometries",
+        role="free",
+    )
+    validation: int = key(
+        COUNT,
+        50,
+        "unseen geometries solved in full to judge the model: half random, half frames of its own dynamics",
+        role="free",
+    )
+    rounds: int = key(
+        POSITIVE_COUNT,
+        3,
+        "times that a model is made at most: one that is not good enough gets more modes, or the worst of new geometries",
+        role="free",
+    )
+    seed: int = key(COUNT, 1, "random seed of the unseen geometries", role="free")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,6 +55,7 @@ SPACING = Bounds(0.005, 4.0)
 """Of the grid, bohr: far beyond what resolves atoms on either side, but what a slip of the unit leaves."""
 POSITIVE_TIME = Quantity("time", Bounds(above=0.0))
 POSITIVE_ENERGY = Quantity("energy", Bounds(above=0.0))
+POSITIVE_FORCE = Quantity("force", Bounds(above=0.0))
 MASS = Quantity("mass", Bounds(minimum=100.0), ': did you mean dalton? Write "15.999 Da"')
 ANGLE = Quantity("angle", Bounds(above=0.0, maximum=math.pi), ': did you mean degrees? Write "104.5 deg"')
 ANGLE_OFFSET = Quantity("angle", Bounds(-math.pi, math.pi), ': did you mean degrees? Write "5 deg"')

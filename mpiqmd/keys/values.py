@@ -21,13 +21,14 @@ DIMENSIONS = UNITS | {"mass": {"me": 1.0, "Da": DALTON_IN_ELECTRON_MASS, "u": DA
 ATOMIC_UNIT = {
     "length": "bohr",
     "energy": "Ha",
+    "force": "Ha/bohr",
     "time": "a.u.",
     "temperature": "Ha, as k_B T",
     "angle": "rad",
     "mass": "electron masses",
 }
 LARGEST_INTEGER = 2**63 - 1
-_WITH_UNIT = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z][A-Za-z.]*)?\s*")
+_WITH_UNIT = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([A-Za-z][A-Za-z./]*)?\s*")
 
 
 class Unacceptable(ValueError):

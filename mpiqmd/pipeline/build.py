@@ -40,7 +40,7 @@ from mpiqmd.rom.error_control import ErrorControl
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.online import OnlineStage
 from mpiqmd.rom.training import FullSolving, TrainingSolver
-from mpiqmd.rom.verdict import verdict
+from mpiqmd.rom.verdict import warning_on_loading
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -220,9 +220,9 @@ def build_rom_surface(
     digest = on_rank_zero(model.grid.comm, stored_digest, path)
     assert digest is not None, "a model without a seal is not loaded"
     log(f"reduced model {path}: {reduced.rank} modes, {len(reduced.training_positions_sav)} training geometries")
-    judgement = verdict(reduced.notes.get("errors", {}), rom.error_tolerance, rom.online)
-    if judgement is not None and not judgement["good"]:
-        log(f"{path}: {judgement['words']}")
+    warning = warning_on_loading(reduced.notes, rom.online)
+    if warning is not None:
+        log(f"{path}: {warning}")
     return build_online_stage(replace(settings, rom=rom), model, reduced, log).surface, digest
 
 

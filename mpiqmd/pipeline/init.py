@@ -56,6 +56,7 @@ TRAIN = """
 sampling = "normal-modes"      # geometries from thermal motion about the minimum, which is found first
 temperature = "400 K"          # a little wider than the dynamics needs
 {count}# geometries; more for floppy molecules
+force_error = "0.02 mHa/bohr" # rms error of forces on unseen geometries that is asked for; more modes and geometries follow
 """
 NO_TRAIN = """
 # no [train]: a linear molecule of three or more atoms has no body frame, and so no reduced model

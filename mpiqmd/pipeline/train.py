@@ -1,7 +1,8 @@
 """``mpiqmd train``: choose geometries, solve them, compress the orbitals, and check the reduced model.
 
-The offline stage in the order it happens: ``pipeline.sampling``, ``rom.training``, ``rom.offline``, ``rom.validation``.  What
-is on disk already, geometries or the whole model, is not made again.
+The offline stage in the order it happens: ``pipeline.sampling``, ``rom.training``, ``rom.offline``, ``pipeline.checking``, and
+``pipeline.rounds`` where what was made is not good enough.  What is on disk already, geometries or the whole model, is not made
+again.
 
 ``model.h5`` is there when the model has been checked, and says how good it is.  Checking solves geometries in full and may
 be killed, and what was compressed and compiled before shall not be lost with it: until then the model is ``model-draft.h5``,
@@ -27,13 +28,14 @@ from mpiqmd.pipeline.build import (
     build_model,
     build_molecule,
     build_online_stage,
-    build_solver,
     build_training_solver,
     periodic_cell,
     structure_of,
 )
+from mpiqmd.pipeline.checking import check_model, tolerance_of
 from mpiqmd.pipeline.identity import recipe, snapshot_signature
 from mpiqmd.pipeline.results import RESULT_FILE, plain
+from mpiqmd.pipeline.rounds import ROUNDS_FILE, Rounds, found_in, next_round, with_added
 from mpiqmd.pipeline.sampling import choose_geometries
 from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.style import save_figure
@@ -41,15 +43,17 @@ from mpiqmd.rom.basis import ReducedBasis
 from mpiqmd.rom.compiled.compile import require_compilable
 from mpiqmd.rom.greedy import solve_greedily
 from mpiqmd.rom.model import ReducedModel, complete_model
+from mpiqmd.rom.model_summary import error_table
 from mpiqmd.rom.offline import compress, make_reduced_model, projections
 from mpiqmd.rom.partial_snapshots import blocks, part_path
 from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals
 from mpiqmd.rom.snapshots import SnapshotStore
 from mpiqmd.rom.training import Outcome, TrainingSolver
-from mpiqmd.rom.validation import errors_to_keep, print_errors, reproduction, summary, validate
-from mpiqmd.rom.verdict import verdict
+from mpiqmd.rom.validation import Validation, errors_to_keep
+from mpiqmd.rom.verdict import stored_verdict, verdict
 from mpiqmd.sampling.plan import Plan
 from mpiqmd.sampling.rules.rule import CandidateRule
+from mpiqmd.sampling.samples import Samples
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -123,38 +127,66 @@ def solve_part(arguments: argparse.Namespace, plan: Plan, solver: TrainingSolver
 
 
 def train(settings: Settings, folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:
-    """Solve what is missing, compress, compile and check; return what ``result.json`` holds.  Collective."""
+    """Make models until one is good enough or nothing more may be done; return what ``result.json`` holds.  Collective."""
     model, log = solver.model, solver.log
     store = SnapshotStore(folder / SNAPSHOT_FILE, snapshot_signature(settings, model), model.grid.comm)
-    snapshots = SnapshotOrbitals(store, model.grid)
+    snapshots, rounds = SnapshotOrbitals(store, model.grid), Rounds(folder / ROUNDS_FILE, settings, model.grid.comm)
     log(model.describe())
-    solved = solve_geometries(settings, folder, plan, solver, snapshots)
-    if solved.stopped is not None:
-        _announce(solved, store, log.afterwards)
-        return _progress(solved, store)
-    finished = finished_model(folder, settings, model, store)
-    if finished is None:
-        path, reduced = folder / DRAFT_FILE, make_draft(settings, folder / DRAFT_FILE, plan, model, snapshots, log)
-    else:
-        path, reduced = finished
-        log(f"the model is made already, with {reduced.rank} modes")
-    stage = build_online_stage(settings, model, reduced, log)
-    full = build_solver(settings, model, energy_tolerance=settings.train.energy_tolerance)
-    unseen_sav = plan.unseen(settings.train.validation, settings.train.seed)
-    errors = {
-        "reproduction": reproduction(stage, store, plan.frame),
-        "validation": validate(stage, full, unseen_sav, plan.frame, log),
-    }
-    keep_model(path, folder / MODEL_FILE, reduced, summary(errors), settings)
+    seconds: float | None = None
+    while True:
+        solved = solve_geometries(rounds, folder, plan, solver, snapshots)
+        seconds = solved.seconds or seconds
+        if solved.stopped is not None:
+            _announce(solved, store, log.afterwards)
+            return _progress(solved, store)
+        now = rounds.settings_now
+        path, reduced = draft_or_model(now, folder, plan, model, snapshots, log)
+        stage = build_online_stage(now, model, reduced, log)
+        checked = check_model(now, folder, plan, solver, stage, store, number=rounds.number)
+        if checked.validation is None:
+            _announce(checked.outcome, checked.store, log.afterwards)
+            return _progress(checked.outcome, checked.store)
+        judgement = verdict(checked.validation.errors, tolerance_of(settings))
+        assert judgement is not None, "the errors are those of this very command"
+        if judgement["good"] is not False or rounds.number >= settings.train.rounds:
+            break
+        print_errors(checked.validation, judgement, log)
+        following = next_round(rounds, plan, stage, reduced, checked.validation, judgement, log=log)
+        if following is None:
+            break
+        rounds.finish(following)
+        log(f"round {rounds.number} of at most {settings.train.rounds}: {following.words}")
+    keep_model(path, folder / MODEL_FILE, reduced, checked.validation.errors, settings)
     title = f"{model.molecule.formula}, {settings.xc.functional}"
     on_rank_zero(model.grid.comm, _plot, folder, reduced.basis, title)
-    print_errors(errors, log.afterwards)
-    log.afterwards(f"model written to {folder / MODEL_FILE}")
-    judgement = verdict(summary(errors), settings.rom.error_tolerance, settings.rom.online)
-    assert judgement is not None, "the errors are those of this very command"
-    log.afterwards(judgement["words"])
-    found = {"seconds_per_geometry": solved.seconds, "verdict": judgement, "warnings": list(solver.watch.said.values())}
-    return describe_basis(reduced.basis, store) | found | errors
+    print_errors(checked.validation, judgement, log.afterwards)
+    return describe_basis(reduced.basis, store) | {
+        "seconds_per_geometry": seconds,
+        "errors": checked.validation.errors,
+        "unseen": checked.validation.geometries,
+        "rounds": [each.found for each in rounds.over] + [found_in(reduced, checked.validation, judgement)],
+        "verdict": judgement,
+        "warnings": list(solver.watch.said.values()),
+    }
+
+
+def draft_or_model(
+    settings: Settings, folder: Path, plan: Plan, model: KohnShamModel, snapshots: SnapshotOrbitals, log: Log
+) -> tuple[Path, ReducedModel]:
+    """Return the model of the solved geometries, made now if it is not there, and its file.  Collective."""
+    finished = finished_model(folder, settings, model, snapshots.store)
+    if finished is not None:
+        log(f"the model is made already, with {finished[1].rank} modes")
+        return finished
+    path = folder / DRAFT_FILE
+    return path, make_draft(settings, path, plan, model, snapshots, log)
+
+
+def print_errors(checked: Validation, judgement: dict[str, Any], log: Log) -> None:
+    """Print the errors of a model and what they mean.  Not collective."""
+    for line in error_table(checked.errors):
+        log(line)
+    log(judgement["words"])
 
 
 def make_draft(
@@ -173,31 +205,30 @@ def make_draft(
 def keep_model(path: Path, final: Path, reduced: ReducedModel, errors: dict[str, Any], settings: Settings) -> None:
     """Let the file of a model, a draft or the final one, become the final one with its errors and their verdict.  Collective.
 
-    A final one keeps the errors that it has if they are those of as many unseen geometries.
+    A final one keeps the errors that it has if they are those of as many unseen geometries, or more.
     """
-    comm, rom = reduced.basis.modes.grid.comm, settings.rom
-    kept = errors_to_keep(reduced.notes.get("errors", {}), errors, rom.error_tolerance, rom.online)
-    judgement = verdict(kept, rom.error_tolerance, rom.online)
-    notes = {**reduced.notes, "errors": kept, "verdict": plain(judgement)}
+    comm, before = reduced.basis.modes.grid.comm, reduced.notes
+    kept = errors_to_keep(before["errors"] if stored_verdict(before) else None, plain(errors))
+    notes = {**before, "errors": kept, "verdict": plain(verdict(kept, tolerance_of(settings)))}
     if path != final:
         on_rank_zero(comm, complete_model, path, final, notes)
     elif notes != reduced.notes:
         replace(reduced, notes=notes).save(final)
 
 
-def solve_geometries(
-    settings: Settings, folder: Path, plan: Plan, solver: TrainingSolver, snapshots: SnapshotOrbitals
-) -> Outcome:
-    """Solve the plan's geometries that the store does not have.  Collective."""
+def solve_geometries(rounds: Rounds, folder: Path, plan: Plan, solver: TrainingSolver, snapshots: SnapshotOrbitals) -> Outcome:
+    """Solve the plan's geometries, and those that rounds have added, that the store does not have.  Collective."""
     store, log, formula = snapshots.store, solver.log, plan.reference.formula
+    samples = plan.samples
     if isinstance(plan.rule, CandidateRule):
         log(f"training on the worst of {len(plan.samples)} geometries ({plan.samples.name}) of {formula}")
-        if len(store) and finished_model(folder, settings, solver.model, store) is not None:
-            return Outcome(None)
-        return solve_greedily(solver, snapshots, plan, plan.rule)
-    log(f"training on {len(plan.samples)} geometries ({plan.samples.name}) of {formula}")
-    solver.open(store, plan.samples)
-    done = len(plan.samples) - len(store.pending)
+        if not len(store) or not (rounds.over or finished_model(folder, rounds.settings, solver.model, store) is not None):
+            return solve_greedily(solver, snapshots, plan, plan.rule)
+        samples = Samples(store.positions_sav, store.labels, plan.samples.name)
+    samples = with_added(samples, store, rounds)
+    log(f"training on {len(samples)} geometries ({samples.name}) of {formula}")
+    solver.open(store, samples)
+    done = len(samples) - len(store.pending)
     if done:
         log(f"{done} geometries are solved already")
     return solver.solve(store, store.pending)

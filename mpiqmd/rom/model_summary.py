@@ -13,7 +13,7 @@ import numpy as np
 
 from mpiqmd.datafiles import Contents
 from mpiqmd.molecule.labels import labels
-from mpiqmd.rom.verdict import verdict
+from mpiqmd.rom.verdict import UNCHECKED, stored_verdict
 
 SHORT_HASH = 12
 """Characters shown of a hash."""
@@ -39,20 +39,43 @@ def find_singular_values(contents: Contents) -> h5py.Dataset | None:
 
 
 def error_table(errors: dict[str, Any]) -> list[str]:
-    """Return the lines of a table of the numbers that ``validation.summary`` returns.  Not collective."""
-    trained, unseen = errors["reproduction"], errors["validation"]
-    title = f"largest error against Hi-Fi ({unseen['count']} unseen geometries)"
-    rows = [
-        ("training geometries", trained["energy"], trained["force"]),
-        ("unseen geometries", unseen["energy"], unseen["force"]),
-        ("unseen, compiled", unseen["compiled_energy"], unseen["compiled_force"]),
-        ("unseen, error estimate", unseen["error_estimate"], None),
+    """Return the lines of a table of the errors of :class:`mpiqmd.rom.validation.Validation`.  Not collective."""
+    lines = [
+        f"{'':34s}  {'energy (Ha)':^29s} {'force (Ha/bohr)':^39s}".rstrip(),
+        f"{'errors against Hi-Fi':28s}{'count':>6s} {''.join(f' {name:>9s}' for name in _COLUMNS)}",
     ]
-    lines = [f"{title:54s} {'energy (Ha)':>12s} {'force (Ha/bohr)':>16s}"]
-    for name, energy, force in rows:
-        if energy is not None:
-            lines.append(f"  {name:52s} {energy:12.1e}" + ("" if force is None else f" {force:16.1e}"))
+    rows = [(label, errors[name]) for name, label in _SETS.items()]
+    worst = errors["worst"]
+    if worst is not None:
+        rows += [(f"worst {name}, {form}", worst[name][key]) for name in worst for key, form in _FORMS.items()]
+    lines += [_table_row(f"  {label}", each) for label, each in rows if each is not None]
+    estimate = (errors["unseen"] or {}).get("estimate")
+    if estimate is not None:
+        lines.append(f"largest estimated error of an unseen energy {estimate:.1e} Ha")
+    lines.append(f"rms and largest energy errors without {errors['offset']:.1e} Ha, the mean at the training geometries")
     return lines
+
+
+_COLUMNS = ("mean", "rms", "largest", "rms", "median", "90 %", "largest")
+"""Of the energies, then of the forces; the quantiles are of the largest component of each geometry."""
+_SETS = {
+    "training": "training geometries",
+    "random": "unseen, random",
+    "dynamics": "unseen, own dynamics",
+    "unseen": "unseen, all",
+}
+_FORMS = {"in_use": "grid-free", "on_grid": "grid"}
+
+
+def _table_row(label: str, statistics: dict[str, Any]) -> str:
+    answered = statistics["count"] - statistics["unanswered"]
+    start = f"{label:28s}{answered:6d} "
+    if answered == 0:
+        return start + " no answer at any"
+    energy, force = statistics["energy"], statistics["force"]
+    values = [energy[name] for name in ("mean", "rms", "largest")]
+    values += [force["rms"], force["quantiles"]["0.5"], force["quantiles"]["0.9"], force["largest"]]
+    return start + "".join(f" {value:9.1e}" for value in values)
 
 
 def _basis(file: h5py.File) -> list[str]:
@@ -94,9 +117,8 @@ def _errors(file: h5py.File) -> list[str]:
 
 def _verdict(file: h5py.File) -> list[str]:
     """Return what the errors mean at the tolerance of the training; said anew, not as the file says it."""
-    notes, online = json.loads(file.attrs["notes"]), "grid" if "arrays" not in file else "compiled"
-    judgement = verdict(notes["errors"], float(notes["verdict"]["tolerance"]), online)
-    return [judgement["words"]] if judgement else []
+    judgement = stored_verdict(json.loads(file.attrs["notes"]))
+    return [judgement["words"]] if judgement else [UNCHECKED]
 
 
 def _compiled(file: h5py.File) -> list[str]:

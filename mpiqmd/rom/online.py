@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mpiqmd.errors import ConfigError
+from mpiqmd.errors import ConfigError, MpiqmdError
 from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.body_surface import BodySurface, MovingFrame
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.frame import BodyFrame, make_frame
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.surface import evaluation_at
 from mpiqmd.rom.body_solver import grid_surface
 from mpiqmd.rom.compiled.body_solver import CompiledBodySolver, TabulatedBodySolver, tabulated_surface
 from mpiqmd.rom.compiled.compile import make_solver, stored_solver
@@ -39,6 +38,13 @@ if TYPE_CHECKING:
     from mpiqmd.parallel.log import Log
 
 
+class Answer(NamedTuple):
+    """Energy (Ha) and forces (Ha/bohr) at a geometry, and the density matrix over the modes, shape (modes, modes)."""
+
+    evaluation: Evaluation
+    density_matrix_mm: np.ndarray
+
+
 class OnlineStage:
     """A reduced model ready for use: its surface, ground states in the body frame, error estimates.
 
@@ -61,6 +67,8 @@ class OnlineStage:
     ----------
     surface
         Energies and forces in the laboratory, their errors watched.
+    online
+        The form in use, as ``rom.online`` has it.
     frame, solver, estimator, grid_free
         The body frame, the solver on the grid, the estimator of its errors, and the grid-free solver, None without one.
     """
@@ -73,7 +81,7 @@ class OnlineStage:
         make_full_solver: Callable[[], ElectronicSolver],
         log: Log,
     ) -> None:
-        self.model = model
+        self.model, self.online = model, options.online
         reference = Molecule(model.molecule.symbols, reduced.reference_av, model.molecule.charge, reduced.masses_a)
         self.frame = make_frame(reference, reduced.frame)
         moving = MovingFrame(self.frame, model.grid.periodic_cell_v)
@@ -95,19 +103,29 @@ class OnlineStage:
         """Return the reduced ground state on the grid at body-frame positions.  Collective."""
         return self.solver.solve(body_positions_av)
 
-    def evaluate_compiled(self, body_positions_av: np.ndarray) -> Evaluation | None:
-        """Return energy and exact forces of the grid-free model without memory of earlier calls, None if there is none.
+    def answer(self, body_positions_av: np.ndarray) -> Answer:
+        """Return energy, exact forces and density matrix of the form in use, without memory of earlier calls.  Collective.
 
-        Not collective.  Raises GeometryError outside its tables.
+        Raises GeometryError outside the tables of a grid-free form, and ConvergenceError.
         """
         if self.grid_free is None:
-            return None
+            return self.answer_on_grid(body_positions_av)
         surface = tabulated_surface(MovingFrame(self.frame), self.grid_free)
-        return evaluation_at(surface, body_positions_av, surface.fresh())
+        (alignment,), (answer,) = surface.solve([body_positions_av], [surface.fresh()])
+        if isinstance(answer, MpiqmdError):
+            raise answer
+        assert not isinstance(alignment, MpiqmdError)
+        return Answer(surface.carried_back(alignment, answer), answer.density_matrix_mm)
 
-    def error_estimate(self, body_positions_av: np.ndarray, state: GroundState) -> float:
-        """Return the estimated energy error of a reduced ground state, Ha.  Collective."""
-        return self.estimator.estimate(self.model.place(body_positions_av), state.density_matrix_nn)
+    def answer_on_grid(self, body_positions_av: np.ndarray) -> Answer:
+        """Return the same of the form on the grid, there or not there another one.  Collective.  Raises ConvergenceError."""
+        state, alignment = self.ground_state(body_positions_av), self.frame.align(body_positions_av)
+        evaluation = Evaluation(state.free_energy, alignment.gradient_forces(state.gradient_av))
+        return Answer(evaluation, state.density_matrix_nn)
+
+    def error_estimate(self, body_positions_av: np.ndarray, density_matrix_mm: np.ndarray) -> float:
+        """Return the estimated energy error of a reduced density matrix, Ha.  Collective."""
+        return self.estimator.estimate(self.model.place(body_positions_av), density_matrix_mm)
 
 
 def _grid_free(

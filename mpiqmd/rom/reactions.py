@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from math import inf
 
 from mpiqmd.errors import ConfigError
-from mpiqmd.rom.verdict import FORCE_PER_ENERGY
 
+FORCE_PER_ENERGY = 10.0
+"""Estimated force error (Ha/bohr) that is tolerated per estimated energy error (Ha) by default, 1/bohr."""
 HOPELESS = 100.0
 """A warning does not suffice by default for an estimate that is so many times the tolerance."""
 

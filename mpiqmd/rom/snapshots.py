@@ -87,7 +87,7 @@ class SnapshotStore:
 
     @property
     def n_orbitals(self) -> int:
-        """Number of orbitals of each geometry; 0 of an empty store."""
+        """Number of orbitals of each geometry; 0 of an empty store, and of one that keeps none."""
         return self.eigenvalues_sn.shape[1]
 
     @property
@@ -114,12 +114,14 @@ class SnapshotStore:
     def add(self, index: int, orbitals: Orbitals, energy: float, forces_av: np.ndarray, eigenvalues_n: np.ndarray) -> None:
         """Store the ground state of geometry ``index`` and mark it finished.  Collective.
 
-        Orbitals that are not orthonormal to round-off are made so (Löwdin), which leaves their span.
+        Orbitals that are not orthonormal to round-off are made so (Löwdin), which leaves their span.  A store without room
+        for orbitals keeps the numbers.
         """
         on_rank_zero(self.comm, unseal, self.path)
-        with open_shared(self.path, "r+", self.comm) as file:
-            group = None if file is None else file[_name(index)]
-            write_orbitals(group, "orbitals", orthonormalised(orbitals))
+        if self.n_orbitals:
+            with open_shared(self.path, "r+", self.comm) as file:
+                group = None if file is None else file[_name(index)]
+                write_orbitals(group, "orbitals", orthonormalised(orbitals))
         on_rank_zero(self.comm, self._write_numbers, index, energy, forces_av, eigenvalues_n)
         on_rank_zero(self.comm, self._mark, index)
         self._load()

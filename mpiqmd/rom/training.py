@@ -84,9 +84,10 @@ class TrainingSolver:
         self.interruption = interruption or Interruption()
         self.watch = GroundStateWatch(model, log)
 
-    def open(self, store: SnapshotStore, samples: Samples) -> None:
+    def open(self, store: SnapshotStore, samples: Samples, with_orbitals: bool = True) -> None:
         """Lay out storage for the samples and take in what parts beside the store hold.  Collective."""
-        store.prepare(self.model.grid, samples.positions_sav, samples.labels, self.full.n_orbitals)
+        n_orbitals = self.full.n_orbitals if with_orbitals else 0
+        store.prepare(self.model.grid, samples.positions_sav, samples.labels, n_orbitals)
         moved = gather_parts(store, self.model.grid)
         if moved:
             self.log(f"{moved} geometries gathered from parts")

@@ -1,145 +1,153 @@
-"""How good a reduced model is: errors on its own training geometries and on unseen ones."""
+"""How good a reduced model is: its errors at the training geometries and at unseen ones, all of them known in full.
+
+The form of the model that is used counts, grid-free if it has such a form.  A handful of the worst geometries is solved
+reduced on the grid, too: what is left of the error there is that of the modes, the rest that of the compilation.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpiqmd.errors import GeometryError
-from mpiqmd.kohnsham.ground_state import ElectronicSolver
-from mpiqmd.molecule.bent import bent_coordinates, water_positions
-from mpiqmd.molecule.frame import BisectorFrame, BodyFrame
+from mpiqmd.errors import ConvergenceError, GeometryError
+from mpiqmd.molecule.frame import BodyFrame
+from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.countdown import Countdown
-from mpiqmd.rom.model_summary import error_table
-from mpiqmd.rom.online import OnlineStage
+from mpiqmd.rom.error_statistics import Errors, statistics
+from mpiqmd.rom.online import Answer, OnlineStage
 from mpiqmd.rom.snapshots import SnapshotStore
-from mpiqmd.rom.verdict import verdict
 
 if TYPE_CHECKING:
     from mpiqmd.parallel.log import Log
 
-Errors = dict[str, Any]
+HANDFUL = 4
+"""Geometries that are solved reduced on the grid beside a grid-free model: with hundreds of modes each takes seconds."""
+KINDS = ("random", "dynamics")
+"""Of unseen geometries: drawn as the sampling has them, and frames of the model's own dynamics."""
 
 
-def reproduction(stage: OnlineStage, store: SnapshotStore, frame: BodyFrame) -> Errors:
-    """Return the largest errors on the training geometries themselves, on the grid.  Collective.
+@dataclass(frozen=True, eq=False)
+class SolvedGeometries:
+    """Geometries in the body frame (bohr), Hi-Fi energies (Ha), and forces of the exact gradient (Ha/bohr).
 
-    ``energy`` and ``lowest`` (the most negative; round-off, as the reduced energy is an upper bound) in Ha, ``force``
-    along the internal coordinates, ``component`` over body-frame components at fixed modes, both Ha/bohr.
+    Not collective; replicated.
     """
-    energies, forces, components = [], [], []
-    for positions_av, energy, forces_av in zip(store.positions_sav, store.energies_s, store.forces_sav, strict=True):
-        state = stage.ground_state(positions_av)
-        energies.append(state.free_energy - energy)
-        forces.append(internal_force_error(frame, positions_av, state.gradient_av, -forces_av))
-        components.append(float(np.abs(state.forces_av - forces_av).max()))
-    return {
-        "energy": float(np.max(np.abs(energies))),
-        "lowest": float(np.min(energies)),
-        "force": max(forces),
-        "component": max(components),
-    }
+
+    positions_sav: np.ndarray
+    energies_s: np.ndarray
+    forces_sav: np.ndarray
+
+    @classmethod
+    def of(cls, store: SnapshotStore, frame: BodyFrame, indices: Sequence[int]) -> SolvedGeometries:
+        """Return some finished geometries of a store.  Not collective."""
+        chosen = list(indices)
+        positions_sav = store.positions_sav[chosen]
+        gradients_sav = -store.forces_sav[chosen]
+        forces = [frame.align(x_av).gradient_forces(g_av) for x_av, g_av in zip(positions_sav, gradients_sav, strict=True)]
+        return cls(positions_sav, store.energies_s[chosen], np.array(forces).reshape(positions_sav.shape))
+
+    def __len__(self) -> int:
+        return len(self.energies_s)
+
+    def chosen(self, indices: Sequence[int]) -> SolvedGeometries:
+        """Return some of them, in this order."""
+        chosen = list(indices)
+        return SolvedGeometries(self.positions_sav[chosen], self.energies_s[chosen], self.forces_sav[chosen])
 
 
-def validate(stage: OnlineStage, solver: ElectronicSolver, unseen_sav: np.ndarray, frame: BodyFrame, log: Log) -> Errors:
-    """Compare with the full solver on unseen geometries in the body frame, shape (samples, N, 3), bohr.  Collective.
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """What checking a model found.
 
-    Returns ``geometries`` (one dictionary each) and the largest ``energy``, ``force`` and ``error_estimate`` of the reduced
-    energy on the grid, and ``compiled_energy`` and ``compiled_force`` of the compiled model, None where there is none.
+    Attributes
+    ----------
+    errors
+        Statistics, small enough for the model file: ``online`` (the form), ``offset`` (mean energy error at the training
+        geometries, Ha), :func:`~mpiqmd.rom.error_statistics.statistics` of ``training``, ``random``, ``dynamics`` and of all
+        ``unseen``; and ``worst``, None where the form is the grid: of ``training`` and ``unseen`` the errors ``in_use`` and
+        ``on_grid`` at a handful of geometries.
+    geometries
+        The unseen ones, a dictionary each.
     """
-    rows: list[Errors] = []
-    countdown = Countdown(log, len(unseen_sav), "unseen geometry")
-    for positions_av in unseen_sav:
-        exact = solver.solve(stage.model.place(positions_av))
-        reduced = stage.ground_state(positions_av)
-        row = {
-            "positions": positions_av,
-            "energy": exact.free_energy,
-            "energy_error": reduced.free_energy - exact.free_energy,
-            "force_error": internal_force_error(frame, positions_av, reduced.gradient_av, exact.gradient_av),
-            "component_error": float(np.abs(reduced.forces_av - exact.forces_av).max()),
-            "error_estimate": stage.error_estimate(positions_av, reduced),
-        }
-        rows.append(row | _compiled_errors(stage, frame, positions_av, exact.free_energy, exact.gradient_av))
-        countdown.advance(
-            f"energy error {row['energy_error']:.1e} Ha (estimated {row['error_estimate']:.1e}), "
-            f"force error {row['force_error']:.1e} Ha/bohr"
-        )
-    names = {
-        "energy": "energy_error",
-        "force": "force_error",
-        "error_estimate": "error_estimate",
-        "compiled_energy": "compiled_energy_error",
-        "compiled_force": "compiled_force_error",
-    }
-    return {"geometries": rows} | {name: _largest(rows, column) for name, column in names.items()}
+
+    errors: dict[str, Any]
+    geometries: list[dict[str, Any]]
 
 
-def _compiled_errors(
-    stage: OnlineStage, frame: BodyFrame, positions_av: np.ndarray, energy: float, gradient_av: np.ndarray
+def validate(
+    stage: OnlineStage, trained: SolvedGeometries, unseen: SolvedGeometries, kinds_s: Sequence[str], log: Log
+) -> Validation:
+    """Compare a model with Hi-Fi at its training geometries and at unseen ones, each of a kind.  Collective."""
+    at_training = errors_of(stage, stage.answer, trained)
+    at_unseen = errors_of(stage, stage.answer, unseen, Countdown(log, len(unseen), "checked"))
+    offset, kinds = at_training.offset, np.array(kinds_s, str)
+    sets = {"training": at_training} | {kind: at_unseen.chosen(kinds == kind) for kind in KINDS} | {"unseen": at_unseen}
+    errors: dict[str, Any] = {"online": stage.online, "offset": offset}
+    errors |= {name: statistics(each, offset) for name, each in sets.items()} | {"worst": None}
+    rows = [
+        {"kind": kinds_s[s], "positions": unseen.positions_sav[s], "energy": unseen.energies_s[s]} | _row(at_unseen, s)
+        for s in range(len(unseen))
+    ]
+    if stage.grid_free is not None:
+        pairs = {"training": (trained, at_training), "unseen": (unseen, at_unseen)}
+        errors["worst"] = {name: _at_the_worst(stage, solved, each, offset) for name, (solved, each) in pairs.items()}
+    return Validation(errors, rows)
+
+
+def errors_of(
+    stage: OnlineStage,
+    answer: Callable[[np.ndarray], Answer],
+    solved: SolvedGeometries,
+    countdown: Countdown | None = None,
 ) -> Errors:
-    """Return the errors of the compiled model at one geometry; None where it is not tabulated, nothing without one."""
-    try:
-        compiled = stage.evaluate_compiled(positions_av)
-    except GeometryError:
-        return {"compiled_energy_error": None, "compiled_force_error": None}
-    if compiled is None:
-        return {}
+    """Return the errors of answers at solved geometries, with their estimates where a countdown tells of them.  Collective."""
+    energies_s, estimates_s = np.full((2, len(solved)), np.nan)
+    forces_sav = np.full(solved.positions_sav.shape, np.nan)
+    for s, positions_av in enumerate(solved.positions_sav):
+        try:
+            evaluation, density_matrix_mm = answer(positions_av)
+        except (GeometryError, ConvergenceError) as problem:
+            said = str(problem).partition(":")[0]
+        else:
+            energies_s[s] = evaluation.energy - solved.energies_s[s]
+            forces_sav[s] = evaluation.forces_av - solved.forces_sav[s]
+            said = f"energy error {energies_s[s]:.1e} Ha, force error {np.abs(forces_sav[s]).max():.1e} Ha/bohr"
+            if countdown is not None:
+                estimates_s[s] = stage.error_estimate(positions_av, density_matrix_mm)
+        if countdown is not None:
+            countdown.advance(said)
+    return Errors(*decide(stage.model.grid.comm, (energies_s, forces_sav, estimates_s)))
+
+
+def _at_the_worst(stage: OnlineStage, solved: SolvedGeometries, errors: Errors, offset: float) -> dict[str, Any]:
+    """Return the errors where the form in use has its largest, of that form and of the grid.  Collective."""
+    indices = errors.worst(HANDFUL)
+    on_grid = errors_of(stage, stage.answer_on_grid, solved.chosen(indices))
+    return {"in_use": statistics(errors.chosen(indices), offset), "on_grid": statistics(on_grid, offset)}
+
+
+def _row(errors: Errors, s: int) -> dict[str, Any]:
+    """Return the errors at one geometry as plain data."""
     return {
-        "compiled_energy_error": compiled.energy - energy,
-        "compiled_force_error": internal_force_error(frame, positions_av, -compiled.forces_av, gradient_av),
+        "energy_error": errors.energies_s[s],
+        "force_error": errors.largest_s[s],
+        "force_rms": float(np.sqrt(np.mean(errors.forces_sav[s] ** 2))),
+        "error_estimate": errors.estimates_s[s],
     }
 
 
-def _largest(rows: list[Errors], name: str) -> float | None:
-    return max((abs(row[name]) for row in rows if row.get(name) is not None), default=None)
+def errors_to_keep(before: dict[str, Any] | None, found: dict[str, Any]) -> dict[str, Any]:
+    """Return which errors a model file keeps: those it has, unless they are of another form or of fewer unseen geometries.
 
-
-def summary(errors: Errors) -> Errors:
-    """Return the errors without the single geometries, small enough to be kept in the model file.  Not collective."""
-    validation = {name: value for name, value in errors["validation"].items() if name != "geometries"}
-    validation["count"] = len(errors["validation"]["geometries"])
-    return {"reproduction": errors["reproduction"], "validation": validation}
-
-
-def errors_to_keep(before: Any, found: Errors, tolerance: float, online: str) -> Errors:
-    """Return which summary a model file keeps: that of earlier errors, unless it is none or of fewer unseen geometries.
-
-    ``tolerance`` (Ha) and ``online`` are those of the :func:`~mpiqmd.rom.verdict.verdict`.  Not collective.
+    ``before`` is None where the file has none.  Not collective.
     """
-    if verdict(before, tolerance, online) is None or _unseen(before) < _unseen(found):
+    if before is None or before["online"] != found["online"] or _count(before) < _count(found):
         return found
     return before
 
 
-def _unseen(errors: Errors) -> int:
-    return int(errors["validation"].get("count", 0))
-
-
-def print_errors(errors: Errors, log: Log) -> None:
-    """Print a short table of the errors.  Not collective."""
-    for line in error_table(summary(errors)):
-        log(line)
-
-
-def internal_force_error(frame: BodyFrame, positions_av: np.ndarray, one_av: np.ndarray, two_av: np.ndarray) -> float:
-    """Return the largest difference of two body-frame gradients along the internal coordinates, Ha/bohr (or per radian).
-
-    The exact gradient through the body frame of both energies is compared: for a bent molecule along L1, L2 and theta,
-    otherwise per component of the rigid-motion-free forces.  Not collective.
-    """
-    alignment = frame.align(positions_av)
-    difference = alignment.gradient_forces(one_av) - alignment.gradient_forces(two_av)
-    if not isinstance(frame, BisectorFrame):
-        return float(np.abs(difference).max())
-    point, errors, step = np.array(bent_coordinates(positions_av, frame.vertex)), [], 1e-5
-    for shift in step * np.eye(3):
-        after_av, before_av = (_bent(point + sign * shift, frame.vertex) for sign in (1.0, -1.0))
-        errors.append(abs(float(np.sum(difference * (after_av - before_av) / (2.0 * step)))))
-    return max(errors)
-
-
-def _bent(point: np.ndarray, vertex: int) -> np.ndarray:
-    length_1, length_2, angle = point
-    return water_positions(length_1, length_2, angle, vertex)
+def _count(errors: dict[str, Any]) -> int:
+    return int(errors["unseen"]["count"]) if errors["unseen"] else 0

@@ -1,105 +1,148 @@
 """What the errors of a reduced model on unseen geometries mean, in one sentence.
 
-A model is good enough if its largest unseen errors are at most ``rom.error_tolerance`` in energy and ``FORCE_PER_ENERGY``
-times that in force.  Otherwise the errors on the training geometries tell the remedy: where they are as large, the modes are
-too few; where they are small, the geometries are.
+A model is good enough if, on the unseen geometries, the rms error of the force components is within ``train.force_error`` and
+that of the energies within ``train.energy_error``, and the largest of both within ``LARGEST_PER_RMS`` times as much.  Energies
+count without the mean error at the training geometries, a constant that no difference of energies has.  Otherwise the errors
+tell the remedies: what the same modes do not have on the grid comes from the compilation; where the training geometries are
+not good enough either, the modes are too few; where they are much better than the unseen ones, the geometries are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
-FORCE_PER_ENERGY = 10.0
-"""Force error (Ha/bohr) that is tolerated per energy error (Ha), 1/bohr: 5e-4 Ha/bohr, that of the published model, for the
-default tolerance."""
+LARGEST_PER_RMS = 5.0
+"""The largest of many errors is about 4 times the rms if they are normal."""
+FEW = 50
+"""Fewer unseen geometries prove little."""
 AS_LARGE = 0.3
-"""Training errors of this share of the unseen ones are as large."""
+"""Errors of this share of others are as large."""
+REMEDIES = {
+    "compilation": "Most of it comes from the grid-free form: train on more geometries (train.count) or in a narrower region, "
+    "or use rom.online = 'grid'.",
+    "modes": "Keep more modes, training geometries are not good enough either: rom.online = 'learned' has no cap; else "
+    "rom.max_rank, rom.energy_fraction or rom.rank.",
+    "geometries": "Train on more geometries (train.count, a denser lattice, more structures) or in a narrower region.",
+    "region": "Train in a wider region (train.deviations, train.temperature, a wider lattice, more structures).",
+}
+UNKNOWN = "warning: no unseen geometries were solved (train.validation = 0): nobody knows how good the model is"
+UNCHECKED = (
+    "warning: nobody knows how good this model is: its file has no errors on unseen geometries. Run `mpiqmd train` again with "
+    "its input; what is solved is kept."
+)
 
 
-def verdict(errors: Mapping[str, Any], tolerance: float, online: str) -> dict[str, Any] | None:
-    """Return ``good`` (None if nothing is known), ``words``, ``tolerance``, ``energy`` (Ha) and ``force`` (Ha/bohr).
+class Tolerance(NamedTuple):
+    """Rms errors that are asked for: of the energies, Ha, and of the force components, Ha/bohr."""
 
-    Not collective.
+    energy: float
+    force: float
+
+
+class _Size(NamedTuple):
+    """Rms and largest errors of a set of geometries, Ha and Ha/bohr."""
+
+    energy: float
+    force: float
+    largest_energy: float
+    largest_force: float
+
+    @classmethod
+    def of(cls, statistics: Mapping[str, Any] | None) -> _Size | None:
+        """Return the sizes that statistics have, None if they are of no answer.  Raises ValueError and the like."""
+        if statistics is None or statistics["energy"] is None:
+            return None
+        energy, force = statistics["energy"], statistics["force"]
+        values = [float(each) for each in (energy["rms"], force["rms"], energy["largest"], force["largest"])]
+        if not all(isfinite(value) for value in values):
+            raise ValueError("errors that are not finite")
+        return cls(*values)
+
+    def excess(self, tolerance: Tolerance) -> float:
+        """Return the largest of the four in units of what is tolerated."""
+        rms = max(self.energy / tolerance.energy, self.force / tolerance.force)
+        largest = max(self.largest_energy / tolerance.energy, self.largest_force / tolerance.force)
+        return max(rms, largest / LARGEST_PER_RMS)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.energy:.1e} Ha and {self.force:.1e} Ha/bohr (rms; largest {self.largest_energy:.1e} and "
+            f"{self.largest_force:.1e})"
+        )
+
+
+def verdict(errors: Mapping[str, Any], tolerance: Tolerance) -> dict[str, Any] | None:
+    """Return ``good`` (None if nothing is known), ``words``, ``remedies`` and the tolerance.  Not collective.
+
+    ``remedies`` are names of :data:`REMEDIES`, none of a good model; the tolerance is ``energy_error`` (Ha) and ``force_error``
+    (Ha/bohr).
 
     Parameters
     ----------
     errors
-        :func:`mpiqmd.rom.validation.summary`, possibly from a file; None is returned if it is something else.
+        Those of :class:`mpiqmd.rom.validation.Validation`, possibly from a file; None is returned if it is something else.
     tolerance
-        ``rom.error_tolerance``, Ha.
-    online
-        ``rom.online``: the errors of the grid-free model, or those of the reduced energy on the grid, count.
+        What is asked for.
     """
     try:
-        trained, unseen = _pair(errors["reproduction"]), _pair(errors["validation"])
-        compiled = _pair(errors["validation"], "compiled_") if online != "grid" else None
+        return _judged(errors, tolerance) | {"energy_error": tolerance.energy, "force_error": tolerance.force}
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
+        return None
+
+
+def stored_verdict(notes: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the verdict on a model by its notes, said anew, not as the file says it; None if it has none.  Not collective."""
+    try:
+        kept = notes["verdict"]
+        tolerance = Tolerance(float(kept["energy_error"]), float(kept["force_error"]))
+        return verdict(notes["errors"], tolerance) if min(tolerance) > 0.0 else None
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    used = compiled or unseen
-    if used is None or trained is None:
-        words = "warning: no unseen geometries were solved (train.validation = 0): nobody knows how good the model is"
-        return {"good": None, "words": words, "tolerance": tolerance, "energy": None, "force": None}
-    energy, force = used
-    good = _excess(used, tolerance) <= 1.0
-    words = _praise(used, tolerance) if good else _warning(used, tolerance) + _remedy(trained, unseen, used, tolerance)
-    return {"good": good, "words": words, "tolerance": tolerance, "energy": energy, "force": force}
 
 
-def _pair(errors: Mapping[str, Any], prefix: str = "") -> tuple[float, float] | None:
-    """Return energy and force error; None where they are not known.  Raises ValueError if they are no numbers."""
-    values = errors[f"{prefix}energy"], errors[f"{prefix}force"]
-    if None in values:
+def training_excess(errors: Mapping[str, Any], tolerance: Tolerance) -> float:
+    """Return the errors at the training geometries in units of the tolerance; 0 where there are none.  Not collective."""
+    size = _Size.of(errors["training"])
+    return 0.0 if size is None else size.excess(tolerance)
+
+
+def warning_on_loading(notes: Mapping[str, Any], online: str) -> str | None:
+    """Return what whoever uses a model in a form should hear of its errors; None if it is good.  Not collective."""
+    judgement = stored_verdict(notes)
+    if judgement is None:
+        return UNCHECKED
+    if judgement["good"]:
         return None
-    energy, force = (float(value) for value in values)
-    if not (isfinite(energy) and isfinite(force)):
-        raise ValueError("errors that are not finite")
-    return energy, force
+    other = "" if notes["errors"].get("online") == online else f" (checked with another rom.online than {online!r})"
+    return judgement["words"] + other
 
 
-def _excess(errors: tuple[float, float], tolerance: float) -> float:
-    """Return the larger of both errors in units of what is tolerated."""
-    energy, force = errors
-    return max(energy / tolerance, force / (FORCE_PER_ENERGY * tolerance))
+def _judged(errors: Mapping[str, Any], tolerance: Tolerance) -> dict[str, Any]:
+    unseen, trained = errors["unseen"], _Size.of(errors["training"])
+    if unseen is None:
+        return {"good": None, "words": UNKNOWN, "remedies": []}
+    count, unanswered, size = int(unseen["count"]), int(unseen["unanswered"]), _Size.of(unseen)
+    on = f"on {count} unseen geometries" + ("" if count >= FEW else f" (few: {FEW} prove more)")
+    allowed = f"train.energy_error = {tolerance.energy:.1e} and train.force_error = {tolerance.force:.1e}"
+    if size is not None and not unanswered and size.excess(tolerance) <= 1.0:
+        return {"good": True, "words": f"good to {size} {on}, within {allowed}", "remedies": []}
+    remedies = ["region"] if size is None or unanswered else _remedies(errors["worst"], trained, size, tolerance)
+    lost = f", no answer at {unanswered} of them" if unanswered else ""
+    found = "nothing known" if size is None else str(size)
+    advice = " ".join(REMEDIES[remedy] for remedy in remedies)
+    words = f"warning: NOT good enough: {found} {on}{lost}, not within {allowed}. {advice}"
+    return {"good": False, "words": words, "remedies": remedies}
 
 
-def _allowed(tolerance: float) -> str:
-    return f"rom.error_tolerance = {tolerance:.1e} Ha ({FORCE_PER_ENERGY * tolerance:.1e} Ha/bohr in forces)"
-
-
-def _praise(errors: tuple[float, float], tolerance: float) -> str:
-    energy, force = errors
-    return (
-        f"good enough: unseen errors of {energy:.1e} Ha and {force:.1e} Ha/bohr are within {_allowed(tolerance)} near the "
-        "training geometries"
-    )
-
-
-def _warning(errors: tuple[float, float], tolerance: float) -> str:
-    energy, force = errors
-    return (
-        f"warning: NOT good enough: unseen errors of {energy:.1e} Ha and {force:.1e} Ha/bohr, where {_allowed(tolerance)} is "
-        "allowed; "
-    )
-
-
-def _remedy(
-    trained: tuple[float, float], unseen: tuple[float, float] | None, used: tuple[float, float], tolerance: float
-) -> str:
-    """Return what to do, from where the error arises: in the compilation, in the modes, or between the geometries."""
-    worst = _excess(used, tolerance)
-    if unseen is not None and _excess(unseen, tolerance) < AS_LARGE * worst:
-        return (
-            "most of it comes from the compilation: train in a narrower region or on more geometries, or use "
-            "rom.online = 'grid'"
-        )
-    if _excess(trained, tolerance) >= AS_LARGE * worst:
-        return (
-            "training geometries are as bad: keep more modes (rom.online = 'learned' has no cap; else rom.max_rank, "
-            "rom.energy_fraction or rom.rank)"
-        )
-    return (
-        "training geometries are reproduced: train on more geometries (train.count, a denser lattice, more structures) or in a "
-        "narrower region"
-    )
+def _remedies(worst: Mapping[str, Any] | None, trained: _Size | None, size: _Size, tolerance: Tolerance) -> list[str]:
+    """Return from where the error arises: from the grid-free form, from the modes, from between the geometries."""
+    excess = size.excess(tolerance)
+    if worst is not None:
+        in_use, on_grid = (_Size.of(worst["unseen"][form]) for form in ("in_use", "on_grid"))
+        if in_use and on_grid and on_grid.excess(tolerance) < AS_LARGE * in_use.excess(tolerance):
+            return ["compilation"]
+    at_training = 0.0 if trained is None else trained.excess(tolerance)
+    geometries = ["geometries"] if at_training <= 1.0 or at_training < AS_LARGE * excess else []
+    return (["modes"] if at_training > 1.0 else []) + geometries

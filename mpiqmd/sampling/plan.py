@@ -14,6 +14,10 @@ from mpiqmd.molecule.symmetry import Mirror, grid_mirrors
 from mpiqmd.sampling.mixtures import sample_geometries
 from mpiqmd.sampling.rules.rule import Body, SamplingRule, Sources
 from mpiqmd.sampling.samples import Samples
+from mpiqmd.units import KELVIN_IN_HARTREE
+
+ROOM_TEMPERATURE = 300.0 * KELVIN_IN_HARTREE
+"""k_B T of 300 K, Ha."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,11 @@ class Plan:
     def mirrors(self) -> list[Mirror]:
         """The mirrors under which snapshots are closed."""
         return self.body.mirrors
+
+    @property
+    def temperature(self) -> float:
+        """k_B T of the motion that the model is for, Ha: that of the sampling where it has one, otherwise 300 K."""
+        return getattr(self.rule, "temperature", ROOM_TEMPERATURE)
 
     def unseen(self, count: int, seed: int) -> np.ndarray:
         """Return random geometries of the sampled kind, shape (at most count, N, 3), bohr.  Collective.

@@ -35,6 +35,7 @@ bond_length = 1.78
 bond_scales = [0.93, 1.07]
 angle_offsets = ["-7 deg", "7 deg"]
 validation = 2
+rounds = 1
 [rom]
 online = "compiled"
 """

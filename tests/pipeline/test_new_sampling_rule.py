@@ -73,5 +73,5 @@ def test_the_command_trains_on_its_geometries(bench):
     bonds_s = np.linalg.norm(positions_sav[:, 1] - positions_sav[:, 0], axis=1)
     assert bonds_s / bonds_s[1] == pytest.approx([0.96, 1.0, 1.04], abs=1e-9)
     result = bench.run("train", path, "--output", bench.folder / "out")
-    assert len(result["energies"]) == 3 and result["reproduction"]["lowest"] > -1e-9
-    assert len(result["validation"]["geometries"]) == 1
+    assert len(result["energies"]) == 3 and result["errors"]["training"]["energy"]["lowest"] > -1e-9
+    assert [row["kind"] for row in result["unseen"]] == ["random"]

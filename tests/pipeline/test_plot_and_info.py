@@ -54,8 +54,9 @@ def test_info_on_a_model(bench, trained, capfd):
         f"{rank} modes of 24 orbitals, 96 with their mirror images",
         "trained on 6 geometries",
         "theta 97.500 to 111.500 degrees",
-        f"{trained.result['reproduction']['energy']:.1e}",
-        f"{trained.result['validation']['compiled_energy']:.1e}",
+        f"{trained.result['errors']['training']['energy']['rms']:.1e}",
+        f"{trained.result['errors']['dynamics']['force']['largest']:.1e}",
+        trained.result["verdict"]["words"],
         "quadrature points",
         "functional: lda_xc_teter93",
     ):

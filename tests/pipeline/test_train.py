@@ -17,7 +17,7 @@ from mpiqmd.cli import parse_arguments
 from mpiqmd.datafiles import seal, unseal
 from mpiqmd.errors import ConvergenceError
 from mpiqmd.md.trajectory import Trajectory
-from mpiqmd.pipeline import train
+from mpiqmd.pipeline import checking
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.rom.compiled import compile
@@ -34,9 +34,9 @@ def test_the_result_says_what_was_made(trained):
     result = trained.result
     assert result["snapshots"] == N_GEOMETRIES * N_ORBITALS
     assert len(result["energies"]) == N_GEOMETRIES
-    assert {"versions", "ranks", "input", "reproduction", "validation"} <= result.keys()
-    assert len(result["validation"]["geometries"]) == 2
-    for name in ("model.h5", "snapshots.h5", "singular_values.png", "singular_values.pdf"):
+    assert {"versions", "ranks", "input", "errors", "unseen"} <= result.keys()
+    assert [row["kind"] for row in result["unseen"]] == ["random", "dynamics"]
+    for name in ("model.h5", "snapshots.h5", "validation.h5", "singular_values.png", "singular_values.pdf"):
         assert (trained.folder / name).stat().st_size > 1000
 
 
@@ -50,13 +50,42 @@ def test_the_rank_is_the_smallest_that_keeps_the_fraction(trained, name, power):
 
 
 def test_reduced_energies_are_upper_bounds_and_their_errors_are_known(trained):
-    result = trained.result
-    assert result["reproduction"]["lowest"] > -1e-9
-    for row in result["validation"]["geometries"]:
+    errors = trained.result["errors"]
+    assert errors["worst"]["training"]["on_grid"]["energy"]["lowest"] > -1e-9
+    for row in trained.result["unseen"]:
         assert row["energy_error"] > 1e-7
         assert 0.5 < row["error_estimate"] / row["energy_error"] < 2.0
-        assert abs(row["compiled_energy_error"] - row["energy_error"]) < 1e-5
-        assert abs(row["compiled_force_error"] - row["force_error"]) < 1e-4
+    in_use, on_grid = (errors["worst"]["unseen"][form] for form in ("in_use", "on_grid"))
+    assert abs(in_use["energy"]["mean"] - on_grid["energy"]["mean"]) < 1e-5
+    assert abs(in_use["force"]["largest"] - on_grid["force"]["largest"]) < 1e-4
+
+
+def test_unseen_geometries_are_solved_once(bench, trained, monkeypatch):
+    """Another model of the same training needs new frames of its own dynamics, and no more."""
+    path, folder = bench.write("fewer.toml", with_keys(WATER, rom={"rank": 12})), bench.folder / "fewer"
+    bench.once(folder.mkdir)
+    for name in ("snapshots.h5", "validation.h5"):
+        bench.once(shutil.copy, trained.folder / name, folder / name)
+    solved, add = [], SnapshotStore.add
+
+    def noted(store, index, *state):
+        solved.append((store.path.name, index))
+        add(store, index, *state)
+
+    monkeypatch.setattr(SnapshotStore, "add", noted)
+    result = bench.run("train", path, "--output", folder)
+    assert solved == [("validation.h5", 2)]
+    rows = zip(result["unseen"], trained.result["unseen"], strict=True)
+    assert [one["energy"] == other["energy"] for one, other in rows] == [True, False]
+
+
+def test_frames_of_the_models_own_dynamics_have_energy_in_all_vibrations(trained):
+    """They start from the reference geometry, which is left behind, and stay where the model has answers."""
+    (frame,) = (row for row in trained.result["unseen"] if row["kind"] == "dynamics")
+    with h5py.File(trained.model) as file:
+        reference_av = file["reference/positions"][:]
+    assert 1e-2 < np.abs(np.array(frame["positions"]) - reference_av).max() < 0.5
+    assert trained.result["errors"]["dynamics"]["unanswered"] == 0
 
 
 @pytest.mark.serial
@@ -75,10 +104,10 @@ def test_the_untruncated_basis_reproduces_the_training_geometries_without_solvin
     assert result["rank"] > trained.result["rank"]
     assert result["seconds_per_geometry"] is None
     assert result["energies"] == trained.result["energies"]
-    assert result["reproduction"]["lowest"] > -1e-9
-    assert result["reproduction"]["energy"] < 1e-9
-    assert result["reproduction"]["force"] < 2e-5
-    assert result["validation"]["geometries"] == []
+    training = result["errors"]["training"]
+    assert -1e-9 < training["energy"]["lowest"] <= training["energy"]["mean"] < 1e-9
+    assert training["energy"]["largest"] < 1e-9 and training["force"]["largest"] < 2e-5
+    assert result["unseen"] == [] and result["errors"]["unseen"] is None and result["verdict"]["good"] is None
 
 
 def test_a_finished_training_is_not_done_again(bench, trained):
@@ -86,7 +115,7 @@ def test_a_finished_training_is_not_done_again(bench, trained):
     again = bench.run("train", trained.input, "--output", trained.folder)
     assert again["seconds_per_geometry"] is None
     assert bench.once(trained.model.read_bytes) == before
-    assert again["rank"] == trained.result["rank"] and again["reproduction"] == trained.result["reproduction"]
+    assert again["rank"] == trained.result["rank"] and again["errors"] == trained.result["errors"]
 
 
 def test_snapshots_of_another_training_are_refused(bench, trained, capfd):
@@ -135,10 +164,11 @@ def test_a_killed_training_goes_on_where_it_was(bench, trained, capfd):
 def test_a_training_killed_while_it_checks_goes_on_from_its_draft(bench, trained, monkeypatch):
     """Snapshots are read once and the model is written once; the errors are in the file that gets its name last."""
     path = bench.write("checked.toml", with_keys(WATER, rom={"online": "grid"}))
-    folder, reads, saves = bench.folder / "checked", [], []
+    folder, reads, saves, solved = bench.folder / "checked", [], [], []
     bench.once(folder.mkdir)
     bench.once(shutil.copy, trained.folder / "snapshots.h5", folder / "snapshots.h5")
-    read, save = SnapshotStore.read, ReducedModel.save
+    read, save, add = SnapshotStore.read, ReducedModel.save, SnapshotStore.add
+    monkeypatch.setattr(SnapshotStore, "add", lambda self, index, *state: solved.append(index) or add(self, index, *state))
     monkeypatch.setattr(SnapshotStore, "read", lambda self, grid, index: reads.append(index) or read(self, grid, index))
     monkeypatch.setattr(ReducedModel, "save", lambda self, path: saves.append(path.name) or save(self, path))
 
@@ -146,14 +176,15 @@ def test_a_training_killed_while_it_checks_goes_on_from_its_draft(bench, trained
         raise ConvergenceError("the check was made to fail")
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "validate", fail)
+        patch.setattr(checking, "validate", fail)
         assert bench.status("train", path, "--output", folder) == 1
     assert bench.once(lambda: sorted(file.name for file in folder.glob("model*"))) == ["model-draft.h5"]
     result = bench.run("train", path, "--output", folder)
     assert bench.once(lambda: sorted(file.name for file in folder.glob("model*"))) == ["model.h5"]
     assert reads == list(range(6)) and saves == ["model-draft.h5"]
+    assert solved == [0, 1], "unseen geometries are solved once"
     reduced = ReducedModel.load(folder / "model.h5", bench.comm)
-    assert reduced.rank == result["rank"] and reduced.notes["errors"]["validation"]["count"] == 2
+    assert reduced.rank == result["rank"] and reduced.notes["errors"]["unseen"]["count"] == 2
     assert reduced.notes["verdict"] == result["verdict"]
 
 
@@ -181,9 +212,9 @@ def test_the_model_file_holds_the_fitted_solver(bench, trained, monkeypatch):
     assert np.abs(energies[0] - energies[1]).max() < 1e-11
 
 
-def judged(bench, trained, capfd, rom):
+def judged(bench, trained, capfd, rom, **train):
     """Another model of the same snapshots, on the grid: its result, the last line of its training, its input and folder."""
-    path = bench.write("judged.toml", with_keys(WATER, rom={"online": "grid"} | rom))
+    path = bench.write("judged.toml", with_keys(WATER, rom={"online": "grid"} | rom, train=train))
     folder = bench.folder / "judged"
     bench.once(folder.mkdir)
     bench.once(shutil.copy, trained.folder / "snapshots.h5", folder / "snapshots.h5")
@@ -196,8 +227,8 @@ def judged(bench, trained, capfd, rom):
 def test_a_bad_model_ends_its_training_with_a_warning_that_all_doors_repeat(bench, trained, capfd):
     """Eight modes for four orbitals: the training geometries themselves are not reproduced."""
     result, last, path, folder = judged(bench, trained, capfd, {"rank": 8})
-    assert result["verdict"]["good"] is False and result["validation"]["energy"] > 1e-4
-    assert last == result["verdict"]["words"] and "keep more modes" in last and last.startswith("warning: NOT good enough")
+    assert result["verdict"]["good"] is False and result["errors"]["unseen"]["energy"]["mean"] > 1e-4
+    assert last == result["verdict"]["words"] and "Keep more modes" in last and last.startswith("warning: NOT good enough")
     model = folder / "model.h5"
     words = ["md", str(path), "--model", str(model), "--steps", "3", "--output", str(bench.folder / "md")]
     tolerant = bench.write("tolerant.toml", with_keys(path.read_text(), rom={"check_every": 1, "error_tolerance": 1e-4}))
@@ -212,8 +243,8 @@ def test_a_bad_model_ends_its_training_with_a_warning_that_all_doors_repeat(benc
 
 
 def test_a_good_model_ends_its_training_with_praise(bench, trained, capfd):
-    result, last, path, folder = judged(bench, trained, capfd, {"error_tolerance": 0.01})
-    assert result["verdict"]["good"] is True and last.startswith("good enough: unseen errors of")
+    result, last, path, folder = judged(bench, trained, capfd, {}, energy_error="5 mHa", force_error=0.1)
+    assert result["verdict"]["good"] is True and last.startswith("good to ") and "within train.energy_error = 5.0e-03" in last
     words = ["md", str(path), "--model", str(folder / "model.h5"), "--steps", "1", "--output", str(bench.folder / "md")]
     assert run_job(parse_arguments(words), bench.comm) == 0
     assert "warning: NOT" not in bench.comm.bcast(capfd.readouterr().out)

@@ -25,9 +25,9 @@ def learned(session_folder):
 def test_modes_are_not_capped_and_unseen_errors_are_those_of_the_modes(learned):
     result = learned.result
     assert result["rank"] == result["rank_sigma"] > 3
-    for row in result["validation"]["geometries"]:
-        assert abs(row["compiled_energy_error"] - row["energy_error"]) < 2e-6
-        assert abs(row["compiled_force_error"] - row["force_error"]) < 1e-4
+    in_use, on_grid = (result["errors"]["worst"]["unseen"][form] for form in ("in_use", "on_grid"))
+    assert abs(in_use["energy"]["mean"] - on_grid["energy"]["mean"]) < 2e-6
+    assert abs(in_use["force"]["largest"] - on_grid["force"]["largest"]) < 1e-4
 
 
 def test_info_says_how_large_it_is(learned):

@@ -55,6 +55,16 @@ def test_parts_are_gathered_and_the_rest_is_solved_in_groups(bench, quick, train
     assert bench.once(read_result, folder / "result-0001-0002.json")["seconds_per_geometry"] is None
 
 
+def test_groups_solve_unseen_geometries_too(bench, trained):
+    path = bench.write("grouped.toml", with_keys(WATER, rom={"online": "grid"}))
+    folder = bench.folder / "grouped"
+    bench.once(folder.mkdir)
+    bench.once(shutil.copy, trained.folder / "snapshots.h5", folder / "snapshots.h5")
+    result = bench.run("train", path, "--groups", min(2, bench.comm.size), "--output", folder)
+    assert abs(result["unseen"][0]["energy"] - trained.result["unseen"][0]["energy"]) < 1e-9
+    assert bench.once(lambda: [item.name for item in folder.glob("validation*")]) == ["validation.h5"]
+
+
 def test_a_part_may_be_solved_in_groups(bench, quick, trained):
     path, folder = quick
     groups = min(3, bench.comm.size)

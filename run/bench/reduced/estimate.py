@@ -18,7 +18,7 @@ def estimate(bench: Bench) -> dict[str, float]:
         reduced = bench.surface.ground_state(positions_av)
         exact = solver.solve(bench.model.place(positions_av), reduced.orbitals)
         truths.append(reduced.free_energy - exact.free_energy)
-        estimates.append(bench.surface.error_estimate(positions_av, reduced))
+        estimates.append(bench.surface.error_estimate(positions_av, reduced.density_matrix_nn))
         bench.log.progress(f"estimate {len(truths)}/{len(geometries)}: {estimates[-1]:.2e} of {truths[-1]:.2e} Ha")
     ratio = np.array(estimates) / np.array(truths)
     return {

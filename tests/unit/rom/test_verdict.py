@@ -2,68 +2,114 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from mpiqmd.rom.verdict import FORCE_PER_ENERGY, verdict
+from mpiqmd.rom.error_statistics import Errors, statistics
+from mpiqmd.rom.verdict import LARGEST_PER_RMS, Tolerance, stored_verdict, verdict, warning_on_loading
 
 pytestmark = pytest.mark.serial
-TOLERANCE = 5e-5
+TOLERANCE = Tolerance(1e-5, 2e-5)
 
 
-def errors(trained, unseen, compiled=None):
-    """A summary of errors (energy, force) as `train` keeps it."""
-    energies = {"energy": unseen[0] if unseen else None, "force": unseen[1] if unseen else None}
-    energies |= {"compiled_energy": compiled[0] if compiled else None, "compiled_force": compiled[1] if compiled else None}
-    return {"reproduction": dict(zip(("energy", "force"), trained, strict=True)), "validation": energies}
+def of(energy, force, count=60, unanswered=0):
+    """Statistics of as many geometries, all errors of one size."""
+    signs_s = np.where(np.arange(count) % 2, 1.0, -1.0)
+    energies_s = energy * signs_s
+    energies_s[:unanswered] = np.nan
+    forces_sav = force * np.ones((count, 3, 3)) * signs_s[:, None, None]
+    return statistics(Errors(energies_s, forces_sav, np.full(count, np.nan)), 0.0)
+
+
+def errors(trained, unseen, on_grid=None):
+    """What a training keeps in its model, of pairs of energy and force errors."""
+    worst = on_grid and {"unseen": {"in_use": unseen, "on_grid": on_grid}}
+    return {"online": "learned", "offset": 0.0, "training": trained, "unseen": unseen, "worst": worst}
 
 
 @pytest.mark.parametrize(
     ("energy", "force", "good"),
-    [
-        (0.99 * TOLERANCE, 0.99 * FORCE_PER_ENERGY * TOLERANCE, True),
-        (1.01 * TOLERANCE, 0.0, False),
-        (0.0, 1.01 * FORCE_PER_ENERGY * TOLERANCE, False),
-    ],
+    [(0.99e-5, 1.98e-5, True), (1.01e-5, 0.0, False), (0.0, 2.02e-5, False)],
 )
 def test_energy_and_force_must_both_be_tolerable(energy, force, good):
-    judged = verdict(errors((0.0, 0.0), (energy, force)), TOLERANCE, "grid")
-    assert judged["good"] is good and (judged["energy"], judged["force"]) == (energy, force)
-    assert judged["words"].startswith("good enough" if good else "warning: NOT good enough")
-    assert f"{energy:.1e} Ha and {force:.1e} Ha/bohr" in judged["words"] and "5.0e-05 Ha" in judged["words"]
+    judged = verdict(errors(of(0.0, 0.0), of(energy, force)), TOLERANCE)
+    assert judged["good"] is good and (judged["energy_error"], judged["force_error"]) == TOLERANCE
+    assert judged["words"].startswith("good to" if good else "warning: NOT good enough")
+    assert f"{energy:.1e} Ha and {force:.1e} Ha/bohr" in judged["words"] and "60 unseen geometries" in judged["words"]
 
 
-def test_the_compiled_errors_count_where_it_is_compiled():
-    summary = errors((1e-7, 1e-6), (1e-6, 1e-5), (1e-3, 1e-2))
-    assert verdict(summary, TOLERANCE, "grid")["good"]
-    judged = verdict(summary, TOLERANCE, "compiled")
-    assert not judged["good"] and "comes from the compilation" in judged["words"]
+@pytest.mark.parametrize(("share", "good"), [(0.99, True), (1.01, False)])
+def test_one_error_may_be_so_much_larger_than_the_rms(share, good):
+    unseen = of(0.0, 1e-6)
+    unseen["force"]["largest"] = share * LARGEST_PER_RMS * TOLERANCE.force
+    assert verdict(errors(of(0.0, 0.0), unseen), TOLERANCE)["good"] is good
+
+
+def test_what_the_grid_does_not_have_comes_from_the_compilation():
+    judged = verdict(errors(of(1e-7, 1e-6), of(1e-3, 1e-2), on_grid=of(1e-6, 1e-5, count=4)), TOLERANCE)
+    assert judged["remedies"] == ["compilation"] and "grid-free form" in judged["words"]
+    assert verdict(errors(of(1e-7, 1e-6), of(1e-3, 1e-2), on_grid=of(1e-3, 1e-2)), TOLERANCE)["remedies"] == ["geometries"]
 
 
 def test_the_remedy_follows_from_the_training_errors():
-    assert "keep more modes" in verdict(errors((0.9e-2, 0.05), (1e-2, 0.06)), TOLERANCE, "grid")["words"]
-    words = verdict(errors((1e-6, 1e-5), (1e-2, 0.06)), TOLERANCE, "grid")["words"]
-    assert "train on more geometries" in words and "modes" not in words
+    def remedies(trained, unseen):
+        judged = verdict(errors(of(0.0, trained), of(0.0, unseen)), TOLERANCE)
+        assert ("Keep more modes" in judged["words"]) == ("modes" in judged["remedies"])
+        assert ("Train on more geometries" in judged["words"]) == ("geometries" in judged["remedies"])
+        return judged["remedies"]
+
+    assert remedies(0.05, 0.06) == ["modes"]
+    assert remedies(1.9e-5, 2.1e-5) == remedies(1e-5, 0.06) == ["geometries"]
+    assert remedies(1e-3, 0.06) == ["modes", "geometries"]
+
+
+@pytest.mark.parametrize("unanswered", [1, 60])
+def test_a_model_without_an_answer_is_not_good(unanswered):
+    judged = verdict(errors(of(0.0, 0.0), of(1e-9, 1e-9, unanswered=unanswered)), TOLERANCE)
+    assert judged["good"] is False and judged["remedies"] == ["region"] and f"no answer at {unanswered}" in judged["words"]
+
+
+def test_few_geometries_are_called_few():
+    assert "few" in verdict(errors(of(0.0, 0.0), of(1e-9, 1e-9, count=4)), TOLERANCE)["words"]
+    assert "few" not in verdict(errors(of(0.0, 0.0), of(1e-9, 1e-9)), TOLERANCE)["words"]
 
 
 def test_nothing_is_known_without_unseen_geometries():
-    judged = verdict(errors((1e-9, 1e-8), None), TOLERANCE, "compiled")
+    judged = verdict(errors(of(1e-9, 1e-8), None), TOLERANCE)
     assert judged["good"] is None and "train.validation = 0" in judged["words"]
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {},
-        [],
-        "errors",
-        None,
-        {"reproduction": {}, "validation": {}},
-        errors(("a", 1), (1, 1)),
-        errors((1, 1), (float("nan"), 1)),
-        errors((1, 1), (10**400, 1)),
-        errors((1, 1), ([], 1)),
-    ],
-    ids=str,
-)
+STRANGE = [
+    {},
+    [],
+    "errors",
+    None,
+    {"training": {}, "unseen": {}},
+    errors(of(1e-9, 1e-9), of(float("inf"), 1e-9) | {"unanswered": "x"}),
+    errors(of(1e-9, 1e-9), {"count": 60, "unanswered": 0, "energy": {"rms": "a"}, "force": {}}),
+    errors(of(1e-9, 1e-9), {"count": 60, "unanswered": 0, "energy": {"rms": 10**400, "largest": 1}, "force": {"rms": 1}}),
+]
+
+
+@pytest.mark.parametrize("wrong", STRANGE, ids=str)
 def test_what_a_strange_file_says_is_no_verdict(wrong):
-    assert verdict(wrong, TOLERANCE, "grid") is None
+    assert verdict(wrong, TOLERANCE) is None
+    notes = {"errors": wrong, "verdict": {"energy_error": 1e-5, "force_error": 2e-5}}
+    assert stored_verdict(notes) is None and "nobody knows" in warning_on_loading(notes, "grid")
+
+
+@pytest.mark.parametrize("wrong", [{}, {"energy_error": 0.0, "force_error": 1.0}, {"energy_error": "x", "force_error": 1}, 3])
+def test_a_tolerance_that_is_none_gives_no_verdict(wrong):
+    assert stored_verdict({"errors": errors(of(0.0, 0.0), of(0.0, 0.0)), "verdict": wrong}) is None
+
+
+def test_who_loads_a_model_hears_of_a_bad_one_only():
+    def notes(energy):
+        return {
+            "errors": errors(of(0.0, 0.0), of(energy, 0.0)),
+            "verdict": {"energy_error": TOLERANCE.energy, "force_error": TOLERANCE.force},
+        }
+
+    assert warning_on_loading(notes(1e-9), "learned") is None
+    assert warning_on_loading(notes(1e-3), "learned").startswith("warning: NOT good enough")
+    assert "another rom.online" in warning_on_loading(notes(1e-3), "grid")
