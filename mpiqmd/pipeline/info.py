@@ -38,7 +38,7 @@ BESIDE = ("unit", "description")
 """Attributes that stand beside the dataset they belong to."""
 LONGEST_VALUE = 90
 """Longer attributes are cut when printed."""
-LONGEST_LINE, MOST_LINES = 700, 2000
+LONGEST_LINE, MOST_LINES = 300, 2000
 
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, object]:

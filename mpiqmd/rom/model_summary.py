@@ -116,9 +116,10 @@ def _errors(file: h5py.File) -> list[str]:
 
 
 def _verdict(file: h5py.File) -> list[str]:
-    """Return what the errors mean at the tolerance of the training; said anew, not as the file says it."""
+    """Return what the errors mean at the tolerance of the training, a line a sentence; said anew, not as the file says it."""
     judgement = stored_verdict(json.loads(file.attrs["notes"]))
-    return [judgement["words"]] if judgement else [UNCHECKED]
+    words = judgement["words"] if judgement else UNCHECKED
+    return words.replace(". ", ".\n").splitlines()
 
 
 def _compiled(file: h5py.File) -> list[str]:
