@@ -125,7 +125,7 @@ def _verdict(file: h5py.File) -> list[str]:
 def _compiled(file: h5py.File) -> list[str]:
     if "arrays/learned" in file:
         learned = file["arrays/learned"]
-        active, functions = learned["one_electron_kk"].shape[0], len(learned["points/interaction_f"])
+        active, functions = learned["one_electron/constant_kk"].shape[0], len(learned["points/interaction_f"])
         points = len(learned["points/mean_q"]) + len(learned["xc/weights_q"])
         directions = len(learned["subspaces/directions_dnk"])
         return [
