@@ -24,28 +24,31 @@ def block_products(rows: np.ndarray, blocks: np.ndarray, result: np.ndarray) -> 
     n_rows, outputs = len(rows), blocks.shape[1]
     together = n_rows - n_rows % 4
     for block in range(len(blocks)):
-        for r in range(0, together, 4):
-            row_0, row_1, row_2, row_3 = rows[r, block], rows[r + 1, block], rows[r + 2, block], rows[r + 3, block]
-            for o in range(outputs):
-                column = blocks[block, o]
-                sum_0, sum_1, sum_2, sum_3 = 0.0, 0.0, 0.0, 0.0
-                for i in range(BLOCK):
-                    value = np.float64(column[i])
-                    sum_0 += row_0[i] * value
-                    sum_1 += row_1[i] * value
-                    sum_2 += row_2[i] * value
-                    sum_3 += row_3[i] * value
-                result[r, o] += sum_0
-                result[r + 1, o] += sum_1
-                result[r + 2, o] += sum_2
-                result[r + 3, o] += sum_3
-        for r in range(together, n_rows):
-            row = rows[r, block]
-            for o in range(outputs):
-                column, total = blocks[block, o], 0.0
-                for i in range(BLOCK):
-                    total += row[i] * np.float64(column[i])
-                result[r, o] += total
+        for first in range(0, outputs, BLOCK):
+            # this much of the matrix stays in the first cache while all rows pass
+            last = min(first + BLOCK, outputs)
+            for r in range(0, together, 4):
+                row_0, row_1, row_2, row_3 = rows[r, block], rows[r + 1, block], rows[r + 2, block], rows[r + 3, block]
+                for o in range(first, last):
+                    column = blocks[block, o]
+                    sum_0, sum_1, sum_2, sum_3 = 0.0, 0.0, 0.0, 0.0
+                    for i in range(BLOCK):
+                        value = np.float64(column[i])
+                        sum_0 += row_0[i] * value
+                        sum_1 += row_1[i] * value
+                        sum_2 += row_2[i] * value
+                        sum_3 += row_3[i] * value
+                    result[r, o] += sum_0
+                    result[r + 1, o] += sum_1
+                    result[r + 2, o] += sum_2
+                    result[r + 3, o] += sum_3
+            for r in range(together, n_rows):
+                row = rows[r, block]
+                for o in range(first, last):
+                    column, total = blocks[block, o], 0.0
+                    for i in range(BLOCK):
+                        total += row[i] * np.float64(column[i])
+                    result[r, o] += total
 
 
 @compiled()
