@@ -65,6 +65,13 @@ ABOUT = {
         "The compiled reduced model",
         "The water model of `run/inputs/water.toml`, on one core. L1, L2 and theta are its bond lengths and its angle.",
     ),
+    "cards": (
+        "Molecules",
+        'What a model with a learned grid (`rom.online = "learned"`) is worth: errors against full solutions on frames of its '
+        "own NVE dynamics, which no training has seen, forces by the exact gradient; one step, all included. LDA, GTH, order 8, 64 "
+        "points in 12 bohr; water by `run/inputs/water.toml`, the others by normal modes at 400 K: `python -m run.bench.card "
+        "INPUT.toml --model FOLDER/model.h5 --output FOLDER/card`. A full solution is one from atoms to 1e-10 Ha.",
+    ),
     "potentials": (
         "Beside machine-learned potentials",
         "Frames of the reduced model's own NVE dynamics, which neither it nor a potential has seen, solved in full; potentials "
@@ -186,6 +193,31 @@ def _peer(label: str, found: dict[str, Any], ratio: float, seconds: float, taken
     return [label, f"{seconds:.2f}", f"{ratio:.1f}", str(found["iterations"]), *steps, f"{found['energy']:.6f}"]
 
 
+def cards_tables(record: Record) -> list[str]:
+    """Return what each molecule's model consists of and costs, and its errors."""
+    made, errors = [], []
+    for card in record["cards"]:
+        steps = 1e3 * card["hifi_seconds_a_solve"] / card["milliseconds_a_step"]
+        counts = ("training_geometries", "modes", "latent_directions", "density_functions", "points")
+        made.append(
+            [
+                card["formula"],
+                *(str(card[name]) for name in counts),
+                f"{card['megabytes']:.1f}",
+                f"{card['milliseconds_a_step']:.2f}",
+                f"{card['evaluations']:.1f}",
+                f"{steps:.0f}",
+            ]
+        )
+        names = ("force_rms", "force_largest", "energy_mean", "energy_rms", "energy_largest")
+        drift = f"{1e6 * card['drift_per_atom_and_ps']:.1e}"
+        errors.append([card["formula"], str(card["frames"]), *(f"{card[name]:.1e}" for name in names), drift])
+    heads = ["", "full solutions", "modes", "latent directions", "density functions", "points", "MB", "ms a step"]
+    heads += ["evaluations a step", "steps in the time of a full solution"]
+    forces = ["", "frames", "forces, rms, Ha/bohr", "largest", "energy, mean, Ha", "rms", "largest"]
+    return [table(heads, made), table([*forces, "drift, microHa/atom/ps"], errors)]
+
+
 def potentials_tables(record: Record) -> list[str]:
     """Return errors and time of every reduced model and potential; ratios are to the first line."""
     first = record["rows"][0]
@@ -249,6 +281,7 @@ SECTIONS = {
     "hifi": hifi_tables,
     "hifi-drift": drift_tables,
     "reduced": reduced_tables,
+    "cards": cards_tables,
     "potentials": potentials_tables,
     "peers": peers_tables,
     "scaling": scaling_tables,

@@ -1,6 +1,6 @@
 """What a reduced model of a molecule is worth: its errors on frames of its own dynamics, its cost, its conserved energy.
 
-    python -m run.bench.card INPUT.toml --model FOLDER/model.h5 --output FOLDER/card
+    python -m run.bench.card INPUT.toml --model FOLDER/model.h5 --output FOLDER/card --record docs/records/cards.json
 
 The frames are those of ``unseen_frames.py``, kept in ``frames.npz`` of the output folder: a killed run goes on.  One core.
 """
@@ -17,6 +17,8 @@ import numpy as np
 
 from mpiqmd.errors import MpiqmdError
 from mpiqmd.parallel.log import Log
+from mpiqmd.pipeline.circumstances import loaded_versions
+from run.bench.cases import machine
 from run.bench.reduced.common import COMM
 from run.bench.unseen_frames import FEMTOSECONDS, Physics, Trained, UnseenFrames, Wanted, errors, unseen_frames
 
@@ -29,18 +31,38 @@ def main() -> None:
     frames = unseen_frames(trained, wanted, arguments.output / "frames.npz", log)
     card = _card(trained, frames)
     print(json.dumps(card, indent=2))
-    (arguments.output / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    _write(arguments.output / "card.json", card)
+    if arguments.record is not None:
+        _write(arguments.record, _with_others(card, arguments.record))
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _with_others(card: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the record of all molecules, this one in the place of what was known of it."""
+    others = json.loads(path.read_text())["cards"] if path.exists() else []
+    cards = [other for other in others if other["formula"] != card["formula"]] + [card]
+    about = {"machine": machine(), "versions": loaded_versions()}
+    return about | {"cards": sorted(cards, key=lambda each: (each["atoms"], each["formula"]))}
 
 
 def _card(trained: Trained, frames: UnseenFrames) -> dict[str, Any]:
     """Return what the module says, Ha and Ha/bohr; a full solution is told in seconds of processor time."""
     found = [trained.owner.at(positions_av) for positions_av in frames.positions_fav]
     energies_f, forces_fav = np.array([each.energy for each in found]), np.array([each.forces_av for each in found])
+    arrays = trained.reduced.arrays
     return {
+        "formula": trained.physics.molecule.formula,
+        "atoms": len(trained.physics.molecule),
+        "latent_directions": _length(arrays, "learned/subspaces/directions_dnk"),
+        "density_functions": _length(arrays, "learned/points/interaction_f"),
+        "points": _length(arrays, "learned/points/mean_q") + _length(arrays, "learned/xc/weights_q"),
         "online": trained.physics.settings.rom.online,
         "modes": trained.reduced.rank,
         "training_geometries": len(trained.reduced.training_positions_sav),
-        "megabytes": sum(array.nbytes for array in trained.reduced.arrays.values()) / 1e6,
+        "megabytes": sum(array.nbytes for array in arrays.values()) / 1e6,
         "steps": len(frames.totals_t),
         "milliseconds_a_step": 1e3 * float(frames.seconds_a_step),
         "drift_per_atom_and_ps": _slope(frames.totals_t) / len(trained.physics.molecule),
@@ -49,6 +71,11 @@ def _card(trained: Trained, frames: UnseenFrames) -> dict[str, Any]:
         "evaluations": float(np.mean([each.extras["evaluations"] for each in found])),
         "hifi_seconds_a_solve": float(frames.seconds_f.mean()),
     }
+
+
+def _length(arrays: dict[str, np.ndarray], name: str) -> int:
+    """Return how many there are of what a model's array counts first; none in a model of another form."""
+    return len(arrays[name]) if name in arrays else 0
 
 
 def _slope(energies: np.ndarray) -> float:
@@ -64,6 +91,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=20_000, help="steps of 0.5 fs (default: 20000)")
     parser.add_argument("--temperature", type=float, default=300.0, help="kelvin (default: 300)")
     parser.add_argument("--output", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--record", type=Path, help="JSON file of all molecules' cards, from which the page is made")
     return parser.parse_args()
 
 

@@ -80,6 +80,31 @@ RECORDS = {
             "largest_error": 3e-4,
         },
     },
+    "cards": MACHINE
+    | {
+        "cards": [
+            {
+                "formula": "H3N",
+                "atoms": 4,
+                "training_geometries": 56,
+                "modes": 247,
+                "latent_directions": 161,
+                "density_functions": 270,
+                "points": 1320,
+                "megabytes": 12.6,
+                "milliseconds_a_step": 2.0,
+                "evaluations": 1.0,
+                "hifi_seconds_a_solve": 2.0,
+                "frames": 100,
+                "drift_per_atom_and_ps": -3e-10,
+                "force_rms": 2.4e-6,
+                "force_largest": 1.1e-5,
+                "energy_mean": 6e-7,
+                "energy_rms": 7e-7,
+                "energy_largest": 1.2e-6,
+            }
+        ]
+    },
     "potentials": MACHINE
     | {
         "formula": "H3N",
@@ -139,6 +164,7 @@ def test_every_record_gives_a_section_with_figures(tmp_path):
     assert "| order 8 | 0.625 | 0.244 |" in page and "gpaw 26.7 | 9.00 | 6.0 | 30 | 4.50 | 11.2" in page
     assert "| sGDML | 56 | 1.0e-04 | 25.0 | 5.0e-04 | 1.0e-05 | 1.00 | 1.00 |" in page and "as 2000 steps" in page
     assert "forces by 1.5e-04 Ha/bohr" in page
+    assert "| H3N | 56 | 247 | 161 | 270 | 1320 | 12.6 | 2.00 | 1.0 | 1000 |" in page
     assert all(text in page for text in ("not installed", "failed", "PETSc 3.18"))
     drawn = draw_all(records, tmp_path)
     stems = {"accuracy", "ripple", "hifi-drift", "reduced-decay", "potentials", "scaling"}
@@ -173,6 +199,7 @@ def broken(record, path):
         ("ripple", ["cases", "order 8", "seconds_per_iteration"]),
         ("hifi-drift", ["rows", 0, "rule"]),
         ("reduced", ["batch", "1", "step"]),
+        ("cards", ["cards", 0, "force_rms"]),
         ("potentials", ["rows", 0, "force_rms"]),
         ("peers", ["peers", "gpaw", "energy"]),
         ("scaling", ["scaling", 0, "memory"]),

@@ -14,6 +14,8 @@ from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline.build import build_hifi_surface
 from mpiqmd.pipeline.md import dynamics_settings
+from mpiqmd.rom.learned.data import LearnedArrays
+from mpiqmd.rom.learned.solver import LearnedSolver
 from run.bench.reduced.common import COMM, Bench
 
 
@@ -44,6 +46,37 @@ def _seconds(bench: Bench, owner: Owner, steps: int, output_every: int) -> dict[
 def operations(bench: Bench) -> dict[str, float]:
     """Multiplications of one step with one evaluation of the energy, by what they are for."""
     solver = bench.surface.grid_free.solver
+    if isinstance(solver, LearnedSolver):
+        counts, sizes = _learned(solver.energy.arrays, bench.model.functional.uses_gradient)
+    else:
+        counts, sizes = _compiled(bench)
+    return sizes | {"multiplications": counts, "multiplications_per_step": int(np.sum(list(counts.values())))}
+
+
+def _learned(arrays: LearnedArrays, uses_gradient: bool) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the multiplications with a learned grid, and how large it is."""
+    directions, n, active = arrays.subspaces.directions_dnk.shape
+    functions, points = arrays.points.reading_fq.shape
+    visited = points + (4 if uses_gradient else 1) * len(arrays.xc.weights_q)
+    slopes = 4  # a table is read with its derivatives along x, y and z
+    tables = sum(ion.left_kj.size + ion.right_jf.size + ion.overlaps_kx.size for ion in arrays.ions)
+    matrices = 1 + len(arrays.one_electron.first_order_lkk)
+    counts = {
+        "tables of moving atoms": slopes * tables,
+        "orbitals at points, and back": 2 * n * visited * active,
+        "charges and potentials": 2 * functions * points,
+        "one-electron matrices": n * matrices * active**2,
+        "latent directions": 2 * directions * n * active,
+        "predicted start": 2 * arrays.start.coefficients_td.size,
+        "step": directions**2,
+    }
+    sizes = {"modes": len(arrays.subspaces.active_mk), "density_functions": functions, "points": visited}
+    return counts, sizes
+
+
+def _compiled(bench: Bench) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the multiplications with pair products, and how many there are."""
+    solver = bench.surface.grid_free.solver
     arrays, tables, predictor = solver.energy.arrays, solver.energy.tables, solver.predictor
     n_modes, n_occupied = solver.chart.occupied.shape
     n_points = 0 if arrays.quadrature is None else len(arrays.quadrature.weights_q)
@@ -56,10 +89,4 @@ def operations(bench: Bench) -> dict[str, float]:
         "predicted start": predictor.curvature_mk.size + predictor.minimum_mk.size,
         "step": len(solver.chart) ** 2,
     }
-    return {
-        "modes": n_modes,
-        "pair_products": len(arrays.pairs),
-        "quadrature_points": n_points,
-        "multiplications": counts,
-        "multiplications_per_step": int(np.sum(list(counts.values()))),
-    }
+    return counts, {"modes": n_modes, "pair_products": len(arrays.pairs), "quadrature_points": n_points}
