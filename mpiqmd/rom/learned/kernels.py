@@ -19,6 +19,15 @@ SUMS = {"contract", "reassoc", "nsz"}
 
 
 @compiled(fastmath=SUMS)
+def block_dot(row: np.ndarray, column: np.ndarray) -> float:
+    """Return ``Σ_i row_i column_i`` over a block."""
+    total = 0.0
+    for i in range(BLOCK):
+        total += row[i] * np.float64(column[i])
+    return total
+
+
+@compiled(fastmath=SUMS)
 def block_products(rows: np.ndarray, blocks: np.ndarray, result: np.ndarray) -> None:
     """Add ``rows @ matrix^T`` to ``result`` (r, at least o): rows (r, blocks, BLOCK), matrix (blocks, o, BLOCK)."""
     n_rows, outputs = len(rows), blocks.shape[1]
@@ -43,12 +52,8 @@ def block_products(rows: np.ndarray, blocks: np.ndarray, result: np.ndarray) -> 
                     result[r + 2, o] += sum_2
                     result[r + 3, o] += sum_3
             for r in range(together, n_rows):
-                row = rows[r, block]
                 for o in range(first, last):
-                    column, total = blocks[block, o], 0.0
-                    for i in range(BLOCK):
-                        total += row[i] * np.float64(column[i])
-                    result[r, o] += total
+                    result[r, o] += block_dot(rows[r, block], blocks[block, o])
 
 
 @compiled()
