@@ -60,8 +60,13 @@ _COMPILED: Table = {
 }
 _LEARNED: Table = {
     "constant": ("Ha", "energy that depends on nothing"),
-    "one_electron_kk": ("Ha", "kinetic energy and mean potentials over the active modes"),
-    "dipole_vkk": ("bohr", "x, y, z over the active modes"),
+    "one_electron/constant_kk": ("Ha", "kinetic energy and mean potentials over the active modes"),
+    "one_electron/first_order_lkk": ("Ha/bohr", "what is linear in the displacements"),
+    "one_electron/axes_lx": ("", "these displacements, of flattened positions"),
+    "one_electron/offset_l": ("bohr", "their origin"),
+    "dipole/mean_v": ("bohr", "dipole of the mean density"),
+    "dipole/functions_vf": ("bohr", "dipoles of the density functions"),
+    "dipole/slopes_vd": ("bohr", "derivative of the electrons' dipole in the latent coordinates at the reference"),
     "subspaces/active_mk": ("", "active modes as combinations of all modes"),
     "subspaces/origin_nk": ("", "spanning orbitals at latent coordinates zero"),
     "subspaces/directions_dnk": ("Ha^-1/2", "their changes along the latent directions"),
@@ -81,10 +86,9 @@ _LEARNED: Table = {
     "xc/mean_slope_vq": ("bohr^-4", "its gradient; no points for an LDA"),
     "boxes/A": ("bohr", "lower and upper corner of where an atom may be, and three times the number of Chebyshev nodes"),
     "ions/A/degrees_kv": ("", "degrees in x, y, z of the products of Chebyshev polynomials of a moving atom"),
-    "ions/A/first_order_lkk": ("Ha", "what multiplies those of first order, over the active modes"),
-    "ions/A/left_kj": ("Ha", "the others on the density functions: left factor"),
+    "ions/A/left_kj": ("Ha", "what is left of its local potential on the density functions: left factor"),
     "ions/A/right_jf": ("", "right factor, the mean density last"),
-    "ions/A/overlaps_kx": ("", "projector overlaps on the constant and all products"),
+    "ions/A/overlaps_kx": ("", "projector overlaps on all products"),
     "ions/A/coupling_pp": ("Ha", "coefficients of its projectors"),
 }
 MODEL_DATASETS = (

@@ -22,11 +22,15 @@ AS_LARGE = 0.3
 REMEDIES = {
     "compilation": "Most of it comes from the grid-free form: train on more geometries (train.count) or in a narrower region, "
     "or use rom.online = 'grid'.",
-    "modes": "Keep more modes, training geometries are not good enough either: rom.online = 'learned' has no cap; else "
-    "rom.max_rank, rom.energy_fraction or rom.rank.",
+    "modes": "Keep more modes, training geometries are not good enough either: a larger rom.energy_fraction or rom.rank, and "
+    "rom.max_rank with rom.online = 'compiled'.",
     "geometries": "Train on more geometries (train.count, a denser lattice, more structures) or in a narrower region.",
     "region": "Train in a wider region (train.deviations, train.temperature, a wider lattice, more structures).",
 }
+ASTRAY = (
+    "its own dynamics leads at once to where it has no answer. Train on geometries in all directions that dynamics takes, "
+    'out of a plane too: train.sampling = "normal-modes", or structures of a trajectory.'
+)
 UNKNOWN = "warning: no unseen geometries were solved (train.validation = 0): nobody knows how good the model is"
 UNCHECKED = (
     "warning: nobody knows how good this model is: its file has no errors on unseen geometries. Run `mpiqmd train` again with "
@@ -127,6 +131,8 @@ def _judged(errors: Mapping[str, Any], tolerance: Tolerance) -> dict[str, Any]:
     on = f"on {count} unseen geometries" + ("" if count >= FEW else f" (few: {FEW} prove more)")
     allowed = f"train.energy_error = {tolerance.energy:.1e} and train.force_error = {tolerance.force:.1e}"
     if size is not None and not unanswered and size.excess(tolerance) <= 1.0:
+        if _leads_astray(errors, count):
+            return {"good": False, "words": f"warning: NOT good enough: {size} {on}, but {ASTRAY}", "remedies": ["region"]}
         return {"good": True, "words": f"good to {size} {on}, within {allowed}", "remedies": []}
     remedies = ["region"] if size is None or unanswered else _remedies(errors["worst"], trained, size, tolerance)
     lost = f", no answer at {unanswered} of them" if unanswered else ""
@@ -134,6 +140,12 @@ def _judged(errors: Mapping[str, Any], tolerance: Tolerance) -> dict[str, Any]:
     advice = " ".join(REMEDIES[remedy] for remedy in remedies)
     words = f"warning: NOT good enough: {found} {on}{lost}, not within {allowed}. {advice}"
     return {"good": False, "words": words, "remedies": remedies}
+
+
+def _leads_astray(errors: Mapping[str, Any], count: int) -> bool:
+    """Whether half of the geometries should have been frames of the model's own dynamics, and none is."""
+    dynamics = errors.get("dynamics", {"count": count})
+    return count > 1 and (dynamics is None or int(dynamics["count"]) == 0)
 
 
 def _remedies(worst: Mapping[str, Any] | None, trained: _Size | None, size: _Size, tolerance: Tolerance) -> list[str]:

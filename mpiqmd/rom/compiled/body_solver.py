@@ -27,7 +27,7 @@ SMALLEST_BATCH, LARGEST_BATCH = 4, 32
 
 
 class OutsideTablesError(GeometryError):
-    """A geometry outside the boxes a compiled model was tabulated on."""
+    """A geometry outside the boxes a grid-free model was tabulated on."""
 
 
 class CompanyMemory(Memory):
@@ -206,7 +206,7 @@ def outside_tables(body_positions_av: np.ndarray, boxes: list[ChebyshevBox], lab
     beyond_av = np.where(upper_av > lower_av, np.maximum(lower_av - body_positions_av, body_positions_av - upper_av), -np.inf)
     atom, axis = np.unravel_index(np.argmax(beyond_av), beyond_av.shape)
     return OutsideTablesError(
-        f"atom {labels[atom] if labels else atom + 1} is {beyond_av[atom, axis]:.3f} bohr outside the box the compiled model "
+        f"atom {labels[atom] if labels else atom + 1} is {beyond_av[atom, axis]:.3f} bohr outside the box that the model "
         f"was tabulated on: {'xyz'[axis]} = {body_positions_av[atom, axis]:.3f} bohr in the body frame, tabulated are "
         f"{lower_av[atom, axis]:.3f} to {upper_av[atom, axis]:.3f}. Train on a wider range (train.deviations, "
         "train.bond_scales, train.angle_offsets), or let rom.on_large_error = 'warn' solve such geometries on the grid, or "

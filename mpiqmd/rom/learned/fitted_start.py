@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import solve_triangular
+from scipy.linalg import lstsq, solve_triangular
 
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.countdown import Countdown
@@ -24,6 +24,8 @@ MINIMA = 1e-11
 """What a last step of the minima may gain, Ha; it is taken."""
 BATCH = 32
 """Minima that are looked for together."""
+INDEPENDENT = 1e-9
+"""What a term of a polynomial has beside all others, relative to the largest, if the samples tell it from them."""
 MOST_TERMS = 2002
 """Of a polynomial: degree 7 in 6 coordinates, 5 in 9, 4 in 12."""
 
@@ -82,9 +84,12 @@ class StartFit:
 
 
 def _fit(terms_st: np.ndarray, latent_sd: np.ndarray) -> np.ndarray:
-    """Return the coefficients (t, d) that fit latent coordinates best."""
+    """Return the coefficients (t, d) that fit latent coordinates best, the smallest where samples do not determine them."""
     orthonormal, triangle = np.linalg.qr(terms_st)
-    return solve_triangular(triangle, orthonormal.T @ latent_sd)
+    diagonal, seen_td = np.abs(np.diag(triangle)), orthonormal.T @ latent_sd
+    if diagonal.min() > INDEPENDENT * diagonal.max():
+        return solve_triangular(triangle, seen_td)
+    return lstsq(triangle, seen_td, cond=INDEPENDENT, lapack_driver="gelsy")[0]
 
 
 def determined_polynomials(positions_sav: np.ndarray, oversampling: float, most: int = MOST_TERMS) -> GeometryPolynomials:

@@ -72,7 +72,7 @@ def minimised(
         iterates, steps = [*iterates[1 - DEPTH :], coordinates_y], [*steps[1 - DEPTH :], step_y]
         coordinates_y = decide(comm, anderson(np.array(iterates), np.array(steps), len(steps)))
     raise ConvergenceError(
-        f"a reduced ground state for the compiled model did not converge: the last step would gain {gain:.1e} Ha, "
+        f"a reduced ground state for the learned grid did not converge: the last step would gain {gain:.1e} Ha, "
         f"{tolerance:.0e} is wanted. Use rom.online = 'grid', or a training set nearer to the minimum."
     )
 

@@ -113,3 +113,12 @@ def test_who_loads_a_model_hears_of_a_bad_one_only():
     assert warning_on_loading(notes(1e-9), "learned") is None
     assert warning_on_loading(notes(1e-3), "learned").startswith("warning: NOT good enough")
     assert "another rom.online" in warning_on_loading(notes(1e-3), "grid")
+
+
+def test_a_model_that_its_own_dynamics_leaves_at_once_is_not_good():
+    found = errors(of(0.0, 0.0), of(0.0, 0.0)) | {"dynamics": None}
+    judged = verdict(found, TOLERANCE)
+    assert judged["good"] is False and judged["remedies"] == ["region"] and "own dynamics" in judged["words"]
+    assert verdict(found | {"dynamics": of(0.0, 0.0, 30)}, TOLERANCE)["good"]
+    # one geometry alone is drawn at random
+    assert verdict(errors(of(0.0, 0.0), of(0.0, 0.0, 1)) | {"dynamics": None}, TOLERANCE)["good"]
