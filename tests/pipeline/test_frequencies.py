@@ -16,7 +16,7 @@ from mpiqmd.pipeline.frequencies import print_table
 from mpiqmd.statics.derivatives import differentiate, require_relaxed
 from mpiqmd.statics.journaled import JournaledSurface
 from mpiqmd.units import HARTREE_IN_INVERSE_CM
-from tests.helpers.workplace import H2, with_keys
+from tests.helpers.workplace import H2, WATER, with_keys
 from tests.pipeline.springs import CHARGES, CONSTANTS, REST, Springs, distorted, relaxed
 
 HYDROGEN = with_keys(
@@ -148,10 +148,8 @@ def test_the_command_on_hydrogen(bench):
 @pytest.mark.parametrize("online", ["compiled", "grid"])
 def test_a_reduced_surface_vibrates(bench, trained, online):
     """The stretches of a truncated model are near those of Hi-Fi in the same frame; only the compiled one has dipoles."""
-    path = bench.write(
-        "input.toml",
-        trained.input.read_text() + f'[scf]\nframe = "body"\n[rom]\nonline = "{online}"\n[frequencies]\nmax_force = 1.0\n',
-    )
+    keys = {"scf": {"frame": "body"}, "rom": {"online": online}, "frequencies": {"max_force": 1.0}}
+    path = bench.write("input.toml", with_keys(WATER, **keys))
     reduced = bench.run("frequencies", path, "--model", trained.model, "--output", bench.folder / "reduced")
     full = bench.run("frequencies", path, "--output", bench.folder / "full")
     assert (reduced["solver"], full["solver"]) == ("rom", "hifi")
