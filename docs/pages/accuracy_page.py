@@ -63,8 +63,8 @@ ABOUT = {
     ),
     "reduced": (
         "The compiled reduced model",
-        'The water model of `run/inputs/water.toml` with products of modes (`rom.online = "compiled"`), on one core. L1, L2 and '
-        "theta are its bond lengths and its angle.",
+        'The water model of `run/inputs/water.toml` with products of modes (`rom.online = "compiled"`), on one core. L1, L2 '
+        "and theta are its bond lengths and its angle.",
     ),
     "cards": (
         "Molecules",
