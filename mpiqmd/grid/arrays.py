@@ -82,7 +82,8 @@ class Orbitals:
     @property
     def matrix_local(self) -> np.ndarray:
         """This rank's block as a view of shape ``(n, local_size)``, in the unit of the functions (orbitals: bohr^-3/2)."""
-        return self.local.reshape(len(self.local), -1)
+        # said in full: the size of a block of no functions tells nothing
+        return self.local.reshape(len(self.local), self.grid.local_size)
 
     def copy(self) -> Orbitals:
         """Return an independent copy.  Not collective."""
