@@ -45,9 +45,7 @@ class SolvedGeometries:
         """Return some finished geometries of a store.  Not collective."""
         chosen = list(indices)
         positions_sav = store.positions_sav[chosen]
-        gradients_sav = -store.forces_sav[chosen]
-        forces = [frame.align(x_av).gradient_forces(g_av) for x_av, g_av in zip(positions_sav, gradients_sav, strict=True)]
-        return cls(positions_sav, store.energies_s[chosen], np.array(forces).reshape(positions_sav.shape))
+        return cls(positions_sav, store.energies_s[chosen], exact_forces(frame, positions_sav, store.forces_sav[chosen]))
 
     def __len__(self) -> int:
         return len(self.energies_s)
@@ -56,6 +54,16 @@ class SolvedGeometries:
         """Return some of them, in this order."""
         chosen = list(indices)
         return SolvedGeometries(self.positions_sav[chosen], self.energies_s[chosen], self.forces_sav[chosen])
+
+
+def exact_forces(frame: BodyFrame, positions_sav: np.ndarray, forces_sav: np.ndarray) -> np.ndarray:
+    """Return the forces of the exact gradient through the body frame, shape (S, N, 3), Ha/bohr.  Not collective.
+
+    ``positions`` (bohr) and ``forces`` (Ha/bohr), at fixed frame, are those of geometries in the body frame, (S, N, 3).
+    """
+    pairs = zip(positions_sav, forces_sav, strict=True)
+    forces = [frame.align(x_av).gradient_forces(-f_av) for x_av, f_av in pairs]
+    return np.array(forces).reshape(positions_sav.shape)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,26 +18,22 @@ import numpy as np
 from mpiqmd.errors import MpiqmdError
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.circumstances import loaded_versions
+from mpiqmd.pipeline.results import write_result
 from run.bench.cases import machine
 from run.bench.reduced.common import COMM
-from run.bench.unseen_frames import FEMTOSECONDS, Physics, Trained, UnseenFrames, Wanted, errors, unseen_frames
+from run.bench.unseen_frames import FEMTOSECONDS, Physics, Trained, UnseenFrames, Wanted, add_options, errors, unseen_frames
 
 
 def main() -> None:
     """Print the card and write it as JSON."""
     arguments, log = _arguments(), Log(COMM)
     trained = Trained(Physics(arguments.input), arguments.model)
-    wanted = Wanted(arguments.frames, arguments.steps, arguments.temperature)
-    frames = unseen_frames(trained, wanted, arguments.output / "frames.npz", log)
+    frames = unseen_frames(trained, Wanted.of(arguments), arguments.output / "frames.npz", log)
     card = _card(trained, frames)
     print(json.dumps(card, indent=2))
-    _write(arguments.output / "card.json", card)
+    write_result(arguments.output / "card.json", card)
     if arguments.record is not None:
-        _write(arguments.record, _with_others(card, arguments.record))
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
+        write_result(arguments.record, _with_others(card, arguments.record))
 
 
 def _with_others(card: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -87,9 +83,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", type=Path, help="the input that the model was trained with")
     parser.add_argument("--model", type=Path, required=True, help="the model file")
-    parser.add_argument("--frames", type=int, default=100, help="frames to solve in full (default: 100)")
-    parser.add_argument("--steps", type=int, default=20_000, help="steps of 0.5 fs (default: 20000)")
-    parser.add_argument("--temperature", type=float, default=300.0, help="kelvin (default: 300)")
+    add_options(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of the results")
     parser.add_argument("--record", type=Path, help="JSON file of all molecules' cards, from which the page is made")
     return parser.parse_args()

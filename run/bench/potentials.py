@@ -45,7 +45,16 @@ from run.bench.drawing import potentials_figure
 from run.bench.peer_codes.adapters import FailedPeer, MissingPeer
 from run.bench.peer_codes.potential_process import Potential, Process, Record, Solved
 from run.bench.reduced.common import COMM
-from run.bench.unseen_frames import Physics, Trained, UnseenFrames, Wanted, errors, orientation_ripple, unseen_frames
+from run.bench.unseen_frames import (
+    Physics,
+    Trained,
+    UnseenFrames,
+    Wanted,
+    add_options,
+    errors,
+    orientation_ripple,
+    unseen_frames,
+)
 
 SCRIPTS = Path(__file__).parent / "peer_codes"
 FEWEST = 10
@@ -201,7 +210,7 @@ def compared(arguments: argparse.Namespace, log: Log) -> Record:
     physics = Physics(arguments.input)
     models = [Trained(physics, path) for path in arguments.model]
     first, symbols = models[0], physics.molecule.symbols
-    wanted = Wanted(arguments.frames, arguments.steps, arguments.temperature)
+    wanted = Wanted.of(arguments)
     frames = unseen_frames(first, wanted, arguments.output / "frames.npz", log)
     _, successive = first.dynamics(arguments.timed_steps, 1, arguments.temperature)
     solved = Solved(first.reduced.training_positions_sav, first.reduced.training_energies_s, first.training_forces())
@@ -249,9 +258,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True, help="folder of the results")
     parser.add_argument("--potentials", nargs="*", choices=PEERS, default=["sgdml"], help="default: sgdml")
     parser.add_argument("--parts", type=float, nargs="+", default=[0.25, 0.5, 1.0], help="shares of the training geometries")
-    parser.add_argument("--frames", type=int, default=100, help="frames to solve in full (default: 100)")
-    parser.add_argument("--steps", type=int, default=20_000, help="steps of 0.5 fs of the dynamics (default: 20000)")
-    parser.add_argument("--temperature", type=float, default=300.0, help="of the dynamics, kelvin (default: 300)")
+    add_options(parser)
     parser.add_argument("--timed-steps", type=int, default=500, help="successive geometries for the times (default: 500)")
     parser.add_argument("--seed", type=int, default=1, help="of the parts (default: 1)")
     parser.add_argument("--turned", type=int, default=10, help="frames to solve once more, turned in the grid (default: 10)")

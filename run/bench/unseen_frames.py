@@ -7,6 +7,7 @@ other surfaces are judged by the same frames.
 
 from __future__ import annotations
 
+import argparse
 import json
 import time
 import zipfile
@@ -23,6 +24,7 @@ from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.build import build_model, build_molecule, build_online_stage, build_solver
 from mpiqmd.rom.model import ReducedModel
+from mpiqmd.rom.validation import exact_forces
 from mpiqmd.units import ATOMIC_TIME_IN_FS
 from run.bench.cases import Stopwatch
 from run.bench.reduced.common import COMM, nve
@@ -75,8 +77,8 @@ class Trained:
 
     def training_forces(self) -> np.ndarray:
         """Return the forces at the training geometries, shape (S, N, 3), Ha/bohr: exact gradients, as those of frames are."""
-        geometries = zip(self.reduced.training_positions_sav, self.reduced.training_forces_sav, strict=True)
-        return np.array([self.stage.frame.align(x_av).gradient_forces(-f_av) for x_av, f_av in geometries])
+        reduced = self.reduced
+        return exact_forces(self.stage.frame, reduced.training_positions_sav, reduced.training_forces_sav)
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,18 @@ class Wanted:
     frames: int
     steps: int
     temperature: float
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Wanted:
+        """Return what the options of :func:`add_options` say."""
+        return cls(arguments.frames, arguments.steps, arguments.temperature)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a command that wants frames."""
+    parser.add_argument("--frames", type=int, default=100, help="frames to solve in full (default: 100)")
+    parser.add_argument("--steps", type=int, default=20_000, help="steps of 0.5 fs of the dynamics (default: 20000)")
+    parser.add_argument("--temperature", type=float, default=300.0, help="of the dynamics, kelvin (default: 300)")
 
 
 @dataclass

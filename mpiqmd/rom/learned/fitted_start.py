@@ -12,7 +12,7 @@ from scipy.linalg import lstsq, solve_triangular
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.log import Log
-from mpiqmd.rom.compiled.predictor import GeometryPolynomials, highest_degree
+from mpiqmd.rom.compiled.predictor import GeometryPolynomials
 from mpiqmd.rom.learned.data import LearnedArrays, StartArrays
 from mpiqmd.rom.learned.energy import LearnedEnergy
 from mpiqmd.rom.learned.solver import LearnedSolver
@@ -97,9 +97,8 @@ def determined_polynomials(positions_sav: np.ndarray, oversampling: float, most:
 
     There are so many geometries a term at least, and at most ``most`` terms.
     """
-    spanning = GeometryPolynomials.spanning(positions_sav)
     terms = min(most, int(len(positions_sav) / oversampling))
-    return GeometryPolynomials(spanning.axes, spanning.offset, highest_degree(len(spanning.axes), max(1, terms)))
+    return GeometryPolynomials.spanning(positions_sav, max(1, terms))
 
 
 def _responses(energy: LearnedEnergy, positions_av: np.ndarray, displacement: float = 1e-4) -> tuple[np.ndarray, np.ndarray]:

@@ -271,12 +271,13 @@ def polynomial_pull(
 ) -> np.ndarray:
     """Return ``Σ_t w_t ∂y^t/∂y``, shape (B, y), unit of w, for products of coordinates, each a factor more than its parent.
 
-    ``terms`` (B, t) are the products at y, the first one 1, then the coordinates themselves.
+    ``terms`` (B, t) are the products at y, the first one 1, then the coordinates themselves; ``weights`` may be
+    padded.
     """
     result = np.zeros((len(terms), n_coordinates))
     adjoint = np.empty(terms.shape[1])
     for b in range(len(terms)):
-        adjoint[:] = weights[b]
+        adjoint[:] = weights[b, : len(adjoint)]
         for k in range(len(parents) - 1, -1, -1):
             value, factor = adjoint[k + 1], factors[k]
             adjoint[parents[k]] += value * terms[b, factor + 1]

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
 from mpiqmd.rom.compiled.products import shared_product
 
 
@@ -48,14 +47,6 @@ class LatentSubspaces:
         lower_bnn = np.linalg.cholesky(spanning_bnk @ spanning_bnk.transpose(0, 2, 1))
         inverse_bnn = np.linalg.inv(lower_bnn)
         return inverse_bnn @ spanning_bnk, inverse_bnn
-
-    def pull(self, orbitals_bnk: np.ndarray, inverse_bnn: np.ndarray, applied_bnk: np.ndarray) -> np.ndarray:
-        """Return dE/dz, shape (B, d), square roots of Ha, given ``applied = Ũ H``, Ha."""
-        size = len(orbitals_bnk)
-        inside_bnn = applied_bnk @ orbitals_bnk.transpose(0, 2, 1)
-        residual_bnk = applied_bnk - inside_bnn @ orbitals_bnk
-        pull_bnk = BRA_AND_KET * SPIN_WEIGHT * (inverse_bnn.transpose(0, 2, 1) @ residual_bnk)
-        return shared_product(pull_bnk.reshape(size, -1), self.directions_dnk.reshape(len(self), -1).T, size)
 
     def slopes(self, orbitals_nk: np.ndarray, inverse_nn: np.ndarray, directions_jd: np.ndarray) -> np.ndarray:
         """Return the changes ``δŨ_j = L^-1 (Σ_d c_jd U_d) (1 - P)`` of one, shape (j, occupied, active), dimensionless."""

@@ -37,5 +37,5 @@ class Start:
         """Add ``(dE/dz) · (dz_p/dx)`` to gradients (B, N, 3), Ha/bohr, given padded dE/dz (B, d)."""
         polynomials, weights_bt = self.polynomials, self._terms.times(slopes_bd)
         pull = polynomials.parents, polynomials.factors, len(polynomials.axes)
-        slopes_by = kernels.polynomial_pull(terms_bt, weights_bt[:, : terms_bt.shape[1]].copy(), *pull)
+        slopes_by = kernels.polynomial_pull(terms_bt, weights_bt, *pull)
         gradient_bav += (slopes_by @ polynomials.axes).reshape(gradient_bav.shape)
