@@ -90,6 +90,11 @@ class Grid:
         return self.cell_v if self.is_periodic else None
 
     @property
+    def sides(self) -> list[tuple[float, int]]:
+        """Edge (bohr) and intervals along x, y, z: axes with equal sides may be exchanged."""
+        return [(float(edge), int(points)) for edge, points in zip(self.cell_v, self.points_v, strict=True)]
+
+    @property
     def volume(self) -> float:
         """Volume of the cell, bohr³."""
         return float(np.prod(self.cell_v))

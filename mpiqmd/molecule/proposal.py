@@ -12,6 +12,7 @@ from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.gth import load_gth, smallest_radius
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.orientation import oriented
+from mpiqmd.molecule.symmetry import CUBE
 
 FUNCTIONAL = "PBE"
 """Whose GTH pseudopotentials are proposed."""
@@ -66,8 +67,8 @@ def propose(molecule: Molecule) -> Proposal:
     placed = [positions_av - 0.5 * (positions_av.min(axis=0) + positions_av.max(axis=0))]
     body_cell_v = None
     try:
-        placed.append(make_frame(oriented(molecule)).align(positions_av).body_positions_av)
-        body_cell_v = tuple(map(_edge, np.abs(placed[1]).max(axis=0)))
+        placed += [make_frame(oriented(molecule, sides)).align(positions_av).body_positions_av for sides in (CUBE, (0, 1, 2))]
+        body_cell_v = tuple(map(_edge, np.abs(placed[2]).max(axis=0)))
     except GeometryError:
         pass
     radii = {symbol: smallest_radius(symbol, FUNCTIONAL) for symbol in molecule.symbols}

@@ -1,116 +1,135 @@
-"""Symmetry operations of a molecule that are exact on an orthogonal grid: flips of the signs of the axes."""
+"""Symmetry operations of a molecule that are exact on an orthogonal grid: axes exchanged, and their signs flipped.
+
+Of the 48 signed permutations of the axes a grid has those that exchange axes of equal length and equal spacing.  A molecule
+whose threefold axis lies along the diagonal (1, 1, 1) of a cube shows all of its C3v, one whose atoms are on the diagonals all
+of its Td.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import product
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import permutations, product
 
 import numpy as np
 
 from mpiqmd.molecule.molecule import Molecule
 
-Mirror = tuple[np.ndarray, np.ndarray]
+CUBE = (0, 0, 0)
+"""Sides of a cell whose axes are all alike."""
 
 
-def grid_mirrors(molecule: Molecule, tolerance: float = 1e-3) -> list[Mirror]:
-    """Return the sign flips ``diag(+-1, +-1, +-1)`` that map a molecule onto itself. Not collective.
+@dataclass(frozen=True, eq=False)
+class Symmetry:
+    """An operation ``r'_v = s_v r_axes[v]`` that maps a molecule onto itself.
+
+    Attributes
+    ----------
+    axes
+        Which axis (x, y, z are 0, 1, 2) every coordinate is taken from.
+    signs_v
+        +-1.0 for each.
+    permutation_a
+        Atom a comes onto atom ``permutation_a[a]``, an atom of the same element and mass.
+    """
+
+    axes: tuple[int, int, int]
+    signs_v: np.ndarray
+    permutation_a: np.ndarray
+
+    @property
+    def key(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Axes and signs, which tell it from others."""
+        return self.axes, tuple(int(sign) for sign in self.signs_v)
+
+    @property
+    def is_flip(self) -> bool:
+        """Whether it exchanges no axes."""
+        return self.axes == (0, 1, 2)
+
+    def turn(self, vectors_av: np.ndarray) -> np.ndarray:
+        """Return the vectors (..., 3) as the operation turns them, in their order."""
+        return vectors_av[..., list(self.axes)] * self.signs_v
+
+    def image(self, vectors_av: np.ndarray) -> np.ndarray:
+        """Return the image of vectors at the atoms, shape (N, 3), positions say, with the atoms in their usual order."""
+        image_av = np.empty_like(vectors_av)
+        image_av[self.permutation_a] = self.turn(vectors_av)
+        return image_av
+
+
+def grid_symmetries(molecule: Molecule, sides: Sequence[Hashable] = CUBE, tolerance: float = 1e-3) -> list[Symmetry]:
+    """Return the signed permutations of the axes that map a molecule onto itself. Not collective.
 
     Parameters
     ----------
     molecule
-        The molecule in its body frame: flips are about the origin.
+        The molecule in its body frame: operations are about the origin.
+    sides
+        What tells the three sides of the cell apart; axes whose sides are equal may be exchanged.
     tolerance
-        Largest distance in bohr between a flipped atom and the atom it is taken for.
+        Largest distance in bohr between the image of an atom and the atom it is taken for.
 
     Returns
     -------
-    List of (signs, permutation), the identity left out, single mirrors first: flipping atom a by ``signs``
-    (shape (3,), +-1.0) brings it onto atom ``permutation[a]``, an atom of the same element and mass.  Water
-    in the bisector frame has three: the mirrors of y and of z, and the half turn about x that is their
-    product.
+    A group without its identity: flips of signs first, single mirrors before their products.  Water in the bisector frame has
+    three: the mirrors of y and of z, and the half turn about x that is their product.
     """
-    operations = sorted(product((1.0, -1.0), repeat=3), key=lambda signs: (signs.count(-1.0), signs))
-    mirrors = []
-    for signs in operations[1:]:
-        permutation_a = _matching(molecule, np.array(signs), tolerance)
-        if permutation_a is not None:
-            mirrors.append((np.array(signs), permutation_a))
-    return mirrors
+    while True:
+        found = [each for each in map(lambda key: _matching(molecule, *key, tolerance), _operations(sides)) if each]
+        if _is_group(found):
+            return found[1:]
+        tolerance *= 0.5
 
 
-def mirror_image(positions_av: np.ndarray, mirror: Mirror) -> np.ndarray:
-    """Return the flipped positions (N, 3), bohr, with the atoms in their usual order. Not collective."""
-    signs_v, permutation_a = mirror
-    image_av = np.empty_like(positions_av)
-    image_av[np.asarray(permutation_a, int)] = positions_av * signs_v
-    return image_av
-
-
-def symmetrised(molecule: Molecule, mirrors: Sequence[Mirror]) -> Molecule:
-    """Return the molecule with the mean of its positions and their images under a group of mirrors. Not collective."""
-    images = [molecule.positions_av, *(mirror_image(molecule.positions_av, mirror) for mirror in mirrors)]
+def symmetrised(molecule: Molecule, symmetries: Sequence[Symmetry]) -> Molecule:
+    """Return the molecule with the mean of its positions and their images under a group. Not collective."""
+    images = [molecule.positions_av, *(symmetry.image(molecule.positions_av) for symmetry in symmetries)]
     return molecule.with_positions(np.mean(images, axis=0))
 
 
-def symmetrised_hessian(hessian_cc: np.ndarray, mirrors: Sequence[Mirror]) -> np.ndarray:
-    """Return the mean of second derivatives (3 N, 3 N) and their images under a group of mirrors. Not collective.
+def symmetrised_hessian(hessian_cc: np.ndarray, symmetries: Sequence[Symmetry]) -> np.ndarray:
+    """Return the mean of second derivatives (3 N, 3 N) and their images under a group. Not collective.
 
-    In Ha/bohr^2, as given.  Its eigenvectors then have definite parities, also where frequencies coincide.
+    In Ha/bohr^2, as given.  Its eigenvectors then belong to definite species, but for those whose frequencies coincide.
     """
-    count = len(hessian_cc) // 3
     images = [hessian_cc]
-    for signs_v, permutation_a in mirrors:
-        places = np.arange(3 * count).reshape(count, 3)[np.asarray(permutation_a, int)].ravel()
-        signs_c = np.tile(signs_v, count)
-        image_cc = np.empty_like(hessian_cc)
-        image_cc[np.ix_(places, places)] = hessian_cc * np.outer(signs_c, signs_c)
-        images.append(image_cc)
+    for symmetry in symmetries:
+        operation_cc = np.array([symmetry.image(unit.reshape(-1, 3)).ravel() for unit in np.eye(len(hessian_cc))]).T
+        images.append(operation_cc @ hessian_cc @ operation_cc.T)
     return np.mean(images, axis=0)
 
 
-def standard_orientation(molecule: Molecule, tolerance: float = 1e-3) -> Molecule:
-    """Return the molecule about its centre of mass, principal axes along x, y, z. Not collective.
-
-    Moments grow from x to z, so a planar molecule lies in z = 0.  Where moments coincide (relative difference
-    below ``tolerance``) the axes are chosen so that an atom off the symmetry axis lies in a coordinate plane,
-    which makes the mirror planes of symmetric tops visible to ``grid_mirrors``.
-    """
-    centred_av = molecule.positions_av - molecule.centre_of_mass_v
-    weighted_av = molecule.masses_a[:, None] * centred_av
-    # eigenvectors of the scatter matrix are those of the inertia tensor, in the opposite order
-    moments_v, axes_vv = np.linalg.eigh(weighted_av.T @ centred_av)
-    moments_v, axes_vv = moments_v[::-1], axes_vv[:, ::-1]
-    body_av = centred_av @ axes_vv
-    scale = max(moments_v[0], np.finfo(float).tiny)
-    for first, second in ((0, 1), (1, 2)):
-        if abs(moments_v[first] - moments_v[second]) < tolerance * scale:
-            body_av = _turn_atom_into_plane(body_av, first, second)
-            break
-    if np.linalg.det(axes_vv) < 0:
-        body_av[:, 2] *= -1.0
-    return molecule.with_positions(body_av)
+def _operations(sides: Sequence[Hashable]) -> list[tuple[tuple[int, ...], tuple[float, ...]]]:
+    """Return axes and signs of the operations that a cell has, the identity first."""
+    turns = [axes for axes in permutations(range(3)) if all(sides[v] == sides[axes[v]] for v in range(3))]
+    signs = sorted(product((1.0, -1.0), repeat=3), key=lambda flips: (flips.count(-1.0), flips))
+    return [(axes, flips) for axes in turns for flips in signs]
 
 
-def _turn_atom_into_plane(body_av: np.ndarray, first: int, second: int) -> np.ndarray:
-    """Turn in the plane of two axes until the atom farthest out has no component along the second."""
-    in_plane_av = body_av[:, [first, second]]
-    along_x, along_y = in_plane_av[np.argmax((in_plane_av**2).sum(axis=1).round(6))]
-    angle = np.arctan2(along_y, along_x)
-    turned_av = body_av.copy()
-    turned_av[:, first] = np.cos(angle) * in_plane_av[:, 0] + np.sin(angle) * in_plane_av[:, 1]
-    turned_av[:, second] = np.cos(angle) * in_plane_av[:, 1] - np.sin(angle) * in_plane_av[:, 0]
-    return turned_av
-
-
-def _matching(molecule: Molecule, signs_v: np.ndarray, tolerance: float) -> np.ndarray | None:
-    """The permutation that a sign flip induces, or None if it is no symmetry."""
-    flipped_av = molecule.positions_av * signs_v
-    distances_aa = np.linalg.norm(flipped_av[:, None, :] - molecule.positions_av[None, :, :], axis=2)
+def _matching(molecule: Molecule, axes: tuple[int, ...], signs: tuple[float, ...], tolerance: float) -> Symmetry | None:
+    """The operation with the permutation that it induces, or None if it is no symmetry."""
+    turned_av = molecule.positions_av[:, list(axes)] * np.array(signs)
+    distances_aa = np.linalg.norm(turned_av[:, None, :] - molecule.positions_av[None, :, :], axis=2)
     permutation_a = distances_aa.argmin(axis=1)
     found = distances_aa.min(axis=1) <= tolerance
     same = [
         molecule.symbols[atom] == molecule.symbols[image] and molecule.masses_a[atom] == molecule.masses_a[image]
         for atom, image in enumerate(permutation_a)
     ]
-    one_to_one = len(set(permutation_a.tolist())) == len(molecule)
-    return permutation_a if found.all() and all(same) and one_to_one else None
+    if not (found.all() and all(same) and len(set(permutation_a.tolist())) == len(molecule)):
+        return None
+    return Symmetry((axes[0], axes[1], axes[2]), np.array(signs), permutation_a)
+
+
+def _is_group(operations: Sequence[Symmetry]) -> bool:
+    """Return whether products of operations are among them."""
+    known = {each.key for each in operations}
+    return all(product_of(first, second).key in known for first in operations for second in operations)
+
+
+def product_of(first: Symmetry, second: Symmetry) -> Symmetry:
+    """Return the operation that does what ``second`` does and then what ``first`` does. Not collective."""
+    axes = tuple(second.axes[v] for v in first.axes)
+    signs_v = first.signs_v * second.signs_v[list(first.axes)]
+    return Symmetry((axes[0], axes[1], axes[2]), signs_v, first.permutation_a[second.permutation_a])

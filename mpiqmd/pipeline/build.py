@@ -111,7 +111,8 @@ def align(settings: Settings, molecule: Molecule) -> Alignment | None:
     if settings.scf.frame == "lab":
         return None
     molecule = molecule.with_positions(whole(molecule.positions_av, periodic_cell(settings)))
-    return make_frame(oriented(molecule)).align(molecule.positions_av)
+    sides = list(zip(settings.grid.cell, settings.grid.points, strict=True))
+    return make_frame(oriented(molecule, sides)).align(molecule.positions_av)
 
 
 def periodic_cell(settings: Settings) -> np.ndarray | None:
@@ -194,7 +195,7 @@ def build_hifi_surface(
     grid = model.grid
     frame: SurfaceFrame
     if in_body:
-        frame = moving_frame(molecule, grid.periodic_cell_v)
+        frame = moving_frame(molecule, grid)
     else:
         net_force = "keep" if settings.md.pinned else settings.scf.net_force
         cell_v, log = None if grid.is_periodic else grid.cell_v, None if watch is None else watch.log

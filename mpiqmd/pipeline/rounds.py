@@ -157,7 +157,7 @@ def next_round(
     if remedies != ["modes"]:
         pool_sav = candidates(now, plan, stage, rounds.number, log)
         count = how_many_more(len(reduced.training_positions_sav))
-        added = largest_estimates(stage, pool_sav, count, plan.mirrors, log)
+        added = largest_estimates(stage, pool_sav, count, plan.symmetries, log)
     if fraction is None and not len(added):
         return None
     return Round(fraction or now.rom.energy_fraction, added.tolist(), found_in(reduced, checked, judgement))

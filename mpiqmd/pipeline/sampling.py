@@ -32,7 +32,7 @@ class TrainingSources:
 
     def oriented(self) -> Molecule:
         """Return the molecule in the body frame.  Not collective."""
-        return oriented(self.molecule)
+        return oriented(self.molecule, self.solver.model.grid.sides)
 
     def geometries(self, path: Path) -> np.ndarray:
         """Return the positions (frames, N, 3), bohr, of a file, molecules whole in a periodic cell.  Collective."""
@@ -65,4 +65,5 @@ def choose_geometries(
     require_body_frame(molecule)
     arguments = SAMPLING_RULES.arguments(train.sampling, train.options)
     rule: SamplingRule = SAMPLING_RULES.entry(train.sampling).make(**arguments)
-    return make_plan(rule, TrainingSources(settings, solver, molecule, folder, may_compute), train.symmetrize)
+    sources = TrainingSources(settings, solver, molecule, folder, may_compute)
+    return make_plan(rule, sources, solver.model.grid.sides if train.symmetrize else None)

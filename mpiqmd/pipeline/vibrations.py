@@ -14,7 +14,7 @@ from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.orientation import oriented
 from mpiqmd.molecule.surface import Owner
-from mpiqmd.molecule.symmetry import grid_mirrors, symmetrised_hessian
+from mpiqmd.molecule.symmetry import grid_symmetries, symmetrised_hessian
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.build import build_hifi_surface
 from mpiqmd.pipeline.identity import deciding, surface_identity, without
@@ -62,7 +62,8 @@ def find_vibrations(
             found = _compute(settings, solver, molecule, folder, identity, relaxed)
         on_rank_zero(comm, save_hessian, folder / MODES_FILE, found, identity)
     reference = molecule.with_positions(found.positions_av)
-    modes = normal_modes(reference, symmetrised_hessian(found.hessian_cc, grid_mirrors(reference)))
+    symmetries = grid_symmetries(reference, solver.model.grid.sides)
+    modes = normal_modes(reference, symmetrised_hessian(found.hessian_cc, symmetries))
     solver.log("vibrations at " + ", ".join(f"{HARTREE_IN_INVERSE_CM * f:.0f}" for f in modes.frequencies_k) + " 1/cm")
     return modes
 
@@ -72,7 +73,8 @@ def _compute(
 ) -> HessianAt:
     """Return the Hessian, after relaxation if that is asked for.  Collective."""
     model, log = solver.model, solver.log
-    comm, start = model.grid.comm, oriented(molecule)
+    comm, sides = model.grid.comm, model.grid.sides
+    start = oriented(molecule, sides)
 
     def owner(about: Molecule, journal: str) -> Owner:
         rule = settings.scf.extrapolation
@@ -83,7 +85,7 @@ def _compute(
     if relaxed:
         path = relax(start, owner(start, RELAX_JOURNAL), settings.relax, comm, log)
         path.require_converged(settings.relax, "set train.relax = false")
-        start = oriented(molecule.with_positions(path.positions_sav[-1]))
+        start = oriented(molecule.with_positions(path.positions_sav[-1]), sides)
     derivatives = differentiate(start, owner(start, HESSIAN_JOURNAL), settings.frequencies.displacement, log)
     return HessianAt(start.positions_av, derivatives.hessian_cc)
 

@@ -5,18 +5,20 @@ Two meanings of an *energy fraction* are in use and always reported side by side
     sigma:  smallest r with Σ_{k<=r} σ_k >= fraction Σ σ_k,        sigma2:  the same with σ_k².
 
 Snapshots are orthonormal orbitals without subtraction of a mean, so the basis does not depend on how the
-orbitals of a geometry are mixed.  Closing the set under mirrors of the reference makes the reduced energy
-symmetric.  The mirrored snapshots are never stored: in the sector of parity χ the closed set is |G| copies,
-up to sign, of the projections
+orbitals of a geometry are mixed.  Closing the set under the symmetry operations of the reference makes every geometry that is
+solved as many as the molecule has operations, and the reduced energy as symmetric as the molecule.  The operations that flip
+signs of axes are a normal subgroup F, whose images are never made: in the sector of parity χ the closed set is |F| copies, up
+to sign, of the projections
 
-    P_χ φ = 1/|G| Σ_g χ(g) g φ,
+    P_χ φ = 1/|F| Σ_f χ(f) f φ,
 
-whose singular values, times |G|^1/2, and modes are those of the closed set; every mode has a definite parity.
+whose singular values, times |F|^1/2, and modes are those of the closed set.  Of the others one operation for every exchange of
+axes is made, geometry after geometry, so that memory is bounded whatever the number of images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -24,13 +26,20 @@ import numpy as np
 
 from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.grid.arrays import Orbitals
-from mpiqmd.grid.reflect import reflect
-from mpiqmd.grid.svd import decompose, orthonormalised
+from mpiqmd.grid.grid import Grid
+from mpiqmd.grid.images import image
+from mpiqmd.grid.running_svd import RunningDecomposition
+from mpiqmd.grid.svd import Decomposition, orthonormalised
+from mpiqmd.molecule.symmetry import Symmetry
 from mpiqmd.parallel.comm import decide
+
+Flip = tuple[int, int, int]
 
 CRITERIA = ("sigma", "sigma2")
 NUMERICAL_RANK = 1e-12
 """Singular values below this, relative to the largest, are round-off and never make modes."""
+EQUAL = 1e-6
+"""Relative difference up to which neighbouring singular values are those of one degenerate species, kept or left together."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +57,7 @@ class ReducedBasis:
     criterion, energy_fraction
         What was asked for.
     n_snapshots
-        Snapshots before mirroring.
-    mirrors_gv
-        Signs of the axes under the mirrors the set was closed under, shape (G, 3); none if G = 0.
-    parities_mg
-        Parity (+1 or -1) of every mode under every mirror, shape (r, G).
+        Snapshots without their images.
     """
 
     modes: Orbitals
@@ -62,8 +67,6 @@ class ReducedBasis:
     criterion: str
     energy_fraction: float
     n_snapshots: int
-    mirrors_gv: np.ndarray
-    parities_mg: np.ndarray
 
     @property
     def rank(self) -> int:
@@ -73,7 +76,7 @@ class ReducedBasis:
     def truncated(self, rank: int) -> ReducedBasis:
         """Return the basis of the first ``rank`` modes.  Not collective."""
         _check_rank(rank, self.rank)
-        return replace(self, modes=self.modes.select(slice(0, rank)), parities_mg=self.parities_mg[:rank])
+        return replace(self, modes=self.modes.select(slice(0, rank)))
 
     def coefficients(self, orbitals: Orbitals) -> np.ndarray:
         """Return ``C_mn = <ψ_m|φ_n>``, the projection of orbitals on the modes, shape (r, n), without unit.  Collective."""
@@ -96,24 +99,24 @@ def rank_for(singular_values_k: np.ndarray, fraction: float, criterion: str) -> 
 
 
 def build_basis(
-    snapshots: Orbitals,
+    snapshots: Iterable[Orbitals],
     energy_fraction: float = 0.9999,
     criterion: str = "sigma",
     rank: int | None = None,
-    mirrors: Sequence[Sequence[float]] = (),
+    symmetries: Sequence[Symmetry] = (),
 ) -> ReducedBasis:
     """Compress snapshots to a reduced basis.  Collective.
 
     Parameters
     ----------
     snapshots
-        Orthonormal orbitals of all training geometries, one block.
+        Orthonormal orbitals, a block for each training geometry; they are gone through once for every parity.
     energy_fraction, criterion
-        How many modes to keep, see :func:`rank_for`.
+        How many modes to keep, see :func:`rank_for`; a few more where that would part degenerate ones.
     rank
-        Keep this many instead; all above round-off if it is larger than their number is an error.
-    mirrors
-        Sign flips of the axes (x, y, z) that map the reference onto itself; the set is closed under them.
+        Keep exactly this many instead; all above round-off if it is larger than their number is an error.
+    symmetries
+        Operations that map the reference onto itself, a group without its identity; the set is closed under them.
 
     Raises
     ------
@@ -122,35 +125,48 @@ def build_basis(
     DataFileError
         If the snapshots are all zero.
     """
-    group = [tuple(int(sign) for sign in signs) for signs in mirrors]
-    values, modes, parities = [], [], []
-    for characters in _sectors(group):
-        part, part_values = _sector_modes(snapshots, _generators(group), dict(zip(group, characters, strict=True)))
-        values.append(part_values * np.sqrt(float(2 ** len(_generators(group)))))
-        modes.append(part)
-        parities.append(np.tile(np.array(characters, int).reshape(1, -1), (len(part), 1)))
-    sigma = np.concatenate(values)
+    flips = [_signs(symmetry) for symmetry in symmetries if symmetry.is_flip]
+    generators = _generators(flips)
+    values, modes = [], []
+    for characters in _sectors(flips):
+        sector = dict(zip(flips, characters, strict=True))
+        found = _decomposed(_projected(block, generators, sector) for block in _with_images(snapshots, symmetries))
+        values.append(found.singular_values_k * np.sqrt(float(2 ** len(generators))))
+        modes.append(found.modes.local)
+        grid = found.modes.grid
+    return _assembled(grid, values, modes, (energy_fraction, criterion, rank), sum(map(len, snapshots)))
+
+
+def _assembled(
+    grid: Grid, values: list[np.ndarray], modes: list[np.ndarray], wanted: tuple[float, str, int | None], n_snapshots: int
+) -> ReducedBasis:
+    """Return the basis of the modes and singular values of all sectors, as many as are wanted.  Collective."""
+    (energy_fraction, criterion, rank), sigma = wanted, np.concatenate(values)
     if len(sigma) == 0:
         raise DataFileError(
-            f"the {len(snapshots)} snapshots are all zero; orbitals of norm 1 are needed. Solve the training geometries again."
+            f"the {n_snapshots} snapshots are all zero; orbitals of norm 1 are needed. Solve the training geometries again."
         )
     order = [k for k in np.argsort(-sigma, kind="stable") if sigma[k] > NUMERICAL_RANK * sigma.max()]
     sigma = sigma[order]
     ranks = {name: rank_for(sigma, energy_fraction, name) for name in CRITERIA}
-    kept = rank_for(sigma, energy_fraction, criterion) if rank is None else rank
+    kept = _whole_species(sigma, rank_for(sigma, energy_fraction, criterion)) if rank is None else rank
     _check_rank(kept, len(sigma))
-    local = np.concatenate([part.local for part in modes])[order[:kept]]
     return ReducedBasis(
-        modes=orthonormalised(Orbitals(snapshots.grid, local)),
+        modes=orthonormalised(Orbitals(grid, np.concatenate(modes)[order[:kept]])),
         singular_values_k=sigma,
         rank_sigma=ranks["sigma"],
         rank_sigma2=ranks["sigma2"],
         criterion=criterion,
         energy_fraction=energy_fraction,
-        n_snapshots=len(snapshots),
-        mirrors_gv=np.array(group, int).reshape(-1, 3),
-        parities_mg=np.concatenate(parities)[order[:kept]],
+        n_snapshots=n_snapshots,
     )
+
+
+def _whole_species(sigma: np.ndarray, rank: int) -> int:
+    """Return the rank at which no two equal singular values are parted."""
+    while rank < len(sigma) and sigma[rank] > (1.0 - EQUAL) * sigma[rank - 1]:
+        rank += 1
+    return rank
 
 
 def _check_rank(rank: int, available: int) -> None:
@@ -161,38 +177,59 @@ def _check_rank(rank: int, available: int) -> None:
         )
 
 
-def _generators(mirrors: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Return mirrors whose products are all the others."""
-    generators: list[tuple[int, ...]] = []
+def _signs(symmetry: Symmetry) -> Flip:
+    first, second, third = (int(sign) for sign in symmetry.signs_v)
+    return first, second, third
+
+
+def _generators(flips: list[Flip]) -> list[Flip]:
+    """Return flips whose products are all the others."""
+    generators: list[Flip] = []
     reached: set[tuple[int, ...]] = {(1, 1, 1)}
-    for mirror in mirrors:
-        if mirror not in reached:
-            generators.append(mirror)
-            reached |= {tuple(a * b for a, b in zip(mirror, other, strict=True)) for other in reached}
+    for flip in flips:
+        if flip not in reached:
+            generators.append(flip)
+            reached |= {tuple(a * b for a, b in zip(flip, other, strict=True)) for other in reached}
     return generators
 
 
-def _sectors(mirrors: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Return the possible parities under all the mirrors together, one tuple per sector."""
+def _sectors(flips: list[Flip]) -> list[tuple[int, ...]]:
+    """Return the possible parities under all the flips together, one tuple per sector."""
     found = {
-        tuple(int(np.prod([sign for sign, odd in zip(mirror, parity, strict=True) if odd])) for mirror in mirrors)
+        tuple(int(np.prod([sign for sign, odd in zip(flip, parity, strict=True) if odd])) for flip in flips)
         for parity in product((False, True), repeat=3)
     }
     return sorted(found, reverse=True)
 
 
-def _sector_modes(
-    snapshots: Orbitals, generators: list[tuple[int, ...]], characters: dict[tuple[int, ...], int]
-) -> tuple[Orbitals, np.ndarray]:
-    """Return modes and singular values of the snapshots projected on one parity."""
-    part = snapshots
-    for mirror in generators:
-        image = reflect(part, mirror)
-        image.local *= characters[mirror]
-        image.local += part.local
-        image.local *= 0.5
-        part = image
-    # Orbitals of a symmetric geometry live in one sector each; what round-off leaves in the others is dropped.
-    present = decide(snapshots.grid.comm, part.norms() > NUMERICAL_RANK * snapshots.norms().max(initial=0.0))
-    result = decompose(part.select(np.flatnonzero(present)))
-    return result.modes, result.singular_values_k
+def _with_images(snapshots: Iterable[Orbitals], symmetries: Sequence[Symmetry]) -> Iterator[Orbitals]:
+    """Yield every block, and its image under one operation of every exchange of axes."""
+    exchanges = {symmetry.axes: symmetry for symmetry in reversed(symmetries) if not symmetry.is_flip}
+    for block in snapshots:
+        yield block
+        for symmetry in exchanges.values():
+            yield image(block, symmetry.axes, symmetry.signs_v)
+
+
+def _projected(block: Orbitals, generators: list[Flip], characters: dict[Flip, int]) -> Orbitals:
+    """Return functions projected on one parity, without those of which nothing is left."""
+    part = block
+    for flip in generators:
+        flipped = image(part, (0, 1, 2), flip)
+        flipped.local *= characters[flip]
+        flipped.local += part.local
+        flipped.local *= 0.5
+        part = flipped
+    # orbitals of a symmetric geometry live in one sector each; what round-off leaves in the others is dropped
+    present = decide(block.grid.comm, part.norms() > NUMERICAL_RANK * block.norms().max(initial=0.0))
+    return part.select(np.flatnonzero(present).tolist())
+
+
+def _decomposed(blocks: Iterator[Orbitals]) -> Decomposition:
+    """Return the decomposition of all blocks together."""
+    first = next(blocks)
+    running = RunningDecomposition(first.grid)
+    running.add(first)
+    for block in blocks:
+        running.add(block)
+    return running.finished()

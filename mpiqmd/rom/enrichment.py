@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpiqmd.errors import ConvergenceError, GeometryError
-from mpiqmd.molecule.symmetry import Mirror
+from mpiqmd.molecule.symmetry import Symmetry
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.rom.basis import ReducedBasis, rank_for
@@ -63,7 +63,7 @@ def how_many_more(count: int) -> int:
 
 
 def largest_estimates(
-    stage: OnlineStage, candidates_sav: np.ndarray, count: int, mirrors: Sequence[Mirror], log: Log
+    stage: OnlineStage, candidates_sav: np.ndarray, count: int, symmetries: Sequence[Symmetry], log: Log
 ) -> np.ndarray:
     """Return the candidates to solve next, shape (at most count, N, 3), bohr: few that represent the worst.  Collective.
 
@@ -77,6 +77,6 @@ def largest_estimates(
         countdown.advance(f"estimated error {estimates_s[s]:.1e} Ha")
     estimates_s = decide(stage.model.grid.comm, estimates_s)
     worst = np.argsort(-estimates_s, kind="stable")[: CROWD * count]
-    chosen = worst[farthest_points(candidates_sav[worst], count, mirrors)]
+    chosen = worst[farthest_points(candidates_sav[worst], count, symmetries)]
     log(f"{len(chosen)} of {len(candidates_sav)} candidates, with estimated errors up to {estimates_s[chosen].max():.1e} Ha")
     return candidates_sav[chosen]

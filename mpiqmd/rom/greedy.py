@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.molecule.symmetry import Mirror
+from mpiqmd.molecule.symmetry import Symmetry
 from mpiqmd.parallel.comm import decide
 from mpiqmd.rom.estimate import ErrorEstimator
 from mpiqmd.rom.grid_solver import RomSolver
@@ -31,9 +31,9 @@ def solve_greedily(solver: TrainingSolver, snapshots: SnapshotOrbitals, plan: Pl
     """Solve candidates of the plan until the target or the count is reached, after those of an earlier run.  Collective."""
     store, log = snapshots.store, solver.log
     count = min(rule.most(plan.reference), len(plan.samples))
-    chosen = _chosen_before(store, plan) or farthest_points(plan.samples.positions_sav, _few(plan, count), plan.mirrors)
+    chosen = _chosen_before(store, plan) or farthest_points(plan.samples.positions_sav, _few(plan, count), plan.symmetries)
     estimates_s = np.full(len(plan.samples), np.inf)
-    estimator, seconds = CandidateEstimator(solver.model, plan.mirrors), []
+    estimator, seconds = CandidateEstimator(solver.model, plan.symmetries), []
     while True:
         solver.open(store, plan.samples.chosen(chosen))
         solved = solver.solve(store, store.pending)
@@ -72,13 +72,13 @@ class CandidateEstimator:
 
     Parameters
     ----------
-    model, mirrors
-        The physics, and the mirrors under which the span is closed.
+    model, symmetries
+        The physics, and the symmetry operations under which the span is closed.
     """
 
-    def __init__(self, model: KohnShamModel, mirrors: Sequence[Mirror]) -> None:
+    def __init__(self, model: KohnShamModel, symmetries: Sequence[Symmetry]) -> None:
         self.model = model
-        self.basis = IncrementalBasis(model.grid, [signs for signs, _ in mirrors])
+        self.basis = IncrementalBasis(model.grid, symmetries)
         self.count = 0
 
     def update(self, snapshots: SnapshotOrbitals) -> None:

@@ -1,6 +1,6 @@
 """Orthonormal functions that span snapshots, grown geometry by geometry; the cheap companion of the basis in ``basis``.
 
-A new geometry's orbitals and their mirror images are made orthogonal to the functions there are, and what is left of them
+A new geometry's orbitals and their images are made orthogonal to the functions there are, and what is left of them
 is decomposed, so that adding costs one product with the span, not a decomposition of everything.
 """
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
-from mpiqmd.grid.reflect import reflect
+from mpiqmd.grid.images import image
 from mpiqmd.grid.svd import decompose
+from mpiqmd.molecule.symmetry import Symmetry
 from mpiqmd.parallel.comm import decide
 
 NEGLIGIBLE = 1e-4
@@ -21,14 +22,14 @@ NEGLIGIBLE = 1e-4
 
 
 class IncrementalBasis:
-    """The span of orbitals and their mirror images.  Construction is not collective.
+    """The span of orbitals and their images.  Construction is not collective.
 
     Parameters
     ----------
     grid
         The grid of the functions.
-    mirrors
-        Signs of the axes (x, y, z) of the mirrors under which the span is closed.
+    symmetries
+        Operations under which the span is closed, without the identity.
 
     Attributes
     ----------
@@ -36,15 +37,16 @@ class IncrementalBasis:
         The orthonormal functions.
     """
 
-    def __init__(self, grid: Grid, mirrors: Sequence[Sequence[float]] = ()) -> None:
+    def __init__(self, grid: Grid, symmetries: Sequence[Symmetry] = ()) -> None:
         self.modes = Orbitals.zeros(grid, 0)
-        self.signs = [(1, 1, 1), *(tuple(int(sign) for sign in signs) for signs in mirrors)]
+        self.symmetries = list(symmetries)
         self._coefficients: list[np.ndarray] = []
 
     def add(self, orbitals: Orbitals) -> None:
         """Extend the span by the orbitals of one geometry.  Collective."""
-        for signs in self.signs:
-            self._extend(reflect(orbitals, signs))
+        self._extend(orbitals.copy())
+        for symmetry in self.symmetries:
+            self._extend(image(orbitals, symmetry.axes, symmetry.signs_v))
         self._coefficients.append(self.modes.gram(orbitals))
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.hdf5 import open_shared, read_orbitals, write_orbitals
-from mpiqmd.molecule.symmetry import Mirror
+from mpiqmd.molecule.symmetry import Symmetry
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.rom.basis import ReducedBasis
 from mpiqmd.rom.kinds import MODEL
@@ -41,7 +41,7 @@ from mpiqmd.rom.signature import differences, listed, plain
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-FORMAT = 2
+FORMAT = 3
 """Version of the layout: 1 had no checksum."""
 ROOM_FOR_THE_REST = 2**20
 """Bytes for what is small."""
@@ -67,6 +67,8 @@ class ReducedModel:
         Projections ``<ψ_m|φ_n>`` of the training orbitals on the modes: start density matrices.
     box
         The region the training geometries span.
+    symmetries
+        Operations that the snapshots were closed under, a group without its identity.
     arrays
         Further replicated arrays by path, such as a compiled model's.
     notes
@@ -87,6 +89,7 @@ class ReducedModel:
     training_forces_sav: np.ndarray
     training_orbitals_smn: np.ndarray
     box: SampledBox
+    symmetries: Sequence[Symmetry] = ()
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
     code_version: str = __version__
@@ -181,7 +184,10 @@ class ReducedModel:
             file.attrs["notes"] = json.dumps(plain(self.notes))
             values = file.create_dataset("singular_values", data=basis.singular_values_k)
             values.attrs.update({name: getattr(basis, name) for name in _BASIS_NUMBERS})
-            file["mirrors"], file["parities"] = basis.mirrors_gv, basis.parities_mg
+            file["symmetries/axes"] = np.array([each.axes for each in self.symmetries], int).reshape(-1, 3)
+            file["symmetries/signs"] = np.array([each.signs_v for each in self.symmetries], int).reshape(-1, 3)
+            permutations_ga = np.array([each.permutation_a for each in self.symmetries], int)
+            file["symmetries/permutations"] = permutations_ga.reshape(-1, len(self.reference_av))
             reference = file.create_group("reference")
             reference["positions"], reference["masses"] = self.reference_av, self.masses_a
             training = file.create_group("training")
@@ -195,21 +201,6 @@ class ReducedModel:
 
 
 _BASIS_NUMBERS = {"rank_sigma": int, "rank_sigma2": int, "criterion": str, "energy_fraction": float, "n_snapshots": int}
-
-
-def mirrors_of(reduced: ReducedModel) -> list[Mirror]:
-    """Return the mirrors of a model file.  Not collective.  Raises DataFileError if they are not those of its modes."""
-    signs_gv = reduced.basis.mirrors_gv
-    shapes = Shapes(g=len(signs_gv), a=len(reduced.reference_av))
-    try:
-        written = np.asarray(reduced.notes["mirror_permutations"], int).reshape(len(signs_gv), -1)
-        permutations_ga = shapes.numbers("mirror_permutations", written, "g a" if len(signs_gv) else "g 0", integer=True)
-    except (KeyError, TypeError, ValueError) as problem:
-        raise DataFileError(
-            f"{reduced.source}: its mirrors are unusable ({problem}); one permutation of the atoms for each mirror is needed. "
-            "Train the model again."
-        ) from problem
-    return list(zip(signs_gv, permutations_ga, strict=True))
 
 
 def complete_model(draft: Path, path: Path, notes: Mapping[str, Any]) -> None:
@@ -268,6 +259,7 @@ def _parts(contents: Contents) -> dict:
             "upper_k": array("box/upper", "k"),
             "vertex": json.loads(contents.file["box"].attrs["vertex"]),
         },
+        "symmetries": _symmetries(contents),
         "arrays": contents.arrays("arrays"),
         "notes": contents.mapping(attributes, "notes"),
         "code_version": scalar(attributes["code_version"], str),
@@ -280,12 +272,20 @@ def _parts(contents: Contents) -> dict:
     return parts
 
 
+def _symmetries(contents: Contents) -> list[Symmetry]:
+    axes, signs = (contents.array(f"symmetries/{name}", "g 3", integer=True) for name in ("axes", "signs"))
+    permutations = contents.array("symmetries/permutations", "g a", integer=True)
+    orders_are_whole = (np.sort(axes) == np.arange(3)).all() and (np.sort(permutations) == np.arange(permutations.shape[1])).all()
+    if not orders_are_whole or (np.abs(signs) != 1).any():
+        raise Unfit("symmetry operations are no signed permutations of axes and permutations of atoms")
+    rows = zip(axes.tolist(), signs.astype(float), permutations, strict=True)
+    return [Symmetry((x, y, z), signs_v, permutation_a) for (x, y, z), signs_v, permutation_a in rows]
+
+
 def _check_values(parts: dict) -> None:
     """Raise Unfit where numbers cannot be what they stand for."""
     if (parts["box"]["lower_k"] > parts["box"]["upper_k"]).any():
         raise Unfit("a lower bound of the sampled box is above its upper bound")
-    if (np.abs(parts["basis"]["mirrors_gv"]) != 1).any() or (np.abs(parts["basis"]["parities_mg"]) != 1).any():
-        raise Unfit("mirrors or parities hold other numbers than 1 and -1")
     if (parts["basis"]["singular_values_k"] < 0.0).any():
         raise Unfit("a singular value is negative")
 
@@ -295,7 +295,5 @@ def _basis(contents: Contents) -> dict:
     contents.shapes.lengths["m"] = scalar(contents.file.attrs["rank"], int)
     return {
         "singular_values_k": contents.array("singular_values", "values"),
-        "mirrors_gv": contents.array("mirrors", "g 3", integer=True),
-        "parities_mg": contents.array("parities", "m g", integer=True),
         **{name: scalar(attributes[name], kind) for name, kind in _BASIS_NUMBERS.items()},
     }

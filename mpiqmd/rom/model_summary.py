@@ -82,9 +82,9 @@ def _basis(file: h5py.File) -> list[str]:
     values = file["singular_values"].attrs
     return [
         f"{file.attrs['rank']} modes of {values['n_snapshots']} orbitals, "
-        f"{values['n_snapshots'] * (1 + len(file['mirrors']))} with their mirror images; {values['criterion']} >= "
+        f"{values['n_snapshots'] * (1 + len(file['symmetries/axes']))} with their images; {values['criterion']} >= "
         f"{values['energy_fraction']:g} asks for {values['rank_sigma']} by sigma, {values['rank_sigma2']} by sigma2",
-        f"body frame {file.attrs['frame']}, mirror planes {len(file['mirrors'])}",
+        f"body frame {file.attrs['frame']}, symmetry operations {1 + len(file['symmetries/axes'])}",
     ]
 
 

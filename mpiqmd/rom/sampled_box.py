@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiqmd.molecule.bent import bent_coordinates
-from mpiqmd.molecule.symmetry import mirror_image
+from mpiqmd.molecule.symmetry import Symmetry
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class SampledBox:
 def sampled_box(
     positions_sav: np.ndarray,
     vertex: int | None = None,
-    mirrors: Sequence[tuple[np.ndarray, np.ndarray]] = (),
+    symmetries: Sequence[Symmetry] = (),
 ) -> SampledBox:
     """Return the box of training geometries in the body frame.  Not collective.
 
@@ -47,12 +47,12 @@ def sampled_box(
         Body-frame positions, shape (S, N, 3), bohr.
     vertex
         Central atom of a bent XY2 frame; None for body coordinates.
-    mirrors
-        (signs, permutation) of the mirrors the snapshots were closed under: images count as trained on.
+    symmetries
+        Operations that the snapshots were closed under: images count as trained on.
     """
     images = [np.asarray(positions_av, float) for positions_av in positions_sav]
-    for mirror in mirrors:
-        images += [mirror_image(positions_av, mirror) for positions_av in images[: len(positions_sav)]]
+    for symmetry in symmetries:
+        images += [symmetry.image(positions_av) for positions_av in images[: len(positions_sav)]]
     values_sk = np.array([_values(positions_av, vertex) for positions_av in images])
     names = ("L1", "L2", "theta") if vertex is not None else _axis_names(images[0].shape[0])
     return SampledBox(names, values_sk.min(axis=0), values_sk.max(axis=0), vertex)

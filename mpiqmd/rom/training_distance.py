@@ -5,7 +5,7 @@ how they vary together over the training geometries (the distance of Mahalanobis
 
     d(x, y)² = (x - y)^T C^-1 (x - y),     distance(x) = min_s d(x, x_s) / max_s min_{s' ≠ s} d(x_s, x_s')
 
-It is zero at a training geometry and its mirror images, and 1 as far from the nearest as the loneliest training geometry is
+It is zero at a training geometry and its images under symmetry operations, and 1 as far from the nearest as the loneliest training geometry is
 from its own neighbour.  A direction that did not vary counts as if it had by a twentieth of the one that varied most.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from mpiqmd.compiling import compiled
 from mpiqmd.molecule.bent import bent_coordinates
-from mpiqmd.molecule.symmetry import Mirror, mirror_image
+from mpiqmd.molecule.symmetry import Symmetry
 
 LEAST_VARIATION = 0.05
 """Standard deviation of a direction, in that of the direction that varied most, below which it counts as so large."""
@@ -36,14 +36,14 @@ class TrainingDistance:
         The geometries in the body frame, shape (S, N, 3), bohr.
     vertex
         Central atom of a bent XY2 frame; None for body coordinates.
-    mirrors
-        Those that the snapshots were closed under: images count as trained on.
+    symmetries
+        Operations that the snapshots were closed under: images count as trained on.
     """
 
-    def __init__(self, positions_sav: np.ndarray, vertex: int | None = None, mirrors: Sequence[Mirror] = ()) -> None:
+    def __init__(self, positions_sav: np.ndarray, vertex: int | None = None, symmetries: Sequence[Symmetry] = ()) -> None:
         self.vertex = vertex
         images = [np.asarray(positions_sav, float)]
-        images += [np.array([mirror_image(positions_av, mirror) for positions_av in positions_sav]) for mirror in mirrors]
+        images += [np.array([symmetry.image(positions_av) for positions_av in positions_sav]) for symmetry in symmetries]
         values_sk = np.array([self._values(positions_av) for positions_av in np.concatenate(images)])
         mean_k, scales_kq = values_sk.mean(axis=0), _scales(values_sk)
         points_sq = (values_sk - mean_k) @ scales_kq

@@ -20,7 +20,7 @@ import numpy as np
 
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.symmetry import Mirror, mirror_image
+from mpiqmd.molecule.symmetry import Symmetry
 from mpiqmd.molecule.vibrations import Vibrations, vibrations
 from mpiqmd.sampling.box import sobol_in_box
 from mpiqmd.sampling.samples import Samples
@@ -131,8 +131,8 @@ class ThermalRegion:
         amplitudes_k = self.width * self.deviations_k
         return float((amplitudes_k[:, None] * np.linalg.norm(self.modes.displacements_kav, axis=2)).max())
 
-    def samples(self, n: int, mirrors: Sequence[Mirror] = ()) -> Samples:
-        """Return at most n geometries that fill the region, none the image of another in a mirror.
+    def samples(self, n: int, symmetries: Sequence[Symmetry] = ()) -> Samples:
+        """Return at most n geometries that fill the region, none the image of another.
 
         First the reference, then both ends of every axis, then by turns corners and points of a Sobol sequence; a longer
         list begins with the shorter one.  Labels are the amplitudes q1, q2, ... in standard deviations.
@@ -141,7 +141,7 @@ class ThermalRegion:
         labels: list[dict[str, float]] = []
         for scaled_k in self._points(n):
             position_av = self.modes.positions(scaled_k[None] * self.deviations_k)[0]
-            images = [position_av, *(mirror_image(position_av, mirror) for mirror in mirrors)]
+            images = [position_av, *(symmetry.image(position_av) for symmetry in symmetries)]
             if len(chosen) < n and not any(np.abs(image - other).max() < SAME for image in images for other in chosen):
                 chosen.append(position_av)
                 labels.append({f"q{k}": float(q) for k, q in enumerate(scaled_k, start=1)})

@@ -1,7 +1,8 @@
-"""What a reduced model is trained on: geometries that a rule chose, with the body frame and the mirrors they are trained in."""
+"""What a reduced model is trained on: geometries that a rule chose, with the body frame and the symmetry they are trained in."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import bent_coordinates, water_positions
 from mpiqmd.molecule.frame import BisectorFrame, BodyFrame, make_frame
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.symmetry import Mirror, grid_mirrors
+from mpiqmd.molecule.symmetry import Symmetry, grid_symmetries
 from mpiqmd.sampling.mixtures import sample_geometries
 from mpiqmd.sampling.rules.rule import Body, SamplingRule, Sources
 from mpiqmd.sampling.samples import Samples
@@ -50,9 +51,9 @@ class Plan:
         return self.body.frame
 
     @property
-    def mirrors(self) -> list[Mirror]:
-        """The mirrors under which snapshots are closed."""
-        return self.body.mirrors
+    def symmetries(self) -> list[Symmetry]:
+        """The symmetry operations under which snapshots are closed."""
+        return self.body.symmetries
 
     @property
     def temperature(self) -> float:
@@ -72,14 +73,17 @@ class Plan:
         return sample_geometries(self.samples.positions_sav, self.frame, count, seed, reach=1.0)
 
 
-def make_plan(rule: SamplingRule, sources: Sources, symmetrize: bool) -> Plan:
-    """Return what a rule has a molecule trained on; with ``symmetrize`` snapshots are closed under its mirrors.  Collective.
+def make_plan(rule: SamplingRule, sources: Sources, sides: Sequence[Hashable] | None) -> Plan:
+    """Return what a rule has a molecule trained on.  Collective.
+
+    Snapshots are closed under the molecule's symmetry on a grid with such ``sides``; None closes them under nothing.
 
     Raises what the rule and its sources raise.
     """
     reference = rule.reference(sources)
     frame = make_frame(reference)
-    body = Body(reference, frame, grid_mirrors(symmetric_shape(reference, frame)) if symmetrize else [])
+    symmetries = [] if sides is None else grid_symmetries(symmetric_shape(reference, frame), sides)
+    body = Body(reference, frame, symmetries)
     return Plan(rule, sources, body, rule.samples(sources, body))
 
 
@@ -96,7 +100,7 @@ def require_body_frame(molecule: Molecule) -> None:
 
 
 def symmetric_shape(reference: Molecule, frame: BodyFrame) -> Molecule:
-    """Return the reference, with equal bonds where it is bent XY2: the shape whose mirrors close the snapshots."""
+    """Return the reference, with equal bonds where it is bent XY2: the shape whose symmetry closes the snapshots."""
     if not isinstance(frame, BisectorFrame):
         return reference
     first, second, angle = bent_coordinates(reference.positions_av, frame.vertex)

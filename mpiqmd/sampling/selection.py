@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mpiqmd.molecule.symmetry import Mirror, mirror_image
+from mpiqmd.molecule.symmetry import Symmetry
 
 SAME = 1e-9
 """Geometries nearer to a chosen one than this (bohr) are not chosen too."""
 
 
-def farthest_points(positions_sav: np.ndarray, count: int, mirrors: Sequence[Mirror] = ()) -> list[int]:
+def farthest_points(positions_sav: np.ndarray, count: int, symmetries: Sequence[Symmetry] = ()) -> list[int]:
     """Return the indices of at most ``count`` geometries that cover all of them, in the order they were chosen.
 
     Not collective.  Fewer are returned if the others are copies of them.
@@ -28,13 +28,13 @@ def farthest_points(positions_sav: np.ndarray, count: int, mirrors: Sequence[Mir
         Positions in one body frame, shape (samples, N, 3), bohr; distances are root sums of squares over atoms.
     count
         How many.
-    mirrors
-        Mirrors of the molecule: a geometry is as near as the nearest of its images.
+    symmetries
+        Operations of the molecule: a geometry is as near as the nearest of its images.
     """
     nearest = int(np.argmin(((positions_sav - positions_sav.mean(axis=0)) ** 2).sum(axis=(1, 2))))
     chosen, distances_s = [nearest], np.full(len(positions_sav), np.inf)
     while True:
-        images = [positions_sav[chosen[-1]], *(mirror_image(positions_sav[chosen[-1]], mirror) for mirror in mirrors)]
+        images = [positions_sav[chosen[-1]], *(symmetry.image(positions_sav[chosen[-1]]) for symmetry in symmetries)]
         for image_av in images:
             distances_s = np.minimum(distances_s, np.linalg.norm(positions_sav - image_av, axis=(1, 2)))
         farthest = int(np.argmax(distances_s))

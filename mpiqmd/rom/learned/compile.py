@@ -23,7 +23,6 @@ from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.dense import eigh
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.rom.compiled.chebyshev import training_boxes
-from mpiqmd.rom.compiled.compile import TrainingSet
 from mpiqmd.rom.compiled.predictor import GeometryPolynomials
 from mpiqmd.rom.learned.balance import BalanceSettings, balanced
 from mpiqmd.rom.learned.data import DipoleArrays, LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
@@ -36,6 +35,7 @@ from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.one_electron import OneElectronArrays, along_motion
 from mpiqmd.rom.learned.points import choose_points
 from mpiqmd.rom.learned.tabulate import Seen, pinned_ions, tabulated_ion
+from mpiqmd.rom.learned.training_set import TrainingSet
 from mpiqmd.rom.learned.xc_points import choose_xc_points
 from mpiqmd.sampling.mixtures import sample_geometries
 
@@ -49,8 +49,9 @@ class LearnSettings:
 
     Attributes
     ----------
-    solves
-        Reduced ground states on the grid beyond the training orbitals.
+    geometries, solves
+        Ground states to learn from, and how many of them may be reduced ones on the grid where training orbitals and their
+        images are fewer.
     latent
         Mean energy that the latent directions may leave out.
     active
@@ -64,7 +65,8 @@ class LearnSettings:
     xc_points, xc_samples
         Points for the remainder of the xc energy, and densities that they are chosen by.
     densities, slopes
-        Densities at predicted minima beyond those solved for, and slopes of the density in multiples of the latent directions.
+        Densities at ground states, predicted ones where there are fewer, and slopes of the density in multiples of the latent
+        directions.
     nodes, margin
         Chebyshev nodes per direction of an ion's box, and its room around the training positions, as a share of their range.
     tables
@@ -75,6 +77,7 @@ class LearnSettings:
         Of every random choice.
     """
 
+    geometries: int = 220
     solves: int = 60
     latent: float = 1e-10
     active: float = 1e-8
@@ -83,7 +86,7 @@ class LearnSettings:
     per_function: float = 2.0
     xc_points: int = 600
     xc_samples: int = 600
-    densities: int = 300
+    densities: int = 460
     slopes: float = 3.0
     nodes: int = 11
     margin: float = 0.15
@@ -127,7 +130,9 @@ class LearnedCompiler:
     def compile(self) -> LearnedArrays:
         """Return the model.  Collective."""
         settings = self.settings
-        self.states.add(self._samples(4 * settings.solves, settings.seed, 1.0), settings.solves)
+        missing = min(settings.solves, settings.geometries - len(self.states.positions))
+        if missing > 0:
+            self.states.add(self._samples(4 * missing, settings.seed, 1.0), missing)
         subspaces, latent_sd, start = self._latent_directions()
         self.log(
             f"{len(subspaces)} latent directions over {subspaces.active_mk.shape[1]} of {len(self.modes)} modes, from "
@@ -171,8 +176,10 @@ class LearnedCompiler:
     ) -> DensityFunctions:
         """Return the density functions of solved and predicted minima, and of slopes there."""
         settings = self.settings
-        predicted_sd = self._predicted_latent(start, settings.densities, settings.seed + 3)
-        reached_sd, count = np.concatenate([latent_sd, predicted_sd]), int(settings.slopes * len(subspaces))
+        rng, count = np.random.default_rng(settings.seed), int(settings.slopes * len(subspaces))
+        found_sd = latent_sd[rng.permutation(len(latent_sd))[: settings.densities]]
+        predicted_sd = self._predicted_latent(start, settings.densities - len(found_sd), settings.seed + 3)
+        reached_sd = np.concatenate([found_sd, predicted_sd])
         return density_functions(modes, subspaces, reached_sd, count, settings.functions, settings.seed)
 
     def _learned_points(self, modes: Orbitals, functions: DensityFunctions) -> tuple[LearnedPoints, np.ndarray]:

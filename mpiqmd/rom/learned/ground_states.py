@@ -10,9 +10,8 @@ from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.countdown import Countdown
-from mpiqmd.parallel.dense import eigh
 from mpiqmd.parallel.log import Log
-from mpiqmd.rom.compiled.compile import TrainingSet
+from mpiqmd.rom.learned.training_set import TrainingSet
 from mpiqmd.rom.learned.densities import DensityFunctions, products, where_it_matters
 from mpiqmd.rom.learned.fitted_start import determined_polynomials
 from mpiqmd.rom.learned.grid_solve import GridEnergy, ResponseHessian, minimised
@@ -41,16 +40,10 @@ class GroundStates:
     def __init__(self, model: KohnShamModel, modes: Orbitals, training: TrainingSet, log: Log) -> None:
         self.model, self.log, self.energy = model, log, GridEnergy(model, modes)
         self.modes, self.comm = self.energy.modes, model.grid.comm
-        orbitals = [self._occupied(matrix) for matrix in training.density_matrices_smm]
         self.centre_av = training.positions_sav[training.central]
-        self.reference = Reference.at(model.place(self.centre_av), self.modes, orbitals[training.central])
+        self.reference = Reference.at(model.place(self.centre_av), self.modes, training.orbitals_smn[training.central])
         self.positions = list(training.positions_sav)
-        self.coordinates = [self.reference.coordinates(each) for each in orbitals]
-
-    def _occupied(self, density_matrix_mm: np.ndarray) -> np.ndarray:
-        """Return the occupied natural orbitals over the modes, orthonormal columns."""
-        _, vectors = eigh(self.comm, density_matrix_mm)
-        return vectors[:, -self.model.n_occupied :]
+        self.coordinates = [self.reference.coordinates(each) for each in training.orbitals_smn]
 
     def add(self, candidates_sav: np.ndarray, wanted: int) -> None:
         """Add so many reduced ground states at candidate geometries (samples, N, 3), bohr, those that converge.  Collective.

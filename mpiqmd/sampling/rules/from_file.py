@@ -44,4 +44,4 @@ class Trajectory(Structures):
     def samples(self, sources: Sources, body: Body) -> Samples:
         """Return the geometries in the body frame, in the order of their choice.  Collective."""
         found, count = super().samples(sources, body), count_for(self.count, body.reference)
-        return found.chosen(farthest_points(found.positions_sav, count, body.mirrors))
+        return found.chosen(farthest_points(found.positions_sav, count, body.symmetries))

@@ -40,7 +40,7 @@ class Greedy(ThermalRule, CandidateRule):
         if self.structures is None:
             return self.filled(sources, body, self.candidates)
         found = Samples(body.aligned(sources.geometries(self.structures)), name=self.name)
-        return found.chosen(farthest_points(found.positions_sav, self.candidates, body.mirrors))
+        return found.chosen(farthest_points(found.positions_sav, self.candidates, body.symmetries))
 
     def unseen(self, sources: Sources, body: Body, samples: Samples, count: int, rng: np.random.Generator) -> np.ndarray | None:
         """Return random thermal motion, shape (count, N, 3), bohr; None of a file.  Collective."""

@@ -45,7 +45,7 @@ class ThermalRule(SamplingRule):
                 f"warning: atoms move by up to {region.reach:.2f} bohr along one vibration, which is no straight line any more "
                 "(an internal rotation?); frames of a trajectory (train.sampling = 'trajectory') describe such motion better"
             )
-        made = region.samples(count, body.mirrors)
+        made = region.samples(count, body.symmetries)
         return Samples(body.aligned(made.positions_sav), made.labels, made.name)
 
     def unseen(self, sources: Sources, body: Body, samples: Samples, count: int, rng: np.random.Generator) -> np.ndarray | None:

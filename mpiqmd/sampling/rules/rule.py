@@ -20,7 +20,7 @@ from mpiqmd.keys.registry import Entry
 from mpiqmd.keys.spec import UNSET, KeySpec, Options, key_specs
 from mpiqmd.molecule.frame import BodyFrame
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.symmetry import Mirror
+from mpiqmd.molecule.symmetry import Symmetry
 from mpiqmd.sampling.normal_modes import NormalModes
 from mpiqmd.sampling.samples import Samples
 
@@ -34,13 +34,13 @@ class Body:
 
     Attributes
     ----------
-    reference, frame, mirrors
-        The molecule there, the frame, and the mirrors under which snapshots are closed.
+    reference, frame, symmetries
+        The molecule there, the frame, and the symmetry operations under which snapshots are closed.
     """
 
     reference: Molecule
     frame: BodyFrame
-    mirrors: list[Mirror]
+    symmetries: list[Symmetry]
 
     def aligned(self, positions_sav: np.ndarray) -> np.ndarray:
         """Return positions (samples, N, 3), bohr, in the body frame."""
