@@ -16,9 +16,10 @@ from mpiqmd.molecule.symmetry import Mirror, mirror_image
 from mpiqmd.parallel.log import Log
 from mpiqmd.rom.basis import ReducedBasis, build_basis
 from mpiqmd.rom.compiled import store as compiled
-from mpiqmd.rom.compiled.compile import TrainingSet, compile_model, make_solver
+from mpiqmd.rom.compiled.compile import compile_model, make_solver
 from mpiqmd.rom.learned import store as learned
 from mpiqmd.rom.learned.compile import LearnedCompiler
+from mpiqmd.rom.learned.training_set import TrainingSet
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.options import RomOptions
 from mpiqmd.rom.sampled_box import sampled_box

@@ -15,7 +15,7 @@ from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.frame import BodyFrame, make_frame
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.rom.body_solver import grid_surface
-from mpiqmd.rom.compiled.body_solver import CompiledBodySolver, TabulatedBodySolver, tabulated_surface
+from mpiqmd.rom.compiled.body_solver import CompiledBodySolver
 from mpiqmd.rom.compiled.compile import make_solver, stored_solver
 from mpiqmd.rom.compiled.solver import CompiledSolver
 from mpiqmd.rom.compiled.store import from_arrays
@@ -26,6 +26,7 @@ from mpiqmd.rom.learned import store as learned
 from mpiqmd.rom.learned.body_solver import LearnedBodySolver
 from mpiqmd.rom.learned.energy import LearnedEnergy
 from mpiqmd.rom.learned.solver import GAIN_PER_TOLERANCE, LearnedSolver
+from mpiqmd.rom.learned.tabulated import TabulatedBodySolver, tabulated_surface
 from mpiqmd.rom.model import ReducedModel, mirrors_of
 from mpiqmd.rom.offline import closed_training_set
 from mpiqmd.rom.options import RomOptions

@@ -1,0 +1,50 @@
+"""What a grid-free model is made from: geometries with their density matrices, and physics that it can describe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiqmd.errors import ConfigError
+from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
+
+COMPILED_TERMS = ("kinetic", "local", "nonlocal", "hartree", "xc", "ion_ion")
+"""Energy terms that become tables."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Body-frame geometries (samples, N, 3) and their density matrices in the modes, (samples, modes, modes)."""
+
+    positions_sav: np.ndarray
+    density_matrices_smm: np.ndarray
+
+    @property
+    def central(self) -> int:
+        """Index of the geometry nearest the mean."""
+        distances_s = ((self.positions_sav - self.positions_sav.mean(axis=0)) ** 2).sum(axis=(1, 2))
+        return int(np.argmin(distances_s))
+
+
+def require_compilable(model: KohnShamModel, online: str = "compiled") -> None:
+    """Raise ConfigError if this grid-free online stage cannot describe the physics.  Not collective."""
+    unknown = [term.name for term in model.terms if term.name not in COMPILED_TERMS]
+    if unknown:
+        raise ConfigError(
+            f"rom.online = {online!r} with the energy terms {', '.join(unknown)}: the compiled model has tables for "
+            f"{', '.join(COMPILED_TERMS)}. Use rom.online = 'grid'."
+        )
+    if model.electronic_temperature > 0:
+        raise ConfigError(
+            f"rom.online = {online!r} with scf.electronic_temperature = {model.electronic_temperature:g} Ha: grid-free "
+            "models have integer occupations. Use rom.online = 'grid', or temperature 0."
+        )
+    if model.term(ExchangeCorrelation).core is not None:
+        cores = [symbol for symbol, p in model.pseudopotentials.items() if p.core_density_r is not None]
+        raise ConfigError(
+            f"rom.online = {online!r} with a nonlinear core correction on {', '.join(cores)}: grid-free models expect "
+            "an exchange-correlation energy of the valence density alone. Use rom.online = 'grid', or pseudopotentials "
+            "without core correction, such as pseudopotentials.default = 'gth'."
+        )
