@@ -16,7 +16,10 @@ Table = dict[str, tuple[str, str]]
 MODEL_DATASETS: Table = {
     "modes": ("bohr^-3/2", "orthonormal modes in the body frame, on the inner points of the cell, x fastest"),
     "singular_values": ("", "all singular values of the snapshots"),
-    "symmetries/axes": ("", "axis x, y or z (0, 1, 2) that each coordinate is taken from under each operation of the reference"),
+    "symmetries/axes": (
+        "",
+        "axis x, y or z (0, 1, 2) that each coordinate is taken from under each operation of the reference",
+    ),
     "symmetries/signs": ("", "signs of the coordinates then"),
     "symmetries/permutations": ("", "atom that each atom comes onto"),
     "reference/positions": ("bohr", "reference geometry in the body frame"),

@@ -40,8 +40,8 @@ from mpiqmd.pipeline.sampling import choose_geometries
 from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.style import save_figure
 from mpiqmd.rom.basis import ReducedBasis
-from mpiqmd.rom.compiled.compile import require_compilable
 from mpiqmd.rom.greedy import solve_greedily
+from mpiqmd.rom.learned.requirements import require_compilable
 from mpiqmd.rom.model import ReducedModel, complete_model
 from mpiqmd.rom.model_summary import error_table
 from mpiqmd.rom.offline import compress, make_reduced_model, projections

@@ -21,8 +21,8 @@ from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.molecule.surface import Memory, in_parts
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.log import Log
-from mpiqmd.rom.compiled.body_solver import OutsideTablesError
 from mpiqmd.rom.estimate import ErrorEstimator
+from mpiqmd.rom.learned.tabulated import OutsideTablesError
 from mpiqmd.rom.otherwise import Otherwise
 from mpiqmd.rom.reactions import Limits
 from mpiqmd.rom.solved import ReducedAnswer

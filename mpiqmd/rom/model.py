@@ -16,7 +16,6 @@ from mpiqmd import __version__, datafiles
 from mpiqmd.datafiles import (
     UNFINISHED,
     Contents,
-    Shapes,
     Unfit,
     open_hdf5,
     opened,
@@ -27,7 +26,7 @@ from mpiqmd.datafiles import (
     writing,
 )
 from mpiqmd.datasets import MODEL_DATASETS, annotate, place_on_grid
-from mpiqmd.errors import ConfigError, DataFileError
+from mpiqmd.errors import ConfigError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.hdf5 import open_shared, read_orbitals, write_orbitals
@@ -275,7 +274,9 @@ def _parts(contents: Contents) -> dict:
 def _symmetries(contents: Contents) -> list[Symmetry]:
     axes, signs = (contents.array(f"symmetries/{name}", "g 3", integer=True) for name in ("axes", "signs"))
     permutations = contents.array("symmetries/permutations", "g a", integer=True)
-    orders_are_whole = (np.sort(axes) == np.arange(3)).all() and (np.sort(permutations) == np.arange(permutations.shape[1])).all()
+    orders_are_whole = (np.sort(axes) == np.arange(3)).all() and (
+        np.sort(permutations) == np.arange(permutations.shape[1])
+    ).all()
     if not orders_are_whole or (np.abs(signs) != 1).any():
         raise Unfit("symmetry operations are no signed permutations of axes and permutations of atoms")
     rows = zip(axes.tolist(), signs.astype(float), permutations, strict=True)

@@ -15,7 +15,6 @@ from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.rom.body_solver import grid_surface
-from mpiqmd.rom.compiled.body_solver import TabulatedBodySolver, tabulated_surface
 from mpiqmd.rom.error_control import ErrorControl
 from mpiqmd.rom.estimate import ErrorEstimator
 from mpiqmd.rom.grid_solver import RomSolver
@@ -23,6 +22,7 @@ from mpiqmd.rom.learned import store as learned
 from mpiqmd.rom.learned.body_solver import LearnedBodySolver
 from mpiqmd.rom.learned.energy import LearnedEnergy
 from mpiqmd.rom.learned.solver import GAIN_PER_TOLERANCE, LearnedSolver
+from mpiqmd.rom.learned.tabulated import TabulatedBodySolver, tabulated_surface
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.options import RomOptions
 from mpiqmd.rom.otherwise import Otherwise
@@ -124,9 +124,7 @@ class OnlineStage:
         return self.estimator.estimate(self.model.place(body_positions_av), density_matrix_mm)
 
 
-def _grid_free(
-    model: KohnShamModel, reduced: ReducedModel, options: RomOptions
-) -> TabulatedBodySolver[Any, Any, Any] | None:
+def _grid_free(model: KohnShamModel, reduced: ReducedModel, options: RomOptions) -> TabulatedBodySolver[Any, Any, Any] | None:
     """Return the solver of a compiled or a learned-grid model, None where the grid is wanted.  Collective."""
     if options.online == "grid":
         return None

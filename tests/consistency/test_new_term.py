@@ -18,9 +18,9 @@ from mpiqmd.keys.registries import TERMS
 from mpiqmd.keys.spec import KeySpec, Options
 from mpiqmd.keys.values import Bounds, Number
 from mpiqmd.kohnsham.terms.term import LinearTerm, energy_term
-from mpiqmd.rom.compiled.compile import require_compilable
 from mpiqmd.rom.grid_model import GridReducedModel
 from mpiqmd.rom.grid_solver import RomSolver
+from mpiqmd.rom.learned.training_set import require_compilable
 from tests.helpers.oracles import central_difference, gth_model, smooth_orbitals, water
 from tests.helpers.workplace import WATER, Bench, with_keys
 

@@ -8,9 +8,10 @@ from mpi4py import MPI
 
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.frame import make_frame
-from mpiqmd.rom.compiled.compile import CompileSettings, TrainingSet, compile_model, make_solver
+from mpiqmd.rom.compiled.compile import CompileSettings, compile_model, make_solver
 from mpiqmd.rom.compiled.data import CompiledArrays
 from mpiqmd.rom.compiled.energy import CompiledEnergy
+from mpiqmd.rom.learned.training_set import TrainingSet
 from mpiqmd.rom.offline import closed_training_set
 from tests.helpers.tiny_water import TRAINING, Trained, geometry, train
 

@@ -9,13 +9,13 @@ from mpi4py import MPI
 from mpiqmd.molecule.body_surface import MovingFrame
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.surface import Owner
-from mpiqmd.rom.compiled.body_solver import tabulated_surface
-from mpiqmd.rom.compiled.compile import TrainingSet
 from mpiqmd.rom.learned.body_solver import LearnedBodySolver
 from mpiqmd.rom.learned.compile import LearnedCompiler, LearnSettings
 from mpiqmd.rom.learned.data import LearnedArrays
 from mpiqmd.rom.learned.energy import LearnedEnergy
 from mpiqmd.rom.learned.solver import LearnedSolver
+from mpiqmd.rom.learned.tabulated import tabulated_surface
+from mpiqmd.rom.learned.training_set import TrainingSet
 from mpiqmd.rom.offline import closed_training_set
 from mpiqmd.rom.training_distance import TrainingDistance
 from tests.helpers.tiny_water import TRAINING, Trained, geometry, train

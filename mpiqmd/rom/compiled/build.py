@@ -14,11 +14,11 @@ from mpiqmd.kohnsham.terms.nonlocal_potential import NonlocalPotential
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.log import Log, silent
-from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.data import CompiledArrays, MirrorImage, MovingAtom
 from mpiqmd.rom.compiled.elements import ON_PLANE, PairIntegrals, density_of_pairs
 from mpiqmd.rom.compiled.interaction import PairInteraction
 from mpiqmd.rom.compiled.pairs import PairProducts
+from mpiqmd.rom.learned.chebyshev import ChebyshevBox
 
 BLOCK = 8
 """Potentials that are computed together."""

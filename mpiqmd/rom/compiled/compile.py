@@ -7,15 +7,13 @@ from contextlib import suppress
 
 import numpy as np
 
-from mpiqmd.errors import ConfigError, ConvergenceError
+from mpiqmd.errors import ConvergenceError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.molecule.frame import BodyFrame
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.rom.compiled.build import Compiler
-from mpiqmd.rom.compiled.chebyshev import MOVES, training_boxes
 from mpiqmd.rom.compiled.data import CompiledArrays
 from mpiqmd.rom.compiled.energy import CompiledEnergy
 from mpiqmd.rom.compiled.interaction import InteractionSamples
@@ -23,10 +21,10 @@ from mpiqmd.rom.compiled.learning import fit_predictor
 from mpiqmd.rom.compiled.pairs import PairProducts
 from mpiqmd.rom.compiled.quadrature import QuadratureBuilder
 from mpiqmd.rom.compiled.solver import CompiledSolver
+from mpiqmd.rom.learned.chebyshev import MOVES, training_boxes
+from mpiqmd.rom.learned.training_set import TrainingSet, require_compilable
 from mpiqmd.sampling.mixtures import sample_geometries
 
-COMPILED_TERMS = ("kinetic", "local", "nonlocal", "hartree", "xc", "ion_ion")
-"""Energy terms that become tables."""
 SMALL_NODES = 8
 """Nodes of a small box, at most."""
 SAME = 1e-9
@@ -57,20 +55,6 @@ class CompileSettings:
     points: int = 300
     densities: int = 60
     seed: int = 1
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingSet:
-    """Body-frame geometries (samples, N, 3) and their density matrices in the modes, (samples, modes, modes)."""
-
-    positions_sav: np.ndarray
-    density_matrices_smm: np.ndarray
-
-    @property
-    def central(self) -> int:
-        """Index of the geometry nearest the mean."""
-        distances_s = ((self.positions_sav - self.positions_sav.mean(axis=0)) ** 2).sum(axis=(1, 2))
-        return int(np.argmin(distances_s))
 
 
 def compile_model(
@@ -143,28 +127,6 @@ def _refitted(
     coefficients_sp = np.array([pairs.coefficients(matrix) for matrix in matrices]).reshape(-1, len(pairs))
     missing = samples.add(coefficients_sp, compiler.potentials(coefficients_sp))
     return dataclasses.replace(arrays, interaction=samples.fit()), missing
-
-
-def require_compilable(model: KohnShamModel, online: str = "compiled") -> None:
-    """Raise ConfigError if this grid-free online stage cannot describe the physics.  Not collective."""
-    unknown = [term.name for term in model.terms if term.name not in COMPILED_TERMS]
-    if unknown:
-        raise ConfigError(
-            f"rom.online = {online!r} with the energy terms {', '.join(unknown)}: the compiled model has tables for "
-            f"{', '.join(COMPILED_TERMS)}. Use rom.online = 'grid'."
-        )
-    if model.electronic_temperature > 0:
-        raise ConfigError(
-            f"rom.online = {online!r} with scf.electronic_temperature = {model.electronic_temperature:g} Ha: grid-free "
-            "models have integer occupations. Use rom.online = 'grid', or temperature 0."
-        )
-    if model.term(ExchangeCorrelation).core is not None:
-        cores = [symbol for symbol, p in model.pseudopotentials.items() if p.core_density_r is not None]
-        raise ConfigError(
-            f"rom.online = {online!r} with a nonlinear core correction on {', '.join(cores)}: grid-free models expect "
-            "an exchange-correlation energy of the valence density alone. Use rom.online = 'grid', or pseudopotentials "
-            "without core correction, such as pseudopotentials.default = 'gth'."
-        )
 
 
 def make_solver(

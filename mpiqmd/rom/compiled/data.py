@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.interaction import PairInteraction
 from mpiqmd.rom.compiled.pairs import PairProducts
+from mpiqmd.rom.learned.chebyshev import ChebyshevBox
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import numpy as np
 
 from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.rom.compiled.data import CompiledArrays
-from mpiqmd.rom.compiled.ions import IonTables
-from mpiqmd.rom.compiled.products import shared_product
-from mpiqmd.rom.compiled.remainder import Remainder
 from mpiqmd.rom.compiled.tables import PositionTables
+from mpiqmd.rom.learned.ion_repulsion import IonTables
+from mpiqmd.rom.learned.products import shared_product
+from mpiqmd.rom.learned.remainder import Remainder
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from mpiqmd.kohnsham.libxc import FixedPoints
 from mpiqmd.rom.compiled import orbital_kernels as kernels
 from mpiqmd.rom.compiled.chart import GrassmannChart
 from mpiqmd.rom.compiled.energy import CompiledEnergy
-from mpiqmd.rom.compiled.products import shared_product
+from mpiqmd.rom.learned.products import shared_product
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiqmd.rom.compiled.products import shared_product
+from mpiqmd.rom.learned.products import shared_product
 
 SMALLEST = 1e-12
 """Interaction energies of combinations of samples (Ha) below which they are left out."""

@@ -13,14 +13,9 @@ from mpiqmd.errors import ConvergenceError
 from mpiqmd.molecule.frame import BodyFrame
 from mpiqmd.rom.compiled.energy import PlacedEnergy
 from mpiqmd.rom.compiled.inner import InverseHessians, packed_triangle
-from mpiqmd.rom.compiled.predictor import (
-    LARGEST_FIT,
-    LARGEST_RATE,
-    GeometryPolynomials,
-    Predictor,
-    highest_degree,
-)
+from mpiqmd.rom.compiled.predictor import LARGEST_RATE, Predictor
 from mpiqmd.rom.compiled.solver import CompiledSolver
+from mpiqmd.rom.learned.polynomials import LARGEST_FIT, GeometryPolynomials, highest_degree
 from mpiqmd.sampling.mixtures import sample_geometries
 
 LARGEST_CURVATURE = 300_000

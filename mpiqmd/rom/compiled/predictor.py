@@ -12,76 +12,14 @@ from step to step, so there is no history to save and no drift from it.
 
 from __future__ import annotations
 
-from itertools import combinations_with_replacement
-from math import comb
-
 import numpy as np
 
-from mpiqmd.rom.compiled import kernels
 from mpiqmd.rom.compiled.inner import InverseHessians
-from mpiqmd.rom.compiled.products import shared_product
+from mpiqmd.rom.learned.polynomials import GeometryPolynomials
+from mpiqmd.rom.learned.products import shared_product
 
-LARGEST_FIT = 470
-"""Terms of the polynomial of κ."""
-HIGHEST_DEGREE = 12
 LARGEST_RATE = 0.25
 """Share of the error that a step is taken to leave where it was not measured."""
-
-
-class GeometryPolynomials:
-    """Products of the leading principal coordinates of positions.  Replicated, not collective.
-
-    Parameters
-    ----------
-    axes
-        Directions of the coordinates in the space of flattened positions, shape (coordinates, 3 N), 1/bohr.
-    offset
-        Subtracted from the coordinates, shape (coordinates,).
-    degree
-        Highest degree of a product.
-    """
-
-    def __init__(self, axes: np.ndarray, offset: np.ndarray, degree: int) -> None:
-        self.axes, self.offset, self.degree = np.ascontiguousarray(axes), offset, degree
-        places = range(len(axes))
-        terms = [list(c) for d in range(1, degree + 1) for c in combinations_with_replacement(places, d)]
-        place = {tuple(term): index for index, term in enumerate([[], *terms])}
-        self.parents = np.array([place[tuple(term[:-1])] for term in terms], int)
-        self.factors = np.array([term[-1] for term in terms], int)
-
-    @classmethod
-    def spanning(cls, positions_sav: np.ndarray, most: int = LARGEST_FIT) -> GeometryPolynomials:
-        """Return those of the coordinates along which body-frame positions (samples, N, 3), bohr, are spread.
-
-        There are at most ``most`` of them, or those of degree one.
-        """
-        flat = positions_sav.reshape(len(positions_sav), -1)
-        mean = flat.mean(axis=0)
-        _, spread, axes = np.linalg.svd(flat - mean, full_matrices=False)
-        count = min(max(1, 3 * positions_sav.shape[1] - 6), int(np.sum(spread > 1e-6 * spread[0])))
-        half = np.abs((flat - mean) @ axes[:count].T).max(axis=0)
-        scaled = axes[:count] / half[:, None]
-        return cls(scaled, scaled @ mean, highest_degree(count, most))
-
-    def __len__(self) -> int:
-        return len(self.parents) + 1
-
-    def terms(self, positions_bav: np.ndarray) -> np.ndarray:
-        """Return all products of the coordinates of geometries (B, N, 3) up to the degree, shape (B, terms).
-
-        The coordinates are the principal ones, [-1, 1] over the samples; products of lower degree come first.
-        """
-        return self.terms_and_low(positions_bav, 0)[0]
-
-    def terms_and_low(self, positions_bav: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the same, and the first ``count`` products in single precision."""
-        flat = positions_bav.reshape(len(positions_bav), -1)
-        return kernels.polynomial_terms(flat, self.axes, self.offset, self.parents, self.factors, count)
-
-
-def highest_degree(variables: int, most: int) -> int:
-    """Return the highest degree, 1 at least, at which a polynomial has no more than ``most`` terms."""
-    return max(d for d in range(1, HIGHEST_DEGREE + 1) if d == 1 or comb(variables + d, d) <= most)
 
 
 class Predictor:
@@ -113,6 +51,7 @@ class Predictor:
 
     def predict(self, positions_bav: np.ndarray) -> tuple[np.ndarray, InverseHessians]:
         """Return κ* (B, κ) and B^-1 expected at body-frame geometries (B, N, 3), bohr."""
-        terms_bm, low_bm = self.polynomials.terms_and_low(positions_bav, len(self.curvature_mk))
+        terms_bm = self.polynomials.terms(positions_bav)
+        low_bm = terms_bm[:, : len(self.curvature_mk)].astype(np.float32)
         minimum_bk = shared_product(terms_bm, self.minimum_mk, len(terms_bm))
         return minimum_bk, InverseHessians(low_bm, self.curvature_mk)

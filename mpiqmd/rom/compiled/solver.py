@@ -20,7 +20,8 @@ from mpiqmd.rom.compiled.data import SolverArrays
 from mpiqmd.rom.compiled.energy import CompiledEnergy, PlacedEnergy
 from mpiqmd.rom.compiled.inner import InnerLoop, InverseHessians, packed_triangle
 from mpiqmd.rom.compiled.minima import Minima, Solution
-from mpiqmd.rom.compiled.predictor import GeometryPolynomials, Predictor
+from mpiqmd.rom.compiled.predictor import Predictor
+from mpiqmd.rom.learned.polynomials import GeometryPolynomials
 
 REFERENCE_RATE = 0.25
 """What is at least left of the error after a step with the inverse Hessian of the reference."""

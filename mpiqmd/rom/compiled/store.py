@@ -10,12 +10,12 @@ import numpy as np
 
 from mpiqmd.datafiles import Shapes, Unfit
 from mpiqmd.errors import DataFileError
-from mpiqmd.rom.compiled.assembly import Assembly, box_arrays
 from mpiqmd.rom.compiled.chart import GrassmannChart
-from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.compiled.data import CompiledArrays, MirrorImage, MovingAtom, SolverArrays, XcQuadrature
 from mpiqmd.rom.compiled.interaction import FittedBlock, PairInteraction
 from mpiqmd.rom.compiled.pairs import PairProducts
+from mpiqmd.rom.learned.assembly import Assembly, box_arrays
+from mpiqmd.rom.learned.chebyshev import ChebyshevBox
 
 _QUADRATURE = {"weights_q": "q", "modes_qm": "q m", "slopes_qvm": "q 3 y", "rho0_q": "q", "slope0_vq": "3 q"}
 """Names and axes: q points, m modes, y modes or, for an LDA, none."""

@@ -15,9 +15,9 @@ from __future__ import annotations
 import numpy as np
 
 from mpiqmd.rom.compiled import kernels
-from mpiqmd.rom.compiled.chebyshev import ChebyshevProducts
+from mpiqmd.rom.compiled.chebyshev_products import ChebyshevProducts
 from mpiqmd.rom.compiled.data import MovingAtom
-from mpiqmd.rom.compiled.products import shared_product
+from mpiqmd.rom.learned.products import shared_product
 
 NEGLIGIBLE = 1e-9
 """Products of polynomials whose coefficients are all below this (hartree, or the overlaps' unit) are left out."""

@@ -8,10 +8,10 @@ import numpy as np
 
 from mpiqmd.errors import MpiqmdError
 from mpiqmd.molecule.body_surface import Solved
-from mpiqmd.rom.compiled.body_solver import TabulatedBodySolver
 from mpiqmd.rom.learned.energy import Placed
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.solver import LearnedSolver
+from mpiqmd.rom.learned.tabulated import TabulatedBodySolver
 
 
 @dataclass(eq=False, slots=True)

@@ -22,9 +22,8 @@ from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.dense import eigh
 from mpiqmd.parallel.log import Log, silent
-from mpiqmd.rom.compiled.chebyshev import training_boxes
-from mpiqmd.rom.compiled.predictor import GeometryPolynomials
 from mpiqmd.rom.learned.balance import BalanceSettings, balanced
+from mpiqmd.rom.learned.chebyshev import training_boxes
 from mpiqmd.rom.learned.data import DipoleArrays, LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
 from mpiqmd.rom.learned.densities import DensityFunctions, density_functions
 from mpiqmd.rom.learned.energy import LearnedEnergy
@@ -34,6 +33,7 @@ from mpiqmd.rom.learned.interaction import interaction, mean_field
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.one_electron import OneElectronArrays, along_motion
 from mpiqmd.rom.learned.points import choose_points
+from mpiqmd.rom.learned.polynomials import GeometryPolynomials
 from mpiqmd.rom.learned.tabulate import Seen, pinned_ions, tabulated_ion
 from mpiqmd.rom.learned.training_set import TrainingSet
 from mpiqmd.rom.learned.xc_points import choose_xc_points

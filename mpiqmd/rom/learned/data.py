@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
+from mpiqmd.rom.learned.chebyshev import ChebyshevBox
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.one_electron import OneElectronArrays
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.kohnsham.functional import Functional
-from mpiqmd.rom.compiled.ions import IonTables
 from mpiqmd.rom.learned import kernels
 from mpiqmd.rom.learned.data import LearnedArrays
 from mpiqmd.rom.learned.density_reader import DensityReader
+from mpiqmd.rom.learned.ion_repulsion import IonTables
 from mpiqmd.rom.learned.latent_orbitals import LatentOrbitals
 from mpiqmd.rom.learned.local_ions import WITH_SLOPES, LocalIon, polynomial_rows
 from mpiqmd.rom.learned.nonlocal_ions import NonlocalIon

@@ -12,9 +12,9 @@ from scipy.linalg import lstsq, solve_triangular
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.log import Log
-from mpiqmd.rom.compiled.predictor import GeometryPolynomials
 from mpiqmd.rom.learned.data import LearnedArrays, StartArrays
 from mpiqmd.rom.learned.energy import LearnedEnergy
+from mpiqmd.rom.learned.polynomials import GeometryPolynomials
 from mpiqmd.rom.learned.solver import LearnedSolver
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.kohnsham.electrons import SPIN_WEIGHT, Electrons
 from mpiqmd.kohnsham.model import KohnShamModel, Problem
 from mpiqmd.parallel.comm import decide
-from mpiqmd.rom.compiled.orbital_kernels import anderson
+from mpiqmd.rom.learned.anderson import accelerated
 from mpiqmd.rom.learned.reference import Reference, orthonormalised
 
 DEPTH = 6
@@ -70,7 +70,7 @@ def minimised(
         if decide(comm, gain < tolerance):
             return value - gain, coordinates_y + step_y
         iterates, steps = [*iterates[1 - DEPTH :], coordinates_y], [*steps[1 - DEPTH :], step_y]
-        coordinates_y = decide(comm, anderson(np.array(iterates), np.array(steps), len(steps)))
+        coordinates_y = decide(comm, accelerated(iterates, steps))
     raise ConvergenceError(
         f"a reduced ground state for the learned grid did not converge: the last step would gain {gain:.1e} Ha, "
         f"{tolerance:.0e} is wanted. Use rom.online = 'grid', or a training set nearer to the minimum."

@@ -11,12 +11,12 @@ from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.log import Log
-from mpiqmd.rom.learned.training_set import TrainingSet
 from mpiqmd.rom.learned.densities import DensityFunctions, products, where_it_matters
 from mpiqmd.rom.learned.fitted_start import determined_polynomials
 from mpiqmd.rom.learned.grid_solve import GridEnergy, ResponseHessian, minimised
 from mpiqmd.rom.learned.interaction import interaction
 from mpiqmd.rom.learned.reference import Reference
+from mpiqmd.rom.learned.training_set import TrainingSet
 
 SOLVED = 1e-8
 """What a last step of the reduced ground states on the grid may gain, Ha; it is taken."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiqmd.rom.compiled.products import shared_product
+from mpiqmd.rom.learned.products import shared_product
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
 from mpiqmd.rom.learned import kernels
+from mpiqmd.rom.learned.chebyshev import ChebyshevBox
 from mpiqmd.rom.learned.data import MovingIon
 from mpiqmd.rom.learned.packed import Packed, pad, padded
 

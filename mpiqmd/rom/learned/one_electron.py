@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
-from mpiqmd.rom.compiled.chebyshev import MOVES
 from mpiqmd.rom.learned import kernels
+from mpiqmd.rom.learned.chebyshev import MOVES
 from mpiqmd.rom.learned.packed import Packed, pad
 
 

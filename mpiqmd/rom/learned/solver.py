@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from mpiqmd.errors import ConvergenceError
-from mpiqmd.rom.compiled.orbital_kernels import anderson
+from mpiqmd.rom.learned.anderson import accelerated
 from mpiqmd.rom.learned.energy import Evaluated, LearnedEnergy, Placed
 from mpiqmd.rom.learned.start import Start
 
@@ -139,7 +139,7 @@ class LearnedSolver:
                 found.put(member, there)
                 return None
             iterates, steps = [*iterates[1 - self.depth :], latent_d], [*steps[1 - self.depth :], there.steps_bd[0]]
-            latent_d = anderson(np.array(iterates), np.array(steps), len(steps))
+            latent_d = accelerated(iterates, steps)
         found.latent_bd[b] = found.steps_bd[b] = 0.0
         return ConvergenceError(
             f"the reduced ground state did not converge: the last of {self.max_iterations} evaluations would gain {gap:.1e} "

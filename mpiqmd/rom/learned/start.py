@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mpiqmd.rom.compiled.predictor import GeometryPolynomials
 from mpiqmd.rom.learned import kernels
 from mpiqmd.rom.learned.data import StartArrays
 from mpiqmd.rom.learned.packed import Packed, pad
+from mpiqmd.rom.learned.polynomials import GeometryPolynomials
 
 
 class Start:

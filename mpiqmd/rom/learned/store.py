@@ -9,8 +9,8 @@ import numpy as np
 
 from mpiqmd.datafiles import Unfit
 from mpiqmd.errors import DataFileError
-from mpiqmd.rom.compiled.assembly import Assembly, box_arrays
-from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
+from mpiqmd.rom.learned.assembly import Assembly, box_arrays
+from mpiqmd.rom.learned.chebyshev import ChebyshevBox
 from mpiqmd.rom.learned.data import DipoleArrays, LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.one_electron import OneElectronArrays

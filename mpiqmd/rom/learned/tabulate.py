@@ -19,7 +19,7 @@ from mpiqmd.kohnsham.terms.local_potential import LocalPotential
 from mpiqmd.kohnsham.terms.nonlocal_potential import NonlocalPotential
 from mpiqmd.parallel.comm import sum_over_ranks
 from mpiqmd.parallel.countdown import Countdown
-from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
+from mpiqmd.rom.learned.chebyshev import ChebyshevBox
 from mpiqmd.rom.learned.data import MovingIon
 from mpiqmd.rom.learned.densities import DensityFunctions
 

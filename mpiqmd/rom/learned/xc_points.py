@@ -4,7 +4,7 @@ Non-negative weights are sought with
 
     Σ_q w_q R(u_q) = ∫ R dr
 
-at sampled latent coordinates, by non-negative least squares on a few thousand candidates (``rom.compiled.quadrature``).  They
+at sampled latent coordinates, by non-negative least squares on a few thousand candidates (``nonnegative_weights``).  They
 multiply an energy, so slopes are exact derivatives, and those along the paths of minima are as good as the energies.  For a GGA
 the integrals have the grid's own gradient of the density, the points the gradients of the modes; the weights make up for the
 difference.
@@ -22,11 +22,11 @@ from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.parallel.comm import on_rank_zero, sum_over_ranks
-from mpiqmd.rom.compiled.quadrature import nonnegative_weights
-from mpiqmd.rom.compiled.remainder import Remainder
 from mpiqmd.rom.learned.data import XcPoints
 from mpiqmd.rom.learned.densities import DensityFunctions, products
 from mpiqmd.rom.learned.latent import LatentSubspaces
+from mpiqmd.rom.learned.nonnegative_weights import nonnegative_weights
+from mpiqmd.rom.learned.remainder import Remainder
 from mpiqmd.rom.learned.xc_remainder import expanded_share
 
 ENERGY_SCALE = 1e-8

@@ -1,6 +1,6 @@
 """What the second-order expansion of the xc energy leaves over, by quadrature.
 
-    E = Σ_q w_q R(u_q),     u = (ρ, ∇ρ)          (R: ``rom.compiled.remainder``)
+    E = Σ_q w_q R(u_q),     u = (ρ, ∇ρ)          (R: ``remainder``)
 
 Because the weights multiply an energy, the Hamiltonian is its exact derivative.
 """
@@ -12,10 +12,10 @@ import numpy as np
 from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
 from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.kohnsham.libxc import FixedPoints
-from mpiqmd.rom.compiled.remainder import Remainder
 from mpiqmd.rom.learned import kernels
 from mpiqmd.rom.learned.data import XcPoints
 from mpiqmd.rom.learned.packed import Packed
+from mpiqmd.rom.learned.remainder import Remainder
 
 EXPANDED = 1e-3
 """Mean density (bohr⁻³) below which the expansion of e is left to R: there, changes are as large as the density itself."""

@@ -8,8 +8,8 @@ from mpiqmd.errors import ConvergenceError, GeometryError
 from mpiqmd.molecule.body_surface import MovingFrame
 from mpiqmd.molecule.frame import EckartFrame, make_frame
 from mpiqmd.molecule.surface import Owner
-from mpiqmd.rom.compiled import kernels
-from mpiqmd.rom.compiled.body_solver import OutsideTablesError, compiled_surface
+from mpiqmd.rom.compiled.body_solver import compiled_surface
+from mpiqmd.rom.learned.tabulated import OutsideTablesError
 from mpiqmd.rom.training_distance import TrainingDistance
 from tests.helpers.compiled_water import loose_water, serial_water
 from tests.helpers.tiny_water import geometry
@@ -119,16 +119,6 @@ def test_an_error_is_that_of_its_geometry_alone(compiled, rng):
     assert all(isinstance(error, GeometryError) for error in together(compiled, np.array([OUTSIDE, LINEAR])))
 
 
-def test_coincident_nuclei_are_infinitely_high_and_no_exception():
-    """Not of water, where three nuclei with two in one place are a line: the surface then says that they are outside."""
-    positions = np.array([[[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 2.0, 0.0]]] * 2)
-    positions[1, 1, 2] = 2.0
-    energies, gradient = np.empty(2), np.zeros_like(positions)
-    kernels.coulomb_pairs(positions, np.array([4.0, 1.0, 1.0, 1.0]), energies, gradient)
-    assert np.isinf(energies[0])
-    assert energies[1] == pytest.approx(3 * 4.0 / 2.0 + 3 / np.sqrt(8.0)) and np.isfinite(gradient[1]).all()
-
-
 def test_what_one_step_does_not_solve_is_solved_alone(compiled, rng):
     positions = moved(rng, 5)
     exact = together(compiled, positions)
@@ -149,14 +139,3 @@ def test_giving_up_is_the_error_of_every_geometry(rng):
     compiled = surface(serial_water(), learn=False)
     compiled.solver.solver.max_iterations = 1
     assert all(isinstance(error, ConvergenceError) for error in together(compiled, moved(rng, 2)))
-
-
-def test_the_forces_kernel_is_the_plain_form(rng):
-    molecule = serial_water().model.molecule
-    for frame in (make_frame(molecule), make_frame(molecule, "bisector-folded"), EckartFrame(molecule)):
-        for positions_av in moved(rng, 4):
-            alignment, gradient_av, forces_av = frame.align(positions_av), rng.normal(size=(3, 3)), np.empty((3, 3))
-            frame_parts = alignment.condition_gradients_kav, alignment.origin_weights_a
-            way_back = alignment.rotation_vv, alignment.permutation_a
-            kernels.gradient_forces(alignment.body_positions_av, gradient_av, *frame_parts, *way_back, forces_av)
-            np.testing.assert_allclose(forces_av, alignment.gradient_forces(gradient_av), atol=1e-13)

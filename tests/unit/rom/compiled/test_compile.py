@@ -15,10 +15,11 @@ from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.rom.compiled.build import Compiler
 from mpiqmd.rom.compiled.compile import _reference, compile_model
 from mpiqmd.rom.compiled.elements import PairIntegrals, density_of_pairs
-from mpiqmd.rom.compiled.quadrature import QuadratureBuilder, early_stopped_nnls
-from mpiqmd.rom.compiled.remainder import Remainder
+from mpiqmd.rom.compiled.quadrature import QuadratureBuilder
 from mpiqmd.rom.compiled.tables import PositionTables
 from mpiqmd.rom.grid_model import GridReducedModel
+from mpiqmd.rom.learned.nonnegative_weights import early_stopped_nnls
+from mpiqmd.rom.learned.remainder import Remainder
 from tests.helpers.compiled_water import compile_water, random_density_matrix, serial_water
 from tests.helpers.tiny_water import UNSEEN, geometry
 

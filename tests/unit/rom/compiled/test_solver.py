@@ -10,7 +10,7 @@ from mpiqmd.molecule.frame import make_frame
 from mpiqmd.rom.compiled.chart import GrassmannChart
 from mpiqmd.rom.compiled.inner import InverseHessians
 from mpiqmd.rom.compiled.learning import fit_predictor
-from mpiqmd.rom.compiled.predictor import GeometryPolynomials
+from mpiqmd.rom.learned.polynomials import GeometryPolynomials
 from mpiqmd.sampling.mixtures import sample_geometries
 from tests.helpers.compiled_water import loose_water, random_density_matrix, serial_water
 from tests.helpers.oracles import central_difference

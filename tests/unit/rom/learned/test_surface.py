@@ -6,11 +6,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mpiqmd.errors import ConfigError, DataFileError, GeometryError
-from mpiqmd.rom.compiled.body_solver import OutsideTablesError
-from mpiqmd.rom.compiled.compile import TrainingSet
 from mpiqmd.rom.learned.energy import LearnedEnergy
 from mpiqmd.rom.learned.solver import LearnedSolver
 from mpiqmd.rom.learned.store import from_arrays, to_arrays
+from mpiqmd.rom.learned.tabulated import OutsideTablesError
+from mpiqmd.rom.learned.training_set import TrainingSet
 from tests.helpers.learned_water import learn, learn_water, serial_water
 from tests.helpers.tiny_water import UNSEEN, geometry
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mpiqmd.datafiles import Shapes, Unfit
-from mpiqmd.rom.compiled import kernels
-from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
+from mpiqmd.rom.learned.chebyshev import MOST_NODES, ChebyshevBox
 
 
 class Assembly:
@@ -26,12 +25,12 @@ class Assembly:
         return np.asarray(self.shapes.numbers(name, self.named[name], axes, integer), order="C")
 
     def boxes(self) -> list[ChebyshevBox]:
-        """Return where each atom may be, with nodes for which the kernels have room.  Raises Unfit."""
+        """Return where each atom may be, with a possible number of nodes.  Raises Unfit."""
         count = sum(name.startswith("boxes/") for name in self.named)
         corners = [self.take(f"boxes/{a}", "3 3") for a in range(count)]
         for lower_v, upper_v, nodes in corners:
             whole = float(nodes[0]).is_integer()
-            if not whole or not 2 <= nodes[0] <= kernels.MOST_NODES or (upper_v < lower_v).any():
+            if not whole or not 2 <= nodes[0] <= MOST_NODES or (upper_v < lower_v).any():
                 raise Unfit(f"a box from {lower_v} to {upper_v} with {nodes[0]:g} nodes")
         return [ChebyshevBox(lower_v, upper_v, int(nodes[0])) for lower_v, upper_v, nodes in corners]
 

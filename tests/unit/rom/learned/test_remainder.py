@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mpiqmd.kohnsham.functional import Functional
-from mpiqmd.rom.compiled.remainder import Remainder
+from mpiqmd.rom.learned.remainder import Remainder
 
 pytestmark = pytest.mark.serial
 

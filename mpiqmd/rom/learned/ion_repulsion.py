@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from mpiqmd.kohnsham.terms.ion_ion import ion_ion_energy
-from mpiqmd.rom.compiled import kernels
-from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
+from mpiqmd.rom.learned import geometry_kernels
+from mpiqmd.rom.learned.chebyshev import ChebyshevBox
+from mpiqmd.rom.learned.local_ions import polynomial_rows
 
 NODES = 10
 """Chebyshev nodes per direction of the smooth part."""
@@ -51,19 +52,18 @@ class IonTables:
             for b in range(a):
                 lower, upper = boxes[a].lower_v - boxes[b].upper_v, boxes[a].upper_v - boxes[b].lower_v
                 box = ChebyshevBox(lower, upper, NODES)
-                values = np.array([[smooth(node)] for node in box.nodes()])
-                self.pairs.append((a, b, box, self.charges[a] * self.charges[b] * box.coefficients(values)))
+                values_n = np.array([smooth(node) for node in box.nodes()])
+                coefficients_k = self.charges[a] * self.charges[b] * box.coefficients(values_n).ravel()
+                self.pairs.append((a, b, box, coefficients_k))
 
     def evaluate(self, positions_bav: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the energies (B,), Ha, of geometries (B, N, 3), bohr, and their gradients (B, N, 3), Ha/bohr."""
-        energies_b, gradient_bav = np.empty(len(positions_bav)), np.zeros_like(positions_bav)
-        kernels.coulomb_pairs(positions_bav, self.charges, energies_b, gradient_bav)
-        energies_b += self.constant
-        for a, b, box, coefficients in self.pairs:
-            for g, separation in enumerate(positions_bav[:, a] - positions_bav[:, b]):
-                value, slope = np.zeros(1), np.zeros((3, 1))
-                box.add_to(coefficients, separation, value, slope)
-                energies_b[g] += value[0]
-                gradient_bav[g, a] += slope[:, 0]
-                gradient_bav[g, b] -= slope[:, 0]
+        energies_b, gradient_bav = np.full(len(positions_bav), self.constant), np.zeros_like(positions_bav)
+        geometry_kernels.add_coulomb(positions_bav, self.charges, energies_b, gradient_bav)
+        for a, b, box, coefficients_k in self.pairs:
+            rows_bik = polynomial_rows(positions_bav[:, a] - positions_bav[:, b], box, box.degrees_kv())
+            smooth_bi = rows_bik[:, :, : len(coefficients_k)] @ coefficients_k
+            energies_b += smooth_bi[:, 0]
+            gradient_bav[:, a] += smooth_bi[:, 1:]
+            gradient_bav[:, b] -= smooth_bi[:, 1:]
         return energies_b, gradient_bav

@@ -43,11 +43,11 @@ class Remainder:
         sigma0 = None if reference_slope is None else (reference_slope**2).sum(axis=0)
         self.e0, self.v_rho0, self.v_sigma0 = functional.evaluate(self.rho0, sigma0)
         self.second = {name: share * values for name, values in functional.second_derivatives(self.rho0, sigma0).items()}
-        self.bend = None if self.v_sigma0 is None else share * self.v_sigma0
+        self.bend = 0.0 if self.v_sigma0 is None else share * self.v_sigma0
 
     def evaluate(self, rho: np.ndarray, slope: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Return R, ∂R/∂ρ (each (Q,)) and ∂R/∂(∇ρ) (3, Q; None for an LDA)."""
-        sigma = None if self.slope0 is None else (slope**2).sum(axis=0)
+        sigma = None if slope is None else (slope**2).sum(axis=0)
         return self.combine(rho, slope, *self.functional.evaluate(rho, sigma))
 
     def combine(
@@ -56,7 +56,7 @@ class Remainder:
         """Return the same from e, ∂e/∂ρ and ∂e/∂σ at these points."""
         change = rho - self.rho0
         rr = self.second["rr"]
-        if self.slope0 is None:
+        if self.slope0 is None or slope is None or v_sigma is None:
             value = e - self.e0 - change * (self.v_rho0 + 0.5 * rr * change)
             return value, v_rho - self.v_rho0 - rr * change, None
         rs, ss = self.second["rs"], self.second["ss"]

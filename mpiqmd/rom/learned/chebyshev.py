@@ -10,16 +10,15 @@ moving atom).  A box has one axis per coordinate that moves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 
-from mpiqmd.rom.compiled import kernels
-
 MOVES = 1e-7
 """A coordinate that varies less than this over the training set (bohr) is fixed."""
+MOST_NODES = 64
+"""Nodes per direction beyond which a table is none of ours."""
 SMALL = 0.1
 """Half-width of a box (bohr) up to which fewer nodes do as well as more in one of three times the size."""
 
@@ -60,6 +59,10 @@ class ChebyshevBox:
         """Return the tensor nodes as positions, shape (n_nodes^d, 3), bohr, the last moving direction fastest."""
         return np.array(list(product(*self.axis_nodes())))
 
+    def degrees_kv(self) -> np.ndarray:
+        """Return the degrees in x, y and z of the products of polynomials, as :meth:`nodes` are ordered: counts (k, 3)."""
+        return np.indices(self.shape).reshape(3, -1).T.copy()
+
     def transform(self) -> np.ndarray:
         """Return the matrix from values at the nodes along a moving direction to coefficients, shape (degrees, nodes)."""
         angles = np.pi * (np.arange(self.n_nodes) + 0.5) / self.n_nodes
@@ -94,11 +97,6 @@ class ChebyshevBox:
             slopes[:, j] = 2.0 * values[:, j - 1] + 2.0 * x * slopes[:, j - 1] - slopes[:, j - 2]
         return values, slopes / half[:, None]
 
-    def add_to(self, coefficients: np.ndarray, position_v: np.ndarray, values: np.ndarray, gradient: np.ndarray) -> None:
-        """Add the function at a position to ``values`` (K,) and set ``gradient`` (3, K): the compiled form of evaluate."""
-        table = coefficients.reshape(*self.shape, coefficients.shape[-1])
-        kernels.chebyshev_table(table, self.lower_v, self.upper_v, position_v, values, gradient)
-
     def evaluate(self, coefficients: np.ndarray, position_v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the function and its gradient at a position: shapes (...) and (3, ...)."""
         axes = self.axes
@@ -109,40 +107,6 @@ class ChebyshevBox:
         for direction, v in enumerate(axes):
             gradient[v] = _contract(coefficients, [slopes[k] if k == direction else values[k] for k in range(len(axes))])
         return _contract(coefficients, list(values)), gradient
-
-
-class ChebyshevProducts:
-    """Products of Chebyshev polynomials of the positions of several atoms, those of an atom side by side.
-
-    Parameters
-    ----------
-    indices
-        The atoms' places among all.
-    boxes
-        Where each may be.
-    degrees
-        Of the products of each, in x, y and z, shape (products, 3).
-    """
-
-    def __init__(self, indices: Sequence[int], boxes: Sequence[ChebyshevBox], degrees: Sequence[np.ndarray]) -> None:
-        self.indices = np.array(indices, int)
-        self.degrees_kv = np.ascontiguousarray(np.concatenate([np.zeros((0, 3), int), *degrees]))
-        self.starts = np.concatenate([[0], np.cumsum([len(each) for each in degrees])]).astype(int)
-        self.parts = [slice(int(a), int(b)) for a, b in pairwise(self.starts)]
-        self._lower_tv = np.array([box.lower_v for box in boxes]).reshape(-1, 3)
-        self._upper_tv = np.array([box.upper_v for box in boxes]).reshape(-1, 3)
-        self._n_degrees = int(self.degrees_kv.max(initial=1)) + 1
-
-    def evaluate(self, positions_bav: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return t_k (B, products), their derivatives (B, products, 3) in 1/bohr, and how far outside its box an atom is (B,).
-
-        Geometries have shape (B, N, 3), bohr.
-        """
-        size, count = len(positions_bav), len(self.degrees_kv)
-        weights_bk, slopes_bkv, excess_b = np.empty((size, count)), np.empty((size, count, 3)), np.empty(size)
-        tables = self.indices, self._lower_tv, self._upper_tv, self.starts, self.degrees_kv, self._n_degrees
-        kernels.chebyshev_weights(positions_bav, *tables, weights_bk, slopes_bkv, excess_b)
-        return weights_bk, slopes_bkv, excess_b
 
 
 def training_boxes(positions_sav: np.ndarray, n_nodes: int, n_small: int, margin: float) -> list[ChebyshevBox]:

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from mpiqmd.rom.compiled.chebyshev import ChebyshevBox
-from mpiqmd.rom.compiled.data import MovingAtom
-from mpiqmd.rom.compiled.tables import PositionTables
+from mpiqmd.rom.learned.chebyshev import ChebyshevBox
+from mpiqmd.rom.learned.local_ions import polynomial_rows
 
 pytestmark = pytest.mark.serial
 
@@ -63,28 +62,10 @@ def test_compiled_form_equals_numpy(box, rng):
     coefficients = rng.normal(size=(*(6,) * len(box.axes), 5))
     position = np.where(box.upper_v > box.lower_v, INSIDE, box.lower_v)
     value, gradient = box.evaluate(coefficients, position)
-    added, slope = np.ones(5), np.empty((3, 5))
-    box.add_to(coefficients, position, added, slope)
-    np.testing.assert_allclose(added - 1.0, value, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(slope, gradient, rtol=1e-12, atol=1e-11)
-
-
-def test_all_tables_together_equal_one_by_one(rng):
-    boxes = [BOX, PLANE]
-    local = [rng.normal(size=(6, 6, 6, 4)), rng.normal(size=(6, 6, 4))]
-    atoms = [
-        MovingAtom(i, b, t, np.zeros((*t.shape[:-1], 2, 0)), np.zeros((0, 0)))
-        for i, b, t in zip((0, 2), boxes, local, strict=True)
-    ]
-    tables = PositionTables(atoms, [slice(0, 4)])
-    positions = np.array([INSIDE, [9.0, 9.0, 9.0], [1.3, -0.35, 0.0]])
-    weights, slopes, excess = tables.weights(positions[None])
-    parts = [box.evaluate(t, positions[i]) for i, box, t in zip((0, 2), boxes, local, strict=True)]
-    np.testing.assert_allclose(tables.local(weights)[0], parts[0][0] + parts[1][0], rtol=1e-12, atol=1e-12)
-    d, gradient = rng.normal(size=4), np.zeros((1, 3, 3))
-    tables.add_gradient(slopes, d[None], gradient)
-    np.testing.assert_allclose(gradient[0], [parts[0][1] @ d, np.zeros(3), parts[1][1] @ d], rtol=1e-11, atol=1e-11)
-    assert excess <= 0
+    rows = polynomial_rows(position[None], box, box.degrees_kv())[0, :, : 6 ** len(box.axes)]
+    found = rows @ coefficients.reshape(-1, 5)
+    np.testing.assert_allclose(found[0], value, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(found[1:], gradient, rtol=1e-12, atol=1e-11)
 
 
 def test_excess_is_the_distance_beyond_the_wall():
