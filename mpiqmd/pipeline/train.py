@@ -41,7 +41,7 @@ from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.style import save_figure
 from mpiqmd.rom.basis import ReducedBasis
 from mpiqmd.rom.greedy import solve_greedily
-from mpiqmd.rom.learned.training_set import require_compilable
+from mpiqmd.rom.learned.training_set import require_grid_free
 from mpiqmd.rom.model import ReducedModel, complete_model
 from mpiqmd.rom.model_summary import error_table
 from mpiqmd.rom.offline import compress, make_reduced_model, projections
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     molecule = molecule.with_positions(whole(molecule.positions_av, periodic_cell(settings)))
     model = build_model(settings, comm, molecule)
     if settings.rom.online != "grid":
-        require_compilable(model, settings.rom.online)
+        require_grid_free(model)
     interruption = Interruption(walltime=arguments.walltime, started=arguments.started)
     solver = build_training_solver(settings, model, log, arguments.groups, interruption)
     plan = choose_geometries(settings, solver, molecule, folder, may_compute=arguments.part is None)

@@ -68,7 +68,7 @@ class ReducedModel:
     box
         The region the training geometries span.
     arrays
-        Further replicated arrays by path, such as a compiled model's.
+        Further replicated arrays by path, such as a grid-free model's.
     notes
         Whatever else is worth keeping with the file, plain data.
     code_version

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,8 +14,6 @@ from mpiqmd.molecule.frame import BisectorFrame
 from mpiqmd.molecule.symmetry import Mirror, mirror_image
 from mpiqmd.parallel.log import Log
 from mpiqmd.rom.basis import ReducedBasis, build_basis
-from mpiqmd.rom.compiled import store as compiled
-from mpiqmd.rom.compiled.compile import compile_model, make_solver
 from mpiqmd.rom.learned import store as learned
 from mpiqmd.rom.learned.compile import LearnedCompiler
 from mpiqmd.rom.learned.training_set import TrainingSet
@@ -35,9 +32,10 @@ def compress(snapshots: Orbitals, mirrors: Sequence[Mirror], options: RomOptions
     """
     signs = [tuple(mirror_signs) for mirror_signs, _ in mirrors]
     basis = build_basis(snapshots, options.energy_fraction, options.criterion, options.rank, signs)
-    capped = options.rank is None and options.online == "compiled" and basis.rank > options.max_rank
+    most = basis.rank if options.rank is not None or options.max_rank is None else options.max_rank
+    capped = most < basis.rank
     if capped:
-        basis = basis.truncated(options.max_rank)
+        basis = basis.truncated(most)
     log(
         f"{describe_snapshots(basis)}: {basis.rank} of {len(basis.singular_values_k)} independent modes kept"
         f"{' (rom.max_rank)' if capped else ''}; rom.energy_fraction = {options.energy_fraction} asks for "
@@ -78,13 +76,13 @@ def make_reduced_model(
     store
         Geometries, energies and forces of the training.
     options, log
-        Whether to compile and how tightly to solve, and where progress goes.
+        Whether it shall be grid-free, and where progress goes.
     """
     frame, mirrors = body.frame, body.mirrors
     arrays: dict[str, np.ndarray] = {}
     if options.online != "grid":
         training = closed_training_set(store.positions_sav, orbitals_smn, basis, mirrors)
-        arrays = _grid_free_arrays(model, body, basis, training, options, log)
+        arrays = learned.to_arrays(LearnedCompiler(model, basis.modes, training, frame, log=log).compile())
     vertex = frame.vertex if isinstance(frame, BisectorFrame) else None
     return ReducedModel(
         basis=basis,
@@ -100,17 +98,6 @@ def make_reduced_model(
         arrays=arrays,
         notes={"mirror_permutations": [permutation.tolist() for _, permutation in mirrors]},
     )
-
-
-def _grid_free_arrays(
-    model: KohnShamModel, body: Body, basis: ReducedBasis, training: TrainingSet, options: RomOptions, log: Log
-) -> dict[str, np.ndarray]:
-    """Return the arrays by path of a compiled or a learned-grid model.  Collective."""
-    if options.online == "learned":
-        return learned.to_arrays(LearnedCompiler(model, basis.modes, training, body.frame, log=log).compile())
-    arrays = compile_model(model, basis.modes, basis.parities_mg, body.mirrors, training, body.frame, log=log)
-    solver = make_solver(model, arrays, training, body.frame, options.tolerance)
-    return compiled.to_arrays(dataclasses.replace(arrays, solver=solver.stored()))
 
 
 def closed_training_set(

@@ -12,23 +12,17 @@ from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.body_surface import BodySurface, MovingFrame
 from mpiqmd.molecule.evaluation import Evaluation
-from mpiqmd.molecule.frame import BodyFrame, make_frame
+from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.rom.body_solver import grid_surface
-from mpiqmd.rom.compiled.body_solver import CompiledBodySolver
-from mpiqmd.rom.compiled.compile import make_solver, stored_solver
-from mpiqmd.rom.compiled.solver import CompiledSolver
-from mpiqmd.rom.compiled.store import from_arrays
 from mpiqmd.rom.error_control import ErrorControl
 from mpiqmd.rom.estimate import ErrorEstimator
 from mpiqmd.rom.grid_solver import RomSolver
 from mpiqmd.rom.learned import store as learned
-from mpiqmd.rom.learned.body_solver import LearnedBodySolver
+from mpiqmd.rom.learned.body_solver import LearnedBodySolver, learned_surface
 from mpiqmd.rom.learned.energy import LearnedEnergy
 from mpiqmd.rom.learned.solver import GAIN_PER_TOLERANCE, LearnedSolver
-from mpiqmd.rom.learned.tabulated import TabulatedBodySolver, tabulated_surface
 from mpiqmd.rom.model import ReducedModel, mirrors_of
-from mpiqmd.rom.offline import closed_training_set
 from mpiqmd.rom.options import RomOptions
 from mpiqmd.rom.otherwise import Otherwise
 from mpiqmd.rom.reactions import Limits, Tolerance
@@ -88,13 +82,13 @@ class OnlineStage:
         moving = MovingFrame(self.frame, model.grid.periodic_cell_v)
         self.solver = RomSolver.from_model(model, reduced, options.minimiser, options.tolerance)
         self.estimator = ErrorEstimator(model, reduced.basis.modes)
-        self.grid_free = _grid_free(model, reduced, self.frame, options)
+        self.grid_free = _grid_free(model, reduced, options)
         region = TrainingDistance(reduced.training_positions_sav, reduced.box.vertex, mirrors_of(reduced))
         inner: BodySurface[Any, ReducedAnswer]
         if self.grid_free is None:
             inner = grid_surface(moving, self.solver, options.forces, region)
         else:
-            inner = tabulated_surface(moving, self.grid_free, options.forces, region)
+            inner = learned_surface(moving, self.grid_free, options.forces, region)
         tolerance = Tolerance.of(options.error_tolerance, options.force_tolerance)
         limits = Limits.named(options.check_every, tolerance, options.on_large_error)
         otherwise = Otherwise(self.estimator, self.solver, make_full_solver)
@@ -111,7 +105,7 @@ class OnlineStage:
         """
         if self.grid_free is None:
             return self.answer_on_grid(body_positions_av)
-        surface = tabulated_surface(MovingFrame(self.frame), self.grid_free)
+        surface = learned_surface(MovingFrame(self.frame), self.grid_free)
         (alignment,), (answer,) = surface.solve([body_positions_av], [surface.fresh()])
         if isinstance(answer, MpiqmdError):
             raise answer
@@ -129,31 +123,16 @@ class OnlineStage:
         return self.estimator.estimate(self.model.place(body_positions_av), density_matrix_mm)
 
 
-def _grid_free(
-    model: KohnShamModel, reduced: ReducedModel, frame: BodyFrame, options: RomOptions
-) -> TabulatedBodySolver[Any, Any, Any] | None:
-    """Return the solver of a compiled or a learned-grid model, None where the grid is wanted.  Collective."""
+def _grid_free(model: KohnShamModel, reduced: ReducedModel, options: RomOptions) -> LearnedBodySolver | None:
+    """Return the solver of a learned-grid model, None where the grid is wanted.  Not collective."""
     if options.online == "grid":
         return None
-    made_for = {name.split("/")[0] for name in reduced.arrays}
-    if made_for and options.online not in made_for:
+    gone = {name.split("/")[0] for name in reduced.arrays} - {"learned"}
+    if gone:
         raise ConfigError(
-            f"{reduced.source} was trained with rom.online = {' and '.join(map(repr, sorted(made_for)))}, the input says "
-            f"rom.online = {options.online!r}. Set rom.online to what it was trained with, or to 'grid'; or remove the model "
-            "and train again, its snapshots are kept."
+            f"{reduced.source} was trained with rom.online = {' and '.join(map(repr, sorted(gone)))}, a form that this version "
+            "no longer has. Train again with `mpiqmd train`: its snapshots are kept and used again. Or use rom.online = 'grid'."
         )
-    if options.online == "compiled":
-        return CompiledBodySolver(_compiled_solver(model, reduced, frame, options.tolerance), model.molecule.labels)
     arrays = learned.from_arrays(reduced.arrays, source=reduced.source)
     energy = LearnedEnergy(arrays, model.functional, model.valences_a, model.grid.periodic_cell_v)
     return LearnedBodySolver(LearnedSolver(energy, GAIN_PER_TOLERANCE * options.tolerance), model.molecule.labels)
-
-
-def _compiled_solver(model: KohnShamModel, reduced: ReducedModel, frame: BodyFrame, tolerance: float) -> CompiledSolver:
-    """Return the online solver of a compiled model, fitted anew where the file is too old to hold it.  Collective."""
-    arrays = from_arrays(reduced.arrays, source=reduced.source)
-    if arrays.solver is not None:
-        return stored_solver(model, arrays, tolerance)
-    orbitals = reduced.training_orbitals_smn
-    training = closed_training_set(reduced.training_positions_sav, orbitals, reduced.basis, mirrors_of(reduced))
-    return make_solver(model, arrays, training, frame, tolerance)

@@ -18,7 +18,7 @@ from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.symmetry import grid_mirrors
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.build import build_model, build_molecule, build_online_stage, build_solver
-from mpiqmd.rom.learned.tabulated import OutsideTablesError, tabulated_surface
+from mpiqmd.rom.learned.body_solver import OutsideTablesError, tabulated_surface
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.offline import compress, make_reduced_model, projections
 from mpiqmd.rom.online import OnlineStage
