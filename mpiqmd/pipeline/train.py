@@ -5,7 +5,7 @@ The offline stage in the order it happens: ``pipeline.sampling``, ``rom.training
 again.
 
 ``model.h5`` is there when the model has been checked, and says how good it is.  Checking solves geometries in full and may
-be killed, and what was compressed and compiled before shall not be lost with it: until then the model is ``model-draft.h5``,
+be killed, and what was compressed and learned before shall not be lost with it: until then the model is ``model-draft.h5``,
 complete but for its errors, from which the same command goes on.  Modes and arrays are written once: the draft gets its last
 notes and its name.
 """

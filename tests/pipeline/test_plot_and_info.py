@@ -57,7 +57,7 @@ def test_info_on_a_model(bench, trained, capfd):
         f"{trained.result['errors']['training']['energy']['rms']:.1e}",
         f"{trained.result['errors']['dynamics']['force']['largest']:.1e}",
         *trained.result["verdict"]["words"].split(". "),
-        "quadrature points",
+        "latent directions",
         "functional: lda_xc_teter93",
     ):
         assert part in text

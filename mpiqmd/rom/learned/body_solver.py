@@ -15,13 +15,14 @@ from mpiqmd.rom.learned import geometry_kernels
 from mpiqmd.rom.learned.chebyshev import ChebyshevBox
 from mpiqmd.rom.learned.energy import Placed
 from mpiqmd.rom.learned.latent import LatentSubspaces
-from mpiqmd.rom.learned.products import GROUP
 from mpiqmd.rom.learned.solver import LearnedSolver
 
 OUTSIDE_TOLERANCE = 1e-9
 """Bohr outside a tabulated box that count as round-off."""
 SMALLEST_BATCH, LARGEST_BATCH = 4, 32
 """Fewer geometries are quicker one after the other; more at once would gain nothing and leave the cache."""
+GROUP = 8
+"""Batches are filled up to a multiple of it: products with fewer than four rows add up in another order (``packed``)."""
 
 
 class OutsideTablesError(GeometryError):
@@ -54,8 +55,7 @@ class LearnedSolved(Solved):
 class LearnedBodySolver:
     """Minimises the energy of a learned-grid model; every rank computes the same from the same replicated data.
 
-    Geometries solved together are filled up to a multiple of ``GROUP``, so that a geometry at one place of a group has the
-    same numbers in any company, bit for bit.  Alone, the last bits differ: a product with few rows adds up in another order.
+    A geometry at one place of a group has the same numbers in any company, bit for bit; alone, the last bits differ.
 
     Parameters
     ----------
