@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mpiqmd.errors import ConfigError, MpiqmdError
+from mpiqmd.errors import ConfigError, ConvergenceError, GeometryError, MpiqmdError
 from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.body_surface import BodySurface, MovingFrame
@@ -114,7 +115,11 @@ class OnlineStage:
 
     def answer_on_grid(self, body_positions_av: np.ndarray) -> Answer:
         """Return the same of the form on the grid, there or not there another one.  Collective.  Raises ConvergenceError."""
-        state, alignment = self.ground_state(body_positions_av), self.frame.align(body_positions_av)
+        guess_mm = None
+        if self.grid_free is not None:
+            with suppress(GeometryError, ConvergenceError):
+                guess_mm = self.answer(body_positions_av).density_matrix_mm
+        state, alignment = self.solver.solve(body_positions_av, guess_mm), self.frame.align(body_positions_av)
         evaluation = Evaluation(state.free_energy, alignment.gradient_forces(state.gradient_av))
         return Answer(evaluation, state.density_matrix_nn)
 

@@ -23,7 +23,7 @@ from mpiqmd.rom.snapshots import SnapshotStore
 if TYPE_CHECKING:
     from mpiqmd.parallel.log import Log
 
-HANDFUL = 4
+HANDFUL = 2
 """Geometries that are solved reduced on the grid beside a grid-free model: with hundreds of modes each takes seconds."""
 KINDS = ("random", "dynamics")
 """Of unseen geometries: drawn as the sampling has them, and frames of the model's own dynamics."""

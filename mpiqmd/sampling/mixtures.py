@@ -11,6 +11,8 @@ from mpiqmd.molecule.frame import BodyFrame
 
 REACH = 1.1
 """Samples reach this much farther from the mean than mixtures do: fits shall hold a little beyond."""
+CONCENTRATIONS = (0.7, 0.2)
+"""Of the weights of a mixture, by turns: those of the second kind lie near one of the three, which fills the edges."""
 
 
 def sample_geometries(positions_sav: np.ndarray, frame: BodyFrame, count: int, seed: int, reach: float = REACH) -> np.ndarray:
@@ -32,8 +34,8 @@ def sample_geometries(positions_sav: np.ndarray, frame: BodyFrame, count: int, s
     """
     rng, mean = np.random.default_rng(seed), positions_sav.mean(axis=0)
     samples = []
-    for _ in range(count):
-        weights = rng.dirichlet(np.full(3, 0.7))
+    for number in range(count):
+        weights = rng.dirichlet(np.full(3, CONCENTRATIONS[number % 2]))
         chosen = rng.integers(len(positions_sav), size=3)
         mixed = mean + reach * (np.tensordot(weights, positions_sav[chosen], axes=1) - mean)
         with suppress(GeometryError):

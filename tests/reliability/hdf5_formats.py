@@ -174,7 +174,13 @@ def read_model(path: Path) -> dict[str, Any]:
     basis = [reduced.basis.modes.local, reduced.basis.singular_values_k]
     training = [reduced.training_positions_sav, reduced.training_energies_s, reduced.training_forces_sav]
     box = [reduced.box.lower_k, reduced.box.upper_k]
-    return {"basis": basis, "training": training, "box": box, "learned": learned, "symmetries": [each.key for each in reduced.symmetries]}
+    return {
+        "basis": basis,
+        "training": training,
+        "box": box,
+        "learned": learned,
+        "symmetries": [each.key for each in reduced.symmetries],
+    }
 
 
 def read_by_resuming(path: Path) -> list[np.ndarray]:

@@ -79,7 +79,7 @@ class LearnSettings:
 
     geometries: int = 220
     solves: int = 60
-    latent: float = 1e-10
+    latent: float = 1e-9
     active: float = 1e-8
     functions: float = 5e-6
     responses: float = 1e-4
@@ -168,7 +168,7 @@ class LearnedCompiler:
         def make_energy(arrays: LearnedArrays) -> LearnedEnergy:
             return LearnedEnergy(arrays, model.functional, model.valences_a, model.grid.periodic_cell_v)
 
-        samples_sav = self._samples(int(2.1 * terms) + 40, self.settings.seed + 2)
+        samples_sav = self._samples(int(1.6 * terms) + 40, self.settings.seed + 2)
         return StartFit(make_energy, self.states.centre_av, samples_sav, terms, self.comm, self.log)
 
     def _functions(

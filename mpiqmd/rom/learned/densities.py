@@ -25,7 +25,9 @@ BLOCK = 2048
 SMALLEST_MEAN = 1e-6
 """Mean density (bohr⁻³) below which changes of density are not looked at: less than 1e-4 electrons lie there."""
 SLOPE_WEIGHT = 1e-2
-"""Length of a slope beside densities, square roots of Ha: what minima differ by in a latent coordinate is far smaller."""
+"""Length of a slope beside densities, square roots of Ha: predictions of minima are nearer."""
+SLOPE_SPREADS = 30.0
+"""The same in units of how far minima spread along a direction, if that is shorter."""
 
 
 @dataclass(frozen=True)
@@ -156,14 +158,15 @@ def density_functions(
 def _slope_orbitals(subspaces: LatentSubspaces, latent_sd: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return orbitals and their scaled changes, whose products are slopes of the density, each (count, occupied, active)."""
     rng, d = np.random.default_rng(seed), len(subspaces)
+    lengths_d = np.minimum(SLOPE_WEIGHT, SLOPE_SPREADS * np.sqrt(np.mean(latent_sd**2, axis=0)))
     left, right = [], []
     for number in range(count):
-        direction_d = np.eye(d)[number] if number < d else rng.normal(size=d)
+        direction_d = lengths_d * (np.eye(d)[number] if number < d else rng.normal(size=d))
         chosen = latent_sd[rng.integers(len(latent_sd))][None]
         (orbitals_nk,), (inverse_nn,) = subspaces.orthonormal(chosen)
         left.append(orbitals_nk)
         right.append(subspaces.slopes(orbitals_nk, inverse_nn, direction_d[None])[0])
-    return np.array(left), SLOPE_WEIGHT * BRA_AND_KET * SPIN_WEIGHT * np.array(right)
+    return np.array(left), BRA_AND_KET * SPIN_WEIGHT * np.array(right)
 
 
 def _principal(grid: Grid, samples: np.ndarray, smallest: float) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from mpiqmd.rom.learned.solver import LearnedSolver
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-MINIMA = 1e-11
+MINIMA = 1e-9
 """What a last step of the minima may gain, Ha; it is taken."""
 BATCH = 32
 """Minima that are looked for together."""
@@ -62,7 +62,7 @@ class StartFit:
         start, dipole = replace(arrays.start, inverse_hessian_dd=inverse_dd), replace(arrays.dipole, slopes_vd=dipole_slopes_vd)
         arrays = replace(arrays, start=start, dipole=dipole)
         positions_sav, latent_sd = self._minima(arrays)
-        polynomials = determined_polynomials(positions_sav, 2.0, self.terms)
+        polynomials = determined_polynomials(positions_sav, 1.5, self.terms)
         coefficients_td = _fit(polynomials.terms(positions_sav), latent_sd)
         axes, offset, degree = polynomials.axes, polynomials.offset, polynomials.degree
         start = StartArrays(axes, offset, degree, coefficients_td, arrays.start.inverse_hessian_dd)

@@ -188,7 +188,9 @@ class _Gaussians:
 
     def on(self, fields_fzyx: np.ndarray) -> np.ndarray:
         """Return this rank's sums with functions at all nodes, shape (nodes, f)."""
-        (x, y, z), (n_f, n_z, n_y, n_x) = self.values, fields_fzyx.shape
+        part = _nonzero(fields_fzyx)
+        fields_fzyx = np.ascontiguousarray(fields_fzyx[(slice(None), *part)])
+        (x, y, z), (n_f, n_z, n_y, n_x) = (v[p] for v, p in zip(self.values, part[::-1], strict=True)), fields_fzyx.shape
         count = len(self.weights_k)
         along_x = (fields_fzyx.reshape(-1, n_x) @ x.reshape(n_x, -1)).reshape(n_f, n_z, n_y, count, -1)
         result = np.zeros((n_f, x.shape[2], y.shape[2], z.shape[2]))
@@ -205,6 +207,13 @@ class _Gaussians:
             flat = np.einsum("zg,yg,g,xg->zyx", z, y, self.weights_k, x, optimize=True)
             fields.append(Field(self.grid, np.ascontiguousarray(flat)))
         return fields
+
+
+def _nonzero(fields_fzyx: np.ndarray) -> tuple[slice, ...]:
+    """Return the ranges along z, y and x outside of which functions vanish."""
+    present_zyx = fields_fzyx.any(axis=0)
+    used = [np.flatnonzero(present_zyx.any(axis=tuple(k for k in range(3) if k != axis))) for axis in range(3)]
+    return tuple(slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0) for places in used)
 
 
 class _Near:

@@ -16,8 +16,8 @@ from mpiqmd.molecule.body_surface import BodySurface
 from mpiqmd.molecule.laboratory import LaboratoryFrame
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.orientation import moving_frame
-from mpiqmd.molecule.symmetry import CUBE
 from mpiqmd.molecule.surface import Owner
+from mpiqmd.molecule.symmetry import CUBE
 from mpiqmd.molecule.vibrations import vibrations
 from mpiqmd.parallel.log import silent
 from mpiqmd.statics.derivatives import differentiate
