@@ -34,7 +34,7 @@ def fit_predictor(solver: CompiledSolver, positions_sav: np.ndarray, frame: Body
     Geometries outside the tables, or at which the solver fails, are left out; None if too few are left.
     """
     samples_sav = sample_geometries(positions_sav, frame, OVERSAMPLING * LARGEST_FIT, seed)
-    polynomials = GeometryPolynomials.spanning(samples_sav)
+    polynomials = GeometryPolynomials.spanning(samples_sav, frame.n_coordinates)
     n_terms, n_kappa = len(polynomials), len(solver.chart)
     variables = len(polynomials.axes)
     degree = highest_degree(variables, LARGEST_CURVATURE // (n_kappa * (n_kappa + 1) // 2))

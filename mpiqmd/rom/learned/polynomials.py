@@ -36,15 +36,15 @@ class GeometryPolynomials:
         self.factors = np.array([term[-1] for term in terms], int)
 
     @classmethod
-    def spanning(cls, positions_sav: np.ndarray, most: int = LARGEST_FIT) -> GeometryPolynomials:
+    def spanning(cls, positions_sav: np.ndarray, n_coordinates: int, most: int = LARGEST_FIT) -> GeometryPolynomials:
         """Return those of the coordinates along which body-frame positions (samples, N, 3), bohr, are spread.
 
-        There are at most ``most`` of them, or those of degree one.
+        There are at most ``most`` of them, or those of degree one, in at most the ``n_coordinates`` that the frame leaves.
         """
         flat = positions_sav.reshape(len(positions_sav), -1)
         mean = flat.mean(axis=0)
         _, spread, axes = np.linalg.svd(flat - mean, full_matrices=False)
-        count = min(max(1, 3 * positions_sav.shape[1] - 6), int(np.sum(spread > 1e-6 * spread[0])))
+        count = min(n_coordinates, int(np.sum(spread > 1e-6 * spread[0])))
         half = np.abs((flat - mean) @ axes[:count].T).max(axis=0)
         scaled = axes[:count] / half[:, None]
         return cls(scaled, scaled @ mean, highest_degree(count, most))
