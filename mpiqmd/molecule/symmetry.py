@@ -76,7 +76,8 @@ def grid_symmetries(molecule: Molecule, sides: Sequence[Hashable] = CUBE, tolera
     three: the mirrors of y and of z, and the half turn about x that is their product.
     """
     while True:
-        found = [each for each in map(lambda key: _matching(molecule, *key, tolerance), _operations(sides)) if each]
+        tried = [_matching(molecule, axes, signs, tolerance) for axes, signs in _operations(sides)]
+        found = [symmetry for symmetry in tried if symmetry is not None]
         if _is_group(found):
             return found[1:]
         tolerance *= 0.5
@@ -133,3 +134,15 @@ def product_of(first: Symmetry, second: Symmetry) -> Symmetry:
     axes = tuple(second.axes[v] for v in first.axes)
     signs_v = first.signs_v * second.signs_v[list(first.axes)]
     return Symmetry((axes[0], axes[1], axes[2]), signs_v, first.permutation_a[second.permutation_a])
+
+
+def inverse_of(symmetry: Symmetry) -> Symmetry:
+    """Return the operation that undoes another. Not collective."""
+    first, second, third = (symmetry.axes.index(v) for v in range(3))
+    axes = first, second, third
+    return Symmetry(axes, symmetry.signs_v[list(axes)], np.argsort(symmetry.permutation_a))
+
+
+def identity(n_atoms: int) -> Symmetry:
+    """Return the operation that leaves so many atoms where they are. Not collective."""
+    return Symmetry((0, 1, 2), np.ones(3), np.arange(n_atoms))

@@ -193,7 +193,7 @@ def make_draft(
     settings: Settings, path: Path, plan: Plan, model: KohnShamModel, snapshots: SnapshotOrbitals, log: Log
 ) -> ReducedModel:
     """Make the reduced model of the solved geometries, and write it without its errors.  Collective."""
-    basis = compress(snapshots, plan.symmetries, settings.rom, log)
+    basis = compress(snapshots.all(), plan.symmetries, settings.rom, log)
     orbitals_smn = projections(basis, snapshots)
     snapshots.release()
     reduced = make_reduced_model(model, plan.body, basis, snapshots.store, orbitals_smn, options=settings.rom, log=log)

@@ -5,35 +5,22 @@ Two meanings of an *energy fraction* are in use and always reported side by side
     sigma:  smallest r with Σ_{k<=r} σ_k >= fraction Σ σ_k,        sigma2:  the same with σ_k².
 
 Snapshots are orthonormal orbitals without subtraction of a mean, so the basis does not depend on how the
-orbitals of a geometry are mixed.  Closing the set under the symmetry operations of the reference makes every geometry that is
-solved as many as the molecule has operations, and the reduced energy as symmetric as the molecule.  The operations that flip
-signs of axes are a normal subgroup F, whose images are never made: in the sector of parity χ the closed set is |F| copies, up
-to sign, of the projections
-
-    P_χ φ = 1/|F| Σ_f χ(f) f φ,
-
-whose singular values, times |F|^1/2, and modes are those of the closed set.  Of the others one operation for every exchange of
-axes is made, geometry after geometry, so that memory is bounded whatever the number of images.
+orbitals of a geometry are mixed.  The set is closed under the symmetry operations of the reference (``rom.closed_set``): every
+geometry that is solved counts as many times as the molecule has operations, and the reduced energy is as symmetric as it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 
 from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.grid.arrays import Orbitals
-from mpiqmd.grid.grid import Grid
-from mpiqmd.grid.images import image
-from mpiqmd.grid.running_svd import RunningDecomposition
-from mpiqmd.grid.svd import Decomposition, orthonormalised
+from mpiqmd.grid.svd import orthonormalised
 from mpiqmd.molecule.symmetry import Symmetry
-from mpiqmd.parallel.comm import decide
-
-Flip = tuple[int, int, int]
+from mpiqmd.rom.closed_set import ClosedSet
 
 CRITERIA = ("sigma", "sigma2")
 NUMERICAL_RANK = 1e-12
@@ -99,7 +86,7 @@ def rank_for(singular_values_k: np.ndarray, fraction: float, criterion: str) -> 
 
 
 def build_basis(
-    snapshots: Iterable[Orbitals],
+    snapshots: Orbitals,
     energy_fraction: float = 0.9999,
     criterion: str = "sigma",
     rank: int | None = None,
@@ -110,7 +97,7 @@ def build_basis(
     Parameters
     ----------
     snapshots
-        Orthonormal orbitals, a block for each training geometry; they are gone through once for every parity.
+        Orthonormal orbitals of all training geometries, one block.
     energy_fraction, criterion
         How many modes to keep, see :func:`rank_for`; a few more where that would part degenerate ones.
     rank
@@ -125,40 +112,26 @@ def build_basis(
     DataFileError
         If the snapshots are all zero.
     """
-    flips = [_signs(symmetry) for symmetry in symmetries if symmetry.is_flip]
-    generators = _generators(flips)
-    values, modes = [], []
-    for characters in _sectors(flips):
-        sector = dict(zip(flips, characters, strict=True))
-        found = _decomposed(_projected(block, generators, sector) for block in _with_images(snapshots, symmetries))
-        values.append(found.singular_values_k * np.sqrt(float(2 ** len(generators))))
-        modes.append(found.modes.local)
-        grid = found.modes.grid
-    return _assembled(grid, values, modes, (energy_fraction, criterion, rank), sum(map(len, snapshots)))
-
-
-def _assembled(
-    grid: Grid, values: list[np.ndarray], modes: list[np.ndarray], wanted: tuple[float, str, int | None], n_snapshots: int
-) -> ReducedBasis:
-    """Return the basis of the modes and singular values of all sectors, as many as are wanted.  Collective."""
-    (energy_fraction, criterion, rank), sigma = wanted, np.concatenate(values)
+    parts = ClosedSet(snapshots, symmetries).decomposed()
+    sigma = np.concatenate([part.singular_values_k for part in parts])
     if len(sigma) == 0:
         raise DataFileError(
-            f"the {n_snapshots} snapshots are all zero; orbitals of norm 1 are needed. Solve the training geometries again."
+            f"the {len(snapshots)} snapshots are all zero; orbitals of norm 1 are needed. Solve the training geometries again."
         )
     order = [k for k in np.argsort(-sigma, kind="stable") if sigma[k] > NUMERICAL_RANK * sigma.max()]
     sigma = sigma[order]
     ranks = {name: rank_for(sigma, energy_fraction, name) for name in CRITERIA}
     kept = _whole_species(sigma, rank_for(sigma, energy_fraction, criterion)) if rank is None else rank
     _check_rank(kept, len(sigma))
+    local = np.concatenate([part.modes.local for part in parts])[order[:kept]]
     return ReducedBasis(
-        modes=orthonormalised(Orbitals(grid, np.concatenate(modes)[order[:kept]])),
+        modes=orthonormalised(Orbitals(snapshots.grid, local)),
         singular_values_k=sigma,
         rank_sigma=ranks["sigma"],
         rank_sigma2=ranks["sigma2"],
         criterion=criterion,
         energy_fraction=energy_fraction,
-        n_snapshots=n_snapshots,
+        n_snapshots=len(snapshots),
     )
 
 
@@ -175,61 +148,3 @@ def _check_rank(rank: int, available: int) -> None:
             f"rom.rank = {rank}: the snapshots have {available} independent modes, 1 to {available} can be "
             "kept. Ask for fewer, or train on more geometries."
         )
-
-
-def _signs(symmetry: Symmetry) -> Flip:
-    first, second, third = (int(sign) for sign in symmetry.signs_v)
-    return first, second, third
-
-
-def _generators(flips: list[Flip]) -> list[Flip]:
-    """Return flips whose products are all the others."""
-    generators: list[Flip] = []
-    reached: set[tuple[int, ...]] = {(1, 1, 1)}
-    for flip in flips:
-        if flip not in reached:
-            generators.append(flip)
-            reached |= {tuple(a * b for a, b in zip(flip, other, strict=True)) for other in reached}
-    return generators
-
-
-def _sectors(flips: list[Flip]) -> list[tuple[int, ...]]:
-    """Return the possible parities under all the flips together, one tuple per sector."""
-    found = {
-        tuple(int(np.prod([sign for sign, odd in zip(flip, parity, strict=True) if odd])) for flip in flips)
-        for parity in product((False, True), repeat=3)
-    }
-    return sorted(found, reverse=True)
-
-
-def _with_images(snapshots: Iterable[Orbitals], symmetries: Sequence[Symmetry]) -> Iterator[Orbitals]:
-    """Yield every block, and its image under one operation of every exchange of axes."""
-    exchanges = {symmetry.axes: symmetry for symmetry in reversed(symmetries) if not symmetry.is_flip}
-    for block in snapshots:
-        yield block
-        for symmetry in exchanges.values():
-            yield image(block, symmetry.axes, symmetry.signs_v)
-
-
-def _projected(block: Orbitals, generators: list[Flip], characters: dict[Flip, int]) -> Orbitals:
-    """Return functions projected on one parity, without those of which nothing is left."""
-    part = block
-    for flip in generators:
-        flipped = image(part, (0, 1, 2), flip)
-        flipped.local *= characters[flip]
-        flipped.local += part.local
-        flipped.local *= 0.5
-        part = flipped
-    # orbitals of a symmetric geometry live in one sector each; what round-off leaves in the others is dropped
-    present = decide(block.grid.comm, part.norms() > NUMERICAL_RANK * block.norms().max(initial=0.0))
-    return part.select(np.flatnonzero(present).tolist())
-
-
-def _decomposed(blocks: Iterator[Orbitals]) -> Decomposition:
-    """Return the decomposition of all blocks together."""
-    first = next(blocks)
-    running = RunningDecomposition(first.grid)
-    running.add(first)
-    for block in blocks:
-        running.add(block)
-    return running.finished()

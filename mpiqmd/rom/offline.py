@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from mpiqmd.rom.snapshots import SnapshotStore
 from mpiqmd.sampling.rules.rule import Body
 
 
-def compress(snapshots: Iterable[Orbitals], symmetries: Sequence[Symmetry], options: RomOptions, log: Log) -> ReducedBasis:
+def compress(snapshots: Orbitals, symmetries: Sequence[Symmetry], options: RomOptions, log: Log) -> ReducedBasis:
     """Return the reduced basis of all training orbitals, closed under symmetry operations.  Collective.
 
     Raises ConfigError if the rank or the fraction is impossible.

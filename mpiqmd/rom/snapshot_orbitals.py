@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from mpiqmd.errors import DataFileError
@@ -35,8 +33,8 @@ class SnapshotOrbitals:
             self._read[index] = self.store.read(self.grid, index)
         return self._read[index]
 
-    def __iter__(self) -> Iterator[Orbitals]:
-        """Yield the orbitals of every finished geometry, in their order.  Collective.
+    def all(self) -> Orbitals:
+        """Return the orbitals of all finished geometries as one block, in their order.  Collective.
 
         Raises DataFileError if there are none, or some are damaged.
         """
@@ -45,8 +43,12 @@ class SnapshotOrbitals:
             raise DataFileError(
                 f"{self.store.path}: none of its {len(self.store)} geometries is finished. Run `mpiqmd train` first."
             )
-        for index in done:
-            yield self.of(index)
+        block = Orbitals(self.grid, np.concatenate([self.of(index).local for index in done]))
+        ends = np.cumsum([len(self._read[index]) for index in done])
+        for index, end in zip(done, ends, strict=True):
+            # views of the block: two copies of all snapshots would not always fit
+            self._read[index] = Orbitals(self.grid, block.local[end - len(self._read[index]) : end])
+        return block
 
     def release(self) -> None:
         """Let go of the memory; what is asked for again is read again.  Not collective."""

@@ -5,7 +5,7 @@ how they vary together over the training geometries (the distance of Mahalanobis
 
     d(x, y)² = (x - y)^T C^-1 (x - y),     distance(x) = min_s d(x, x_s) / max_s min_{s' ≠ s} d(x_s, x_s')
 
-It is zero at a training geometry and its images under symmetry operations, and 1 as far from the nearest as the loneliest training geometry is
+It is zero at a training geometry and its images, and 1 as far from the nearest as the loneliest training geometry is
 from its own neighbour.  A direction that did not vary counts as if it had by a twentieth of the one that varied most.
 """
 

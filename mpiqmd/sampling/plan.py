@@ -1,4 +1,4 @@
-"""What a reduced model is trained on: geometries that a rule chose, with the body frame and the symmetry they are trained in."""
+"""What a reduced model is trained on: geometries that a rule chose, the body frame, and the symmetry they are trained with."""
 
 from __future__ import annotations
 

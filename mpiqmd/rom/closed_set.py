@@ -1,0 +1,134 @@
+"""Singular values and functions of snapshots together with all their images under a group, without making the images.
+
+A group G of operations that permute the axes and flip their signs has the flips F as a normal subgroup, and for every exchange
+of axes one operation e stands for a coset.  In the sector of parity χ the closed set is |F| copies, up to sign, of
+
+    P_χ e φ_s,     P_χ = 1/|F| Σ_f χ(f) f,     <P_χ e φ_s|P_χ e' φ_t> = 1/|F| Σ_f χ(f) <φ_s|e^-1 f e' φ_t>,
+
+so the overlaps ``<φ_s|g φ_t>`` of the snapshots with their images are enough.  The eigenvectors of these matrices ("method of
+snapshots": L. Sirovich, Quart. Appl. Math. 45, 561 (1987)) combine the closed set into few functions that are orthogonal but
+for round-off, whose singular value decomposition on the grid is that of the closed set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+
+from mpiqmd.grid.arrays import Orbitals
+from mpiqmd.grid.images import image
+from mpiqmd.grid.svd import Decomposition, decompose
+from mpiqmd.molecule.symmetry import Symmetry, identity, inverse_of, product_of
+from mpiqmd.parallel.dense import eigh
+
+BLOCK = 32
+"""Functions whose images are in memory at a time."""
+SMALLEST = 1e-15
+"""Eigenvalue, relative to the largest, below which there is round-off only: singular values of 3e-8 of the largest."""
+
+Flip = tuple[int, ...]
+
+
+class ClosedSet:
+    """Functions and their images under a group.  Construction is collective.
+
+    Parameters
+    ----------
+    functions
+        The functions, one block.
+    symmetries
+        The group, without its identity.
+    """
+
+    def __init__(self, functions: Orbitals, symmetries: Sequence[Symmetry]) -> None:
+        self.functions = functions
+        group = [identity(len(symmetries[0].permutation_a) if symmetries else 0), *symmetries]
+        self.flips = [symmetry for symmetry in group if symmetry.is_flip]
+        self.exchanges = list({symmetry.axes: symmetry for symmetry in reversed(group)}.values())[::-1]
+        self._overlaps: dict[object, np.ndarray] = {}
+        for symmetry in group:
+            backwards = self._overlaps.get(inverse_of(symmetry).key)
+            self._overlaps[symmetry.key] = self._overlap(symmetry) if backwards is None else backwards.T
+
+    def decomposed(self) -> list[Decomposition]:
+        """Return the decomposition of the closed set, sector by sector; coefficients are not those of the set.  Collective.
+
+        Modes of different sectors are orthogonal.  Raises AccuracyError if the functions hold NaN or infinity.
+        """
+        return [self._sector(characters) for characters in _characters([_signs(flip) for flip in self.flips])]
+
+    def _sector(self, characters: tuple[int, ...]) -> Decomposition:
+        """Return modes and singular values of one parity.  Collective."""
+        found = decompose(
+            self._projected(self._combined(characters), dict(zip(map(_signs, self.flips), characters, strict=True)))
+        )
+        return replace(found, singular_values_k=found.singular_values_k * np.sqrt(float(len(self.flips))))
+
+    def _combined(self, characters: tuple[int, ...]) -> Orbitals:
+        """Return the principal combinations of exchanged functions in a sector, before they are projected on it."""
+        overlap = np.block(
+            [[self._between(first, second, characters) for second in self.exchanges] for first in self.exchanges]
+        )
+        values, vectors = eigh(self.functions.grid.comm, overlap)
+        kept = np.flatnonzero(values > SMALLEST * max(values[-1], self._largest))[::-1]
+        total = Orbitals.zeros(self.functions.grid, len(kept))
+        for symmetry, part in zip(self.exchanges, np.split(vectors[:, kept], len(self.exchanges)), strict=True):
+            total.local += image(self.functions.combine(part), symmetry.axes, symmetry.signs_v).local
+        return total
+
+    def _between(self, first: Symmetry, second: Symmetry, characters: tuple[int, ...]) -> np.ndarray:
+        """Return ``1/|F| Σ_f χ(f) <φ_s|e^-1 f e' φ_t>``."""
+        backwards = inverse_of(first)
+        terms = (
+            character * self._overlaps[product_of(backwards, product_of(flip, second)).key]
+            for flip, character in zip(self.flips, characters, strict=True)
+        )
+        return np.sum(list(terms), axis=0) / len(self.flips)
+
+    @property
+    def _largest(self) -> float:
+        """Largest squared norm of a function, a bound for what round-off there is."""
+        return float(np.diag(self._overlaps[self.flips[0].key]).max(initial=0.0))
+
+    def _overlap(self, symmetry: Symmetry) -> np.ndarray:
+        """Return ``<φ_s|g φ_t>``, some functions at a time.  Collective."""
+        blocks = [self.functions.select(slice(start, start + BLOCK)) for start in range(0, len(self.functions), BLOCK)]
+        turned = (image(block, symmetry.axes, symmetry.signs_v) for block in blocks)
+        return np.concatenate([self.functions.gram(block) for block in turned], axis=1)
+
+    def _projected(self, functions: Orbitals, characters: dict[Flip, int]) -> Orbitals:
+        """Return functions projected on one parity."""
+        for flip in _generators(list(characters)):
+            flipped = image(functions, (0, 1, 2), flip)
+            flipped.local *= characters[flip]
+            flipped.local += functions.local
+            flipped.local *= 0.5
+            functions = flipped
+        return functions
+
+
+def _signs(symmetry: Symmetry) -> Flip:
+    return tuple(int(sign) for sign in symmetry.signs_v)
+
+
+def _generators(flips: list[Flip]) -> list[Flip]:
+    """Return flips whose products are all the others."""
+    generators: list[Flip] = []
+    reached: set[Flip] = {(1, 1, 1)}
+    for flip in flips:
+        if flip not in reached:
+            generators.append(flip)
+            reached |= {tuple(a * b for a, b in zip(flip, other, strict=True)) for other in reached}
+    return generators
+
+
+def _characters(flips: list[Flip]) -> list[tuple[int, ...]]:
+    """Return the possible parities under all the flips together, one tuple per sector."""
+    found = {
+        tuple(int(np.prod([sign for sign, odd in zip(flip, parity, strict=True) if odd])) for flip in flips)
+        for parity in product((False, True), repeat=3)
+    }
+    return sorted(found, reverse=True)
