@@ -57,7 +57,7 @@ class GeometryPolynomials:
 
         The coordinates are the principal ones, [-1, 1] over the samples; products of lower degree come first.
         """
-        flat_bx = positions_bav.reshape(len(positions_bav), -1)
+        flat_bx = positions_bav.reshape(len(positions_bav), self.axes.shape[1])
         return geometry_kernels.polynomial_terms(flat_bx, self.axes, self.offset, self.parents, self.factors)
 
 
