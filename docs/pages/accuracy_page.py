@@ -78,7 +78,7 @@ ABOUT = {
         "Beside machine-learned potentials",
         "Frames of the reduced model's own NVE dynamics, which neither it nor a potential has seen, solved in full; potentials "
         "learn from the training geometries of the model, or random parts of them, with exact energies and forces and without "
-        "mirror images: `python -m run.bench.potentials INPUT.toml --model FOLDER/model.h5 --output FOLDER/potentials`. sGDML "
+        "images: `python -m run.bench.potentials INPUT.toml --model FOLDER/model.h5 --output FOLDER/potentials`. sGDML "
         "looks for permutations of like atoms, GDML has none; kernel length and regularisation are chosen by cross-validation. "
         "Ratios are to the first line; times are processor times of one evaluation, taken alternately along the dynamics.",
     ),

@@ -32,7 +32,7 @@ compile         that, and what is compiled into it
 watch           which errors of a model are watched for, and when it is left for Hi-Fi: trajectories mark such steps, and may
                 go on so
 dynamics        how the nuclei move
-training        which geometries a reduced model is made of, and how they are closed under mirrors
+training        which geometries a reduced model is made of, and how they are closed under symmetry
 training solve  how tightly those are solved
 basis           how many modes are kept
 geometries      which geometries are evaluated: journals compare the geometries themselves

@@ -18,13 +18,11 @@ import numpy as np
 
 from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.grid.arrays import Orbitals
-from mpiqmd.grid.svd import orthonormalised
+from mpiqmd.grid.svd import Decomposition, orthonormalised
 from mpiqmd.molecule.symmetry import Symmetry
 from mpiqmd.rom.closed_set import ClosedSet
 
 CRITERIA = ("sigma", "sigma2")
-NUMERICAL_RANK = 1e-12
-"""Singular values below this, relative to the largest, are round-off and never make modes."""
 EQUAL = 1e-6
 """Relative difference up to which neighbouring singular values are those of one degenerate species, kept or left together."""
 
@@ -112,18 +110,21 @@ def build_basis(
     DataFileError
         If the snapshots are all zero.
     """
-    parts = ClosedSet(snapshots, symmetries).decomposed()
-    sigma = np.concatenate([part.singular_values_k for part in parts])
+    closed = ClosedSet(snapshots, symmetries)
+    sigma = np.concatenate([sector.singular_values_k for sector in closed.sectors])
     if len(sigma) == 0:
         raise DataFileError(
             f"the {len(snapshots)} snapshots are all zero; orbitals of norm 1 are needed. Solve the training geometries again."
         )
-    order = [k for k in np.argsort(-sigma, kind="stable") if sigma[k] > NUMERICAL_RANK * sigma.max()]
+    order = np.argsort(-sigma, kind="stable")
     sigma = sigma[order]
     ranks = {name: rank_for(sigma, energy_fraction, name) for name in CRITERIA}
     kept = _whole_species(sigma, rank_for(sigma, energy_fraction, criterion)) if rank is None else rank
     _check_rank(kept, len(sigma))
-    local = np.concatenate([part.modes.local for part in parts])[order[:kept]]
+    owners = np.repeat(np.arange(len(closed.sectors)), [len(sector.singular_values_k) for sector in closed.sectors])
+    counts = np.bincount(owners[order[:kept]], minlength=len(closed.sectors))
+    parts = [closed.decomposed(sector, int(count)) for sector, count in zip(closed.sectors, counts, strict=True) if count]
+    sigma[:kept], local = _sorted_modes(parts)
     return ReducedBasis(
         modes=orthonormalised(Orbitals(snapshots.grid, local)),
         singular_values_k=sigma,
@@ -133,6 +134,13 @@ def build_basis(
         energy_fraction=energy_fraction,
         n_snapshots=len(snapshots),
     )
+
+
+def _sorted_modes(parts: Sequence[Decomposition]) -> tuple[np.ndarray, np.ndarray]:
+    """Return singular values and this rank's modes of all sectors, descending."""
+    values = np.concatenate([part.singular_values_k for part in parts])
+    order = np.argsort(-values, kind="stable")
+    return values[order], np.concatenate([part.modes.local for part in parts])[order]
 
 
 def _whole_species(sigma: np.ndarray, rank: int) -> int:

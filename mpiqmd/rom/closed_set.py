@@ -13,7 +13,7 @@ for round-off, whose singular value decomposition on the grid is that of the clo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -32,6 +32,25 @@ SMALLEST = 1e-15
 Flip = tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Sector:
+    """What there is of one parity.
+
+    Attributes
+    ----------
+    characters
+        The parity under every flip.
+    singular_values_k
+        Of the closed set, descending, with an error of some 1e-8 of the largest.
+    vectors_sk
+        Combinations of the exchanged functions, one exchange after the other, that are orthogonal.
+    """
+
+    characters: tuple[int, ...]
+    singular_values_k: np.ndarray
+    vectors_sk: np.ndarray
+
+
 class ClosedSet:
     """Functions and their images under a group.  Construction is collective.
 
@@ -41,6 +60,11 @@ class ClosedSet:
         The functions, one block.
     symmetries
         The group, without its identity.
+
+    Attributes
+    ----------
+    sectors
+        Singular values of the closed set by parity.
     """
 
     def __init__(self, functions: Orbitals, symmetries: Sequence[Symmetry]) -> None:
@@ -52,32 +76,25 @@ class ClosedSet:
         for symmetry in group:
             backwards = self._overlaps.get(inverse_of(symmetry).key)
             self._overlaps[symmetry.key] = self._overlap(symmetry) if backwards is None else backwards.T
+        self.sectors = [self._sector(characters) for characters in _characters([_signs(flip) for flip in self.flips])]
 
-    def decomposed(self) -> list[Decomposition]:
-        """Return the decomposition of the closed set, sector by sector; coefficients are not those of the set.  Collective.
-
-        Modes of different sectors are orthogonal.  Raises AccuracyError if the functions hold NaN or infinity.
-        """
-        return [self._sector(characters) for characters in _characters([_signs(flip) for flip in self.flips])]
-
-    def _sector(self, characters: tuple[int, ...]) -> Decomposition:
-        """Return modes and singular values of one parity.  Collective."""
-        found = decompose(
-            self._projected(self._combined(characters), dict(zip(map(_signs, self.flips), characters, strict=True)))
-        )
+    def decomposed(self, sector: Sector, count: int) -> Decomposition:
+        """Return the first modes of a sector and their singular values, coefficients left out.  Collective."""
+        total = Orbitals.zeros(self.functions.grid, count)
+        for symmetry, part in zip(self.exchanges, np.split(sector.vectors_sk[:, :count], len(self.exchanges)), strict=True):
+            total.local += image(self.functions.combine(part), symmetry.axes, symmetry.signs_v).local
+        flips = dict(zip(map(_signs, self.flips), sector.characters, strict=True))
+        found = decompose(self._projected(total, flips))
         return replace(found, singular_values_k=found.singular_values_k * np.sqrt(float(len(self.flips))))
 
-    def _combined(self, characters: tuple[int, ...]) -> Orbitals:
-        """Return the principal combinations of exchanged functions in a sector, before they are projected on it."""
+    def _sector(self, characters: tuple[int, ...]) -> Sector:
+        """Return the singular values of one parity.  Collective.  Raises AccuracyError if there is NaN or infinity."""
         overlap = np.block(
             [[self._between(first, second, characters) for second in self.exchanges] for first in self.exchanges]
         )
         values, vectors = eigh(self.functions.grid.comm, overlap)
         kept = np.flatnonzero(values > SMALLEST * max(values[-1], self._largest))[::-1]
-        total = Orbitals.zeros(self.functions.grid, len(kept))
-        for symmetry, part in zip(self.exchanges, np.split(vectors[:, kept], len(self.exchanges)), strict=True):
-            total.local += image(self.functions.combine(part), symmetry.axes, symmetry.signs_v).local
-        return total
+        return Sector(characters, np.sqrt(len(self.flips) * values[kept]), vectors[:, kept])
 
     def _between(self, first: Symmetry, second: Symmetry, characters: tuple[int, ...]) -> np.ndarray:
         """Return ``1/|F| Σ_f χ(f) <φ_s|e^-1 f e' φ_t>``."""

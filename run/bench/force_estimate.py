@@ -23,7 +23,8 @@ from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.frame import BodyFrame, make_frame
 from mpiqmd.molecule.gth import load_gth
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.symmetry import grid_mirrors, standard_orientation
+from mpiqmd.molecule.orientation import standard_orientation
+from mpiqmd.molecule.symmetry import grid_symmetries
 from mpiqmd.rom.basis import ReducedBasis, build_basis
 from mpiqmd.rom.estimate import ErrorEstimator
 from mpiqmd.rom.grid_solver import RomSolver
@@ -72,7 +73,7 @@ def prepare(case: str, geometries: int) -> tuple[KohnShamModel, BodyFrame, Reduc
     training = [reference_av, *(displaced(DISPLACED) for _ in range(TRAINED - 1))]
     states = [solver.solve(model.place(positions_av)) for positions_av in training]
     snapshots = Orbitals(grid, np.concatenate([state.orbitals.local for state in states]))
-    basis = build_basis(snapshots, 1.0, mirrors=[signs for signs, _ in grid_mirrors(model.molecule)])
+    basis = build_basis(snapshots, 1.0, symmetries=grid_symmetries(model.molecule, model.grid.sides))
     truths = []
     for deviation in np.linspace(0.03, 0.17, geometries):
         positions_av = displaced(float(deviation))

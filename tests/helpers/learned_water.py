@@ -15,8 +15,7 @@ from mpiqmd.rom.learned.data import LearnedArrays
 from mpiqmd.rom.learned.energy import LearnedEnergy
 from mpiqmd.rom.learned.solver import LearnedSolver
 from mpiqmd.rom.learned.tabulated import tabulated_surface
-from mpiqmd.rom.learned.training_set import TrainingSet
-from mpiqmd.rom.offline import closed_training_set
+from mpiqmd.rom.learned.training_set import TrainingSet, closed_training_set
 from mpiqmd.rom.training_distance import TrainingDistance
 from tests.helpers.tiny_water import TRAINING, Trained, geometry, train
 
@@ -65,7 +64,7 @@ def learn_water(comm, functional="LDA", boundary="isolated", settings=SETTINGS, 
     trained.basis = trained.basis.truncated(RANK)
     positions = np.array([geometry(*point) for point in TRAINING])
     orbitals = np.array([trained.basis.coefficients(state.orbitals) for state in trained.states])
-    training = closed_training_set(positions, orbitals, trained.basis, trained.mirrors)
+    training = closed_training_set(trained.basis.modes, trained.symmetries, positions, orbitals)
     return learn(trained, training, settings)
 
 

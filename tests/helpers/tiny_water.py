@@ -16,7 +16,7 @@ from mpiqmd.molecule.body_surface import MovingFrame
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.gth import load_gth
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.symmetry import grid_mirrors
+from mpiqmd.molecule.symmetry import grid_symmetries
 from mpiqmd.rom.basis import ReducedBasis, build_basis
 from mpiqmd.rom.body_solver import grid_surface
 from mpiqmd.rom.grid_solver import RomSolver
@@ -63,13 +63,13 @@ class Trained:
     def surface(self, rank=None, forces="gradient", extrapolation=2, minimiser="diis", tolerance=1e-8):
         """A reduced surface in the laboratory."""
         solver = self.rom(rank, minimiser=minimiser, tolerance=tolerance)
-        region = TrainingDistance(np.array([geometry(*point) for point in TRAINING]), vertex=0, mirrors=self.mirrors)
+        region = TrainingDistance(np.array([geometry(*point) for point in TRAINING]), vertex=0, symmetries=self.symmetries)
         return grid_surface(MovingFrame(make_frame(self.model.molecule)), solver, forces, region, extrapolation)
 
     @property
-    def mirrors(self):
-        """Mirrors of the reference."""
-        return grid_mirrors(self.model.molecule)
+    def symmetries(self):
+        """Symmetry operations of the reference."""
+        return grid_symmetries(self.model.molecule)
 
     def reduced_model(self, rank=None):
         """The same as a model file holds it."""
@@ -85,7 +85,8 @@ class Trained:
             training_energies_s=np.array([state.free_energy for state in self.states]),
             training_forces_sav=np.array([state.forces_av for state in self.states]),
             training_orbitals_smn=np.array([basis.coefficients(state.orbitals) for state in self.states]),
-            box=sampled_box(positions, vertex=0, mirrors=self.mirrors),
+            box=sampled_box(positions, vertex=0, symmetries=self.symmetries),
+            symmetries=self.symmetries,
             arrays={"compiled/linear": np.arange(5.0)},
             notes={"validation": {"energy": 1e-6}},
         )
@@ -116,5 +117,4 @@ def _on(model, state):
 def _solve(model, solver, symmetrize):
     states = [solver.solve(model.place(geometry(*point))) for point in TRAINING]
     snapshots = Orbitals(model.grid, np.concatenate([state.orbitals.local for state in states]))
-    mirrors = [signs for signs, _ in grid_mirrors(model.molecule)] if symmetrize else []
-    return states, build_basis(snapshots, 1.0, mirrors=mirrors)
+    return states, build_basis(snapshots, 1.0, symmetries=grid_symmetries(model.molecule) if symmetrize else [])

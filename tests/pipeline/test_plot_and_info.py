@@ -51,7 +51,7 @@ def test_info_on_a_model(bench, trained, capfd):
     text = printed(bench, capfd, trained.model)
     rank = trained.result["rank"]
     for part in (
-        f"{rank} modes of 24 orbitals, 96 with their mirror images",
+        f"{rank} modes of 24 orbitals, 96 with their images",
         "trained on 6 geometries",
         "theta 97.500 to 111.500 degrees",
         f"{trained.result['errors']['training']['energy']['rms']:.1e}",

@@ -17,7 +17,7 @@ from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.orientation import oriented
-from mpiqmd.molecule.symmetry import grid_mirrors
+from mpiqmd.molecule.symmetry import grid_symmetries
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline.build import build_model, build_molecule, build_training_solver
 from mpiqmd.pipeline.identity import snapshot_signature
@@ -93,7 +93,7 @@ def test_the_reference_is_relaxed_symmetric_and_written(bench, chosen):
     _, folder, result = chosen
     assert result["samples"] == 8 and len(result["labels"][0]) == 3
     reference = Molecule(("H",) * 3, np.array(modes_of(bench, folder)["positions"]), charge=1)
-    assert len(grid_mirrors(reference)) == 3
+    assert len(grid_symmetries(reference)) == 3
     written = bench.once(read_structures, folder / "geometries.extxyz")
     assert (written[0].symbols, written[0].charge, written[0].masses_a) == (("H",) * 3, 1, None)
     assert written[0].positions_av == pytest.approx(reference.positions_av, abs=1e-7)
@@ -122,7 +122,7 @@ def test_a_compiled_model_has_no_more_modes_than_asked_for(bench, thermal):
     snapshots = SnapshotOrbitals(store, solver.model.grid).all()
 
     def rank(**changes):
-        return compress(snapshots, plan.mirrors, replace(settings.rom, **changes), silent(bench.comm)).rank
+        return compress(snapshots, plan.symmetries, replace(settings.rom, **changes), silent(bench.comm)).rank
 
     assert rank(max_rank=5) == result["rank"] > 5
     assert rank(online="compiled", max_rank=5) == 5
@@ -262,7 +262,7 @@ def test_stale_estimates_lead_to_the_worst_candidate(bench, thermal):
     path, folder, _ = thermal
     settings, solver, plan = work_of(bench, path, folder)
     positions_sav = plan.samples.positions_sav
-    estimators = [CandidateEstimator(solver.model, plan.mirrors) for _ in range(2)]
+    estimators = [CandidateEstimator(solver.model, plan.symmetries) for _ in range(2)]
     store = SnapshotStore(bench.folder / "snapshots.h5", snapshot_signature(settings, solver.model), bench.comm)
     snapshots = SnapshotOrbitals(store, solver.model.grid)
 
@@ -313,6 +313,6 @@ def test_the_orientation_of_the_input_does_not_matter(rng):
     shapes = []
     for given in (molecule, turned):
         body = oriented(given)
-        assert len(grid_mirrors(body)) == 1
+        assert len(grid_symmetries(body)) == 5
         shapes.append(np.sort(np.linalg.norm(body.positions_av[:, None] - body.positions_av, axis=2).ravel()))
     assert shapes[0] == pytest.approx(shapes[1], abs=1e-12)

@@ -23,7 +23,7 @@ BLOCK = 32
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Geometries in the body frame (samples, N, 3), bohr, and orthonormal orbitals over the modes (samples, modes, occupied)."""
+    """Body-frame geometries (samples, N, 3), bohr, and orthonormal orbitals over the modes (samples, modes, occupied)."""
 
     positions_sav: np.ndarray
     orbitals_smn: np.ndarray

@@ -15,7 +15,7 @@ from mpiqmd.molecule.bent import water_positions
 from mpiqmd.molecule.body_surface import MovingFrame
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.surface import Owner
-from mpiqmd.molecule.symmetry import grid_mirrors
+from mpiqmd.molecule.symmetry import grid_symmetries
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.build import build_model, build_molecule, build_online_stage, build_solver
 from mpiqmd.rom.learned.tabulated import OutsideTablesError, tabulated_surface
@@ -54,9 +54,9 @@ class Bench:
         """Return a compiled surface with this many modes, from the snapshots beside the model."""
         reference = self.molecule.with_positions(self.reduced.reference_av)
         frame = make_frame(reference, self.reduced.frame)
-        body = Body(reference, frame, grid_mirrors(symmetric_shape(reference, frame)))
+        body = Body(reference, frame, grid_symmetries(symmetric_shape(reference, frame), self.model.grid.sides))
         options = replace(self.settings.rom, rank=rank)
-        basis = compress(self.snapshots.all(), body.mirrors, options, silent(COMM))
+        basis = compress(self.snapshots.all(), body.symmetries, options, silent(COMM))
         orbitals_smn, store = projections(basis, self.snapshots), self.snapshots.store
         reduced = make_reduced_model(self.model, body, basis, store, orbitals_smn, options=options, log=silent(COMM))
         return build_online_stage(self.settings, self.model, reduced, silent(COMM))

@@ -1,4 +1,4 @@
-"""Axis flips that map a molecule onto itself, and the orientation that shows them."""
+"""Operations of the grid that map a molecule onto itself, and the orientation that shows them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import pytest
 
 from mpiqmd.molecule.bent import water_positions
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.orientation import oriented, standard_orientation
 from mpiqmd.molecule.symmetry import (
-    grid_mirrors,
-    mirror_image,
-    standard_orientation,
+    CUBE,
+    Symmetry,
+    grid_symmetries,
+    inverse_of,
+    product_of,
     symmetrised,
     symmetrised_hessian,
 )
@@ -20,7 +23,9 @@ pytestmark = pytest.mark.serial
 
 
 def flips(molecule, **options):
-    return {tuple(signs.astype(int)): list(permutation_a) for signs, permutation_a in grid_mirrors(molecule, **options)}
+    found = grid_symmetries(molecule, **options)
+    assert all(symmetry.is_flip for symmetry in found)
+    return {tuple(symmetry.signs_v.astype(int)): list(symmetry.permutation_a) for symmetry in found}
 
 
 def water(length_1=1.83, length_2=1.83):
@@ -46,9 +51,9 @@ def test_isotopes_and_elements_break_the_symmetry():
 def test_ethene_has_all_eight():
     corners = [[x, y, 0] for x in (2.33, -2.33) for y in (1.75, -1.75)]
     ethene = Molecule(("C", "C", "H", "H", "H", "H"), [[1.26, 0, 0], [-1.26, 0, 0], *corners])
-    assert len(grid_mirrors(ethene)) == 7
-    for signs, permutation_a in grid_mirrors(ethene):
-        assert ethene.positions_av * signs == pytest.approx(ethene.positions_av[permutation_a])
+    assert len(grid_symmetries(ethene)) == 7
+    for symmetry in grid_symmetries(ethene):
+        assert symmetry.turn(ethene.positions_av) == pytest.approx(ethene.positions_av[symmetry.permutation_a])
 
 
 def test_peroxide_is_found_by_its_half_turn_alone():
@@ -65,7 +70,7 @@ def test_standard_orientation_shows_the_mirrors(n_hydrogens, n_mirrors, rng):
     turned = molecule.with_positions(molecule.positions_av @ random_rotation(rng).T + 1.0)
     oriented = standard_orientation(turned)
     assert oriented.centre_of_mass_v == pytest.approx(np.zeros(3), abs=1e-12)
-    assert len(grid_mirrors(oriented, tolerance=1e-6)) == n_mirrors
+    assert len(grid_symmetries(oriented, tolerance=1e-6)) == n_mirrors
     lengths = [np.linalg.norm(m.positions_av[1:] - m.positions_av[0], axis=1) for m in (molecule, oriented)]
     assert lengths[0] == pytest.approx(lengths[1])
     # a proper rotation: the handedness is that of the original
@@ -75,20 +80,77 @@ def test_standard_orientation_shows_the_mirrors(n_hydrogens, n_mirrors, rng):
 
 def test_a_nearly_symmetric_molecule_becomes_symmetric():
     nearly = water(1.83, 1.84)
-    symmetric = symmetrised(nearly, grid_mirrors(nearly, tolerance=0.05))
-    assert len(grid_mirrors(symmetric, tolerance=1e-12)) == 3
+    symmetric = symmetrised(nearly, grid_symmetries(nearly, tolerance=0.05))
+    assert len(grid_symmetries(symmetric, tolerance=1e-12)) == 3
     assert np.abs(symmetric.positions_av - nearly.positions_av).max() < 0.006
-    again = symmetrised(symmetric, grid_mirrors(symmetric))
+    again = symmetrised(symmetric, grid_symmetries(symmetric))
     assert again.positions_av == pytest.approx(symmetric.positions_av, abs=1e-15)
 
 
-def test_a_symmetrised_hessian_commutes_with_the_mirrors(rng):
+def test_a_symmetrised_hessian_commutes_with_the_operations(rng):
     molecule = water()
-    mirrors = grid_mirrors(molecule)
+    symmetries = grid_symmetries(molecule)
     matrix = rng.normal(size=(9, 9))
-    hessian = symmetrised_hessian(matrix + matrix.T, mirrors)
-    for mirror in mirrors:
-        operation = np.array([mirror_image(unit.reshape(3, 3), mirror).ravel() for unit in np.eye(9)]).T
+    hessian = symmetrised_hessian(matrix + matrix.T, symmetries)
+    for symmetry in symmetries:
+        operation = np.array([symmetry.image(unit.reshape(3, 3)).ravel() for unit in np.eye(9)]).T
         assert operation @ hessian == pytest.approx(hessian @ operation, abs=1e-13)
-    assert symmetrised_hessian(hessian, mirrors) == pytest.approx(hessian, abs=1e-14)
+    assert symmetrised_hessian(hessian, symmetries) == pytest.approx(hessian, abs=1e-14)
     assert np.abs(hessian - matrix - matrix.T).max() > 0.1
+
+
+PYRAMID = Molecule(
+    ("N", "H", "H", "H"), [[0.0, 0.0, 0.0], *([1.77 * np.cos(t), 1.77 * np.sin(t), -0.7] for t in 2 * np.pi * np.arange(3) / 3)]
+)
+TETRAHEDRON = Molecule(("C", "H", "H", "H", "H"), [[0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+STAGGERED = Molecule(
+    ("C", "C") + ("H",) * 6,
+    [[0, 0, 1.45], [0, 0, -1.45]]
+    + [[1.9 * np.cos(t), 1.9 * np.sin(t), 2.2] for t in 2 * np.pi * np.arange(3) / 3]
+    + [[1.9 * np.cos(t), 1.9 * np.sin(t), -2.2] for t in 2 * np.pi * (np.arange(3) + 0.5) / 3],
+)
+FORMALDEHYDE = Molecule(("C", "O", "H", "H"), [[0, 0, 0], [2.28, 0, 0], [-1.1, 1.77, 0], [-1.1, -1.77, 0]])
+
+
+@pytest.mark.parametrize(
+    ("molecule", "order"),
+    [(PYRAMID, 6), (TETRAHEDRON, 24), (STAGGERED, 12), (FORMALDEHYDE, 4)],
+    ids=["C3v", "Td", "D3d", "C2v"],
+)
+def test_a_cube_shows_the_whole_group(molecule, order, rng):
+    turned = molecule.with_positions(molecule.positions_av @ random_rotation(rng).T + 1.0)
+    placed = oriented(turned, CUBE)
+    symmetries = grid_symmetries(placed, CUBE, tolerance=1e-9)
+    assert len(symmetries) == order - 1
+    for symmetry in symmetries:
+        assert symmetry.image(placed.positions_av) == pytest.approx(placed.positions_av, abs=1e-9)
+    # neither stretched nor turned inside out
+    lengths = [np.linalg.norm(m.positions_av[:, None] - m.positions_av, axis=2) for m in (molecule, placed)]
+    assert lengths[0] == pytest.approx(lengths[1], abs=1e-9)
+    signed = [np.linalg.det((m.positions_av - m.positions_av[-1])[:3]) for m in (turned, placed)]
+    assert signed[0] == pytest.approx(signed[1], abs=1e-9)
+
+
+def test_axes_of_different_sides_stay_where_they_are():
+    slab = (0, 0, 1)
+    assert all(symmetry.is_flip for symmetry in grid_symmetries(oriented(PYRAMID, (0, 1, 2)), (0, 1, 2)))
+    exchanges = {symmetry.axes for symmetry in grid_symmetries(TETRAHEDRON, slab)}
+    assert exchanges == {(0, 1, 2), (1, 0, 2)} and len(grid_symmetries(TETRAHEDRON, slab)) == 7
+
+
+def test_products_and_inverses_are_those_of_the_images(rng):
+    vectors_av = rng.normal(size=(5, 3))
+    symmetries = grid_symmetries(TETRAHEDRON, CUBE)
+    for first in symmetries:
+        assert inverse_of(first).image(first.image(vectors_av)) == pytest.approx(vectors_av, abs=1e-14)
+        for second in symmetries:
+            twice_av = first.image(second.image(vectors_av))
+            assert product_of(first, second).image(vectors_av) == pytest.approx(twice_av, abs=1e-14)
+
+
+def test_what_is_found_is_a_group_also_near_the_tolerance(rng):
+    for scale in (1e-4, 3e-4, 1e-3, 3e-3):
+        shaken = TETRAHEDRON.with_positions(TETRAHEDRON.positions_av + scale * rng.normal(size=(5, 3)))
+        found = [Symmetry((0, 1, 2), np.ones(3), np.arange(5)), *grid_symmetries(shaken, CUBE)]
+        keys = {symmetry.key for symmetry in found}
+        assert all(product_of(first, second).key in keys for first in found for second in found)

@@ -13,14 +13,14 @@ from tests.helpers import tiny_water
 @pytest.mark.parametrize("is_closed", [True, False])
 def test_the_span_is_that_of_the_basis(comm, is_closed):
     trained = tiny_water.train(comm)
-    signs = [signs for signs, _ in trained.mirrors] if is_closed else []
-    grown = IncrementalBasis(trained.model.grid, signs)
+    symmetries = trained.symmetries if is_closed else []
+    grown = IncrementalBasis(trained.model.grid, symmetries)
     snapshots = [state.orbitals for state in trained.states]
     for orbitals in snapshots:
         grown.add(orbitals)
     assert np.abs(grown.modes.gram() - np.eye(len(grown.modes))).max() < 1e-12
     block = type(snapshots[0])(trained.model.grid, np.concatenate([orbitals.local for orbitals in snapshots]))
-    basis = build_basis(block, 1.0, mirrors=signs)
+    basis = build_basis(block, 1.0, symmetries=symmetries)
     assert len(grown.modes) <= basis.rank
     # every mode of the basis that weighs more than what the span leaves out lies in it
     inside = (grown.modes.gram(basis.modes) ** 2).sum(axis=0)

@@ -35,8 +35,9 @@ def test_what_is_saved_is_loaded(trained, shared_tmp_path):
         "training_orbitals_smn",
     ):
         assert (getattr(loaded, name) == getattr(saved, name)).all()
-    for name in ("singular_values_k", "mirrors_gv", "parities_mg"):
-        assert (getattr(loaded.basis, name) == getattr(saved.basis, name)).all()
+    assert (loaded.basis.singular_values_k == saved.basis.singular_values_k).all()
+    assert [each.key for each in loaded.symmetries] == [each.key for each in saved.symmetries]
+    assert [list(each.permutation_a) for each in loaded.symmetries] == [[0, 2, 1], [0, 1, 2], [0, 2, 1]]
     for name in ("rank", "rank_sigma", "rank_sigma2", "criterion", "energy_fraction", "n_snapshots"):
         assert getattr(loaded.basis, name) == getattr(saved.basis, name)
     assert (loaded.arrays["compiled/linear"] == np.arange(5.0)).all()
@@ -107,8 +108,9 @@ def test_what_is_no_model_is_refused(trained, shared_tmp_path):
         ("reference/masses", lambda values: -values, "reference/masses holds -.*, numbers above 0 are expected"),
         ("reference/masses", lambda values: 0.0 * values, "numbers above 0 are expected"),
         ("box/lower", lambda values: values + 10.0, "a lower bound of the sampled box is above its upper bound"),
-        ("parities", lambda values: 2 * values, "mirrors or parities hold other numbers"),
-        ("mirrors", lambda values: 0 * values, "mirrors or parities hold other numbers"),
+        ("symmetries/signs", lambda values: 0 * values, "no signed permutations of axes"),
+        ("symmetries/axes", lambda values: 0 * values, "no signed permutations of axes"),
+        ("symmetries/permutations", lambda values: 0 * values, "and permutations of atoms"),
         ("singular_values", lambda values: -values, "a singular value is negative"),
     ],
 )

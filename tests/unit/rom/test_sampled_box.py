@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from mpiqmd.molecule.bent import water_positions
+from mpiqmd.molecule.symmetry import Symmetry
 from mpiqmd.rom.sampled_box import sampled_box
 
 pytestmark = pytest.mark.serial
 
-MIRROR = [(np.array([1.0, -1.0, 1.0]), np.array([0, 2, 1]))]
+MIRROR = [Symmetry((0, 1, 2), np.array([1.0, -1.0, 1.0]), np.array([0, 2, 1]))]
 
 
 def test_bent_molecules_are_measured_by_bonds_and_angle():
@@ -18,7 +19,7 @@ def test_bent_molecules_are_measured_by_bonds_and_angle():
 
 
 def test_mirror_images_count_as_sampled():
-    box = sampled_box([water_positions(1.9, 1.7, 1.8), water_positions(2.0, 1.8, 1.9)], vertex=0, mirrors=MIRROR)
+    box = sampled_box([water_positions(1.9, 1.7, 1.8), water_positions(2.0, 1.8, 1.9)], vertex=0, symmetries=MIRROR)
     assert box.lower_k[:2] == pytest.approx([1.7, 1.7]) and box.upper_k[:2] == pytest.approx([2.0, 2.0])
 
 

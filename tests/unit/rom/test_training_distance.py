@@ -6,12 +6,13 @@ import pytest
 from mpiqmd.molecule.bent import water_positions
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.symmetry import Symmetry
 from mpiqmd.rom.training_distance import LEAST_VARIATION, SMALLEST_VARIATION, TrainingDistance
 from tests.helpers.rigid_motions import random_rotation
 
 pytestmark = pytest.mark.serial
 
-MIRROR = [(np.array([1.0, -1.0, 1.0]), np.array([0, 2, 1]))]
+MIRROR = [Symmetry((0, 1, 2), np.array([1.0, -1.0, 1.0]), np.array([0, 2, 1]))]
 AMMONIA = Molecule(
     ("N", "H", "H", "H"),
     np.array([[0.0, 0.0, 0.1], [1.77, 0.0, 0.8], [-0.885, 1.533, 0.8], [-0.885, -1.533, 0.8]]),

@@ -8,7 +8,7 @@ import pytest
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import bent_coordinates, water_positions
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.symmetry import grid_mirrors, mirror_image
+from mpiqmd.molecule.symmetry import grid_symmetries
 from mpiqmd.sampling.normal_modes import ThermalRegion, normal_modes
 from tests.helpers.rigid_motions import random_rotation
 
@@ -160,10 +160,10 @@ def test_how_far_atoms_move(water):
 def test_no_sample_is_the_mirror_image_of_another():
     body = Molecule(("O", "H", "H"), water_positions(LENGTH, LENGTH, ANGLE))
     modes = normal_modes(body, spring_hessian(body.positions_av))
-    mirrors = grid_mirrors(body)
-    positions_sav = ThermalRegion(modes, TEMPERATURE).samples(40, mirrors).positions_sav
+    symmetries = grid_symmetries(body)
+    positions_sav = ThermalRegion(modes, TEMPERATURE).samples(40, symmetries).positions_sav
     assert len(positions_sav) == 40
-    images = [mirror_image(positions_av, mirror) for positions_av in positions_sav for mirror in mirrors]
+    images = [symmetry.image(positions_av) for positions_av in positions_sav for symmetry in symmetries]
     plane = [np.abs(image - positions_sav[s // 3]).max() < 1e-9 for s, image in enumerate(images)]
     others = [np.abs(np.delete(positions_sav, s // 3, axis=0) - image).max(axis=(1, 2)) for s, image in enumerate(images)]
     assert all(plane[s] or differences.min() > 1e-6 for s, differences in enumerate(others))

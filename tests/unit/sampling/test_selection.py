@@ -7,7 +7,7 @@ import pytest
 
 from mpiqmd.molecule.bent import water_positions
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.symmetry import grid_mirrors
+from mpiqmd.molecule.symmetry import grid_symmetries
 from mpiqmd.sampling.selection import farthest_points
 
 pytestmark = pytest.mark.serial
@@ -28,9 +28,9 @@ def test_copies_are_chosen_once():
 
 def test_mirror_images_are_one():
     first, second = (water_positions(*lengths, 1.8) for lengths in ((1.7, 1.9), (1.9, 1.7)))
-    mirrors = grid_mirrors(Molecule(("O", "H", "H"), water_positions(1.8, 1.8, 1.8)))
+    symmetries = grid_symmetries(Molecule(("O", "H", "H"), water_positions(1.8, 1.8, 1.8)))
     assert len(farthest_points(np.array([first, second]), 2)) == 2
-    assert len(farthest_points(np.array([first, second]), 2, mirrors)) == 1
+    assert len(farthest_points(np.array([first, second]), 2, symmetries)) == 1
 
 
 def test_the_chosen_cover_all_within_their_own_distance(rng):

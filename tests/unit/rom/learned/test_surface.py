@@ -126,6 +126,6 @@ def test_any_number_of_ranks_learns_the_same(comm):
 @pytest.mark.serial
 def test_orbitals_that_do_not_differ_teach_nothing():
     water = serial_water()
-    one = TrainingSet(water.training.positions_sav[:1], water.training.density_matrices_smm[:1])
+    one = TrainingSet(water.training.positions_sav[:1], water.training.orbitals_smn[:1])
     with pytest.raises(ConfigError, match=r"rom\.online = 'learned' with 14 modes of 1 geometries"):
         learn(water.trained, one)
