@@ -214,7 +214,9 @@ class Training:
 
     sampling: str = chosen_from(SAMPLING_RULES)
     options: Options = field(default_factory=Options)
-    symmetrize: bool = key(Boolean(), True, "close the snapshots under the symmetry operations of the molecule that the grid has", role="training")
+    symmetrize: bool = key(
+        Boolean(), True, "close the snapshots under the symmetry operations of the molecule that the grid has", role="training"
+    )
     energy_tolerance: float = key(POSITIVE_ENERGY, 1e-10, "of the training solves, instead of [scf]'s", role="training solve")
     force_error: float = key(
         POSITIVE_FORCE,

@@ -171,7 +171,7 @@ def test_predicted_start_saves_evaluations_and_changes_nothing(functional):
 def test_polynomials_are_all_products_up_to_their_degree():
     water = serial_water()
     samples = sample_geometries(water.training.positions_sav, make_frame(water.model.molecule), 300, seed=2)
-    polynomials = GeometryPolynomials.spanning(samples)
+    polynomials = GeometryPolynomials.spanning(samples, 3)
     positions = geometry(*UNSEEN[0])
     x = polynomials.axes @ positions.ravel() - polynomials.offset
     terms = polynomials.terms(positions[None])[0]
