@@ -168,7 +168,7 @@ def _ipi_options(parser: argparse.ArgumentParser) -> None:
         type=positive_count,
         default=1,
         metavar="N",
-        help="connect N times: with as many as beads, a compiled model evaluates all of them at once (default: 1)",
+        help="connect N times: with as many as beads, a grid-free model evaluates all of them at once (default: 1)",
     )
 
 

@@ -140,7 +140,7 @@ COMMANDS = {
     "ipi": Command(
         "forces for an i-PI server",
         "Connect to an i-PI server and give it energies and forces of the Hi-Fi solver, or of a reduced model; one process "
-        "serves all beads. A compiled model needs one rank, the Hi-Fi solver gains from several.\n"
+        "serves all beads. A grid-free model needs one rank, the Hi-Fi solver gains from several.\n"
         "Every answer carries extras as JSON: error_estimate (Ha), force_error_estimate (Ha/bohr), error_age, "
         "training_distance (1: as far as the training geometries are apart), hifi, on_grid and dipole (atomic units). "
         "Ends when the server says EXIT or goes, or on SIGTERM, "

@@ -31,37 +31,6 @@ MODEL_DATASETS: Table = {
     "box/lower": ("bohr, rad", "lower bounds of the sampled region; attribute names says of what, theta in rad"),
     "box/upper": ("bohr, rad", "upper bounds of the sampled region"),
 }
-_COMPILED: Table = {
-    "constant": ("Ha", "energy that depends on nothing"),
-    "linear": ("Ha", "kinetic energy, fixed atoms and linear part of xc between pairs of modes"),
-    "dipole": ("bohr", "x, y, z between pairs of modes"),
-    "sectors": ("", "class of mirror parities of each mode"),
-    "characters": ("", "parities of the modes"),
-    "fixed_overlaps": ("", "projectors of the atoms that do not move in the body frame"),
-    "fixed_coupling": ("Ha", "their coefficients"),
-    "interaction/C/vectors": ("", "Hartree and second-order xc of a class of pairs, as a sum of signed squares"),
-    "interaction/C/signs": ("", "the signs"),
-    "boxes/A": ("bohr", "lower and upper corner of where an atom may be, and three times the number of Chebyshev nodes"),
-    "atoms/A/local": ("Ha", "Chebyshev coefficients of the local potential of a moving atom"),
-    "atoms/A/overlaps": ("", "Chebyshev coefficients of its projectors"),
-    "atoms/A/coupling": ("Ha", "coefficients of its projectors"),
-    "atoms/A/image": ("", "mirror image whose table it shares: other atom, signs of the axes, signs of the classes"),
-    "quadrature/weights_q": ("bohr^3", "weights of the xc remainder"),
-    "quadrature/modes_qm": ("bohr^-3/2", "values of the modes at its points"),
-    "quadrature/slopes_qvm": ("bohr^-5/2", "gradients of the modes; last axis empty for an LDA"),
-    "quadrature/rho0_q": ("bohr^-3", "reference density"),
-    "quadrature/slope0_vq": ("bohr^-4", "gradient of the reference density"),
-    "solver/occupied_mn": ("", "reference orbitals of the parameters kappa of the minimum"),
-    "solver/empty_mn": ("", "the rest of the modes"),
-    "solver/sectors_n": ("", "class of each reference orbital"),
-    "solver/inverse_hessian": ("1/Ha", "inverse Hessian at the reference, lower triangle"),
-    "solver/axes_dx": ("1/bohr", "coordinates of the predictor"),
-    "solver/offset_d": ("", "their origin"),
-    "solver/degree": ("", "degree of the predictor's polynomials"),
-    "solver/minimum_mk": ("", "predicted minimum"),
-    "solver/curvature_mk": ("1/Ha", "predicted inverse Hessian, lower triangle"),
-    "solver/remaining": ("", "share of the error of kappa that one step leaves"),
-}
 _LEARNED: Table = {
     "constant": ("Ha", "energy that depends on nothing"),
     "one_electron/constant_kk": ("Ha", "kinetic energy and mean potentials over the active modes"),
@@ -95,11 +64,7 @@ _LEARNED: Table = {
     "ions/A/overlaps_kx": ("", "projector overlaps on all products"),
     "ions/A/coupling_pp": ("Ha", "coefficients of its projectors"),
 }
-MODEL_DATASETS = (
-    MODEL_DATASETS
-    | {f"arrays/compiled/{path}": entry for path, entry in _COMPILED.items()}
-    | {f"arrays/learned/{path}": entry for path, entry in _LEARNED.items()}
-)
+MODEL_DATASETS |= {f"arrays/learned/{path}": entry for path, entry in _LEARNED.items()}
 
 SNAPSHOT_DATASETS: Table = {
     "geometry_S/finished": ("", "1 when everything of this geometry is on the disk"),

@@ -62,9 +62,8 @@ ABOUT = {
         "least.",
     ),
     "reduced": (
-        "The compiled reduced model",
-        'The water model of `run/inputs/water.toml` with products of modes (`rom.online = "compiled"`), on one core. L1, L2 '
-        "and theta are its bond lengths and its angle.",
+        "The grid-free reduced model",
+        "The water model of `run/inputs/water.toml`, on one core. L1, L2 and theta are its bond lengths and its angle.",
     ),
     "cards": (
         "Molecules",

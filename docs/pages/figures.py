@@ -27,7 +27,7 @@ CAPTIONS = {
     "accuracy": "Errors of energy and forces against spacing, and of the energy against time",
     "ripple": "Range of the energy as water moves through the grid",
     "hifi-drift": "What tolerance and starting orbitals add to the energy of Hi-Fi dynamics",
-    "reduced": "Errors of the compiled model against the number of modes",
+    "reduced": "Errors of the reduced model against the number of modes",
     "potentials": "Force errors of reduced models and potentials against full solutions and the time of a step",
 }
 

@@ -1,4 +1,4 @@
-"""The tables of what a compiled reduced model is worth; a part that was not measured is left out."""
+"""The tables of what a grid-free reduced model is worth; a part that was not measured is left out."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def cost(part: Part) -> list[str]:
         f"{part['ratio']:,.0f}",
         f"{1e-6 * part['multiplications_per_step']:.1f} million",
     ]
-    return [table(["MD step, all included", "compiled, ms", "full, ms", "ratio", "multiplications"], [row])]
+    return [table(["MD step, all included", "grid-free, ms", "full, ms", "ratio", "multiplications"], [row])]
 
 
 def batch(part: Part) -> list[str]:
@@ -81,7 +81,7 @@ def estimate(part: Part) -> list[str]:
 
 def gradient(part: Part) -> list[str]:
     """The forces against differences of the energy."""
-    compared = f"Forces against finite differences of the compiled energy, {part['components']} components"
+    compared = f"Forces against finite differences of the reduced energy, {part['components']} components"
     return [f"{compared}: {part['largest']:.0e} Ha/bohr."]
 
 

@@ -45,5 +45,5 @@ def require_properties(asked: Sequence[str], available: Container[str]) -> None:
     if missing:
         raise PropertyNotImplementedError(
             f"this surface has no {', '.join(missing)}; it has energy, free_energy and forces, and the dipole where the "
-            "molecule is isolated and solved in full or by a compiled model. Ask for one of those."
+            "molecule is isolated and solved in full or by a grid-free model. Ask for one of those."
         )

@@ -256,13 +256,11 @@ class ReducedModel:
         Choice(("sigma", "sigma2")), "sigma", "energy_fraction counts the singular values or their squares", role="basis"
     )
     rank: int | None = key(POSITIVE_COUNT, UNSET, "number of modes; overrides energy_fraction and max_rank", role="basis")
-    max_rank: int = key(
-        POSITIVE_COUNT, 80, "compiled: most modes that energy_fraction may choose; costs grow as its square", role="basis"
-    )
+    max_rank: int | None = key(POSITIVE_COUNT, UNSET, "most modes that energy_fraction may choose", role="basis")
     online: str = key(
-        Choice(("learned", "compiled", "grid")),
+        Choice(("learned", "grid")),
         "learned",
-        "grid-free by a learned grid, grid-free by products of modes (slower), or the reduced energy on the grid",
+        "grid-free by a learned grid, or the reduced energy on the grid",
         role="compile",
     )
     minimiser: str = key(Choice(("diis", "mvp")), "diis", "commutator DIIS, or line search over density matrices", role="model")

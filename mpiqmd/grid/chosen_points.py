@@ -20,18 +20,16 @@ def leading_points(grid: Grid, importance_local: np.ndarray, count: int) -> np.n
     return on_rank_zero(grid.comm, lead)
 
 
-def drawn_points(
-    grid: Grid, importance_local: np.ndarray, count: int, seed: int, allowed: np.ndarray | None = None
-) -> np.ndarray:
+def drawn_points(grid: Grid, importance_local: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Return global indices, ascending, shape (count,): half those that matter most, half drawn by the root of it.
 
-    ``allowed`` masks the whole grid, shape ``grid.shape``; points that do not matter are never chosen.  Collective.
+    Points that do not matter are never chosen.  Collective.
     """
     whole = Field(grid, importance_local.reshape(grid.local_shape)).gather()
 
     def draw() -> np.ndarray:
         assert whole is not None
-        flat = (whole if allowed is None else whole * allowed).ravel()
+        flat = whole.ravel()
         leading = np.argsort(-flat, kind="stable")[: count // 2]
         chance = np.sqrt(flat)
         chance[leading] = 0.0

@@ -28,7 +28,7 @@ solve           how one geometry is solved in full; snapshots count their orbita
 surface         what else decides Hi-Fi energies and forces
 laboratory      what forces Hi-Fi makes of a gradient
 model           how a reduced model is evaluated
-compile         that, and what is compiled into it
+compile         that, and what is learned offline for it
 watch           which errors of a model are watched for, and when it is left for Hi-Fi: trajectories mark such steps, and may
                 go on so
 dynamics        how the nuclei move

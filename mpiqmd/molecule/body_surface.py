@@ -1,7 +1,7 @@
 """A surface whose electrons are solved in a frame of the molecule: ``E(R) = Ebar(x(R))`` with its forces.
 
 Align, let the solver find the electrons there, carry energy, gradient and dipole moment back.  The laboratory is such a
-frame, too; the solver is the full one, or a reduced one on the grid or compiled.
+frame, too; the solver is the full one, or a reduced one, on the grid or grid-free.
 """
 
 from __future__ import annotations

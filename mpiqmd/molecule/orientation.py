@@ -12,7 +12,6 @@ from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 
-from mpiqmd.grid.grid import Grid
 from mpiqmd.molecule.body_surface import MovingFrame
 from mpiqmd.molecule.frame import BisectorFrame, make_frame
 from mpiqmd.molecule.images import whole
@@ -43,14 +42,14 @@ def oriented(molecule: Molecule, sides: Sequence[Hashable] = CUBE) -> Molecule:
     return symmetrised(candidates[best], symmetries[best])
 
 
-def moving_frame(molecule: Molecule, grid: Grid) -> MovingFrame:
+def moving_frame(molecule: Molecule, sides: Sequence[Hashable], cell_v: np.ndarray | None) -> MovingFrame:
     """Return the body frame of a molecule, which takes out the grid's dependence on its orientation.
 
-    Not collective.  A molecule that is spread over the images of a periodic cell is put together first.
+    Not collective.  ``sides`` tells the sides of the cell apart.  A molecule that is spread over the images of a periodic cell
+    with edges ``cell_v`` is put together first.
     """
-    cell_v = grid.periodic_cell_v
     together = molecule.with_positions(whole(molecule.positions_av, cell_v))
-    return MovingFrame(make_frame(oriented(together, grid.sides)), cell_v)
+    return MovingFrame(make_frame(oriented(together, sides)), cell_v)
 
 
 def standard_orientation(molecule: Molecule, tolerance: float = 1e-3) -> Molecule:

@@ -195,7 +195,7 @@ def build_hifi_surface(
     grid = model.grid
     frame: SurfaceFrame
     if in_body:
-        frame = moving_frame(molecule, grid)
+        frame = moving_frame(molecule, grid.sides, grid.periodic_cell_v)
     else:
         net_force = "keep" if settings.md.pinned else settings.scf.net_force
         cell_v, log = None if grid.is_periodic else grid.cell_v, None if watch is None else watch.log

@@ -1,7 +1,7 @@
 """``mpiqmd ipi``: energies and forces for an i-PI server, on either surface.
 
 Rank 0 talks to the server and broadcasts what it is asked; all ranks evaluate.  One process serves all beads: over one
-connection one after the other, over as many connections as there are beads in batches, which a compiled model gains from.
+connection one after the other, over as many connections as there are beads in batches, which a grid-free model gains from.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Replica k runs on rank ``k mod (number of ranks)`` with a seed of its own that depends on the input's seed and k only, so
 that neither the number of replicas nor that of ranks changes any of them beyond round-off.
 
-On a compiled model the replicas of a rank advance side by side and are evaluated as one batch, from four of them on.  What a
+On a grid-free model the replicas of a rank advance side by side and are evaluated as one batch, from four of them on.  What a
 replica computes then does not depend on what the others compute, bit for bit.  Its place among them may show in the last bits,
 on processors where BLAS treats the columns of a product differently.  Fewer than four are evaluated one after the other; the
 two ways differ by round-off.

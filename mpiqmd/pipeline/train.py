@@ -5,7 +5,7 @@ The offline stage in the order it happens: ``pipeline.sampling``, ``rom.training
 again.
 
 ``model.h5`` is there when the model has been checked, and says how good it is.  Checking solves geometries in full and may
-be killed, and what was compressed and compiled before shall not be lost with it: until then the model is ``model-draft.h5``,
+be killed, and what was compressed and learned before shall not be lost with it: until then the model is ``model-draft.h5``,
 complete but for its errors, from which the same command goes on.  Modes and arrays are written once: the draft gets its last
 notes and its name.
 """
@@ -41,7 +41,7 @@ from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.style import save_figure
 from mpiqmd.rom.basis import ReducedBasis
 from mpiqmd.rom.greedy import solve_greedily
-from mpiqmd.rom.learned.requirements import require_compilable
+from mpiqmd.rom.learned.requirements import require_grid_free
 from mpiqmd.rom.model import ReducedModel, complete_model
 from mpiqmd.rom.model_summary import error_table
 from mpiqmd.rom.offline import compress, make_reduced_model, projections
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     molecule = molecule.with_positions(whole(molecule.positions_av, periodic_cell(settings)))
     model = build_model(settings, comm, molecule)
     if settings.rom.online != "grid":
-        require_compilable(model, settings.rom.online)
+        require_grid_free(model)
     interruption = Interruption(walltime=arguments.walltime, started=arguments.started)
     solver = build_training_solver(settings, model, log, arguments.groups, interruption)
     plan = choose_geometries(settings, solver, molecule, folder, may_compute=arguments.part is None)

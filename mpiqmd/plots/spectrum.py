@@ -148,7 +148,7 @@ def _require_dipoles(trajectory: Trajectory) -> None:
         return
     raise DataFileError(
         f"{trajectory.path} has {len(trajectory)} frames and {'' if has else 'no '}dipole moments; a spectrum needs at least "
-        f"{FEWEST} frames with one each. Hi-Fi of isolated molecules and compiled reduced models have them: run `mpiqmd md` "
+        f"{FEWEST} frames with one each. Hi-Fi of isolated molecules and grid-free reduced models have them: run `mpiqmd md` "
         "longer, or on such a surface."
     )
 

@@ -44,7 +44,7 @@ def finer_fraction(basis: ReducedBasis, options: RomOptions, excess: float) -> f
         Errors at the training geometries in units of the tolerance: they are of the order of the singular values left out.
     """
     most = len(basis.singular_values_k)
-    if options.online == "compiled":
+    if options.max_rank is not None:
         most = min(most, options.max_rank)
     if options.rank is not None or basis.rank >= most:
         return None

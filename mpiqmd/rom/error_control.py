@@ -1,7 +1,7 @@
 """A reduced surface that watches its own error and knows what to do about it.
 
 Every few steps the residual estimates of ``estimate`` are computed on the grid, of the energy and of the forces as they are
-handed out; a geometry outside a compiled model's tables, or one where the reduced minimum is not found, is noticed at once.
+handed out; a geometry outside a grid-free model's tables, or one where the reduced minimum is not found, is noticed at once.
 What happens then is in ``reactions``.
 """
 
@@ -22,7 +22,7 @@ from mpiqmd.molecule.surface import Memory, in_parts
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.log import Log
 from mpiqmd.rom.estimate import ErrorEstimator
-from mpiqmd.rom.learned.tabulated import OutsideTablesError
+from mpiqmd.rom.learned.body_solver import OutsideTablesError
 from mpiqmd.rom.otherwise import Otherwise
 from mpiqmd.rom.reactions import Limits
 from mpiqmd.rom.solved import ReducedAnswer
@@ -204,8 +204,8 @@ class ErrorControl:
         bound = "no more" if reaction.stops_beyond == 1.0 else f"at most {reaction.stops_beyond:g} times as much"
         return AccuracyError(
             f"the reduced model has {self._found(watch)}; {bound} is allowed with rom.on_large_error = {reaction.name!r}. "
-            "Train on more geometries of this kind or keep more modes (rom.max_rank, rom.rank), or set rom.on_large_error to "
-            "'hifi' to solve such geometries in full, or to 'warn' to go on."
+            "Train on more geometries of this kind or keep more modes (rom.energy_fraction, rom.rank), or set "
+            "rom.on_large_error to 'hifi' to solve such geometries in full, or to 'warn' to go on."
         )
 
     def _unknown(self, alignment: Alignment | MpiqmdError, error: MpiqmdError, memory: ErrorMemory) -> Evaluation:

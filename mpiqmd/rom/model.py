@@ -69,7 +69,7 @@ class ReducedModel:
     symmetries
         Operations that the snapshots were closed under, a group without its identity.
     arrays
-        Further replicated arrays by path, such as a compiled model's.
+        Further replicated arrays by path, such as a grid-free model's.
     notes
         Whatever else is worth keeping with the file, plain data.
     code_version

@@ -22,7 +22,7 @@ SHORT_HASH = 12
 def describe_model(file: h5py.File) -> list[str]:
     """Return size, training range, errors and physics of an open model file; absent parts are left out.  Not collective."""
     lines = []
-    for part in (_basis, _box, _errors, _verdict, _compiled, _physics):
+    for part in (_basis, _box, _errors, _verdict, _grid_free, _physics):
         try:
             lines += part(file)
         except KeyError:
@@ -122,7 +122,7 @@ def _verdict(file: h5py.File) -> list[str]:
     return words.replace(". ", ".\n").splitlines()
 
 
-def _compiled(file: h5py.File) -> list[str]:
+def _grid_free(file: h5py.File) -> list[str]:
     if "arrays/learned" in file:
         learned = file["arrays/learned"]
         active, functions = learned["one_electron/constant_kk"].shape[0], len(learned["points/interaction_f"])
@@ -132,11 +132,9 @@ def _compiled(file: h5py.File) -> list[str]:
             f"learned grid: {directions} latent directions over {active} active modes, {points} points, "
             f"{functions} density functions"
         ]
-    if "arrays/compiled" not in file:
-        return ["neither compiled nor learned: for rom.online = 'grid' only"]
-    compiled = file["arrays/compiled"]
-    points = len(compiled["quadrature/weights_q"]) if "quadrature" in compiled else 0
-    return [f"compiled: {compiled['linear'].shape[-1]} pair products, {points} quadrature points"]
+    if list(file.get("arrays", ())):
+        return ["trained with a form that this version no longer has: for rom.online = 'grid' only; train again"]
+    return ["no learned grid: for rom.online = 'grid' only"]
 
 
 def _physics(file: h5py.File) -> list[str]:

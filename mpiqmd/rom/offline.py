@@ -29,10 +29,14 @@ def compress(snapshots: Orbitals, symmetries: Sequence[Symmetry], options: RomOp
     Raises ConfigError if the rank or the fraction is impossible.
     """
     basis = build_basis(snapshots, options.energy_fraction, options.criterion, options.rank, symmetries)
+    most = basis.rank if options.rank is not None or options.max_rank is None else options.max_rank
+    capped = most < basis.rank
+    if capped:
+        basis = basis.truncated(most)
     log(
         f"{describe_snapshots(basis.n_snapshots, len(symmetries))}: {basis.rank} of {len(basis.singular_values_k)} independent "
-        f"modes kept; rom.energy_fraction = {options.energy_fraction} asks for {basis.rank_sigma} by sigma, "
-        f"{basis.rank_sigma2} by sigma2"
+        f"modes kept{' (rom.max_rank)' if capped else ''}; rom.energy_fraction = {options.energy_fraction} asks for "
+        f"{basis.rank_sigma} by sigma, {basis.rank_sigma2} by sigma2"
     )
     return basis
 
@@ -68,7 +72,7 @@ def make_reduced_model(
     store
         Geometries, energies and forces of the training.
     options, log
-        Whether to compile and how tightly to solve, and where progress goes.
+        Whether it shall be grid-free, and where progress goes.
     """
     frame, symmetries = body.frame, body.symmetries
     arrays: dict[str, np.ndarray] = {}

@@ -19,10 +19,9 @@ from mpiqmd.rom.error_control import ErrorControl
 from mpiqmd.rom.estimate import ErrorEstimator
 from mpiqmd.rom.grid_solver import RomSolver
 from mpiqmd.rom.learned import store as learned
-from mpiqmd.rom.learned.body_solver import LearnedBodySolver
+from mpiqmd.rom.learned.body_solver import LearnedBodySolver, learned_surface
 from mpiqmd.rom.learned.energy import LearnedEnergy
 from mpiqmd.rom.learned.solver import GAIN_PER_TOLERANCE, LearnedSolver
-from mpiqmd.rom.learned.tabulated import TabulatedBodySolver, tabulated_surface
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.options import RomOptions
 from mpiqmd.rom.otherwise import Otherwise
@@ -89,7 +88,7 @@ class OnlineStage:
         if self.grid_free is None:
             inner = grid_surface(moving, self.solver, options.forces, region)
         else:
-            inner = tabulated_surface(moving, self.grid_free, options.forces, region)
+            inner = learned_surface(moving, self.grid_free, options.forces, region)
         tolerance = Tolerance.of(options.error_tolerance, options.force_tolerance)
         limits = Limits.named(options.check_every, tolerance, options.on_large_error)
         otherwise = Otherwise(self.estimator, self.solver, make_full_solver)
@@ -106,7 +105,7 @@ class OnlineStage:
         """
         if self.grid_free is None:
             return self.answer_on_grid(body_positions_av)
-        surface = tabulated_surface(MovingFrame(self.frame), self.grid_free)
+        surface = learned_surface(MovingFrame(self.frame), self.grid_free)
         (alignment,), (answer,) = surface.solve([body_positions_av], [surface.fresh()])
         if isinstance(answer, MpiqmdError):
             raise answer
@@ -124,16 +123,15 @@ class OnlineStage:
         return self.estimator.estimate(self.model.place(body_positions_av), density_matrix_mm)
 
 
-def _grid_free(model: KohnShamModel, reduced: ReducedModel, options: RomOptions) -> TabulatedBodySolver[Any, Any, Any] | None:
-    """Return the solver of a compiled or a learned-grid model, None where the grid is wanted.  Collective."""
+def _grid_free(model: KohnShamModel, reduced: ReducedModel, options: RomOptions) -> LearnedBodySolver | None:
+    """Return the solver of a learned-grid model, None where the grid is wanted.  Not collective."""
     if options.online == "grid":
         return None
-    made_for = {name.split("/")[0] for name in reduced.arrays}
-    if made_for and options.online not in made_for:
+    gone = {name.split("/")[0] for name in reduced.arrays} - {"learned"}
+    if gone:
         raise ConfigError(
-            f"{reduced.source} was trained with rom.online = {' and '.join(map(repr, sorted(made_for)))}, the input says "
-            f"rom.online = {options.online!r}. Set rom.online to what it was trained with, or to 'grid'; or remove the model "
-            "and train again, its snapshots are kept."
+            f"{reduced.source} was trained with rom.online = {' and '.join(map(repr, sorted(gone)))}, a form that this version "
+            "no longer has. Train again with `mpiqmd train`: its snapshots are kept and used again. Or use rom.online = 'grid'."
         )
     arrays = learned.from_arrays(reduced.arrays, source=reduced.source)
     energy = LearnedEnergy(arrays, model.functional, model.valences_a, model.grid.periodic_cell_v)

@@ -10,7 +10,7 @@ class RomOptions(Protocol):
 
     @property
     def online(self) -> str:
-        """``"compiled"``, ``"learned"`` or ``"grid"``: which online stage."""
+        """``"learned"`` or ``"grid"``: which online stage."""
         ...
 
     @property
@@ -34,8 +34,8 @@ class RomOptions(Protocol):
         ...
 
     @property
-    def max_rank(self) -> int:
-        """Most modes of a compiled model that ``energy_fraction`` may choose."""
+    def max_rank(self) -> int | None:
+        """Most modes that ``energy_fraction`` may choose, None for no limit."""
         ...
 
     @property

@@ -1,7 +1,7 @@
 """What a reduced surface does about a large error: the choices of ``rom.on_large_error``.
 
 An estimate is large where it is above the tolerance, in energy or in force.  Where there is no grid-free energy, outside the
-tables of a compiled or learned model or where its minimum is not found, the reduced energy is minimised on the grid instead.
+tables of a grid-free model or where its minimum is not found, the reduced energy is minimised on the grid instead.
 
 warn-stop   say so and go on; end the run where an estimate is beyond a hundred times the tolerance
 warn        say so and go on, whatever the estimate

@@ -23,7 +23,7 @@ REMEDIES = {
     "compilation": "Most of it comes from the grid-free form: train on more geometries (train.count) or in a narrower region, "
     "or use rom.online = 'grid'.",
     "modes": "Keep more modes, training geometries are not good enough either: a larger rom.energy_fraction or rom.rank, and "
-    "rom.max_rank with rom.online = 'compiled'.",
+    "rom.max_rank where it is set.",
     "geometries": "Train on more geometries (train.count, a denser lattice, more structures) or in a narrower region.",
     "region": "Train in a wider region (train.deviations, train.temperature, a wider lattice, more structures).",
 }

@@ -43,7 +43,7 @@ def accuracy_figure(kinds: dict[str, Rows]) -> Figure:
 
 
 def decay_figure(decay: dict[str, dict[str, dict[str, Any]]]) -> Figure:
-    """Return errors of energy and forces of a compiled model against its number of modes.  Not collective."""
+    """Return errors of energy and forces of a reduced model against its number of modes.  Not collective."""
     modes = [int(name) for name in decay]
     figure, axes = panels(1, 2.4, 2, sharex=False)
     for axis, name, unit in zip(axes, ("energy", "force"), ("Ha", "Ha/bohr"), strict=True):

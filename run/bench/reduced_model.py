@@ -1,13 +1,13 @@
-"""What a compiled reduced model is worth: errors, energy drift, time per step, and the error estimate.
+"""What a grid-free reduced model is worth: errors, energy drift, time per step, and the error estimate.
 
     .venv/bin/python -m run.bench.reduced_model run/inputs/water.toml results/water/train/model.h5 --output results/bench
 
 Parts (``--parts``, all by default):
 
-gradient   forces against finite differences of the compiled energy
-accuracy   compiled against the grid online stage and against Hi-Fi on random geometries of the sampled box
+gradient   forces against finite differences of the reduced energy
+accuracy   grid-free against the grid online stage and against Hi-Fi on random geometries of the sampled box
 decay      the same for bases of several sizes, made from the snapshots beside the model
-frames     compiled against Hi-Fi on frames of a 300 K trajectory
+frames     grid-free against Hi-Fi on frames of a 300 K trajectory
 drift      NVE trajectories (--temperature) of 0.25, 0.5 and 1 fs steps, exact and rotated Hellmann-Feynman forces
 batch      processor time per step and replica, for 1, 8, 32 and 64 replicas side by side
 cost       median time per MD step, all included, beside the Hi-Fi step of the same input; multiplications

@@ -3,9 +3,9 @@
     .venv/bin/python -m run.bench.same_numbers OLD NEW [--ranks 1 3] [--steps 100] [--cell 9] [--points 40]
 
 OLD and NEW are checkouts in which ``run/setup`` has been run.  Each solves water on a small grid (with and without a finer
-density), trains a reduced model, and runs dynamics on the full surface, on the reduced one on the grid, and on the compiled
-one; files are read by the checkout that wrote them.  Prints the largest differences and ends with status 1 if one is above
-its bound: what a change of the code's structure may do to its numbers.
+density), trains a reduced model, and runs dynamics on the full surface, on the reduced one on the grid, and on the
+grid-free one; files are read by the checkout that wrote them.  Prints the largest differences and ends with status 1 if one
+is above its bound: what a change of the code's structure may do to its numbers.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ check_every = 0
 """
 
 INPUTS = {
-    "lda": {"density": "same", "functional": "LDA", "online": "compiled"},
+    "lda": {"density": "same", "functional": "LDA", "online": "learned"},
     "grid": {"density": "same", "functional": "LDA", "online": "grid"},
     "pbe": {"density": "finer", "functional": "PBE", "online": "grid"},
 }
@@ -80,7 +80,7 @@ class Checkout:
         self._run("train", "pbe", "--output", "train-finer")
         found["md, grid"] = self._md("grid", "rom-grid", "--model", "train/model.h5")
         found["md, grid, finer density"] = self._md("pbe", "rom-finer", "--model", "train-finer/model.h5")
-        found["md, compiled"] = self._md("lda", "compiled", "--model", "train/model.h5")
+        found["md, grid-free"] = self._md("lda", "grid-free", "--model", "train/model.h5")
         return found
 
     def _scf(self, name: str) -> dict[str, list]:

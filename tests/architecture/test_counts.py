@@ -16,9 +16,6 @@ from tests.helpers.source import FILES, PACKAGE, SourceFile
 
 pytestmark = pytest.mark.serial
 
-TO_BE_REBUILT = ("rom/compiled",)
-"""Folders whose packed kernel arguments are being rebuilt term by term; they are counted when that is done."""
-
 MOST_PACKED_CALLS = 0.01
 """Largest share of calls ``f(*things)``, where the reader has to count which argument is which."""
 MOST_POSITIONAL = 6
@@ -41,8 +38,6 @@ SPIN_FACTORS = {2.0, 4.0, 16.0, 0.5}
 ELECTRONS = re.compile(r"electrons?\b|occup|density_matri|\borbitals_s?mn\b|n_orbitals")
 """What a number of SPIN_FACTORS directly beside it turns from orbitals into electrons, or back; sums are not judged."""
 HOME_OF_SPIN = "mpiqmd/kohnsham/electrons.py"
-
-COUNTED = [file for file in FILES if not file.name.startswith(tuple(f"mpiqmd/{folder}/" for folder in TO_BE_REBUILT))]
 
 
 def functions(file: SourceFile) -> list[Function]:
@@ -157,26 +152,21 @@ def lines(problems: list[str]) -> str:
 
 @pytest.mark.parametrize("rule", [long_parameter_lists, crowded_functions, spin_factors], ids=lambda rule: rule.__name__)
 def test_rule_holds_everywhere(rule):
-    problems = [problem for file in COUNTED for problem in rule(file)]
+    problems = [problem for file in FILES for problem in rule(file)]
     assert not problems, lines(problems)
 
 
 def test_calls_are_seldom_packed():
-    packed = [problem for file in COUNTED for problem in packed_calls(file)]
-    share = len(packed) / sum(len(calls(file)) for file in COUNTED)
+    packed = [problem for file in FILES for problem in packed_calls(file)]
+    share = len(packed) / sum(len(calls(file)) for file in FILES)
     assert share <= MOST_PACKED_CALLS, f"{100 * share:.2f} % of calls are packed:{lines(packed)}"
 
 
 def test_arrays_have_shape_and_unit():
     inherited = protocol_docstrings(FILES)
-    problems = [problem for file in COUNTED for problem in undescribed_arrays(file, inherited)]
-    share = 1.0 - len(problems) / sum(len(array_functions(file)) for file in COUNTED)
+    problems = [problem for file in FILES for problem in undescribed_arrays(file, inherited)]
+    share = 1.0 - len(problems) / sum(len(array_functions(file)) for file in FILES)
     assert share >= FEWEST_DESCRIBED, f"only {100 * share:.0f} % of them say both:{lines(problems)}"
-
-
-def test_folders_to_be_rebuilt_exist():
-    missing = [folder for folder in TO_BE_REBUILT if not (PACKAGE / folder).is_dir()]
-    assert not missing, f"{missing}: nothing to wait for"
 
 
 def made(text: str) -> SourceFile:

@@ -20,7 +20,7 @@ from mpiqmd.keys.values import Bounds, Number
 from mpiqmd.kohnsham.terms.term import LinearTerm, energy_term
 from mpiqmd.rom.grid_model import GridReducedModel
 from mpiqmd.rom.grid_solver import RomSolver
-from mpiqmd.rom.learned.training_set import require_compilable
+from mpiqmd.rom.learned.training_set import require_grid_free
 from tests.helpers.oracles import central_difference, gth_model, smooth_orbitals, water
 from tests.helpers.workplace import WATER, Bench, with_keys
 
@@ -126,9 +126,9 @@ def test_the_reduced_energy_of_full_modes_is_the_full_one(model, rng):
     assert sum(placed.components(reduced.density_matrix_nn).values()) == pytest.approx(reduced.energy, abs=1e-10)
 
 
-def test_the_compiled_stage_refuses_what_it_does_not_know(model):
+def test_the_grid_free_form_refuses_what_it_does_not_know(model):
     with pytest.raises(ConfigError, match="spring.*rom.online = 'grid'"):
-        require_compilable(model)
+        require_grid_free(model)
 
 
 def parse(text):

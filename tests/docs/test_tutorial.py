@@ -9,10 +9,8 @@ import h5py
 import pytest
 
 from docs.pages.generate import DOCS
-from mpiqmd.rom.compiled import store as compiled
 from mpiqmd.rom.learned.store import to_arrays
 from tests.docs.page_reader import blocks
-from tests.helpers import compiled_water
 from tests.helpers.learned_water import serial_water
 
 pytestmark = pytest.mark.serial
@@ -47,8 +45,7 @@ def test_what_the_page_says_of_the_grid_holds(tutorial):
     assert 0.02 < found["x"]["net_force"] < 0.03
 
 
-LEARNED, COMPILED = "arrays/learned/", "arrays/compiled/"
-"""A model has the arrays of one of them."""
+LEARNED = "arrays/learned/"
 
 
 def documented(name: str) -> dict[str, bool]:
@@ -59,7 +56,7 @@ def documented(name: str) -> dict[str, bool]:
         for row in table.splitlines():
             path, _, content = (cell.strip() for cell in row.strip("|").split("|"))
             pattern = re.sub(r"(?<=[/_])[A-Z](?=/|$)", "[^/]+", path.strip("`"))
-            rows[pattern] = not content.startswith("if ") and not pattern.startswith(COMPILED)
+            rows[pattern] = not content.startswith("if ")
     return rows
 
 
@@ -107,16 +104,6 @@ def test_python_examples_work_on_its_files(block, tutorial):
     printed = tutorial.run("python", block.file_name, *files)
     assert printed.strip()
     assert "verify" not in block.file_name or printed.strip() == "True"
-
-
-def test_a_model_of_pair_products_has_what_the_page_says():
-    water = compiled_water.serial_water()
-    paths = {f"arrays/{path}" for path in compiled.to_arrays(water.arrays)}
-    patterns = [pattern for pattern in documented("model.h5") if pattern.startswith(COMPILED)]
-    assert paths and all(any(re.fullmatch(pattern, path) for pattern in patterns) for path in paths)
-    # what predicts its minimum is made after the rest
-    rest = [pattern for pattern in patterns if "/solver/" not in pattern]
-    assert all(any(re.fullmatch(pattern, path) for path in paths) for pattern in rest)
 
 
 def test_a_learned_grid_has_what_the_page_says():

@@ -7,20 +7,20 @@ import numpy as np
 from mpi4py import MPI
 
 from mpiqmd.molecule.body_surface import MovingFrame
-from mpiqmd.molecule.frame import make_frame
+from mpiqmd.molecule.frame import EckartFrame, make_frame
 from mpiqmd.molecule.surface import Owner
-from mpiqmd.rom.learned.body_solver import LearnedBodySolver
+from mpiqmd.rom.learned.body_solver import LearnedBodySolver, learned_surface
 from mpiqmd.rom.learned.compile import LearnedCompiler, LearnSettings
 from mpiqmd.rom.learned.data import LearnedArrays
 from mpiqmd.rom.learned.energy import LearnedEnergy
 from mpiqmd.rom.learned.solver import LearnedSolver
-from mpiqmd.rom.learned.tabulated import tabulated_surface
 from mpiqmd.rom.learned.training_set import TrainingSet, closed_training_set
 from mpiqmd.rom.training_distance import TrainingDistance
 from tests.helpers.tiny_water import TRAINING, Trained, geometry, train
 
 RANK = 14
 SETTINGS = LearnSettings(solves=20, densities=100, xc_points=300, xc_samples=400, nodes=9, fit=200)
+COARSE = LearnSettings(solves=4, densities=40, xc_points=200, xc_samples=100, nodes=5, fit=60)
 
 
 @dataclass
@@ -47,11 +47,11 @@ class LearnedWater:
         """Its solver."""
         return LearnedSolver(self.energy, tolerance)
 
-    def surface(self, labels=(), tolerance=1e-12):
+    def surface(self, labels=(), tolerance=1e-12, forces="gradient", frame=None):
         """Its surface in the laboratory."""
         region = TrainingDistance(self.training.positions_sav, vertex=0)
-        frame = MovingFrame(make_frame(self.model.molecule))
-        return tabulated_surface(frame, LearnedBodySolver(self.solver(tolerance), labels), region=region)
+        moving = MovingFrame(frame or make_frame(self.model.molecule))
+        return learned_surface(moving, LearnedBodySolver(self.solver(tolerance), labels), forces, region)
 
     def owner(self, labels=()):
         """An owner of that surface."""
@@ -71,12 +71,33 @@ def learn_water(comm, functional="LDA", boundary="isolated", settings=SETTINGS, 
 def learn(trained, training, settings=SETTINGS):
     """Learn the grid of a basis and a training set."""
     frame = make_frame(trained.model.molecule)
+    return _learned(trained, training, frame, settings)
+
+
+def _learned(trained, training, frame, settings):
     compiler = LearnedCompiler(trained.model, trained.basis.modes, training, frame, settings)
     return LearnedWater(trained, training, compiler, compiler.compile())
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)
+def loose_water():
+    """Every atom moves along every axis, so that projectors move too; no mirrors."""
+    trained, rng = serial_water().trained, np.random.default_rng(3)
+    frame = EckartFrame(trained.model.molecule)
+    moved = geometry(*TRAINING[0]) + rng.uniform(-0.08, 0.08, size=(12, 3, 3))
+    positions_sav = np.array([frame.align(positions_av).body_positions_av for positions_av in moved])
+    solver = trained.rom(RANK, tolerance=1e-8)
+    matrices = [solver.solve(positions_av).density_matrix_nn for positions_av in positions_sav]
+    occupied = [np.linalg.eigh(matrix_mm)[1][:, -trained.model.n_occupied :] for matrix_mm in matrices]
+    return _learned(trained, TrainingSet(positions_sav, np.array(occupied)), frame, COARSE)
+
+
 def serial_water(functional="LDA", boundary="isolated", density="same"):
     """The same on this process alone, kept for all tests."""
+    return _serial_water(functional, boundary, density)
+
+
+@lru_cache
+def _serial_water(functional, boundary, density):
     doubled = {"density_refinement": 2.0} if density == "doubled" else {}
     return learn_water(MPI.COMM_SELF, functional, boundary, **doubled)

@@ -87,7 +87,7 @@ class Trained:
             training_orbitals_smn=np.array([basis.coefficients(state.orbitals) for state in self.states]),
             box=sampled_box(positions, vertex=0, symmetries=self.symmetries),
             symmetries=self.symmetries,
-            arrays={"compiled/linear": np.arange(5.0)},
+            arrays={"learned/constant": np.array(-17.0)},
             notes={"validation": {"energy": 1e-6}},
         )
 

@@ -36,8 +36,6 @@ bond_scales = [0.93, 1.07]
 angle_offsets = ["-7 deg", "7 deg"]
 validation = 2
 rounds = 1
-[rom]
-online = "compiled"
 """
 """Water near its minimum on a grid that is far too coarse for physics and solved in a tenth of a second."""
 

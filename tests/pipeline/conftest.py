@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ import pytest
 from mpi4py import MPI
 
 from mpiqmd.molecule.bent import water_positions
+from mpiqmd.rom import offline
+from mpiqmd.rom.learned.compile import LearnedCompiler
 from mpiqmd.units import BOHR_IN_ANGSTROM
+from tests.helpers.learned_water import SETTINGS
 from tests.helpers.workplace import WATER, Bench, Trained
 
 
@@ -33,12 +37,14 @@ def session_folder():
 
 @pytest.fixture(scope="session")
 def trained(session_folder):
-    """A compiled model of water, truncated as by default."""
+    """A learned-grid model of water, truncated as by default, learned as coarsely as such a small one bears."""
     comm = MPI.COMM_WORLD.Dup()
     whole = Bench(comm, session_folder)
     path = whole.write("water.toml", WATER)
     folder = session_folder / "train"
-    return Trained(path, folder, whole.run("train", path, "--output", folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(offline, "LearnedCompiler", partial(LearnedCompiler, settings=SETTINGS))
+        return Trained(path, folder, whole.run("train", path, "--output", folder))
 
 
 @pytest.fixture(scope="session")

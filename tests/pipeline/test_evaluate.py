@@ -92,9 +92,9 @@ def test_reduced_energies_lie_above_the_full_ones_in_the_body_frame(evaluate, tr
     assert np.array_equal(pulls.max(axis=1), grid["extras"]["force_error_estimate"])
     wrong = np.linalg.norm(np.array(grid["forces"]) - full["forces"], axis=2)
     assert 0.6 < np.sqrt((pulls**2).sum() / (wrong**2).sum()) < 1.6
-    compiled = evaluate("compiled", "--model", trained.model)
-    assert np.abs(np.array(compiled["energies"]) - grid["energies"]).max() < 1e-5
-    assert np.abs(np.array(compiled["forces"]) - grid["forces"]).max() < 1e-4
+    learned = evaluate("learned", "--model", trained.model)
+    assert np.abs(np.array(learned["energies"]) - grid["energies"]).max() < 1e-5
+    assert np.abs(np.array(learned["forces"]) - grid["forces"]).max() < 1e-4
 
 
 def test_published_forces_differ_from_the_gradient_and_do_not_balance(evaluate, trained):
@@ -138,7 +138,7 @@ def test_full_forces_are_energy_differences(bench):
     assert result["largest_error"] < 1e-6
 
 
-@pytest.mark.parametrize("online", ["grid", "compiled"])
+@pytest.mark.parametrize("online", ["grid", "learned"])
 def test_reduced_forces_are_energy_differences(bench, trained, online):
     path = bench.write("input.toml", with_keys(WATER, rom={"online": online}))
     result = bench.run("check", "forces", path, "--model", trained.model, "--output", bench.folder / "forces")
@@ -146,7 +146,7 @@ def test_reduced_forces_are_energy_differences(bench, trained, online):
     assert result["largest_error"] < 1e-6
 
 
-@pytest.mark.parametrize("online", ["grid", "compiled"])
+@pytest.mark.parametrize("online", ["grid", "learned"])
 def test_the_reduced_surface_does_not_see_rigid_motions(bench, trained, online):
     path = bench.write("input.toml", with_keys(WATER, rom={"online": online}))
     result = bench.run("check", "frame", path, "--model", trained.model, "--output", bench.folder / "frame")

@@ -145,9 +145,9 @@ def test_the_command_on_hydrogen(bench):
     assert again["frequencies"] == result["frequencies"]
 
 
-@pytest.mark.parametrize("online", ["compiled", "grid"])
+@pytest.mark.parametrize("online", ["learned", "grid"])
 def test_a_reduced_surface_vibrates(bench, trained, online):
-    """The stretches of a truncated model are near those of Hi-Fi in the same frame; only the compiled one has dipoles."""
+    """The stretches of a truncated model are near those of Hi-Fi in the same frame; only the grid-free one has dipoles."""
     keys = {"scf": {"frame": "body"}, "rom": {"online": online}, "frequencies": {"max_force": 1.0}}
     path = bench.write("input.toml", with_keys(WATER, **keys))
     reduced = bench.run("frequencies", path, "--model", trained.model, "--output", bench.folder / "reduced")
@@ -156,7 +156,7 @@ def test_a_reduced_surface_vibrates(bench, trained, online):
     assert len(reduced["frequencies"]) == len(full["frequencies"]) == 3
     assert reduced["frequencies"][1:] == pytest.approx(full["frequencies"][1:], rel=0.2)
     assert reduced["hessian_asymmetry"] < 1e-3
-    if online == "compiled":
+    if online == "learned":
         assert len(reduced["intensities"]) == 3 and min(reduced["intensities"]) > 0.0
     else:
         assert reduced["intensities"] is None

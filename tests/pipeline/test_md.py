@@ -21,7 +21,7 @@ from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
 from tests.helpers.workplace import WATER, with_keys
 
 STEPS = 6
-SURFACES = ("hifi", "grid", "compiled")
+SURFACES = ("hifi", "grid", "learned")
 FIELDS = {"steps", "frames", "seconds_per_step", "iterations_per_step", "energy_drift", "temperature_mean", "solver"}
 
 
@@ -85,9 +85,9 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(bench, trained, sess
         assert np.array_equal(values, other[name]), name
 
 
-def test_the_compiled_surface_moves_the_nuclei_as_the_grid_one_does(bench, trained, session_folder, runs):
+def test_the_grid_free_surface_moves_the_nuclei_as_the_grid_one_does(bench, trained, session_folder, runs):
     one, other = (
-        content(bench, uninterrupted(bench, trained, session_folder, runs, surface)[0]) for surface in ("grid", "compiled")
+        content(bench, uninterrupted(bench, trained, session_folder, runs, surface)[0]) for surface in ("grid", "learned")
     )
     assert np.array_equal(one["positions"][0], other["positions"][0])
     assert np.abs(one["positions"][-1] - one["positions"][0]).max() > 0.01
@@ -96,7 +96,7 @@ def test_the_compiled_surface_moves_the_nuclei_as_the_grid_one_does(bench, train
 
 
 def test_reduced_forces_move_no_centre_of_mass(bench, trained, session_folder, runs):
-    folder, _ = uninterrupted(bench, trained, session_folder, runs, "compiled")
+    folder, _ = uninterrupted(bench, trained, session_folder, runs, "learned")
     assert content(bench, folder)["velocities"].shape == (STEPS + 1, 3, 3)
     masses_a = bench.once(lambda: Trajectory.open(folder / "trajectory.h5").masses_a)
     momentum_tv = np.einsum("a,tav->tv", masses_a, content(bench, folder)["velocities"])
@@ -104,7 +104,7 @@ def test_reduced_forces_move_no_centre_of_mass(bench, trained, session_folder, r
 
 
 def test_the_extended_xyz_holds_the_same_numbers_in_angstrom_and_electronvolt(bench, trained, session_folder, runs):
-    folder, _ = uninterrupted(bench, trained, session_folder, runs, "compiled")
+    folder, _ = uninterrupted(bench, trained, session_folder, runs, "learned")
     expected = content(bench, folder)
 
     def check() -> None:
@@ -120,7 +120,7 @@ def test_the_extended_xyz_holds_the_same_numbers_in_angstrom_and_electronvolt(be
 
 
 def test_compare_draws_and_measures(bench, trained, session_folder, runs):
-    folders = [uninterrupted(bench, trained, session_folder, runs, surface)[0] for surface in ("hifi", "compiled")]
+    folders = [uninterrupted(bench, trained, session_folder, runs, surface)[0] for surface in ("hifi", "learned")]
     files = [folder / "trajectory.h5" for folder in folders]
     result = bench.run("compare", *files, "--output", bench.folder / "compare")
     assert result["frames"] == STEPS + 1
@@ -133,7 +133,7 @@ def test_compare_draws_and_measures(bench, trained, session_folder, runs):
 
 
 def test_a_run_is_not_continued_with_another_timestep(bench, trained, session_folder, runs, capfd):
-    folder, _ = uninterrupted(bench, trained, session_folder, runs, "compiled")
+    folder, _ = uninterrupted(bench, trained, session_folder, runs, "learned")
     path = bench.write("other.toml", with_keys(WATER, md={"timestep": 16.0}))
     capfd.readouterr()
     assert bench.status("md", path, "--model", trained.model, "--output", folder) == 1

@@ -9,15 +9,15 @@ import pytest
 
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.md.session import Session
-from mpiqmd.rom.compiled.inner import InnerLoop
+from mpiqmd.rom.learned.energy import LearnedEnergy
 from tests.helpers.workplace import WATER, with_keys
 
 
 @pytest.fixture
 def poisoned(monkeypatch):
-    """From MD step 3 on, exchange and correlation and the compiled energy give NaN."""
+    """From MD step 3 on, exchange and correlation and the grid-free energy give NaN."""
     steps, ask = [], Session.ask
-    potential, compiled = ExchangeCorrelation.evaluate, InnerLoop.evaluate
+    potential, evaluate = ExchangeCorrelation.evaluate, LearnedEnergy.evaluate
 
     def ask_and_count(self, step):
         steps.append(step)
@@ -29,21 +29,21 @@ def poisoned(monkeypatch):
             field.local[:] = np.nan
         return energy, field
 
-    def compiled_or_nan(self, *arguments):
-        energies_b, *others = compiled(self, *arguments)
+    def energy_or_nan(self, *arguments):
+        evaluated = evaluate(self, *arguments)
         if steps[-1:] == [3]:
-            energies_b[:] = np.nan
-        return energies_b, *others
+            evaluated.energies_b[:] = np.nan
+        return evaluated
 
     monkeypatch.setattr(Session, "ask", ask_and_count)
     monkeypatch.setattr(ExchangeCorrelation, "evaluate", potential_or_nan)
-    monkeypatch.setattr(InnerLoop, "evaluate", compiled_or_nan)
+    monkeypatch.setattr(LearnedEnergy, "evaluate", energy_or_nan)
 
 
-@pytest.mark.parametrize("surface", ["hifi", "compiled"])
+@pytest.mark.parametrize("surface", ["hifi", "learned"])
 def test_step_and_checkpoint_are_named(bench, trained, capfd, poisoned, surface):
     path = bench.write("nan.toml", with_keys(WATER, rom={"check_every": 0}))
-    model = ("--model", trained.model) if surface == "compiled" else ()
+    model = ("--model", trained.model) if surface == "learned" else ()
     capfd.readouterr()
     assert bench.status("md", path, *model, "--output", bench.folder / "out") == 1
     message = bench.comm.bcast(capfd.readouterr().err, root=0)

@@ -57,7 +57,7 @@ def test_info_on_a_model(bench, trained, capfd):
         f"{trained.result['errors']['training']['energy']['rms']:.1e}",
         f"{trained.result['errors']['dynamics']['force']['largest']:.1e}",
         *trained.result["verdict"]["words"].split(". "),
-        "quadrature points",
+        "latent directions",
         "functional: lda_xc_teter93",
     ):
         assert part in text
@@ -196,4 +196,4 @@ def test_the_model_says_where_its_modes_are(bench, trained, capfd):
     assert attributes["spacing"] == pytest.approx([0.35] * 3) and attributes["origin"] == pytest.approx([-3.15] * 3)
     text = printed(bench, capfd, trained.model)
     assert "modes: " in text and "[bohr^-3/2]  orthonormal modes" in text
-    assert len(text.splitlines()) < 75 and "arrays/compiled: " in text
+    assert len(text.splitlines()) < 75 and "arrays/learned: " in text

@@ -1,4 +1,4 @@
-"""``mpiqmd md --replicas`` on a compiled model: a batch per rank, and trajectories that do not depend on the company."""
+"""``mpiqmd md --replicas`` on a grid-free model: a batch per rank, and trajectories that do not depend on the company."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,11 +16,10 @@ import pytest
 from mpiqmd.cli import parse_arguments
 from mpiqmd.datafiles import seal, unseal
 from mpiqmd.errors import ConvergenceError
-from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline import checking
+from mpiqmd.pipeline.info import describe
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
-from mpiqmd.rom.compiled import compile
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.offline import describe_snapshots
 from mpiqmd.rom.snapshots import SnapshotStore
@@ -61,7 +61,7 @@ def test_reduced_energies_are_upper_bounds_and_their_errors_are_known(trained):
 
 def test_unseen_geometries_are_solved_once(bench, trained, monkeypatch):
     """Another model of the same training needs new frames of its own dynamics, and no more."""
-    path, folder = bench.write("fewer.toml", with_keys(WATER, rom={"rank": 12})), bench.folder / "fewer"
+    path, folder = bench.write("fewer.toml", with_keys(WATER, rom={"rank": 12, "online": "grid"})), bench.folder / "fewer"
     bench.once(folder.mkdir)
     for name in ("snapshots.h5", "validation.h5"):
         bench.once(shutil.copy, trained.folder / name, folder / name)
@@ -150,7 +150,7 @@ def test_a_killed_training_goes_on_where_it_was(bench, trained, capfd):
         finished = [bool(group["finished"][()]) for group in file.values()]
     assert finished == [True] * 3 + [False] * 3
     assert not (folder / "model.h5").exists()
-    # Compiled already in another test; what counts here is that the solves continue.
+    # Learned already in another test; what counts here is that the solves continue.
     path = bench.write("grid.toml", with_keys(WATER, rom={"online": "grid"}))
     assert run_job(parse_arguments(["train", str(path), "--output", str(folder)]), bench.comm) == 0
     assert "3 geometries are solved already" in capfd.readouterr().out
@@ -188,27 +188,35 @@ def test_a_training_killed_while_it_checks_goes_on_from_its_draft(bench, trained
 
 
 @pytest.mark.serial
-def test_the_model_file_holds_the_fitted_solver(bench, trained, monkeypatch):
-    """Loading fits nothing; a file without the solver, as older versions wrote it, is fitted and gives the same energies."""
-    words = ("md", trained.input, "--steps", 2)
-    old = bench.folder / "old.h5"
+def test_a_model_of_a_form_that_is_gone_is_refused_and_trained_again_from_its_snapshots(bench, trained, capfd):
+    """Its modes still serve on the grid."""
+    folder = bench.folder / "old"
+    shutil.copytree(trained.folder, folder)
+    model = folder / "model.h5"
+    unseal(model)
+    with h5py.File(model, "r+") as file:
+        file.move("arrays/learned", "arrays/compiled")
+        notes = json.loads(file.attrs["notes"])
+        notes["recipe"]["rom.online"] = "compiled"
+        file.attrs["notes"] = json.dumps(notes)
+    seal(model)
+    words = ("md", trained.input, "--steps", 1, "--model", model, "--output", bench.folder / "md")
+    assert bench.status(*words) == 1
+    message = capfd.readouterr().err
+    assert "trained with rom.online = 'compiled', a form that this version no longer has" in message
+    assert "`mpiqmd train`" in message and "snapshots are kept" in message
+    assert any("a form that this version no longer has" in line for line in describe(model)[1])
+    on_grid = bench.write("grid.toml", with_keys(WATER, rom={"online": "grid"}))
+    assert bench.status("md", on_grid, *words[2:]) == 0
+    again = bench.run("train", on_grid, "--output", folder)
+    assert again["seconds_per_geometry"] is None and again["energies"] == trained.result["energies"]
+    assert finished_of(model) == "grid"
 
-    def strip() -> None:
-        shutil.copy(trained.model, old)
-        unseal(old)
-        with h5py.File(old, "r+") as file:
-            del file["arrays/compiled/solver"]
-        seal(old)
 
-    bench.once(strip)
-    bench.run(*words, "--model", old, "--output", bench.folder / "old")
-    monkeypatch.setattr(compile, "fit_predictor", None)
-    bench.run(*words, "--model", trained.model, "--output", bench.folder / "new")
-    energies = [
-        bench.once(lambda name=name: Trajectory.open(bench.folder / name / "trajectory.h5").observables["potential_energy"])
-        for name in ("old", "new")
-    ]
-    assert np.abs(energies[0] - energies[1]).max() < 1e-11
+def finished_of(model):
+    """The form that a model file was trained for."""
+    with h5py.File(model) as file:
+        return json.loads(file.attrs["notes"])["recipe"]["rom.online"]
 
 
 def judged(bench, trained, capfd, rom, **train):

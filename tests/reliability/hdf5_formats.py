@@ -28,13 +28,13 @@ from mpiqmd.md.extxyz import write_extxyz
 from mpiqmd.md.replicas import linked_files, write_index
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.info import describe
-from mpiqmd.rom.compiled.store import from_arrays, to_arrays
-from mpiqmd.rom.model import ReducedModel, mirrors_of
+from mpiqmd.rom.learned.store import from_arrays, to_arrays
+from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals
 from mpiqmd.rom.snapshots import SnapshotStore
-from tests.helpers.compiled_water import RANK, serial_water
 from tests.helpers.hostility import ELSEWHERE, Watch, hostile, hostile_index
 from tests.helpers.judging import Format, rewriting
+from tests.helpers.learned_water import RANK, serial_water
 from tests.helpers.md_surfaces import PairSurface, water
 from tests.reliability.damage import damage_structure, damaged_bytes
 from tests.unit.md import test_run
@@ -166,15 +166,21 @@ def read_snapshots(path: Path) -> dict[str, Any]:
 
 
 def read_model(path: Path) -> dict[str, Any]:
-    """All arrays of a model, the compiled ones put together."""
+    """All arrays of a model, the learned ones put together."""
     described(path)
     water = serial_water()
     reduced = ReducedModel.load(path, COMM, water.model.grid, water.model.signature())
-    compiled = to_arrays(from_arrays(reduced.arrays, source=reduced.source))
-    basis = [reduced.basis.modes.local, reduced.basis.singular_values_k, reduced.basis.parities_mg]
+    learned = to_arrays(from_arrays(reduced.arrays, source=reduced.source))
+    basis = [reduced.basis.modes.local, reduced.basis.singular_values_k]
     training = [reduced.training_positions_sav, reduced.training_energies_s, reduced.training_forces_sav]
     box = [reduced.box.lower_k, reduced.box.upper_k]
-    return {"basis": basis, "training": training, "box": box, "compiled": compiled, "mirrors": mirrors_of(reduced)}
+    return {
+        "basis": basis,
+        "training": training,
+        "box": box,
+        "learned": learned,
+        "symmetries": [each.key for each in reduced.symmetries],
+    }
 
 
 def read_by_resuming(path: Path) -> list[np.ndarray]:
@@ -218,9 +224,8 @@ def _good_file(kind: str) -> Path:
         test_snapshots.filled(_snapshot_grid(), path)
     else:
         water = serial_water()
-        permutations = [permutation.tolist() for _, permutation in water.trained.mirrors]
         model = water.trained.reduced_model(RANK)
-        replace(model, arrays=to_arrays(water.arrays), notes={"mirror_permutations": permutations}).save(path)
+        replace(model, arrays=to_arrays(water.arrays)).save(path)
     return path
 
 

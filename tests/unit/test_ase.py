@@ -33,7 +33,7 @@ from mpiqmd.errors import (
 )
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.rom.learned.tabulated import OutsideTablesError
+from mpiqmd.rom.learned.body_solver import OutsideTablesError
 from tests.helpers.toy_surfaces import ToySurface
 from tests.helpers.workplace import H2, with_keys
 

@@ -1,4 +1,4 @@
-"""Smooth functions of a position in a box, tabulated on tensor Chebyshev nodes with analytic derivatives.
+"""Smooth functions of a position in a box, tabulated on tensor Chebyshev nodes.
 
 On the nodes ``x_k = cos(π (k + 1/2) / n)`` of [-1, 1] a function is interpolated by Chebyshev polynomials,
 
@@ -78,36 +78,6 @@ class ChebyshevBox:
             result = np.moveaxis(np.tensordot(transform, result, axes=(1, axis)), 0, axis)
         return np.ascontiguousarray(result)
 
-    def excess(self, position_v: np.ndarray) -> float:
-        """Return how far outside the box a position is, bohr; 0 inside."""
-        beyond = np.maximum(self.lower_v - position_v, position_v - self.upper_v)
-        moving = self.axes
-        return float(max(0.0, beyond[moving].max())) if moving else 0.0
-
-    def polynomials(self, position_v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return T_j and dT_j/dr (1/bohr) along every moving direction, each of shape (d, n)."""
-        axes = self.axes
-        half = 0.5 * (self.upper_v - self.lower_v)[axes]
-        x = (position_v[axes] - 0.5 * (self.upper_v + self.lower_v)[axes]) / half
-        values, slopes = np.zeros((len(axes), self.n_nodes)), np.zeros((len(axes), self.n_nodes))
-        values[:, 0] = 1.0
-        values[:, 1], slopes[:, 1] = x, 1.0
-        for j in range(2, self.n_nodes):
-            values[:, j] = 2.0 * x * values[:, j - 1] - values[:, j - 2]
-            slopes[:, j] = 2.0 * values[:, j - 1] + 2.0 * x * slopes[:, j - 1] - slopes[:, j - 2]
-        return values, slopes / half[:, None]
-
-    def evaluate(self, coefficients: np.ndarray, position_v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the function and its gradient at a position: shapes (...) and (3, ...)."""
-        axes = self.axes
-        gradient = np.zeros((3, *coefficients.shape[len(axes) :]))
-        if not axes:
-            return coefficients, gradient
-        values, slopes = self.polynomials(position_v)
-        for direction, v in enumerate(axes):
-            gradient[v] = _contract(coefficients, [slopes[k] if k == direction else values[k] for k in range(len(axes))])
-        return _contract(coefficients, list(values)), gradient
-
 
 def training_boxes(positions_sav: np.ndarray, n_nodes: int, n_small: int, margin: float) -> list[ChebyshevBox]:
     """Return the box of each atom: the range of its training positions (samples, N, 3), bohr, with a margin.
@@ -122,9 +92,3 @@ def training_boxes(positions_sav: np.ndarray, n_nodes: int, n_small: int, margin
         is_small = (upper_v - lower_v).max() < 2.0 * SMALL
         boxes.append(ChebyshevBox(lower_v, upper_v, n_small if is_small else n_nodes))
     return boxes
-
-
-def _contract(coefficients: np.ndarray, factors: list[np.ndarray]) -> np.ndarray:
-    for factor in factors:
-        coefficients = np.tensordot(factor, coefficients, axes=1)
-    return coefficients

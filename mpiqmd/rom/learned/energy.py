@@ -55,11 +55,6 @@ class Placed:
     tables_baif: np.ndarray
     overlaps: list[np.ndarray]
 
-    @property
-    def excess(self) -> np.ndarray:
-        """How far outside the tabulated boxes each geometry is, shape (B,), bohr; 0 inside."""
-        return self.excess_b
-
     def chosen(self, members: np.ndarray) -> Placed:
         """Return some of the geometries."""
         arrays = {f.name: getattr(self, f.name)[members] for f in fields(self) if f.name != "overlaps"}

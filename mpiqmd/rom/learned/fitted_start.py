@@ -79,7 +79,7 @@ class StartFit:
         for first in range(0, len(self.samples_sav), BATCH):
             placed = solver.energy.place_batch(self.samples_sav[first : first + BATCH])
             minima = solver.solve_batch(placed)
-            good = [b for b in range(len(minima.gaps_b)) if b not in minima.failures and placed.excess[b] <= 0.0]
+            good = [b for b in range(len(minima.gaps_b)) if b not in minima.failures and placed.excess_b[b] <= 0.0]
             positions.append(placed.positions_bav[good])
             latent.append(minima.latent_bd[good, : len(arrays.subspaces)])
             countdown.advance(count=len(minima.gaps_b))

@@ -8,6 +8,8 @@ In free space the self-energy and s vanish.  In a periodic cell s is what Ewald'
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from mpiqmd.kohnsham.terms.ion_ion import ion_ion_energy
@@ -40,21 +42,13 @@ class IonTables:
             self._tabulate(cell_v, boxes)
 
     def _tabulate(self, cell_v: np.ndarray, boxes: list[ChebyshevBox]) -> None:
-        unit = np.ones(2)
-        itself = ion_ion_energy(np.zeros((1, 3)), unit[:1], cell_v)[0]
-        self.constant = itself * float(np.sum(self.charges**2))
-
-        def smooth(separation: np.ndarray) -> float:
-            both = ion_ion_energy(np.array([np.zeros(3), separation]), unit, cell_v)[0]
-            return both - 2.0 * itself - 1.0 / float(np.linalg.norm(separation))
-
+        self.constant = _itself(cell_v) * float(np.sum(self.charges**2))
         for a in range(len(self.charges)):
             for b in range(a):
-                lower, upper = boxes[a].lower_v - boxes[b].upper_v, boxes[a].upper_v - boxes[b].lower_v
-                box = ChebyshevBox(lower, upper, NODES)
-                values_n = np.array([smooth(node) for node in box.nodes()])
-                coefficients_k = self.charges[a] * self.charges[b] * box.coefficients(values_n).ravel()
-                self.pairs.append((a, b, box, coefficients_k))
+                lower_v, upper_v = boxes[a].lower_v - boxes[b].upper_v, boxes[a].upper_v - boxes[b].lower_v
+                table_k = _smooth_part(*(tuple(each.tolist()) for each in (cell_v, lower_v, upper_v)))
+                box = ChebyshevBox(lower_v, upper_v, NODES)
+                self.pairs.append((a, b, box, self.charges[a] * self.charges[b] * table_k))
 
     def evaluate(self, positions_bav: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the energies (B,), Ha, of geometries (B, N, 3), bohr, and their gradients (B, N, 3), Ha/bohr."""
@@ -67,3 +61,21 @@ class IonTables:
             gradient_bav[:, a] += smooth_bi[:, 1:]
             gradient_bav[:, b] -= smooth_bi[:, 1:]
         return energies_b, gradient_bav
+
+
+def _itself(cell_v: np.ndarray) -> float:
+    """Return the energy of one unit charge in a periodic cell, Ha."""
+    return ion_ion_energy(np.zeros((1, 3)), np.ones(1), cell_v)[0]
+
+
+@lru_cache(maxsize=64)
+def _smooth_part(cell: tuple[float, ...], lower: tuple[float, ...], upper: tuple[float, ...]) -> np.ndarray:
+    """Return the Chebyshev coefficients (k,) of s on a box of separations, bohr, Ha; a thousand of Ewald's sums."""
+    cell_v, box = np.array(cell), ChebyshevBox(np.array(lower), np.array(upper), NODES)
+    itself, unit = _itself(cell_v), np.ones(2)
+
+    def smooth(separation_v: np.ndarray) -> float:
+        both = ion_ion_energy(np.array([np.zeros(3), separation_v]), unit, cell_v)[0]
+        return both - 2.0 * itself - 1.0 / float(np.linalg.norm(separation_v))
+
+    return box.coefficients(np.array([smooth(node) for node in box.nodes()])).ravel()

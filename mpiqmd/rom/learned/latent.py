@@ -15,8 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiqmd.rom.learned.products import shared_product
-
 
 @dataclass(frozen=True)
 class LatentSubspaces:
@@ -43,7 +41,7 @@ class LatentSubspaces:
         """Return Ũ (B, occupied, active) and L^-1 (B, occupied, occupied), dimensionless, of latent coordinates (B, d)."""
         size, (n, k) = len(latent_bd), self.origin_nk.shape
         flat = self.directions_dnk.reshape(len(self), n * k)
-        spanning_bnk = self.origin_nk + shared_product(latent_bd, flat, size).reshape(size, n, k)
+        spanning_bnk = self.origin_nk + (latent_bd @ flat).reshape(size, n, k)
         lower_bnn = np.linalg.cholesky(spanning_bnk @ spanning_bnk.transpose(0, 2, 1))
         inverse_bnn = np.linalg.inv(lower_bnn)
         return inverse_bnn @ spanning_bnk, inverse_bnn

@@ -9,8 +9,6 @@ import numpy as np
 
 from mpiqmd.rom.learned import geometry_kernels
 
-LARGEST_FIT = 470
-"""Terms, by default."""
 HIGHEST_DEGREE = 12
 
 
@@ -36,7 +34,7 @@ class GeometryPolynomials:
         self.factors = np.array([term[-1] for term in terms], int)
 
     @classmethod
-    def spanning(cls, positions_sav: np.ndarray, n_coordinates: int, most: int = LARGEST_FIT) -> GeometryPolynomials:
+    def spanning(cls, positions_sav: np.ndarray, n_coordinates: int, most: int) -> GeometryPolynomials:
         """Return those of the coordinates along which body-frame positions (samples, N, 3), bohr, are spread.
 
         There are at most ``most`` of them, or those of degree one, in at most the ``n_coordinates`` that the frame leaves.

@@ -1,4 +1,4 @@
-"""Errors of the compiled model: against the same modes on the grid, against Hi-Fi, and their decay with the modes."""
+"""Errors of the grid-free model: against the same modes on the grid, against Hi-Fi, and their decay with the modes."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from mpiqmd.plots.style import save_figure, style
 from mpiqmd.rom.online import OnlineStage
 from mpiqmd.units import ATOMIC_TIME_IN_FS
 from run.bench.drawing import decay_figure
-from run.bench.reduced.common import Bench, compiled_owner, nve
+from run.bench.reduced.common import Bench, nve, owner_of
 
 
 def against_grid(surface: OnlineStage, positions_sav: np.ndarray, log=None) -> dict[str, float]:
-    """Return the largest difference of energy and forces between the compiled and the grid online stage."""
-    owner = compiled_owner(surface)
+    """Return the largest difference of energy and forces between the grid-free and the grid online stage."""
+    owner = owner_of(surface)
     energies, forces = [], []
     for index, positions_av in enumerate(positions_sav, start=1):
-        compiled, on_grid = owner.at(positions_av), surface.ground_state(positions_av)
+        found, on_grid = owner.at(positions_av), surface.ground_state(positions_av)
         alignment = surface.frame.align(positions_av)
-        energies.append(compiled.energy - on_grid.free_energy)
-        forces.append(np.abs(compiled.forces_av - alignment.gradient_forces(on_grid.gradient_av)).max())
+        energies.append(found.energy - on_grid.free_energy)
+        forces.append(np.abs(found.forces_av - alignment.gradient_forces(on_grid.gradient_av)).max())
         if log is not None:
-            log.progress(f"compiled against grid {index}/{len(positions_sav)}", last=index == len(positions_sav))
+            log.progress(f"grid-free against grid {index}/{len(positions_sav)}", last=index == len(positions_sav))
     return {"geometries": len(energies), "energy": float(np.abs(energies).max()), "force": float(max(forces))}
 
 
 def against_hifi(surface: OnlineStage, positions_sav: np.ndarray, states: list) -> dict[str, float]:
     """Return the largest errors of energy and of the gradient along the internal coordinates."""
-    owner = compiled_owner(surface)
+    owner = owner_of(surface)
     energies, forces = [], []
     for positions_av, exact in zip(positions_sav, states, strict=True):
-        compiled = owner.at(positions_av)
-        energies.append(compiled.energy - exact.free_energy)
-        forces.append(internal_force_error(surface.frame, positions_av, -compiled.forces_av, exact.gradient_av))
+        found = owner.at(positions_av)
+        energies.append(found.energy - exact.free_energy)
+        forces.append(internal_force_error(surface.frame, positions_av, -found.forces_av, exact.gradient_av))
     return {
         "geometries": len(energies),
         "energy": float(np.abs(energies).max()),
@@ -62,7 +62,7 @@ def internal_force_error(frame: BodyFrame, positions_av: np.ndarray, one_av: np.
 
 
 def accuracy(bench: Bench) -> dict[str, dict[str, float]]:
-    """Compiled against the grid stage and against Hi-Fi on random geometries of the sampled box."""
+    """Grid-free against the grid stage and against Hi-Fi on random geometries of the sampled box."""
     positions_sav = bench.geometries(bench.arguments.geometries)
     some = positions_sav[: bench.arguments.hifi_geometries]
     return {
@@ -92,11 +92,11 @@ def frames(bench: Bench) -> dict[str, float]:
     timestep = 0.5 / ATOMIC_TIME_IN_FS
     every = 100
     _, kept = nve(
-        bench.compiled(), bench.reduced.reference_av, bench.molecule.masses_a, timestep, every * bench.arguments.frames, every
+        bench.owner(), bench.reduced.reference_av, bench.molecule.masses_a, timestep, every * bench.arguments.frames, every
     )
     positions_sav = np.array([bench.surface.frame.align(positions_av).body_positions_av for positions_av in kept])
     states = bench.exact(positions_sav)
-    owner, components = bench.compiled(), []
+    owner, components = bench.owner(), []
     for positions_av, exact in zip(positions_sav, states, strict=True):
         alignment = bench.surface.frame.align(positions_av)
         difference = owner.at(positions_av).forces_av - alignment.gradient_forces(exact.gradient_av)
@@ -106,8 +106,8 @@ def frames(bench: Bench) -> dict[str, float]:
 
 
 def gradient(bench: Bench) -> dict[str, float]:
-    """Forces in the laboratory against central differences of the compiled energy, fourth order."""
-    owner, errors, step = bench.compiled(), [], 2e-3
+    """Forces in the laboratory against central differences of the reduced energy, fourth order."""
+    owner, errors, step = bench.owner(), [], 2e-3
     for positions_av in bench.geometries(20):
         forces_av = owner.at(positions_av).forces_av
         for a, v in np.ndindex(forces_av.shape):

@@ -72,7 +72,7 @@ def _step_seconds(bench: Bench, count: int, steps: int) -> float:
 
 def _evaluation_seconds(bench: Bench, count: int) -> float:
     """Return the median processor time of an evaluation of all geometries at once, by their number."""
-    surface, times = bench.compiled().surface, []
+    surface, times = bench.owner().surface, []
     memories = [surface.fresh(count) for _ in range(count)]
     for _ in range(max(5, 500 // count)):
         geometries = bench.geometries(count, stretch=0.5)

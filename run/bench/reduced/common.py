@@ -18,7 +18,8 @@ from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.symmetry import grid_symmetries
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.build import build_model, build_molecule, build_online_stage, build_solver
-from mpiqmd.rom.learned.tabulated import OutsideTablesError, tabulated_surface
+from mpiqmd.pipeline.identity import snapshot_signature
+from mpiqmd.rom.learned.body_solver import OutsideTablesError, learned_surface
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.offline import compress, make_reduced_model, projections
 from mpiqmd.rom.online import OnlineStage
@@ -36,7 +37,7 @@ class Bench:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         settings = load_input(arguments.input)
-        self.settings = replace(settings, rom=replace(settings.rom, online="compiled"))
+        self.settings = replace(settings, rom=replace(settings.rom, online="learned"))
         self.arguments, self.log = arguments, Log(COMM)
         self.molecule = build_molecule(self.settings, COMM)
         self.model = build_model(self.settings, COMM, self.molecule)
@@ -45,13 +46,13 @@ class Bench:
 
     @cached_property
     def surface(self) -> OnlineStage:
-        """The compiled surface of the model file; compiled here if the model was trained for the grid."""
-        if "compiled/linear" not in self.reduced.arrays:
+        """The grid-free surface of the model file; learned here if the model was trained for the grid."""
+        if not self.reduced.arrays:
             return self.surface_of(self.reduced.rank)
         return build_online_stage(self.settings, self.model, self.reduced, silent(COMM))
 
     def surface_of(self, rank: int) -> OnlineStage:
-        """Return a compiled surface with this many modes, from the snapshots beside the model."""
+        """Return a grid-free surface with this many modes, from the snapshots beside the model."""
         reference = self.molecule.with_positions(self.reduced.reference_av)
         frame = make_frame(reference, self.reduced.frame)
         body = Body(reference, frame, grid_symmetries(symmetric_shape(reference, frame), self.model.grid.sides))
@@ -64,7 +65,7 @@ class Bench:
     @cached_property
     def snapshots(self) -> SnapshotOrbitals:
         """All training orbitals, read once."""
-        store = SnapshotStore(self.arguments.model.parent / "snapshots.h5", self.model.signature(), COMM)
+        store = SnapshotStore(self.arguments.model.parent / "snapshots.h5", snapshot_signature(self.settings, self.model), COMM)
         return SnapshotOrbitals(store, self.model.grid)
 
     def geometries(self, count: int, stretch: float = 1.0) -> np.ndarray:
@@ -74,9 +75,9 @@ class Bench:
         points = self.rng.uniform(middle - half, middle + half, size=(count, len(middle)))
         return np.array([water_positions(*point, vertex=box.vertex) for point in points])
 
-    def compiled(self) -> Owner:
-        """Return a fresh owner of the compiled surface."""
-        return compiled_owner(self.surface)
+    def owner(self, forces: str = "gradient") -> Owner:
+        """Return a fresh owner of the grid-free surface."""
+        return owner_of(self.surface, forces)
 
     def exact(self, positions_sav: np.ndarray) -> list[GroundState]:
         """Return the Hi-Fi ground states, without their orbitals."""
@@ -90,9 +91,9 @@ class Bench:
         return states
 
 
-def compiled_owner(stage: OnlineStage) -> Owner:
-    """Return an owner of a reduced model's compiled surface, without control of its errors."""
-    return Owner(tabulated_surface(MovingFrame(stage.frame), stage.grid_free))
+def owner_of(stage: OnlineStage, forces: str = "gradient") -> Owner:
+    """Return an owner of a reduced model's grid-free surface, without control of its errors."""
+    return Owner(learned_surface(MovingFrame(stage.frame), stage.grid_free, forces))
 
 
 def start_velocities(masses_a: np.ndarray, kelvin: float) -> np.ndarray:

@@ -14,8 +14,6 @@ from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import silent
 from mpiqmd.pipeline.build import build_hifi_surface
 from mpiqmd.pipeline.md import dynamics_settings
-from mpiqmd.rom.learned.data import LearnedArrays
-from mpiqmd.rom.learned.solver import LearnedSolver
 from run.bench.reduced.common import COMM, Bench
 
 
@@ -45,16 +43,7 @@ def _seconds(bench: Bench, owner: Owner, steps: int, output_every: int) -> dict[
 
 def operations(bench: Bench) -> dict[str, float]:
     """Multiplications of one step with one evaluation of the energy, by what they are for."""
-    solver = bench.surface.grid_free.solver
-    if isinstance(solver, LearnedSolver):
-        counts, sizes = _learned(solver.energy.arrays, bench.model.functional.uses_gradient)
-    else:
-        counts, sizes = _compiled(bench)
-    return sizes | {"multiplications": counts, "multiplications_per_step": int(np.sum(list(counts.values())))}
-
-
-def _learned(arrays: LearnedArrays, uses_gradient: bool) -> tuple[dict[str, int], dict[str, int]]:
-    """Return the multiplications with a learned grid, and how large it is."""
+    arrays, uses_gradient = bench.surface.grid_free.solver.energy.arrays, bench.model.functional.uses_gradient
     directions, n, active = arrays.subspaces.directions_dnk.shape
     functions, points = arrays.points.reading_fq.shape
     visited = points + (4 if uses_gradient else 1) * len(arrays.xc.weights_q)
@@ -71,22 +60,4 @@ def _learned(arrays: LearnedArrays, uses_gradient: bool) -> tuple[dict[str, int]
         "step": directions**2,
     }
     sizes = {"modes": len(arrays.subspaces.active_mk), "density_functions": functions, "points": visited}
-    return counts, sizes
-
-
-def _compiled(bench: Bench) -> tuple[dict[str, int], dict[str, int]]:
-    """Return the multiplications with pair products, and how many there are."""
-    solver = bench.surface.grid_free.solver
-    arrays, tables, predictor = solver.energy.arrays, solver.energy.tables, solver.predictor
-    n_modes, n_occupied = solver.chart.occupied.shape
-    n_points = 0 if arrays.quadrature is None else len(arrays.quadrature.weights_q)
-    gradients = 4 if bench.model.functional.uses_gradient else 1
-    counts = {
-        "tables of moving atoms": 2 * sum(table.size for table in [*tables.local_ckp, *(t for _, _, t in tables.overlaps)]),
-        "interaction of pairs": arrays.interaction.multiplications,
-        "exchange and correlation": 2 * gradients * n_points * n_modes * n_occupied,
-        "orbitals and Hamiltonian": n_occupied * (len(arrays.pairs) + 6 * n_modes**2),
-        "predicted start": predictor.curvature_mk.size + predictor.minimum_mk.size,
-        "step": len(solver.chart) ** 2,
-    }
-    return counts, {"modes": n_modes, "pair_products": len(arrays.pairs), "quadrature_points": n_points}
+    return sizes | {"multiplications": counts, "multiplications_per_step": int(np.sum(list(counts.values())))}

@@ -20,7 +20,7 @@ def drift(bench: Bench) -> dict[str, dict[str, float]]:
         steps = int(bench.arguments.steps * 0.5 / femtoseconds)
         timestep = femtoseconds / ATOMIC_TIME_IN_FS
         start = bench.reduced.reference_av, masses_a
-        energies, _ = nve(bench.compiled(forces), *start, timestep, steps, kelvin=bench.arguments.temperature)
+        energies, _ = nve(bench.owner(forces), *start, timestep, steps, kelvin=bench.arguments.temperature)
         picoseconds = 1e-3 * femtoseconds * np.arange(1, len(energies) + 1)
         slope = float(np.polyfit(picoseconds, energies, 1)[0]) / len(masses_a)
         name = f"{femtoseconds} fs, {forces}"

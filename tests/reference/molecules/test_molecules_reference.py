@@ -16,6 +16,7 @@ from mpiqmd.molecule.body_surface import BodySurface
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.orientation import moving_frame
 from mpiqmd.molecule.surface import Owner
+from mpiqmd.molecule.symmetry import CUBE
 from mpiqmd.molecule.vibrations import vibrations
 from mpiqmd.parallel.log import silent
 from mpiqmd.statics.derivatives import differentiate
@@ -74,7 +75,7 @@ def test_structure_and_frequencies(comm, name):
     points = [2 * int(np.ceil(edge / 0.36)) for edge in CELLS[name]]
     grid = Grid(comm, CELLS[name], points, 8, "isolated")
     model = gth_model(grid, molecule.symbols)
-    frame = moving_frame(molecule, grid)
+    frame = moving_frame(molecule, CUBE, None)
     surface = Owner(BodySurface(frame, HifiBodySolver(model, AbpgSolver(model, 1e-10))))
     path = relax(molecule, surface, Relaxation(force_tolerance=3e-5), comm, silent(comm))
     relaxed = molecule.with_positions(path.positions_sav[-1])

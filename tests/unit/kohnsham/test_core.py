@@ -15,7 +15,7 @@ from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.molecule.gth import load_gth
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.rom.learned.training_set import require_compilable
+from mpiqmd.rom.learned.training_set import require_grid_free
 from tests.helpers.oracles import (
     central_difference,
     density_of,
@@ -151,8 +151,8 @@ def test_equals_the_serial_result(comm, serial_comm):
     assert results[0] == pytest.approx(results[1], abs=1e-12)
 
 
-def test_the_compiled_model_refuses_a_core(comm):
+def test_the_grid_free_form_refuses_a_core(comm):
     grid = Grid(comm, CELL, POINTS, order=6, boundary="isolated")
     with pytest.raises(ConfigError, match="core correction on C, O: .* rom.online = 'grid'"):
-        require_compilable(core_model(grid))
+        require_grid_free(core_model(grid))
     grid.destroy()

@@ -43,7 +43,7 @@ def water_like(solver, shift=0.0, symbols=("O", "H", "H")):
 
 
 def peroxide(step=20.0, frames=400, shift=0.0) -> Trajectory:
-    """H2O2 whose torsion swings from 140 to 220 degrees, across the jump of its definition, on a compiled model."""
+    """H2O2 whose torsion swings from 140 to 220 degrees, across the jump of its definition, on a reduced model."""
     times_t = step * np.arange(frames)
     torsion_t = np.radians(180.0 + 40.0 * np.sin(0.002 * times_t + 0.3) + shift)
     long_t = 1.85 + 0.03 * np.cos(0.0166 * times_t)
@@ -58,7 +58,7 @@ def peroxide(step=20.0, frames=400, shift=0.0) -> Trajectory:
     observables |= {"dipole_x": 0.02 * np.cos(0.0166 * times_t), "dipole_y": 0 * times_t, "dipole_z": 0.5 + 0 * times_t}
     run = {"xc": {"functional": "PBE"}, "md": {"temperature": 300 * KELVIN_IN_HARTREE}}
     attributes = {"solver": "rom", "timestep": step, "thermostat": "csvr", "input": json.dumps(run)}
-    attributes |= {"model_hash": "0123456789abcdef", "rom.online": "compiled"}
+    attributes |= {"model_hash": "0123456789abcdef", "rom.online": "learned"}
     nothing_tav = np.zeros_like(positions_tav)
     return Trajectory(
         Path("rom/trajectory.h5"), ("O", "O", "H", "H"), np.array([29156.0, 29156.0, 1837.0, 1837.0]), np.arange(frames),

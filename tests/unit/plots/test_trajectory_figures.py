@@ -74,7 +74,7 @@ def test_no_legend_lies_over_data(name):
 
 
 def test_a_title_says_surface_thermostat_and_timestep():
-    assert title_of(peroxide()) == "H₂O₂, PBE, ROM (compiled model 01234567), CSVR 300 K, steps of 0.484 fs"
+    assert title_of(peroxide()) == "H₂O₂, PBE, ROM (learned model 01234567), CSVR 300 K, steps of 0.484 fs"
     run = peroxide()
     hifi = {"solver": "hifi", "thermostat": "none", "physics.cell": "[12.0, 12.0, 9.0]", "physics.points": "[30, 40, 30]"}
     run = replace(run, attributes={"timestep": 20.0, **hifi})

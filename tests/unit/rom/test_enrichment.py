@@ -16,10 +16,10 @@ VALUES = 10.0 ** -np.arange(12.0)
 
 
 def basis_and_options(fraction, **options):
-    defaults = {"online": "learned", "max_rank": 4, "rank": None, "criterion": "sigma", "energy_fraction": fraction}
+    defaults = {"online": "learned", "max_rank": None, "rank": None, "criterion": "sigma", "energy_fraction": fraction}
     chosen = SimpleNamespace(**(defaults | options))
     rank = chosen.rank or rank_for(VALUES, fraction, chosen.criterion)
-    if chosen.online == "compiled":
+    if chosen.max_rank is not None:
         rank = min(rank, chosen.max_rank)
     return SimpleNamespace(singular_values_k=VALUES, rank=rank), chosen
 
@@ -36,7 +36,7 @@ def test_there_are_more_modes_for_a_larger_error(criterion, excess):
 
 @pytest.mark.serial
 @pytest.mark.parametrize(
-    ("fraction", "options"), [(1.0, {}), (0.99, {"rank": 3}), (0.99999, {"online": "compiled"})], ids=["all", "rank", "cap"]
+    ("fraction", "options"), [(1.0, {}), (0.99, {"rank": 3}), (0.99999, {"max_rank": 4})], ids=["all", "rank", "cap"]
 )
 def test_there_are_none_where_none_are_left_or_allowed(fraction, options):
     assert finer_fraction(*basis_and_options(fraction, **options), excess=5.0) is None

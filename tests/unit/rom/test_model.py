@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import h5py
-import numpy as np
 import pytest
 
 from mpiqmd.datafiles import seal, unseal
@@ -40,7 +39,7 @@ def test_what_is_saved_is_loaded(trained, shared_tmp_path):
     assert [list(each.permutation_a) for each in loaded.symmetries] == [[0, 2, 1], [0, 1, 2], [0, 2, 1]]
     for name in ("rank", "rank_sigma", "rank_sigma2", "criterion", "energy_fraction", "n_snapshots"):
         assert getattr(loaded.basis, name) == getattr(saved.basis, name)
-    assert (loaded.arrays["compiled/linear"] == np.arange(5.0)).all()
+    assert loaded.arrays.keys() == saved.arrays.keys() and loaded.arrays["learned/constant"] == -17.0
     assert loaded.notes == saved.notes and loaded.code_version == saved.code_version
     assert loaded.box.names == ("L1", "L2", "theta") and loaded.box.vertex == 0
     assert (loaded.box.upper_k == saved.box.upper_k).all()

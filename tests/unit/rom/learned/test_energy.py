@@ -4,20 +4,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from mpiqmd.kohnsham.electrons import Electrons
 from mpiqmd.rom.learned.fitted_start import _fit
 from mpiqmd.rom.learned.kernels import polynomial_pull
 from mpiqmd.rom.learned.packed import pad
 from mpiqmd.rom.learned.start import Start
-from tests.helpers.learned_water import RANK, serial_water
+from tests.helpers.learned_water import RANK, loose_water, serial_water
 from tests.helpers.oracles import position_gradient
 from tests.helpers.tiny_water import UNSEEN, geometry
 
 pytestmark = pytest.mark.serial
 
 CASES = [("LDA", "isolated"), ("PBE", "isolated"), ("LDA", "periodic"), ("LDA", "isolated", "doubled")]
-LDA_ERRORS, GGA_ERRORS = (5e-8, 2e-5), (1e-6, 6e-5)
+LDA_ERRORS, GGA_ERRORS = (5e-8, 2e-5), (2e-6, 6e-5)
 """What a few samples leave on a grid of 20 points a side: of energies (Ha) and gradients (Ha/bohr)."""
 
 
@@ -27,6 +28,7 @@ def water(request):
 
 
 DIPOLE_ERROR = 1e-5
+ROTATION = Rotation.from_euler("xyz", [0.4, -1.1, 2.3]).as_matrix()
 
 
 def unseen_errors(water):
@@ -70,12 +72,12 @@ def test_slopes_are_derivatives_in_the_latent_coordinates(water, rng):
     energy, placed = water.energy, water.energy.place_batch(positions_av[None])
     count = len(water.arrays.subspaces)
     latent_d = found.latent_bd[0] + pad(0.02 * rng.normal(size=count))
-    slopes_d, h = energy.evaluate(placed, latent_d[None]).slopes_bd[0], 1e-3
+    slopes_d, h = energy.evaluate(placed, latent_d[None]).slopes_bd[0], 2e-3
     for d in range(count):
         step_d = h * np.eye(len(latent_d))[d]
         one, two = ([energy.evaluate(placed, (latent_d + s * k * step_d)[None]).energies_b[0] for s in (1, -1)] for k in (1, 2))
         numeric = (8 * (one[0] - one[1]) - (two[0] - two[1])) / (12 * h)
-        assert slopes_d[d] == pytest.approx(numeric, abs=1e-9)
+        assert slopes_d[d] == pytest.approx(numeric, abs=2e-9)
     assert np.abs(slopes_d).max() > 1e-3
 
 
@@ -97,13 +99,49 @@ def test_gradients_at_fixed_orbitals_are_derivatives_in_the_positions(water, rng
             assert gradient_av[a, v] == pytest.approx(numeric, abs=1e-8)
 
 
+def test_gradients_with_moving_projectors_are_derivatives_in_the_positions(rng):
+    water = loose_water()
+    assert [len(ion.coupling_pp) for ion in water.arrays.ions] == [1, 0, 0]
+    energy, mean_av = water.energy, water.training.positions_sav.mean(axis=0)
+    positions_av = mean_av + rng.uniform(-0.02, 0.02, size=(3, 3))
+    latent_bd = water.solver().solve_batch(energy.place_batch(positions_av[None])).latent_bd
+    latent_bd += pad(0.02 * rng.normal(size=(1, len(water.arrays.subspaces))))
+
+    def at(moved_av):
+        return energy.evaluate(energy.place_batch(moved_av[None]), latent_bd).energies_b[0]
+
+    gradient_av = energy.evaluate(energy.place_batch(positions_av[None]), latent_bd).gradient_bav[0]
+    np.testing.assert_allclose(gradient_av, position_gradient(at, positions_av, 1e-3), atol=1e-8)
+    assert np.abs(gradient_av).max() > 1e-3
+
+
+def test_the_energy_with_moving_projectors_is_that_of_the_same_orbitals_on_the_grid():
+    water = loose_water()
+    positions_av = water.training.positions_sav[3]
+    found = water.solver().solve_batch(water.energy.place_batch(positions_av[None]))
+    exact, _ = water.compiler.states.energy.evaluate(water.model.place(positions_av), orbitals_of(water, found))
+    assert found.energies_b[0] == pytest.approx(exact, abs=1e-5)
+
+
+def test_orbitals_of_the_kernel_are_the_plain_form(water, rng):
+    subspaces = water.arrays.subspaces
+    latent_bd = 0.1 * rng.normal(size=(5, len(subspaces)))
+    plain_bnk, plain_inverse_bnn = subspaces.orthonormal(latent_bd)
+    orbitals_bnk, inverse_bnn = water.energy.orbitals.orthonormal(pad(latent_bd))
+    # directions are kept in single precision
+    np.testing.assert_allclose(orbitals_bnk[:, :, : plain_bnk.shape[2]], plain_bnk, atol=1e-6)
+    np.testing.assert_allclose(inverse_bnn, plain_inverse_bnn, atol=1e-6)
+    assert np.abs(plain_bnk - subspaces.origin_nk).max() > 1e-3 and (orbitals_bnk[:, :, plain_bnk.shape[2] :] == 0.0).all()
+
+
 def test_forces_are_minus_the_gradient_in_the_laboratory(water):
-    owner, positions_av = water.owner(), geometry(*UNSEEN[0])
+    owner, positions_av = water.owner(), geometry(*UNSEEN[0]) @ ROTATION.T + 0.7
     forces_av = owner.at(positions_av).forces_av
     numeric = position_gradient(lambda r: owner.at(r).energy, positions_av, 1e-3)
     np.testing.assert_allclose(forces_av, -numeric, atol=1e-8)
     assert np.abs(forces_av).max() > 1e-3
     np.testing.assert_allclose(forces_av.sum(axis=0), 0, atol=1e-13)
+    np.testing.assert_allclose(np.cross(positions_av, forces_av).sum(axis=0), 0, atol=1e-13)
 
 
 def test_forces_far_from_convergence_are_still_the_gradient():

@@ -9,17 +9,14 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mpiqmd.errors import AccuracyError, ConfigError, ConvergenceError, GeometryError
-from mpiqmd.molecule.body_surface import MovingFrame
-from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log
-from mpiqmd.rom.compiled.body_solver import compiled_surface
 from mpiqmd.rom.error_control import ErrorControl
 from mpiqmd.rom.estimate import ErrorEstimator
 from mpiqmd.rom.otherwise import Otherwise
 from mpiqmd.rom.reactions import Limits, Tolerance
 from mpiqmd.rom.watch import Watch, numbered
-from tests.helpers.compiled_water import serial_water
+from tests.helpers.learned_water import serial_water
 from tests.helpers.tiny_water import UNSEEN, geometry, train
 
 OUTSIDE = geometry(2.2, 1.83, 0.0)
@@ -27,10 +24,10 @@ ROTATION = Rotation.from_euler("xyz", [0.4, -1.1, 2.3]).as_matrix()
 
 
 def guard(reaction="warn-stop", check_every=1, tolerance=1.0, force_tolerance=inf, forces="gradient"):
-    """The owner of a compiled surface under control, and what that says."""
+    """The owner of a grid-free surface under control, and what that says."""
     water, stream = serial_water(), io.StringIO()
-    inner = compiled_surface(MovingFrame(make_frame(water.model.molecule)), water.solver(1e-9), forces)
-    estimator = ErrorEstimator(water.model, water.modes)
+    inner = water.surface(tolerance=1e-9, forces=forces)
+    estimator = ErrorEstimator(water.model, water.trained.basis.modes)
     otherwise = Otherwise(estimator, water.trained.rom(tolerance=1e-9), lambda: water.trained.solver)
     limits = Limits.named(check_every, Tolerance(tolerance, force_tolerance), reaction)
     return Owner(ErrorControl(inner, estimator, otherwise, limits, Log(water.model.grid.comm, stream))), stream
@@ -139,7 +136,8 @@ def test_the_watch_counts_checks_and_remembers_the_worst():
     summary = owner.surface.summary(owner.memory.watch)
     assert (summary["checks"], summary["exceeded"], summary["solved_in_full"]) == (3, 2, 0)
     assert (summary["largest"], summary["largest_at"]) == (max(estimates), int(np.argmax(estimates)))
-    (line,) = lines_of(owner)
+    line, distance = lines_of(owner)
+    assert distance.startswith(f"largest training distance {summary['largest_training_distance']:.2f} at step")
     assert "warning: 2 of 3 checks found estimated errors above the tolerance" in line
     times = f"{max(estimates) / tolerance:.2g} times rom.error_tolerance"
     assert f"up to {max(estimates):.1e} Ha at step {int(np.argmax(estimates))}, {times}" in line
