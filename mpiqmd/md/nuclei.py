@@ -3,6 +3,8 @@
 ``K = (g / 2) k_B T`` with ``g = 3 (N - n_pinned)``, less 3 if the net momentum is zero and less 3 (2 for a
 linear molecule) if the angular momentum is; a pinned atom breaks both conservation laws, so nothing more is
 subtracted then.  Every constrained bond length takes one more.
+
+A molecule that is linear where it starts stays one as it bends: angular momentum about its axis is that of its bends.
 """
 
 from __future__ import annotations
@@ -15,13 +17,11 @@ import numpy as np
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.md.constraints import BondConstraints
-from mpiqmd.md.observables import inertia_tensor, kinetic_energy
+from mpiqmd.md.observables import kinetic_energy
+from mpiqmd.molecule.linear import linear_axis
 
 if TYPE_CHECKING:
     from mpiqmd.molecule.molecule import Molecule
-
-LINEARITY = 1e-6
-"""A molecule is linear when its smallest moment of inertia is below this fraction of the largest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,8 @@ class Nuclei:
         The ``g`` of the module docstring.
     is_centred, is_untwisted
         Whether net momentum and net angular momentum are zero from the start.
+    is_linear
+        Whether the molecule is linear: angular momentum about its axis is left then.
     constraints
         Fixed bond lengths, if any.
     """
@@ -50,6 +52,7 @@ class Nuclei:
     degrees_of_freedom: int
     is_centred: bool = False
     is_untwisted: bool = False
+    is_linear: bool = False
     constraints: BondConstraints | None = None
 
     @property
@@ -77,7 +80,7 @@ class Nuclei:
         if self.is_centred:
             velocities_av = remove_net_momentum(velocities_av, self.masses_a)
         if self.is_untwisted:
-            velocities_av = remove_net_rotation(velocities_av, positions_av, self.masses_a)
+            velocities_av = remove_net_rotation(velocities_av, positions_av, self.masses_a, self.is_linear)
         if self.constraints is not None:
             velocities_av = self.constraints.tangent(velocities_av, positions_av)
         return velocities_av
@@ -88,10 +91,12 @@ def remove_net_momentum(velocities_av: np.ndarray, masses_a: np.ndarray) -> np.n
     return velocities_av - (masses_a / masses_a.sum()) @ velocities_av
 
 
-def remove_net_rotation(velocities_av: np.ndarray, positions_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
+def remove_net_rotation(
+    velocities_av: np.ndarray, positions_av: np.ndarray, masses_a: np.ndarray, is_linear: bool = False
+) -> np.ndarray:
     """Return the velocities less the rigid rotation ``omega x (R_a - R_com)`` with ``I omega = L``.  Not collective.
 
-    Shape (N, 3), a.u.  The axis of a linear molecule, about which it has no moment of inertia, is left out.
+    Shape (N, 3), a.u.  The axis of a linear molecule, also of one that is bent at the moment, is left out.
     """
     arms_av = positions_av - (masses_a / masses_a.sum()) @ positions_av
     weighted_av = masses_a[:, None] * arms_av
@@ -101,14 +106,9 @@ def remove_net_rotation(velocities_av: np.ndarray, positions_av: np.ndarray, mas
     products = weighted_av.T @ velocities_av
     angular_v = (products - products.T)[[1, 2, 0], [2, 0, 1]]
     turning = moments > 1e-10 * moments[-1]
+    turning[0] &= not is_linear
     x, y, z = (axes[:, turning] @ ((angular_v @ axes[:, turning]) / moments[turning])).tolist()
     return velocities_av - arms_av @ np.array([[0.0, z, -y], [-z, 0.0, x], [y, -x, 0.0]])
-
-
-def is_linear(positions_av: np.ndarray, masses_a: np.ndarray) -> bool:
-    """Return whether all atoms lie on one line (true for a diatomic molecule)."""
-    moments = np.linalg.eigvalsh(inertia_tensor(positions_av, masses_a))
-    return bool(moments[0] <= LINEARITY * moments[-1])
 
 
 def count_degrees_of_freedom(
@@ -137,7 +137,7 @@ def count_degrees_of_freedom(
     if n_pinned == 0 and remove_translation:
         count -= 3
     if n_pinned == 0 and remove_rotation and n_atoms > 1:
-        count -= 2 if is_linear(positions_av, masses_a) else 3
+        count -= 3 if linear_axis(positions_av) is None else 2
     return max(count, 0)
 
 
@@ -181,7 +181,8 @@ def make_nuclei(
     positions_av = np.array(molecule.positions_av, dtype=float)
     count = count_degrees_of_freedom(positions_av, masses_a, len(pinned), remove_translation, remove_rotation, len(constraints))
     centred, untwisted = (wanted and not pinned for wanted in (remove_translation, remove_rotation))
-    free = Nuclei(tuple(molecule.symbols), masses_a, pinned, count, centred, untwisted)
+    is_linear = linear_axis(positions_av) is not None
+    free = Nuclei(tuple(molecule.symbols), masses_a, pinned, count, centred, untwisted, is_linear)
     if not constraints:
         return free
     fixed = BondConstraints(constraints, positions_av, free.inverse_masses_a, constraint_tolerance)

@@ -36,12 +36,6 @@ def angular_momentum(positions_av: np.ndarray, velocities_av: np.ndarray, masses
     return np.einsum("...av,a->...v", np.cross(arms_av, velocities_av), masses_a)
 
 
-def inertia_tensor(positions_av: np.ndarray, masses_a: np.ndarray) -> np.ndarray:
-    """Return ``sum_a M_a (|d_a|^2 1 - d_a d_a^T)`` about the centre of mass, shape (3, 3), electron masses times bohr²."""
-    arms_av = positions_av - centre_of_mass(positions_av, masses_a)
-    return (masses_a @ (arms_av**2).sum(axis=1)) * np.eye(3) - (arms_av.T * masses_a) @ arms_av
-
-
 def net_force(forces_av: np.ndarray) -> np.ndarray:
     """Return ``sum_a F_a``, shape (3,), Ha/bohr."""
     return forces_av.sum(axis=-2)

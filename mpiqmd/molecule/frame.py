@@ -2,7 +2,7 @@
 
 Reduced modes are fixed in the body frame, so every geometry is aligned before the online solve and forces are
 carried back (``rigid`` has the algebra).  Three frames: the bisector frame of bent XY2 molecules, as
-published for water; the Eckart frame about a reference geometry for everything else; the axis of a diatomic.
+published for water; that of the axis of linear molecules; the Eckart frame about a reference geometry for everything else.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import bent_coordinates, water_positions
+from mpiqmd.molecule.linear import LinearFrame, linear_axis
 from mpiqmd.molecule.molecule import Molecule, require_positions
 from mpiqmd.molecule.rigid import Alignment, best_rotation, cross
 
@@ -24,9 +25,13 @@ _MIRROR_V = np.array([1.0, -1.0, 1.0])
 
 
 class BodyFrame(Protocol):
-    """A rule that orients nuclei; from its ``name`` and the reference ``make_frame`` builds it again."""
+    """A rule that orients nuclei; from its ``name`` and the reference ``make_frame`` builds it again.
+
+    ``n_coordinates`` internal coordinates are left to body-frame positions.
+    """
 
     name: str
+    n_coordinates: int
 
     def align(self, positions_av: np.ndarray) -> Alignment:
         """Return body coordinates of positions of shape (N, 3), bohr, and the way back. Not collective.
@@ -57,6 +62,7 @@ class BisectorFrame:
         self.vertex = vertex
         self.fold = fold
         self.name = "bisector-folded" if fold else "bisector"
+        self.n_coordinates = 3
         self._arms = [atom for atom in range(3) if atom != vertex]
         self._weights_a = np.eye(3)[vertex]
         self._order_a = np.arange(3)
@@ -119,8 +125,8 @@ class BisectorFrame:
         if not SMALLEST_ANGLE <= angle <= LARGEST_ANGLE:
             raise GeometryError(
                 f"the bond angle is {np.degrees(angle):.4g} degrees; the bisector frame needs 0.5 to 179.5. "
-                "A linear molecule has no body frame: use scf.frame = 'lab'. If it should be bent, check the geometry, or "
-                "the step that led to it."
+                "If the molecule is linear, start from its straight geometry, about which it has a frame of its own; if it "
+                "should be bent, check the geometry, or the step that led to it."
             )
         return length_1, length_2, angle
 
@@ -153,6 +159,7 @@ class EckartFrame:
         self._weights_a = self._masses_a / self._masses_a.sum() if pivot is None else np.eye(len(reference))[pivot]
         self._reference_av = reference.positions_av - self._weights_a @ reference.positions_av
         self._order_a = np.arange(len(reference))
+        self.n_coordinates = 3 * len(reference) - 6
         self._check(reference)
         # c_k = e_k . sum_a M_a s_a x x_a, so that C_ka = M_a e_k x s_a
         self._gradients_kav = np.cross(np.eye(3)[:, None, :], self._masses_a[:, None] * self._reference_av)
@@ -192,49 +199,9 @@ class EckartFrame:
         except GeometryError as error:
             raise GeometryError(
                 f"the reference geometry of {reference.formula} has no Eckart frame: its atoms are on one line; "
-                "three or more that are not are needed. Use scf.frame = 'lab'; if the molecule should be bent, correct the "
-                "geometry."
+                "three or more that are not are needed. A linear molecule has the frame 'linear'; if it should be bent, "
+                "correct the geometry."
             ) from error
-
-
-class AxisFrame:
-    """Frame of one or two atoms: the first at the origin, the second on the positive x axis.
-
-    The rotation about the axis is left free (the shortest turn is taken), so the energy in the body frame
-    must not depend on it; the derivative of the frame then needs the two conditions y = z = 0 only.
-    """
-
-    name = "axis"
-
-    def align(self, positions_av: np.ndarray) -> Alignment:
-        """Return the alignment of positions of shape (1 or 2, 3), bohr. Not collective.
-
-        Raises
-        ------
-        GeometryError
-            There are more than two atoms, or the two coincide.
-        """
-        positions_av = require_positions(positions_av)
-        n_atoms = len(positions_av)
-        bonds_v = positions_av[-1] - positions_av[0]
-        length = float(np.linalg.norm(bonds_v))
-        if n_atoms > 2 or (n_atoms == 2 and not length > 0):
-            raise GeometryError(
-                f"the axis frame was given {n_atoms} atoms with bond length {length:.4g} bohr; one atom, or "
-                "two apart, are needed. Use the Eckart frame for larger molecules."
-            )
-        body_positions_av = np.zeros((n_atoms, 3))
-        body_positions_av[-1, 0] = length
-        gradients_kav = np.zeros((2, n_atoms, 3))
-        gradients_kav[[0, 1], -1, [1, 2]] = 1.0
-        return Alignment(
-            body_positions_av=body_positions_av,
-            rotation_vv=_turn_to_x(bonds_v / length) if n_atoms == 2 else np.eye(3),
-            origin_v=positions_av[0].copy(),
-            permutation_a=np.arange(n_atoms),
-            origin_weights_a=np.eye(n_atoms)[0],
-            condition_gradients_kav=gradients_kav if n_atoms == 2 else None,
-        )
 
 
 def make_frame(reference: Molecule, kind: str = "auto") -> BodyFrame:
@@ -245,24 +212,24 @@ def make_frame(reference: Molecule, kind: str = "auto") -> BodyFrame:
     reference
         The molecule at its reference geometry.
     kind
-        ``"bisector"``, ``"bisector-folded"``, ``"eckart"``, ``"eckart-N"`` (atom N at the origin, not the centre of mass),
-        ``"axis"``, or ``"auto"``: axis for one or two atoms, bisector for a bent molecule with two equal atoms around a
-        different one, Eckart otherwise.
+        ``"linear"``, ``"bisector"``, ``"bisector-folded"``, ``"eckart"``, ``"eckart-N"`` (atom N at the origin, not the centre
+        of mass), or ``"auto"``: linear for a linear molecule, bisector for a bent one with two equal atoms around a different
+        one, Eckart otherwise.
 
     Raises
     ------
     ConfigError
         The kind is unknown, or is not for this molecule.
     GeometryError
-        The reference geometry is linear.
+        The reference geometry has no frame of this kind.
     """
     vertex = _vertex(reference)
     if kind == "auto":
-        kind = "axis" if len(reference) < 3 else "eckart" if vertex is None else "bisector"
+        kind = "linear" if linear_axis(reference.positions_av) is not None else "eckart" if vertex is None else "bisector"
     family, _, number = kind.partition("-")
     pivot = int(number) if family == "eckart" and number.isdigit() else None
-    if kind == "axis" and len(reference) < 3:
-        return AxisFrame()
+    if kind == "linear":
+        return LinearFrame(reference)
     if kind in ("bisector", "bisector-folded") and vertex is not None:
         frame = BisectorFrame(vertex, fold=kind == "bisector-folded")
         frame.align(reference.positions_av)
@@ -270,7 +237,7 @@ def make_frame(reference: Molecule, kind: str = "auto") -> BodyFrame:
     if kind == "eckart" or (pivot is not None and pivot < len(reference)):
         return EckartFrame(reference, pivot)
     raise ConfigError(
-        f"body frame {kind!r} does not suit {reference.formula}; possible are axis (one or two atoms), bisector and "
+        f"body frame {kind!r} does not suit {reference.formula}; possible are linear (a linear molecule), bisector and "
         "bisector-folded (a bent XY2), eckart, and eckart-N with atom N of the molecule at the origin. Leave it at auto."
     )
 
@@ -284,13 +251,3 @@ def _vertex(reference: Molecule) -> int | None:
     length_1, length_2, _ = bent_coordinates(reference.positions_av, vertex)
     first_v, second_v = np.delete(reference.positions_av, vertex, axis=0)
     return vertex if max(length_1, length_2) < np.linalg.norm(first_v - second_v) else None
-
-
-def _turn_to_x(direction_v: np.ndarray) -> np.ndarray:
-    """The rotation by the smallest angle that takes a unit vector to +x; half a turn about z for -x."""
-    axis_v = np.array([0.0, direction_v[2], -direction_v[1]])
-    cosine = direction_v[0]
-    if cosine < -1.0 + 1e-12:
-        return np.diag([-1.0, -1.0, 1.0])
-    cross_vv = np.array([[0.0, -axis_v[2], axis_v[1]], [axis_v[2], 0.0, -axis_v[0]], [-axis_v[1], axis_v[0], 0.0]])
-    return np.eye(3) + cross_vv + cross_vv @ cross_vv / (1.0 + cosine)

@@ -2,7 +2,8 @@
 
 The grid keeps the symmetry operations of a molecule that permute its axes and flip their signs (``molecule.symmetry``).  Every
 one of them makes another training geometry of each that is solved, so a molecule is laid down where it shows most of them:
-principal axes along x, y, z, or, of a symmetric or spherical top, an axis along the diagonal of the cell.
+principal axes along x, y, z, or, of a symmetric or spherical top, an axis along the diagonal of the cell.  The axis of a linear
+molecule lies along x, and y and z, if their sides are equal, may be exchanged.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from mpiqmd.molecule.body_surface import MovingFrame
 from mpiqmd.molecule.frame import BisectorFrame, make_frame
 from mpiqmd.molecule.images import whole
+from mpiqmd.molecule.linear import LinearFrame
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import CUBE, grid_symmetries, symmetrised
 
@@ -31,9 +33,10 @@ def oriented(molecule: Molecule, sides: Sequence[Hashable] = CUBE) -> Molecule:
     Not collective.  ``sides`` tells the sides of the cell apart.  Raises GeometryError if it has no body frame.
     """
     frame = make_frame(molecule)
-    if isinstance(frame, BisectorFrame) or len(molecule) < 3:
-        return molecule.with_positions(frame.align(molecule.positions_av).body_positions_av)
-    candidates = list(_candidates(molecule, sides))
+    body = molecule.with_positions(frame.align(molecule.positions_av).body_positions_av)
+    if isinstance(frame, BisectorFrame):
+        return body
+    candidates = [body] if isinstance(frame, LinearFrame) else list(_candidates(molecule, sides))
     symmetries = [grid_symmetries(candidate, sides, ALMOST_SYMMETRIC) for candidate in candidates]
     best = max(range(len(candidates)), key=lambda index: len(symmetries[index]))
     return symmetrised(candidates[best], symmetries[best])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiqmd.errors import ConfigError, GeometryError
+from mpiqmd.errors import ConfigError
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.gth import load_gth, smallest_radius
 from mpiqmd.molecule.molecule import Molecule
@@ -33,8 +33,7 @@ class Proposal:
     edge
         Of a cubic cell in which the molecule may turn, bohr.
     body_cell_v
-        Edges of a cell that is enough in the molecule's body frame, bohr; None for a linear molecule of three or more atoms,
-        which has none.
+        Edges of a cell that is enough in the molecule's body frame, bohr; those across a linear molecule are equal.
     spacing
         Of the grid, bohr.
     hardest
@@ -42,7 +41,7 @@ class Proposal:
     """
 
     edge: float
-    body_cell_v: tuple[float, ...] | None
+    body_cell_v: tuple[float, ...]
     spacing: float
     hardest: str
 
@@ -65,17 +64,12 @@ def propose(molecule: Molecule) -> Proposal:
     """Return cell and spacing for an isolated molecule.  Not collective."""
     positions_av = molecule.positions_av
     placed = [positions_av - 0.5 * (positions_av.min(axis=0) + positions_av.max(axis=0))]
-    body_cell_v = None
-    try:
-        placed += [make_frame(oriented(molecule, sides)).align(positions_av).body_positions_av for sides in (CUBE, (0, 1, 2))]
-        body_cell_v = tuple(map(_edge, np.abs(placed[2]).max(axis=0)))
-    except GeometryError:
-        pass
+    placed += [make_frame(oriented(molecule, sides)).align(positions_av).body_positions_av for sides in (CUBE, (0, 1, 2))]
     radii = {symbol: smallest_radius(symbol, FUNCTIONAL) for symbol in molecule.symbols}
     hardest = min(radii, key=radii.__getitem__)
     spacing = math.floor(min(max(radii[hardest], SPACINGS[0]), SPACINGS[1]) / SPACING_STEP + 1e-9) * SPACING_STEP
     reach = max(float(np.linalg.norm(place_av, axis=1).max()) for place_av in placed)
-    return Proposal(_edge(reach), body_cell_v, round(spacing, 4), hardest)
+    return Proposal(_edge(reach), tuple(map(_edge, np.abs(placed[2]).max(axis=0))), round(spacing, 4), hardest)
 
 
 def _edge(reach: float) -> float:

@@ -13,12 +13,16 @@ keeps the conditions satisfied:
     h_a = g_a - \sum_k \lambda_k C_{ka}, \quad F_{\pi(a)} = -Q^T \Big(h_a - w_a \sum_b h_b\Big).
 
 These forces are the exact gradient of E(R): they have neither net force nor net torque.
+
+The axis of a linear molecule takes two conditions.  The third equation for the rotation is then the rule by which the frame
+turns about the axis, ``n . dtheta = 0``: n is the third row of A, no C belongs to it, and h has no term of it.  Ebar may depend
+on a rotation about the axis, as energies on a grid do, and the forces then have a torque about it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -48,8 +52,10 @@ class Alignment:
         Weights w of the origin, in the order of the body, sum 1; None for an origin that does not move with
         the atoms.
     condition_gradients_kav
-        Gradients C of the orientation conditions, shape (n_conditions, N, 3); None for a frame that does not
-        turn.
+        Gradients C of the orientation conditions, shape (n_conditions, N, 3), three or, of an axis, two; None for a frame
+        that does not turn.
+    no_turn_v
+        n, about which the frame of an axis does not turn, shape (3,), without unit; zero with three conditions.
     """
 
     body_positions_av: np.ndarray
@@ -58,12 +64,13 @@ class Alignment:
     permutation_a: np.ndarray
     origin_weights_a: np.ndarray | None = None
     condition_gradients_kav: np.ndarray | None = None
+    no_turn_v: np.ndarray = field(default_factory=lambda: np.zeros(3))
 
     def gradient_forces(self, body_gradient_av: np.ndarray) -> np.ndarray:
         """Return the forces ``-dE/dR`` of ``E(R) = Ebar(x(R))`` in laboratory order, shape (N, 3), Ha/bohr.
 
         ``body_gradient_av`` is dEbar/dx, shape (N, 3).  The derivative of the frame is included (equation of
-        the module), so that net force and torque vanish to round-off. Not collective.
+        the module), so that net force and, with three conditions, torque vanish to round-off. Not collective.
         """
         gradient_av = np.array(body_gradient_av, dtype=float)
         conditions_kav = self.condition_gradients_kav
@@ -94,13 +101,13 @@ class Alignment:
         return self.laboratory_vector(body_dipole_v)
 
     def _multipliers(self, gradient_av: np.ndarray) -> np.ndarray:
-        """lambda of ``A^T lambda = tau``; least squares where the frame leaves a rotation free."""
+        """lambda of ``A^T lambda = tau``, one for each condition."""
         torque_v = _moment(self.body_positions_av, gradient_av)
         # C . (e_j x x) = e_j . (x x C), so each row of A is a sum of cross products
         matrix_kv = _moment(self.body_positions_av, self.condition_gradients_kav)
-        if len(matrix_kv) == 3:
-            return np.linalg.solve(matrix_kv.T, torque_v)
-        return np.linalg.lstsq(matrix_kv.T, torque_v, rcond=None)[0]
+        if len(matrix_kv) == 2:
+            return np.linalg.solve(np.vstack([matrix_kv, self.no_turn_v]).T, torque_v)[:2]
+        return np.linalg.solve(matrix_kv.T, torque_v)
 
 
 def best_rotation(positions_av: np.ndarray, reference_av: np.ndarray, weights_a: np.ndarray) -> np.ndarray:
@@ -126,10 +133,23 @@ def best_rotation(positions_av: np.ndarray, reference_av: np.ndarray, weights_a:
     if not gap > SMALLEST_GAP:
         raise GeometryError(
             f"the orientation of the molecule is not defined: relative eigenvalue gap {gap:.3g}; more than "
-            f"{SMALLEST_GAP:g} is needed. A linear molecule of three or more atoms, or one that was turned "
-            "inside out, has no body frame here; choose another reference geometry."
+            f"{SMALLEST_GAP:g} is needed. A bent molecule that became straight, or one that was turned inside out, "
+            "has no body frame here; choose another reference geometry."
         )
     return rotation_from_quaternion(vectors[:, 3])
+
+
+def shortest_rotation(from_v: np.ndarray, to_v: np.ndarray) -> np.ndarray:
+    """Return the rotation by the smallest angle that takes one unit vector to another, shape (3, 3), no unit. Not collective.
+
+    Half a turn about the first, then half a turn about the direction between them; any across it if they are opposite.
+    """
+    between_v = from_v + to_v
+    if between_v @ between_v < SMALLEST_GAP**2:
+        least_v = np.eye(3)[np.abs(from_v).argmin()]
+        between_v = least_v - (least_v @ from_v) * from_v
+    half_turn_vv = 2.0 * np.outer(between_v, between_v) / (between_v @ between_v) - np.eye(3)
+    return half_turn_vv @ (2.0 * np.outer(from_v, from_v) - np.eye(3))
 
 
 def rotation_from_quaternion(quaternion: np.ndarray) -> np.ndarray:

@@ -14,13 +14,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import qr
 
 from mpiqmd.errors import GeometryError
+from mpiqmd.molecule.linear import linear_axis
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.units import INFRARED_INTENSITY_IN_KM_PER_MOL
 
-LINEAR = 0.02
-"""A molecule whose atoms are all closer than this (bohr) to one axis is linear."""
+EQUAL = 1e-6
+"""Relative difference of squared frequencies up to which modes are degenerate."""
 
 _RIGID_TOLERANCE = 1e-6
 
@@ -91,6 +93,8 @@ class Vibrations:
 def vibrations(molecule: Molecule, hessian: np.ndarray, turns: bool = True) -> Vibrations:
     """Return the vibrations of a molecule. Not collective.
 
+    Of degenerate modes, of which any mixture is as good, those are taken that move along the axes as far as they can.
+
     Parameters
     ----------
     molecule
@@ -118,7 +122,7 @@ def vibrations(molecule: Molecule, hessian: np.ndarray, turns: bool = True) -> V
     weighted = 0.5 * (hessian + hessian.T) / np.outer(roots_c, roots_c)
     space = vibrational_space(molecule, turns)
     squares_k, vectors = np.linalg.eigh(space.T @ weighted @ space)
-    displacements_ck = (space @ vectors) / roots_c[:, None]
+    displacements_ck = _along_axes(space @ vectors, squares_k) / roots_c[:, None]
     signs_k = np.sign(displacements_ck[np.abs(displacements_ck).argmax(axis=0), range(len(squares_k))])
     return Vibrations(
         molecule,
@@ -143,8 +147,18 @@ def vibrational_space(molecule: Molecule, turns: bool = True) -> np.ndarray:
     return left[:, np.count_nonzero(values > _RIGID_TOLERANCE * values[0]) :]
 
 
+def _along_axes(modes_ck: np.ndarray, squares_k: np.ndarray) -> np.ndarray:
+    """The modes, degenerate ones turned among themselves: the first alone moves the coordinate that moves most, and so on."""
+    turned_ck, starts = modes_ck.copy(), np.flatnonzero(np.diff(squares_k, prepend=-np.inf) > EQUAL * np.abs(squares_k))
+    # of coordinates that move alike the first
+    preference_c = 1.0 - 1e-9 * np.arange(len(modes_ck))
+    for group in np.split(np.arange(len(squares_k)), starts[1:]):
+        if len(group) > 1:
+            turned_ck[:, group] = modes_ck[:, group] @ qr((preference_c[:, None] * modes_ck[:, group]).T, pivoting=True)[0]
+    return turned_ck
+
+
 def _straightened(centred_av: np.ndarray) -> np.ndarray:
     """The positions, exactly on an axis if they nearly are: else the turn about it would take the place of a bend."""
-    axis_v = np.linalg.svd(centred_av)[2][0]
-    on_axis_av = np.outer(centred_av @ axis_v, axis_v)
-    return on_axis_av if np.linalg.norm(centred_av - on_axis_av, axis=1).max() < LINEAR else centred_av
+    axis_v = linear_axis(centred_av)
+    return centred_av if axis_v is None else np.outer(centred_av @ axis_v, axis_v)

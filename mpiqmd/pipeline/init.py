@@ -36,30 +36,26 @@ structure = {structure}
 {charge}
 [grid]
 {cell}# bohr: {to_walls} or more from atoms to walls, where orbitals vanish
-{enough}{spacing}# bohr: as narrow as the core of {hardest}; `mpiqmd check egg-box` tests it
+{body_cell}# is enough in the molecule's own frame
+{spacing}# bohr: as narrow as the core of {hardest}; `mpiqmd check egg-box` tests it
 density = "finer"              # density and potentials on 1.5 times as many points a side
 
 [xc]
 functional = "{functional}"             # with the GTH pseudopotentials that were made for it
-{frame}
+
+[scf]
+frame = "body"                 # solve in the molecule's own frame, as reduced models do: so both can be compared
+
 [md]
 steps = 1000
 {timestep}# a tenth of the fastest vibration at most
 temperature = "300 K"          # of the initial velocities; thermostat = "csvr" keeps it
-{pinned}{train}"""
-FRAME = """
-[scf]
-frame = "body"                 # solve in the molecule's own frame, as reduced models do: so both can be compared
-"""
-TRAIN = """
+{pinned}
 [train]
 sampling = "normal-modes"      # geometries from thermal motion about the minimum, which is found first
 temperature = "400 K"          # a little wider than the dynamics needs
 {count}# geometries; more for floppy molecules
 force_error = "0.02 mHa/bohr" # rms error of forces on unseen geometries that is asked for; more modes and geometries follow
-"""
-NO_TRAIN = """
-# no [train]: a linear molecule of three or more atoms has no body frame, and so no reduced model
 """
 
 
@@ -102,7 +98,7 @@ def write_input(arguments: argparse.Namespace, ranks: int) -> list[str]:
     return [
         f"{target}: {molecule.formula}, {len(molecule)} atoms, {electrons} valence electrons; {points} points, "
         f"about {memory / 1e9:.2g} GB",
-        *next_steps(target, proposal),
+        *next_steps(target),
     ]
 
 
@@ -141,26 +137,23 @@ def charged(structure: Structure, charge: int | None, path: Path) -> Molecule:
 
 def input_text(molecule: Molecule, proposal: Proposal, structure: str, pinned: tuple[int, ...] = ()) -> str:
     """Return the input file of a molecule in a file ``structure`` that holds the atoms ``pinned`` fixed.  Not collective."""
-    in_body_frame = proposal.body_cell_v is not None
-    smaller = f"# cell = {list(proposal.body_cell_v or ())}".ljust(COMMENTS) + "# is enough in the molecule's own frame\n"
     return TEMPLATE.format(
         formula=molecule.formula,
         structure=_quoted(structure),
         charge=f"charge = {molecule.charge}\n" if molecule.charge else "",
         cell=f"cell = {proposal.edge}".ljust(COMMENTS),
-        enough=smaller if in_body_frame else "",
+        body_cell=f"# cell = {list(proposal.body_cell_v)}".ljust(COMMENTS),
         to_walls=TO_WALLS,
         spacing=f"spacing = {proposal.spacing}".ljust(COMMENTS),
         hardest=proposal.hardest,
         functional=FUNCTIONAL,
-        frame=FRAME if in_body_frame else "",
         timestep=f'timestep = "{"0.5" if "H" in molecule.symbols else "1"} fs"'.ljust(COMMENTS),
         pinned=f"pinned = {list(pinned)}".ljust(COMMENTS) + "# held fixed by the structure file\n" if pinned else "",
-        train=TRAIN.format(count=f"# count = {40 + 4 * len(molecule)}".ljust(COMMENTS)) if in_body_frame else NO_TRAIN,
+        count=f"# count = {40 + 4 * len(molecule)}".ljust(COMMENTS),
     )
 
 
-def next_steps(target: Path, proposal: Proposal) -> list[str]:
+def next_steps(target: Path) -> list[str]:
     """Return what to do with an input file, a command and its purpose a line.  Not collective."""
     relaxed = f"{target.stem}-relax/relaxed.xyz"
     steps = [
@@ -168,10 +161,8 @@ def next_steps(target: Path, proposal: Proposal) -> list[str]:
         (f"mpiqmd relax {target}", f'the minimum; then structure = "{relaxed}"'),
         (f"mpiqmd frequencies {target}", "vibrations, modes to look at, thermochemistry"),
         (f"mpiqmd md {target}", "Hi-Fi dynamics"),
+        (f"mpiqmd train {target}", f"a reduced model; then mpiqmd md {target} --model {target.stem}-train/model.h5"),
     ]
-    if proposal.body_cell_v is not None:
-        model = f"{target.stem}-train/model.h5"
-        steps.append((f"mpiqmd train {target}", f"a reduced model; then mpiqmd md {target} --model {model}"))
     width = max(len(command) for command, _ in steps)
     return ["next, each also under mpirun -n N:", *(f"  {command:{width}s}  {purpose}" for command, purpose in steps)]
 

@@ -15,7 +15,7 @@ from mpiqmd.pipeline.build import periodic_cell, read_frames
 from mpiqmd.pipeline.vibrations import find_vibrations
 from mpiqmd.rom.training import TrainingSolver
 from mpiqmd.sampling.normal_modes import NormalModes
-from mpiqmd.sampling.plan import Plan, make_plan, require_body_frame
+from mpiqmd.sampling.plan import Plan, make_plan
 from mpiqmd.sampling.rules.rule import SamplingRule
 
 
@@ -62,7 +62,6 @@ def choose_geometries(
     sampling does not fit the molecule, and what :func:`find_vibrations` raises.
     """
     train = settings.train
-    require_body_frame(molecule)
     arguments = SAMPLING_RULES.arguments(train.sampling, train.options)
     rule: SamplingRule = SAMPLING_RULES.entry(train.sampling).make(**arguments)
     sources = TrainingSources(settings, solver, molecule, folder, may_compute)

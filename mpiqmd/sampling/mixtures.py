@@ -40,4 +40,4 @@ def sample_geometries(positions_sav: np.ndarray, frame: BodyFrame, count: int, s
         mixed = mean + reach * (np.tensordot(weights, positions_sav[chosen], axes=1) - mean)
         with suppress(GeometryError):
             samples.append(frame.align(mixed).body_positions_av)
-    return np.array(samples)
+    return np.array(samples).reshape(-1, *mean.shape)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import bent_coordinates, water_positions
 from mpiqmd.molecule.frame import BisectorFrame, BodyFrame, make_frame
 from mpiqmd.molecule.molecule import Molecule
@@ -85,18 +84,6 @@ def make_plan(rule: SamplingRule, sources: Sources, sides: Sequence[Hashable] | 
     symmetries = [] if sides is None else grid_symmetries(symmetric_shape(reference, frame), sides)
     body = Body(reference, frame, symmetries)
     return Plan(rule, sources, body, rule.samples(sources, body))
-
-
-def require_body_frame(molecule: Molecule) -> None:
-    """Raise ConfigError for a molecule that has none.  Not collective."""
-    try:
-        make_frame(molecule)
-    except GeometryError:
-        raise ConfigError(
-            f"there is no reduced model of {molecule.formula}, which is linear: modes are fixed in a body frame, "
-            "which two atoms or a bent molecule have. Use the Hi-Fi solver (`mpiqmd md` without --model); if the molecule "
-            "should be bent, correct the geometry."
-        ) from None
 
 
 def symmetric_shape(reference: Molecule, frame: BodyFrame) -> Molecule:

@@ -38,7 +38,7 @@ def init(bench, monkeypatch, capfd):
     return run
 
 
-@pytest.mark.parametrize("name", ["H2CO", "H2O", "H2O2", "SiH4", "N2", "CH3OH"])
+@pytest.mark.parametrize("name", ["H2CO", "H2O", "H2O2", "SiH4", "N2", "HCN", "CH3OH"])
 def test_the_input_is_read_and_its_cell_fits(init, bench, name):
     """Wherever the molecule lies in its file and however it is turned."""
     atoms = ase_molecule(name)
@@ -65,11 +65,10 @@ def test_the_input_runs(init, bench):
     assert result["converged"] and result["formula"] == "H2"
 
 
-def test_a_linear_molecule_gets_no_training(init, bench):
-    status, text = init(ase_molecule("HCN"))
-    written = bench.comm.bcast(bench.once(lambda: (bench.folder / "molecule.toml").read_text()), root=0)
-    assert status == 0 and "mpiqmd train" not in text and "\n[train]" not in written and "no [train]" in written
-    assert load_input(bench.folder / "molecule.toml").scf.frame == "lab"
+def test_a_linear_molecule_gets_a_cell_with_equal_sides_across_it():
+    atoms = ase_molecule("HCN")
+    along, *across = propose(Molecule(tuple(atoms.symbols), atoms.positions / BOHR_IN_ANGSTROM)).body_cell_v
+    assert across[0] == across[1] == 2 * TO_WALLS and along > across[0] + 4.0
 
 
 def test_charge_and_names_are_kept(init, bench):

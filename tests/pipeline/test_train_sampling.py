@@ -294,17 +294,6 @@ def test_greedy_parts_are_refused(bench, chosen, capfd):
     assert "Leave --part out" in bench.comm.bcast(capfd.readouterr().err, root=0)
 
 
-def test_a_linear_molecule_is_refused(bench, capfd):
-    dioxide = {"symbols": ["C", "O", "O"], "charge": 0, "positions": [[0.0, 0.0, 0.0], [2.2, 0.0, 0.0], [-2.2, 0.0, 0.0]]}
-    path = bench.write("co2.toml", with_keys(IONS, system=dioxide))
-    assert bench.status("train", path, "--output", bench.folder / "out") == 1
-    message = bench.comm.bcast(capfd.readouterr().err, root=0)
-    lines = [line for line in message.splitlines() if line.startswith("mpiqmd: error")]
-    assert len(lines) == 1 and lines[0].startswith("mpiqmd: error: there is no reduced model of CO2, which is linear:")
-    # one error with one remedy, none of another inside it
-    assert "(" not in lines[0].replace("(`mpiqmd md` without --model)", "") and "bent reference" not in message
-
-
 @pytest.mark.serial
 def test_the_orientation_of_the_input_does_not_matter(rng):
     pyramid = np.array([[0.0, 0.0, 0.2]] + [[1.8 * np.cos(t), 1.8 * np.sin(t), -0.5] for t in (0.1, 2.2, 4.3)])

@@ -134,10 +134,10 @@ def learned_surface(
 def _gradient_forces(alignment: Alignment, gradient_av: np.ndarray) -> np.ndarray:
     """Return ``alignment.gradient_forces``, by the kernel where that has a form for it."""
     conditions_kav, weights_a = alignment.condition_gradients_kav, alignment.origin_weights_a
-    if conditions_kav is None or len(conditions_kav) != 3 or weights_a is None:
+    if conditions_kav is None or weights_a is None:
         return alignment.gradient_forces(gradient_av)
-    back = alignment.rotation_vv, alignment.permutation_a
-    return geometry_kernels.gradient_forces(alignment.body_positions_av, gradient_av, conditions_kav, weights_a, back)
+    back, body_av = (alignment.rotation_vv, alignment.permutation_a), alignment.body_positions_av
+    return geometry_kernels.gradient_forces(body_av, gradient_av, conditions_kav, weights_a, back, alignment.no_turn_v)
 
 
 def _closed(gradient_av: np.ndarray, pinned: list[int]) -> np.ndarray:

@@ -123,7 +123,7 @@ class LearnedCompiler:
     ) -> None:
         self.model, self.training, self.frame = model, training, frame
         self.settings, self.log = settings or LearnSettings(), log or silent(model.grid.comm)
-        self.states = GroundStates(model, modes, training, self.log)
+        self.states = GroundStates(model, modes, training, frame.n_coordinates, self.log)
         self.modes, self.comm = self.states.modes, model.grid.comm
         self.boxes = training_boxes(training.positions_sav, self.settings.nodes, SMALL_NODES, self.settings.margin)
 
@@ -169,7 +169,8 @@ class LearnedCompiler:
             return LearnedEnergy(arrays, model.functional, model.valences_a, model.grid.periodic_cell_v)
 
         samples_sav = self._samples(int(1.6 * terms) + 40, self.settings.seed + 2)
-        return StartFit(make_energy, self.states.centre_av, samples_sav, terms, self.comm, self.log)
+        n_coordinates = self.frame.n_coordinates
+        return StartFit(make_energy, self.states.centre_av, samples_sav, n_coordinates, terms, comm=self.comm, log=self.log)
 
     def _functions(
         self, modes: Orbitals, subspaces: LatentSubspaces, latent_sd: np.ndarray, start: StartArrays
@@ -206,7 +207,8 @@ class LearnedCompiler:
             constant_kk += each.mean_kk
             slopes_xkk[3 * a : 3 * a + 3] = each.slopes_vkk
         centre_x = np.array([0.5 * (box.lower_v + box.upper_v) for box in self.boxes]).ravel()
-        one_electron = along_motion(constant_kk, slopes_xkk, centre_x, self.training.positions_sav)
+        moved_sav, n_coordinates = self.training.positions_sav, self.frame.n_coordinates
+        one_electron = along_motion(constant_kk, slopes_xkk, centre_x, moved_sav, n_coordinates)
         return constant, one_electron, [each.ion for each in found]
 
     def _latent_directions(self) -> tuple[LatentSubspaces, np.ndarray, StartArrays]:
@@ -222,7 +224,7 @@ class LearnedCompiler:
         active_mk = self._active(spanning_mn, changes_dmn, np.sqrt(np.mean(latent_sd**2, axis=0)))
         directions_dnk = np.ascontiguousarray((changes_dmn.transpose(0, 2, 1)) @ active_mk)
         subspaces = LatentSubspaces(active_mk, np.ascontiguousarray(spanning_mn.T @ active_mk), directions_dnk)
-        polynomials = determined_polynomials(positions_sav, 1.9)
+        polynomials = determined_polynomials(positions_sav, self.frame.n_coordinates, 1.9)
         fitted_td = np.linalg.lstsq(polynomials.terms(positions_sav), latent_sd, rcond=1e-10)[0]
         start = StartArrays(
             polynomials.axes, polynomials.offset, polynomials.degree, decide(self.comm, fitted_td), np.eye(len(subspaces))

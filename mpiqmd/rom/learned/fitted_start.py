@@ -40,6 +40,8 @@ class StartFit:
         From arrays to what is minimised.
     centre_av, samples_sav
         The reference and random geometries, bohr.
+    n_coordinates
+        Internal coordinates of the molecule.
     terms
         Most terms of the polynomial.
     comm, log
@@ -49,6 +51,7 @@ class StartFit:
     make_energy: Callable[[LearnedArrays], LearnedEnergy]
     centre_av: np.ndarray
     samples_sav: np.ndarray
+    n_coordinates: int
     terms: int
     comm: MPI.Comm
     log: Log
@@ -62,7 +65,7 @@ class StartFit:
         start, dipole = replace(arrays.start, inverse_hessian_dd=inverse_dd), replace(arrays.dipole, slopes_vd=dipole_slopes_vd)
         arrays = replace(arrays, start=start, dipole=dipole)
         positions_sav, latent_sd = self._minima(arrays)
-        polynomials = determined_polynomials(positions_sav, 1.5, self.terms)
+        polynomials = determined_polynomials(positions_sav, self.n_coordinates, 1.5, self.terms)
         coefficients_td = _fit(polynomials.terms(positions_sav), latent_sd)
         axes, offset, degree = polynomials.axes, polynomials.offset, polynomials.degree
         start = StartArrays(axes, offset, degree, coefficients_td, arrays.start.inverse_hessian_dd)
@@ -92,13 +95,15 @@ def _fit(terms_st: np.ndarray, latent_sd: np.ndarray) -> np.ndarray:
     return lstsq(triangle, seen_td, cond=INDEPENDENT, lapack_driver="gelsy")[0]
 
 
-def determined_polynomials(positions_sav: np.ndarray, oversampling: float, most: int = MOST_TERMS) -> GeometryPolynomials:
+def determined_polynomials(
+    positions_sav: np.ndarray, n_coordinates: int, oversampling: float, most: int = MOST_TERMS
+) -> GeometryPolynomials:
     """Return polynomials of the highest degree that geometries (samples, N, 3), bohr, determine.  Not collective.
 
-    There are so many geometries a term at least, and at most ``most`` terms.
+    There are so many geometries a term at least, and at most ``most`` terms, in at most ``n_coordinates`` coordinates.
     """
     terms = min(most, int(len(positions_sav) / oversampling))
-    return GeometryPolynomials.spanning(positions_sav, max(1, terms))
+    return GeometryPolynomials.spanning(positions_sav, n_coordinates, max(1, terms))
 
 
 def _responses(energy: LearnedEnergy, positions_av: np.ndarray, displacement: float = 1e-4) -> tuple[np.ndarray, np.ndarray]:

@@ -40,25 +40,27 @@ def gradient_forces(
     conditions: np.ndarray,
     weights: np.ndarray,
     back: tuple[np.ndarray, np.ndarray],
+    no_turn: np.ndarray,
 ) -> np.ndarray:
     """Return ``Alignment.gradient_forces``, shape (N, 3), Ha/bohr: forces in the laboratory from the body frame's gradient.
 
-    ``back`` is the rotation (3, 3) and the permutation (N,) between the two.
+    ``back`` is the rotation (3, 3) and the permutation (N,) between the two; ``no_turn`` (3,) is zero with three conditions.
     """
     rotation, permutation = back
-    torque, matrix = np.zeros(3), np.zeros((3, 3))
+    torque, matrix, count = np.zeros(3), np.zeros((3, 3)), len(conditions)
+    matrix[:, 2] = no_turn
     for a in range(len(body)):
         for v in range(3):
             y, z = (v + 1) % 3, (v + 2) % 3
             torque[v] += body[a, y] * gradient[a, z] - body[a, z] * gradient[a, y]
-            for k in range(3):
+            for k in range(count):
                 matrix[v, k] += body[a, y] * conditions[k, a, z] - body[a, z] * conditions[k, a, y]
     multipliers = np.linalg.solve(matrix, torque)
     left, net, forces = np.empty(gradient.shape), np.zeros(3), np.empty(gradient.shape)
     for a in range(len(body)):
         for v in range(3):
             left[a, v] = gradient[a, v]
-            for k in range(3):
+            for k in range(count):
                 left[a, v] -= multipliers[k] * conditions[k, a, v]
             net[v] += left[a, v]
     for a in range(len(body)):

@@ -25,7 +25,9 @@ LEAST_SPREAD = 1e-3
 
 
 class GroundStates:
-    """Geometries, and the reduced ground state at each.  Construction is collective.
+    """Geometries, and the reduced ground state at each, predicted in ``n_coordinates`` internal coordinates.
+
+    Construction is collective.
 
     Attributes
     ----------
@@ -37,8 +39,9 @@ class GroundStates:
         Geometries (N, 3), bohr, and occupied subspaces (y,), square roots of Ha; the training's come first.
     """
 
-    def __init__(self, model: KohnShamModel, modes: Orbitals, training: TrainingSet, log: Log) -> None:
+    def __init__(self, model: KohnShamModel, modes: Orbitals, training: TrainingSet, n_coordinates: int, log: Log) -> None:
         self.model, self.log, self.energy = model, log, GridEnergy(model, modes)
+        self.n_coordinates = n_coordinates
         self.modes, self.comm = self.energy.modes, model.grid.comm
         self.centre_av = training.positions_sav[training.central]
         self.reference = Reference.at(model.place(self.centre_av), self.modes, training.orbitals_smn[training.central])
@@ -70,7 +73,7 @@ class GroundStates:
             self.log(f"warning: {done} of {wanted} reduced ground states were found; the others did not converge")
 
     def _predicted(self, positions_av: np.ndarray) -> np.ndarray:
-        polynomials = determined_polynomials(np.array(self.positions), 1.9)
+        polynomials = determined_polynomials(np.array(self.positions), self.n_coordinates, 1.9)
         terms_st = polynomials.terms(np.array(self.positions))
         coefficients = np.linalg.lstsq(terms_st, np.array(self.coordinates), rcond=1e-10)[0]
         return decide(self.comm, (polynomials.terms(positions_av[None]) @ coefficients)[0])

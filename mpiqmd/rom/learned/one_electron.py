@@ -40,7 +40,7 @@ class OneElectronArrays:
 
 
 def along_motion(
-    constant_kk: np.ndarray, slopes_xkk: np.ndarray, centre_x: np.ndarray, positions_sav: np.ndarray
+    constant_kk: np.ndarray, slopes_xkk: np.ndarray, centre_x: np.ndarray, positions_sav: np.ndarray, n_coordinates: int
 ) -> OneElectronArrays:
     """Return the matrices along the directions in which molecules move; a frame's conditions leave fewer than 3 N.
 
@@ -52,12 +52,14 @@ def along_motion(
         Flattened positions, bohr.
     positions_sav
         Training geometries (samples, N, 3), bohr.
+    n_coordinates
+        How many of these directions there are at least, if training has shown all.
     """
     flat = positions_sav.reshape(len(positions_sav), -1)
-    mean_x, internal = flat.mean(axis=0), flat.shape[1] - 6
+    mean_x = flat.mean(axis=0)
     _, spread, axes_lx = np.linalg.svd(flat - mean_x, full_matrices=False)
     axes_lx = axes_lx[spread > MOVES]
-    if len(axes_lx) < internal:
+    if len(axes_lx) < n_coordinates:
         # training has not shown all that the frame allows
         axes_lx = np.eye(len(mean_x))[np.abs(slopes_xkk).max(axis=(1, 2)) > 0.0]
     constant_kk = constant_kk + np.tensordot(mean_x - centre_x, slopes_xkk, axes=1)

@@ -34,15 +34,15 @@ class GeometryPolynomials:
         self.factors = np.array([term[-1] for term in terms], int)
 
     @classmethod
-    def spanning(cls, positions_sav: np.ndarray, most: int) -> GeometryPolynomials:
+    def spanning(cls, positions_sav: np.ndarray, n_coordinates: int, most: int) -> GeometryPolynomials:
         """Return those of the coordinates along which body-frame positions (samples, N, 3), bohr, are spread.
 
-        There are at most ``most`` of them, or those of degree one.
+        There are at most ``most`` of them, or those of degree one, in at most the ``n_coordinates`` that the frame leaves.
         """
         flat = positions_sav.reshape(len(positions_sav), -1)
         mean = flat.mean(axis=0)
         _, spread, axes = np.linalg.svd(flat - mean, full_matrices=False)
-        count = min(max(1, 3 * positions_sav.shape[1] - 6), int(np.sum(spread > 1e-6 * spread[0])))
+        count = min(n_coordinates, int(np.sum(spread > 1e-6 * spread[0])))
         half = np.abs((flat - mean) @ axes[:count].T).max(axis=0)
         scaled = axes[:count] / half[:, None]
         return cls(scaled, scaled @ mean, highest_degree(count, most))
@@ -55,7 +55,7 @@ class GeometryPolynomials:
 
         The coordinates are the principal ones, [-1, 1] over the samples; products of lower degree come first.
         """
-        flat_bx = positions_bav.reshape(len(positions_bav), -1)
+        flat_bx = positions_bav.reshape(len(positions_bav), self.axes.shape[1])
         return geometry_kernels.polynomial_terms(flat_bx, self.axes, self.offset, self.parents, self.factors)
 
 

@@ -13,7 +13,6 @@ from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.body_solver import HifiBodySolver
 from mpiqmd.molecule.body_surface import BodySurface
-from mpiqmd.molecule.laboratory import LaboratoryFrame
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.orientation import moving_frame
 from mpiqmd.molecule.surface import Owner
@@ -76,7 +75,7 @@ def test_structure_and_frequencies(comm, name):
     points = [2 * int(np.ceil(edge / 0.36)) for edge in CELLS[name]]
     grid = Grid(comm, CELLS[name], points, 8, "isolated")
     model = gth_model(grid, molecule.symbols)
-    frame = LaboratoryFrame(comm, molecule) if name == "CO2" else moving_frame(molecule, CUBE, None)
+    frame = moving_frame(molecule, CUBE, None)
     surface = Owner(BodySurface(frame, HifiBodySolver(model, AbpgSolver(model, 1e-10))))
     path = relax(molecule, surface, Relaxation(force_tolerance=3e-5), comm, silent(comm))
     relaxed = molecule.with_positions(path.positions_sav[-1])

@@ -122,3 +122,14 @@ def test_berendsen_moves_the_temperature_by_its_rule_and_books_the_heat():
     copy.restore(thermostat.state())
     assert copy.conserved_offset == thermostat.conserved_offset
     assert not thermostat.after(np.zeros((3, 3)), molecule.positions_av, nuclei, 5.0).any()
+
+
+def test_linear_molecules_keep_the_angular_momentum_of_their_bends(rng):
+    """As many velocities are left as degrees of freedom are counted, also of a linear molecule that is bent at the moment."""
+    for molecule, about_axis in ((CARBON_DIOXIDE, True), (water(), False)):
+        nuclei = make_nuclei(molecule, (), True, True)
+        bent_av = molecule.positions_av + 0.2 * rng.normal(size=(3, 3))
+        left = [nuclei.at_rest(unit.reshape(3, 3), bent_av) for unit in np.eye(9)]
+        assert np.linalg.matrix_rank(np.reshape(left, (9, 9)), tol=1e-9) == nuclei.degrees_of_freedom
+        momenta = np.array([angular_momentum(bent_av, velocities_av, molecule.masses_a) for velocities_av in left])
+        assert np.linalg.matrix_rank(momenta, tol=1e-6) == about_axis

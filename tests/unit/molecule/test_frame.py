@@ -11,7 +11,8 @@ import pytest
 
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import bent_coordinates, water_positions
-from mpiqmd.molecule.frame import AxisFrame, BisectorFrame, EckartFrame, make_frame
+from mpiqmd.molecule.frame import BisectorFrame, EckartFrame, make_frame
+from mpiqmd.molecule.linear import LinearFrame
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.rigid import Alignment, best_rotation
 from tests.helpers.rigid_motions import laboratory_positions, random_rotation
@@ -22,7 +23,9 @@ WATER = Molecule(("O", "H", "H"), water_positions(1.83, 1.83, np.radians(104.5))
 PEROXIDE = Molecule(("O", "O", "H", "H"), [[1.37, 0.1, 0], [-1.37, 0, 0], [1.7, 1.3, 1.2], [-1.6, 1.2, -1.3]])
 AMMONIA = Molecule(("N", "H", "H", "H"), [[0, 0, 0.1], [1.77, 0, -0.6], [-0.885, 1.533, -0.6], [-0.885, -1.533, -0.6]])
 BENT_CARBON_DIOXIDE = Molecule(("C", "O", "O"), [[0, 0.2, 0], [2.2, 0, 0], [-2.2, 0, 0]])
-HYDROGEN = Molecule(("H", "F"), [[0, 0, 0], [1.73, 0, 0]])
+FLUORIDE = Molecule(("H", "F"), [[0, 0, 0], [1.73, 0, 0]])
+ATOM = Molecule(("H",), [[0.3, 0.1, -0.2]])
+CYANIDE = Molecule(("H", "C", "N"), [[0.3, 0, 0.1], [0.3, 2.0, 0.1], [0.3, 4.2, 0.1]])
 
 
 class WavyEnergy:
@@ -42,19 +45,6 @@ class WavyEnergy:
         phases_a = (self.waves_av * body_av).sum(axis=1) + self.phases_a
         waves_av = (self.weights_a * np.cos(phases_a))[:, None] * self.waves_av
         return waves_av + (self.linear_av * body_av).sum() / 5 * self.linear_av
-
-
-class BondEnergy(WavyEnergy):
-    """A function of the first coordinate along the axis only, as a frame with a free rotation requires."""
-
-    def value(self, body_av):
-        return np.sin(1.3 * body_av[-1, 0]) + 0.3 * body_av[0, 0]
-
-    def gradient(self, body_av):
-        gradient_av = np.zeros_like(body_av)
-        gradient_av[-1, 0] = 1.3 * np.cos(1.3 * body_av[-1, 0])
-        gradient_av[0, 0] += 0.3
-        return gradient_av
 
 
 def numerical_forces(frame, energy, positions_av, step=2e-4):
@@ -96,8 +86,8 @@ CASES = {
     "ammonia": (EckartFrame(AMMONIA), AMMONIA.positions_av),
     "ammonia, pivot": (EckartFrame(AMMONIA, pivot=0), AMMONIA.positions_av),
     "bent carbon dioxide": (EckartFrame(BENT_CARBON_DIOXIDE), BENT_CARBON_DIOXIDE.positions_av),
-    "diatomic": (AxisFrame(), HYDROGEN.positions_av),
-    "atom": (AxisFrame(), np.array([[0.3, 0.1, -0.2]])),
+    "two atoms": (LinearFrame(FLUORIDE), FLUORIDE.positions_av),
+    "one atom": (LinearFrame(ATOM), ATOM.positions_av),
 }
 
 
@@ -105,9 +95,8 @@ CASES = {
 def case(request, rng):
     frame, positions_av = CASES[request.param]
     noise = 0.1 if isinstance(frame, EckartFrame) else 0.0
-    kind = BondEnergy if isinstance(frame, AxisFrame) else WavyEnergy
     distorted_av = positions_av + noise * rng.normal(size=positions_av.shape)
-    return frame, moved(distorted_av, rng), kind(len(positions_av), rng)
+    return frame, moved(distorted_av, rng), WavyEnergy(len(positions_av), rng)
 
 
 def test_gradient_forces_are_minus_the_derivative(case):
@@ -225,7 +214,10 @@ def test_vectors_go_back_to_the_laboratory(rng):
         # hydrogen is the odd one out but at the end of the chain: no bisector
         (Molecule(("O", "O", "H"), [[0, 0, 0], [2.5, 0, 0], [3.0, 1.77, 0]]), "eckart"),
         (PEROXIDE, "eckart"),
-        (HYDROGEN, "axis"),
+        (FLUORIDE, "linear"),
+        (CYANIDE, "linear"),
+        (Molecule(("C", "O", "O"), [[0, 0.015, 0], [2.2, 0, 0], [-2.2, 0, 0]]), "linear"),
+        (Molecule(("C", "O", "O"), [[0, 0.05, 0], [2.2, 0, 0], [-2.2, 0, 0]]), "bisector"),
     ],
 )
 def test_automatic_choice_and_round_trip_by_name(molecule, name, rng):
@@ -252,7 +244,7 @@ def test_straight_geometries_are_refused(degrees):
 def test_what_has_no_frame_is_refused():
     straight = Molecule(("O", "C", "O"), [[-2.2, 0, 0], [0, 0, 0], [2.2, 0, 0]])
     with pytest.raises(GeometryError, match="180"):
-        make_frame(straight)
+        make_frame(straight, "bisector")
     with pytest.raises(GeometryError, match="one line"):
         make_frame(straight, "eckart")
     with pytest.raises(GeometryError, match="orientation"):
@@ -261,11 +253,14 @@ def test_what_has_no_frame_is_refused():
         EckartFrame(AMMONIA).align(WATER.positions_av)
     with pytest.raises(GeometryError, match="three atoms"):
         BisectorFrame().align(AMMONIA.positions_av)
-    with pytest.raises(GeometryError, match="two apart"):
-        AxisFrame().align(np.zeros((2, 3)))
+    with pytest.raises(GeometryError, match="coincide"):
+        LinearFrame(FLUORIDE).align(np.zeros((2, 3)))
+    with pytest.raises(GeometryError, match="2 atoms"):
+        LinearFrame(FLUORIDE).align(WATER.positions_av)
+    with pytest.raises(GeometryError, match="one line"):
+        make_frame(WATER, "linear")
     for kind, words in {
         "bisector": "bisector",
-        "axis": "axis",
         "eckart-9": "frame 'eckart-9' does not suit",
         "inertia": "inertia",
     }.items():
@@ -281,11 +276,11 @@ def test_internal_coordinates_invert_water_positions(vertex, degrees):
     assert bent_coordinates(positions_av, vertex) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["bisector", "eckart", "axis"])
+@pytest.mark.parametrize("kind", ["bisector", "eckart", "linear"])
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e308, -2e8])
 def test_absurd_positions_have_no_frame(kind, wrong):
     """In words, with the atom named, and without a warning about numbers."""
-    symbols = ("O", "H", "H")[: 2 if kind == "axis" else 3]
+    symbols = ("O", "H", "H")[: 2 if kind == "linear" else 3]
     positions_av = np.array([[0.0, 0.0, 0.0], [1.1, 1.4, 0.0], [1.1, -1.4, 0.0]])[: len(symbols)]
     frame = make_frame(Molecule(symbols, positions_av), kind)
     positions_av[1, 2] = wrong
