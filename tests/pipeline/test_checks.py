@@ -88,7 +88,7 @@ def test_a_grid_too_coarse_for_fluorine_is_told_of_where_symmetry_hides_the_forc
 @pytest.mark.parametrize("command", ["md", "relax", "frequencies", "train"])
 def test_each_command_says_it_once(say, command):
     text = with_keys(HYDROGEN, grid={"cell": 7.0, "points": 20})
-    text = with_keys(text, train={"sampling": "normal-modes", "count": 3, "validation": 1}, rom={"rank": 3})
+    text = with_keys(text, train={"sampling": "normal-modes", "count": 3, "validation": 1}, rom={"rank": 3, "online": "grid"})
     text = with_keys(text, relax={"max_steps": 60}, frequencies={"max_force": 0.1})
     result, warnings = say(text, command)
     assert sum("the cell is too small" in line for line in warnings) == 1
