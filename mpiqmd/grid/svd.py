@@ -31,6 +31,8 @@ from mpiqmd.parallel.dense import inverse_square_root
 Triplets = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Local rows of the left vectors (rows, k), singular values (k,), replicated right vectors (columns, k)."""
 
+ROWS = 16_384
+"""Rows that are factorised together."""
 ORTHONORMALITY = 1e-12
 """Largest departure of the modes' Gram matrix from the identity that is left as it is."""
 
@@ -63,7 +65,8 @@ def decompose(functions: Orbitals) -> Decomposition:
     nothing = Decomposition(functions.select(slice(0, 0)), np.empty(0), np.empty((n, 0)))
     if n == 0:
         return nothing
-    matrix = np.sqrt(grid.volume_element) * functions.matrix_local.T
+    matrix = np.ascontiguousarray(functions.matrix_local.T)
+    matrix *= np.sqrt(grid.volume_element)
     total = _norm(grid.comm, matrix)
     if decide(grid.comm, total == 0.0):
         return nothing
@@ -80,18 +83,32 @@ def _norm(comm: MPI.Comm, matrix_local: np.ndarray) -> float:
 
 
 def _tall_skinny(comm: MPI.Comm, matrix_local: np.ndarray) -> Triplets:
-    """Return the triplets of ``A = Q R`` from those of R; a rank's factor of Q comes from its own rows."""
-    own_q, own_r = np.linalg.qr(matrix_local)
-    triangles: list[np.ndarray] = comm.gather(own_r, root=0) or []
-    blocks: list[np.ndarray] = []
+    """Return the triplets of ``A = Q R`` from those of R; a rank's factor of Q comes from its own rows.
+
+    Rows are factorised some thousands at a time, in the memory of the matrix.
+    """
+    rows, columns = matrix_local.shape
+    pieces = [matrix_local[start : start + max(ROWS, columns)] for start in range(0, max(rows, 1), max(ROWS, columns))]
+    own_r = []
+    for piece in pieces:
+        q, r = np.linalg.qr(piece)
+        piece[:, : q.shape[1]] = q
+        own_r.append(r)
+    triangles: list[list[np.ndarray]] = comm.gather(own_r, root=0) or []
+    blocks: list[list[np.ndarray]] = []
 
     def factor() -> tuple[np.ndarray, np.ndarray]:
-        left, values, right = _triplets(np.concatenate(triangles))
-        blocks.extend(np.split(left, np.cumsum([len(each) for each in triangles])[:-1]))
+        left, values, right = _triplets(np.concatenate([r for each in triangles for r in each]))
+        for each in triangles:
+            ends = np.cumsum([len(r) for r in each])
+            blocks.append(np.split(left[: ends[-1]], ends[:-1]))
+            left = left[ends[-1] :]
         return values, right
 
     values, right = on_rank_zero(comm, factor)
-    return own_q @ comm.scatter(blocks, root=0), values, right
+    for piece, block in zip(pieces, comm.scatter(blocks, root=0), strict=True):
+        piece[:, : block.shape[1]] = piece[:, : len(block)] @ block
+    return matrix_local[:, : len(values)], values, right
 
 
 def _triplets(matrix: np.ndarray) -> Triplets:

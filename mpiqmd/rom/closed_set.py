@@ -81,11 +81,19 @@ class ClosedSet:
     def decomposed(self, sector: Sector, count: int) -> Decomposition:
         """Return the first modes of a sector and their singular values, coefficients left out.  Collective."""
         total = Orbitals.zeros(self.functions.grid, count)
-        for symmetry, part in zip(self.exchanges, np.split(sector.vectors_sk[:, :count], len(self.exchanges)), strict=True):
-            total.local += image(self.functions.combine(part), symmetry.axes, symmetry.signs_v).local
         flips = dict(zip(map(_signs, self.flips), sector.characters, strict=True))
-        found = decompose(self._projected(total, flips))
+        for start in range(0, count, BLOCK):
+            block = slice(start, min(start + BLOCK, count))
+            total.local[block] = self._projected(self._combined(sector.vectors_sk[:, block]), flips).local
+        found = decompose(total)
         return replace(found, singular_values_k=found.singular_values_k * np.sqrt(float(len(self.flips))))
+
+    def _combined(self, vectors_sk: np.ndarray) -> Orbitals:
+        """Return combinations of the exchanged functions."""
+        total = Orbitals.zeros(self.functions.grid, vectors_sk.shape[1])
+        for symmetry, part in zip(self.exchanges, np.split(vectors_sk, len(self.exchanges)), strict=True):
+            total.local += image(self.functions.combine(part), symmetry.axes, symmetry.signs_v).local
+        return total
 
     def _sector(self, characters: tuple[int, ...]) -> Sector:
         """Return the singular values of one parity.  Collective.  Raises AccuracyError if there is NaN or infinity."""
