@@ -244,8 +244,9 @@ def test_a_bad_model_ends_its_training_with_a_warning_that_all_doors_repeat(benc
 
 
 def test_a_good_model_ends_its_training_with_praise(bench, trained, capfd):
-    result, last, path, folder = judged(bench, trained, capfd, {}, energy_error="5 mHa", force_error=0.1)
-    assert result["verdict"]["good"] is True and last.startswith("good to ") and "within train.energy_error = 5.0e-03" in last
+    result, last, path, folder = judged(bench, trained, capfd, {}, energy_error="5 mHa", force_error=0.1, validation=10)
+    assert result["verdict"]["good"] is True and last.startswith("good to ") and "few: 50 prove more" in last
+    assert "within train.energy_error = 5.0e-03" in last
     words = ["md", str(path), "--model", str(folder / "model.h5"), "--steps", "1", "--output", str(bench.folder / "md")]
     assert run_job(parse_arguments(words), bench.comm) == 0
     assert "warning: NOT" not in bench.comm.bcast(capfd.readouterr().out)
