@@ -283,7 +283,7 @@ class ReducedModel:
     force_tolerance: float | None = key(
         Number(Bounds(above=0.0, maximum=1.0)),
         UNSET,
-        "estimated force error on an atom, Ha/bohr, that counts as large; 10 / bohr times error_tolerance if not given",
+        "estimated force error on an atom, Ha/bohr, that counts as large; 10 times train.force_error if not given",
         role="watch",
     )
     on_large_error: str = key(

@@ -39,6 +39,7 @@ from mpiqmd.pipeline.memory import DENSITY_REFINEMENT, require_memory
 from mpiqmd.rom.error_control import ErrorControl
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.online import OnlineStage
+from mpiqmd.rom.reactions import FORCE_PER_RMS
 from mpiqmd.rom.training import FullSolving, TrainingSolver
 from mpiqmd.rom.verdict import warning_on_loading
 
@@ -205,7 +206,9 @@ def build_hifi_surface(
 
 def build_online_stage(settings: Settings, model: KohnShamModel, reduced: ReducedModel, log: Log) -> OnlineStage:
     """Return a reduced model ready for use as the input has it.  Collective."""
-    return OnlineStage(model, reduced, settings.rom, lambda: build_solver(settings, model), log)
+    tolerated = settings.rom.force_tolerance or FORCE_PER_RMS * settings.train.force_error
+    options = replace(settings.rom, force_tolerance=tolerated)
+    return OnlineStage(model, reduced, options, lambda: build_solver(settings, model), log)
 
 
 def build_rom_surface(

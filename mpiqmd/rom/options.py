@@ -60,7 +60,7 @@ class RomOptions(Protocol):
 
     @property
     def force_tolerance(self) -> float | None:
-        """Estimated force error on an atom that counts as large, Ha/bohr; None for one in proportion to that of energies."""
+        """Estimated force error on an atom that counts as large, Ha/bohr; None where none does."""
         ...
 
     @property

@@ -24,6 +24,7 @@ from mpiqmd.rom.compiled import compile
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.offline import describe_snapshots
 from mpiqmd.rom.snapshots import SnapshotStore
+from mpiqmd.units import BOHR_IN_ANGSTROM
 from tests.helpers.workplace import WATER, with_keys
 
 N_GEOMETRIES = 6
@@ -250,3 +251,29 @@ def test_a_good_model_ends_its_training_with_praise(bench, trained, capfd):
     words = ["md", str(path), "--model", str(folder / "model.h5"), "--steps", "1", "--output", str(bench.folder / "md")]
     assert run_job(parse_arguments(words), bench.comm) == 0
     assert "warning: NOT" not in bench.comm.bcast(capfd.readouterr().out)
+
+
+def test_what_is_large_at_run_time_follows_from_what_training_asks_for(bench, trained, capfd):
+    """A model just as good as asked for raises no alarm where it was trained; one far from that does."""
+    result, _, path, folder = judged(bench, trained, capfd, {})
+    found = result["errors"]["training"]["force"]
+    good = max(found["rms"], found["largest"] / 5.0)
+    positions_sav = ReducedModel.load(folder / "model.h5", bench.comm).training_positions_sav
+    frames = bench.write("frames.xyz", "".join(f"3\n\n{_rows(positions_av)}\n" for positions_av in positions_sav))
+
+    def checks(asked, **rom):
+        text = with_keys(path.read_text(), train={"force_error": float(asked)}, rom=rom)
+        words = "evaluate", bench.write("asked.toml", text), "--structures", frames, "--model", folder / "model.h5"
+        return bench.run(*words, "--output", bench.folder / "out", "--overwrite")["error_checks"]
+
+    content = checks(good)
+    assert content["checks"] == len(positions_sav) and content["exceeded"] == 0 < content["largest_force"]
+    assert content["force_tolerance"] == pytest.approx(10.0 * good)
+    assert checks(0.01 * good)["exceeded"] > 0
+    assert checks(0.01 * good, force_tolerance=0.5)["force_tolerance"] == 0.5
+
+
+def _rows(positions_av):
+    return "\n".join(
+        f"{symbol} {x:.12f} {y:.12f} {z:.12f}" for symbol, (x, y, z) in zip("OHH", positions_av * BOHR_IN_ANGSTROM, strict=True)
+    )
