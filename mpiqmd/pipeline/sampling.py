@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mpiqmd.config.settings import Settings
+from mpiqmd.errors import ConfigError
 from mpiqmd.keys.registries import SAMPLING_RULES
 from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule
@@ -62,7 +63,22 @@ def choose_geometries(
     sampling does not fit the molecule, and what :func:`find_vibrations` raises.
     """
     train = settings.train
+    if len(molecule) == 1:
+        raise ConfigError(
+            f"there is no reduced model of {molecule.formula}, which is one atom: nothing moves in its frame. Use the "
+            "Hi-Fi solver."
+        )
     require_body_frame(molecule)
     arguments = SAMPLING_RULES.arguments(train.sampling, train.options)
     rule: SamplingRule = SAMPLING_RULES.entry(train.sampling).make(**arguments)
     return make_plan(rule, TrainingSources(settings, solver, molecule, folder, may_compute), train.symmetrize)
+
+
+def require_modes(rank: int | None, plan: Plan, n_orbitals: int) -> None:
+    """Raise ConfigError if so many modes are more than all orbitals of the plan's geometries can give.  Not collective."""
+    most = len(plan.samples) * n_orbitals * (1 + len(plan.mirrors))
+    if rank is not None and rank > most:
+        raise ConfigError(
+            f"rom.rank = {rank}: {len(plan.samples)} geometries have {most} orbitals, mirror images included, and give no more "
+            "modes than that. Ask for fewer, or train on more geometries."
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -306,6 +307,25 @@ def test_a_linear_molecule_is_refused(bench, capfd):
 
 
 @pytest.mark.serial
+def test_one_atom_is_refused_before_anything_is_computed(bench, capfd):
+    path = bench.write("he.toml", with_keys(IONS, system={"symbols": ["He"], "charge": 0, "positions": [[0.0, 0.0, 0.0]]}))
+    assert bench.status("train", path, "--output", bench.folder / "out") == 1
+    assert "one atom: nothing moves" in bench.comm.bcast(capfd.readouterr().err)
+    assert not bench.once(lambda: list((bench.folder / "out").glob("modes*")))
+
+
+def test_more_modes_than_orbitals_are_refused_before_geometries_are_solved(bench, chosen, capfd):
+    """Eight geometries of one orbital, and three mirrors."""
+    _, folder, _ = chosen
+    for rank in (33, 32):
+        path, output = bench.write(f"{rank}.toml", with_keys(IONS, rom={"rank": rank})), bench.folder / str(rank)
+        bench.once(output.mkdir)
+        bench.once(shutil.copy, folder / "modes.json", output / "modes.json")
+        assert bench.status("train", path, "--samples-only", "--output", output) == (1 if rank > 32 else 0)
+        if rank > 32:
+            assert "8 geometries have 32 orbitals" in bench.comm.bcast(capfd.readouterr().err)
+
+
 def test_the_orientation_of_the_input_does_not_matter(rng):
     pyramid = np.array([[0.0, 0.0, 0.2]] + [[1.8 * np.cos(t), 1.8 * np.sin(t), -0.5] for t in (0.1, 2.2, 4.3)])
     molecule = Molecule(("N", "H", "H", "H"), pyramid)
