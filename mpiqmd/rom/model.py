@@ -202,7 +202,7 @@ def mirrors_of(reduced: ReducedModel) -> list[Mirror]:
     signs_gv = reduced.basis.mirrors_gv
     shapes = Shapes(g=len(signs_gv), a=len(reduced.reference_av))
     try:
-        written = np.asarray(reduced.notes["mirror_permutations"], int).reshape(len(signs_gv), -1)
+        written = np.asarray(reduced.notes["mirror_permutations"], int).reshape(len(signs_gv), -1 if len(signs_gv) else 0)
         permutations_ga = shapes.numbers("mirror_permutations", written, "g a" if len(signs_gv) else "g 0", integer=True)
     except (KeyError, TypeError, ValueError) as problem:
         raise DataFileError(

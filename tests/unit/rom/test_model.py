@@ -11,7 +11,7 @@ from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.rom.grid_solver import RomSolver
-from mpiqmd.rom.model import ReducedModel
+from mpiqmd.rom.model import ReducedModel, mirrors_of
 from tests.helpers.tiny_water import UNSEEN, geometry, train, water_model
 
 
@@ -138,3 +138,15 @@ def test_saving_again_replaces_the_file(trained, shared_tmp_path):
     replace(trained.reduced_model(9), notes={"second": True}).save(path)
     loaded = ReducedModel.load(path, grid.comm, grid)
     assert loaded.rank == 9 and loaded.notes == {"second": True}
+
+
+def test_a_model_may_have_no_mirrors(trained, shared_tmp_path):
+    """Of a molecule without symmetry, or by train.symmetrize = false."""
+    reduced = trained.reduced_model()
+    alone = replace(
+        reduced,
+        basis=replace(reduced.basis, mirrors_gv=np.empty((0, 3), int), parities_mg=np.empty((reduced.rank, 0), int)),
+        notes={"mirror_permutations": []},
+    )
+    alone.save(shared_tmp_path / "model.h5")
+    assert mirrors_of(alone) == mirrors_of(ReducedModel.load(shared_tmp_path / "model.h5", trained.model.grid.comm)) == []
