@@ -33,6 +33,7 @@ from mpiqmd.rom.otherwise import Otherwise
 from mpiqmd.rom.reactions import Limits, Tolerance
 from mpiqmd.rom.solved import ReducedAnswer
 from mpiqmd.rom.training_distance import TrainingDistance
+from mpiqmd.rom.training_span import TrainingSpan
 
 if TYPE_CHECKING:
     from mpiqmd.parallel.log import Log
@@ -141,11 +142,12 @@ def _grid_free(
             f"rom.online = {options.online!r}. Set rom.online to what it was trained with, or to 'grid'; or remove the model "
             "and train again, its snapshots are kept."
         )
+    span = TrainingSpan.of_geometries(reduced.training_positions_sav, mirrors_of(reduced))
     if options.online == "compiled":
-        return CompiledBodySolver(_compiled_solver(model, reduced, frame, options.tolerance), model.molecule.labels)
+        return CompiledBodySolver(_compiled_solver(model, reduced, frame, options.tolerance), model.molecule.labels, span)
     arrays = learned.from_arrays(reduced.arrays, source=reduced.source)
     energy = LearnedEnergy(arrays, model.functional, model.valences_a, model.grid.periodic_cell_v)
-    return LearnedBodySolver(LearnedSolver(energy, GAIN_PER_TOLERANCE * options.tolerance), model.molecule.labels)
+    return LearnedBodySolver(LearnedSolver(energy, GAIN_PER_TOLERANCE * options.tolerance), model.molecule.labels, span)
 
 
 def _compiled_solver(model: KohnShamModel, reduced: ReducedModel, frame: BodyFrame, tolerance: float) -> CompiledSolver:

@@ -7,7 +7,9 @@ import pytest
 from mpi4py import MPI
 
 from mpiqmd.md.trajectory import Trajectory
+from mpiqmd.molecule.bent import water_positions
 from mpiqmd.pipeline.info import describe
+from mpiqmd.units import BOHR_IN_ANGSTROM
 from tests.helpers.workplace import WATER, Bench, Trained, with_keys
 
 pytestmark = pytest.mark.serial
@@ -47,3 +49,24 @@ def test_a_model_of_another_online_stage_is_refused_in_words(learned, bench, cap
     path = bench.write("water.toml", with_keys(WATER, rom={"online": "compiled"}))
     assert bench.status("md", path, "--model", learned.model, "--output", bench.folder / "run") == 1
     assert "rom.online = 'compiled'" in capsys.readouterr().err
+
+
+def test_what_never_differed_in_training_is_solved_otherwise(bench):
+    """One bond stretched alone: the tables have no edge in the angle, but they know of one angle only."""
+    stretched = "".join(_frame(1.78 * scale, 105.0) for scale in np.linspace(0.93, 1.07, 7))
+    frames, others = bench.write("trained.xyz", stretched), bench.write("others.xyz", _frame(1.80, 105.0) + _frame(1.80, 105.2))
+    keys = {"sampling": "structures", "structures": str(frames), "symmetrize": False, "validation": 0}
+    text = with_keys("\n".join(line for line in WATER.splitlines() if "bond_" not in line and "angle_" not in line), train=keys)
+    path = bench.write("alone.toml", with_keys(text, rom={"online": "learned", "on_large_error": "warn"}))
+    bench.run("train", path, "--output", bench.folder / "alone")
+    words = ("evaluate", path, "--structures", others, "--model", bench.folder / "alone" / "model.h5")
+    result = bench.run(*words, "--output", bench.folder / "out")
+    assert result["error_checks"]["outside_tables"] == 1 and result["extras"]["on_grid"] == [0.0, 1.0]
+    near, far = result["extras"]["training_distance"]
+    assert near < 1.0 and far > 10.0
+
+
+def _frame(length, angle):
+    positions_av = water_positions(length, 1.78, np.radians(angle)) * BOHR_IN_ANGSTROM
+    rows = (f"{symbol} {x:.12f} {y:.12f} {z:.12f}" for symbol, (x, y, z) in zip("OHH", positions_av, strict=True))
+    return "\n".join(["3", "water", *rows]) + "\n"

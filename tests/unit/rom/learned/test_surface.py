@@ -6,6 +6,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mpiqmd.errors import ConfigError, DataFileError, GeometryError
+from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.rom.compiled.body_solver import OutsideTablesError
 from mpiqmd.rom.compiled.compile import TrainingSet
 from mpiqmd.rom.learned.energy import LearnedEnergy
@@ -62,6 +63,22 @@ def test_tables_are_never_extrapolated():
     owner = serial_water().owner(("O1", "H2", "H3"))
     with pytest.raises(GeometryError, match=r"^atom H2 is .* rom\.on_large_error"):
         owner.at(OUTSIDE)
+
+
+@pytest.mark.serial
+def test_off_the_only_place_that_tables_know_is_outside(rng):
+    """Tables of bonds and angle, in a frame in which nothing but x, y of both hydrogens moves: the rest may not either."""
+    surface = serial_water().surface(("O1", "H2", "H3"))
+    body_av = geometry(*UNSEEN[1])
+    for place, size in (((0, 0), 1e-3), ((2, 2), -0.0019), ((1, 2), 2e-6)):
+        off_av, fine_av = body_av.copy(), body_av.copy()
+        off_av[place] += size
+        fine_av[place] += 1e-12
+        aligned = [Alignment(each_av, np.eye(3), np.zeros(3), np.arange(3)) for each_av in (off_av, fine_av, body_av)]
+        off, fine, expected = surface.solver.solve(aligned, [surface.solver.fresh()] * 3)
+        assert isinstance(off, OutsideTablesError)
+        assert str(off).startswith(f"atom {('O1', 'H2', 'H3')[place[0]]} is {abs(size):.2g} bohr along {'xyz'[place[1]]} (body")
+        assert fine.energy == pytest.approx(expected.energy, abs=1e-9)
 
 
 @pytest.mark.serial
