@@ -123,9 +123,10 @@ def periodic_cell(settings: Settings) -> np.ndarray | None:
 def read_frames(settings: Settings, molecule: Molecule, path: Path, comm: MPI.Comm) -> np.ndarray:
     """Return the positions (frames, N, 3), bohr, of a file of geometries of the input's molecule.  Collective.
 
+    Frames with positions that are not finite are among them: :func:`mpiqmd.exchange.structure.not_finite` finds them.
     Raises DataFileError if the file cannot be read or says other than the input: atoms, cell, masses, charge, fixed atoms.
     """
-    structures = on_rank_zero(comm, read_structures, path)
+    structures = on_rank_zero(comm, lambda: read_structures(path, finite=False))
     require_fitting(structures, structure_of(settings, molecule), path)
     return np.array([structure.positions_av for structure in structures])
 

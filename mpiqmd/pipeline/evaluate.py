@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiqmd.config.settings import Settings
-from mpiqmd.exchange.structure import Structure
+from mpiqmd.exchange.structure import Structure, not_finite
 from mpiqmd.exchange.structure_files import write_structures
 from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.model import KohnShamModel
@@ -48,7 +48,10 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     positions_sav = read_frames(settings, molecule, arguments.structures, comm)
     model = build_model(settings, comm, molecule)
     surface, identity = _surface(arguments, model, molecule, log)
-    frames = EvaluatedFrames(folder / JOURNAL_FILE, identity, positions_sav, comm)
+    refused = not_finite(positions_sav, molecule.symbols)
+    for frame, words in refused.items():
+        log(f"warning: frame {frame} failed: {words}")
+    frames = EvaluatedFrames(folder / JOURNAL_FILE, identity, positions_sav, comm, refused)
     interruption = Interruption()
     with interruption.listening():
         seconds, memory = evaluate_frames(surface, frames, AT_ONCE if arguments.model else 1, interruption, log)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from mpiqmd.config.settings import Settings
-from mpiqmd.errors import ConfigError
+from mpiqmd.errors import ConfigError, DataFileError
+from mpiqmd.exchange.structure import not_finite
 from mpiqmd.keys.registries import SAMPLING_RULES
 from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule
@@ -36,9 +37,18 @@ class TrainingSources:
         return oriented(self.molecule)
 
     def geometries(self, path: Path) -> np.ndarray:
-        """Return the positions (frames, N, 3), bohr, of a file, molecules whole in a periodic cell.  Collective."""
+        """Return the positions (frames, N, 3), bohr, of a file, molecules whole in a periodic cell.  Collective.
+
+        Frames with positions that are not finite are told of and left out.  Raises DataFileError if no other is there.
+        """
         settings, comm = self.settings, self.solver.model.grid.comm
         positions_sav = read_frames(settings, self.oriented(), path, comm)
+        bad = not_finite(positions_sav, self.molecule.symbols)
+        for frame, words in bad.items():
+            self.say(f"warning: frame {frame} of {path} is left out: {words}")
+        if len(bad) == len(positions_sav):
+            raise DataFileError(f"{path}: no frame of it can be used: {bad[0]}. Correct the file.")
+        positions_sav = np.delete(positions_sav, list(bad), axis=0)
         return np.array([whole(positions_av, periodic_cell(settings)) for positions_av in positions_sav])
 
     def vibrations(self, relaxed: bool) -> NormalModes:

@@ -228,6 +228,30 @@ def work_of(bench, path, folder, **changes):
     return settings, solver, choose_geometries(settings, solver, molecule, folder)
 
 
+def test_a_frame_with_an_atom_nowhere_is_left_out_of_training(bench, chosen, capfd):
+    _, folder, _ = chosen
+    lines = bench.once(lambda: (folder / "geometries.extxyz").read_text().splitlines())
+    lines[7] = " ".join([lines[7].split()[0], "nan", *lines[7].split()[2:]])
+    keys = {"sampling": "structures", "structures": str(bench.write("holes.extxyz", "\n".join(lines) + "\n"))}
+    whole = {"sampling": "structures", "structures": str(folder / "geometries.extxyz")}
+    assert _samples(bench, "holes.toml", keys) == pytest.approx(np.delete(_samples(bench, "whole.toml", whole), 1, axis=0))
+    words = [
+        "train",
+        str(bench.folder / "holes.toml"),
+        "--samples-only",
+        "--output",
+        str(bench.folder / "holes"),
+        "--overwrite",
+    ]
+    assert run_job(parse_arguments(words), bench.comm) == 0
+    said = bench.comm.bcast(capfd.readouterr().out)
+    assert "warning: frame 1 of" in said and "left out: atom H1 is at (nan" in said
+    nothing = bench.write("nothing.extxyz", "\n".join(lines[5:10]) + "\n")
+    path = bench.write("nothing.toml", with_keys(IONS, train=keys | {"structures": str(nothing)}))
+    assert bench.status("train", path, "--samples-only", "--output", bench.folder / "nothing") == 1
+    assert "no frame of it can be used: atom H1" in bench.comm.bcast(capfd.readouterr().err)
+
+
 def test_greedy_choice_solves_the_worst_until_the_target(bench, chosen):
     path, folder, _ = chosen
 
