@@ -54,8 +54,8 @@ class RomOptions(Protocol):
         ...
 
     @property
-    def error_tolerance(self) -> float:
-        """Estimated energy error that counts as large, Ha."""
+    def error_tolerance(self) -> float | None:
+        """Estimated energy error that counts as large, Ha; None where none does."""
         ...
 
     @property

@@ -76,9 +76,9 @@ class Tolerance:
     force: float
 
     @classmethod
-    def of(cls, energy: float, force: float | None = None) -> Tolerance:
-        """Return tolerances; without one of forces they are not looked at."""
-        return cls(energy, inf if force is None else force)
+    def of(cls, energy: float | None, force: float | None = None) -> Tolerance:
+        """Return tolerances; what has none is not looked at."""
+        return cls(inf if energy is None else energy, inf if force is None else force)
 
     def excess(self, energy: float, force: float) -> float:
         """Return the larger of two estimates, each in units of what is tolerated."""

@@ -142,8 +142,8 @@ def _rows(lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def evaluate_frames(
     surface: Surface, frames: EvaluatedFrames, at_once: int, interruption: Interruption, log: Log
-) -> tuple[list[float], Memory]:
-    """Evaluate the frames that have not been yet, so many between two writes; return the seconds of each, and the memory.
+) -> list[float]:
+    """Evaluate the frames that have not been yet, so many between two writes; return the seconds of each.
 
     Collective.  The memory is one for all, and a new one after a failure.  Raises EndedEarly between two writes where there is
     a reason to end.
@@ -167,7 +167,7 @@ def evaluate_frames(
             memory = surface.fresh()
         _report(dict(zip(chosen, outcomes, strict=True)), len(frames.positions_sav), seconds[-1], log)
     failures.Free()
-    return seconds, memory
+    return seconds
 
 
 def _continued(surface: Surface, company: int, before: Memory) -> Memory:

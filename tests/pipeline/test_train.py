@@ -269,6 +269,7 @@ def test_what_is_large_at_run_time_follows_from_what_training_asks_for(bench, tr
     content = checks(good)
     assert content["checks"] == len(positions_sav) and content["exceeded"] == 0 < content["largest_force"]
     assert content["force_tolerance"] == pytest.approx(10.0 * good)
+    assert content["tolerance"] == pytest.approx(5.0 * 1e-5)
     assert checks(0.01 * good)["exceeded"] > 0
     assert checks(0.01 * good, force_tolerance=0.5)["force_tolerance"] == 0.5
 

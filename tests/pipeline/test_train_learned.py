@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from mpi4py import MPI
 
+from mpiqmd.cli import parse_arguments
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.bent import water_positions
 from mpiqmd.pipeline.info import describe
+from mpiqmd.pipeline.job import run_job
+from mpiqmd.pipeline.results import read_result
 from mpiqmd.units import BOHR_IN_ANGSTROM
 from tests.helpers.workplace import WATER, Bench, Trained, with_keys
 
@@ -49,6 +54,39 @@ def test_a_model_of_another_online_stage_is_refused_in_words(learned, bench, cap
     path = bench.write("water.toml", with_keys(WATER, rom={"online": "compiled"}))
     assert bench.status("md", path, "--model", learned.model, "--output", bench.folder / "run") == 1
     assert "rom.online = 'compiled'" in capsys.readouterr().err
+
+
+def last_lines(bench, capfd, *words):
+    """The result of a command and its last line."""
+    capfd.readouterr()
+    assert run_job(parse_arguments(list(map(str, words))), bench.comm) == 0
+    return read_result(Path(words[-1]) / "result.json"), capfd.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("replicas", [None, 3, 5])
+def test_dynamics_ends_with_what_it_is_good_for(learned, bench, capfd, replicas):
+    """Also of all replicas: the model's standing, its estimated errors, and the drift."""
+    md, rom = {"steps": 6, "thermostat": "csvr"}, {"online": "learned", "check_every": 2, "on_large_error": "warn"}
+    path = bench.write("water.toml", with_keys(WATER, rom=rom, md=md))
+    several = () if replicas is None else ("--replicas", replicas)
+    result, last = last_lines(bench, capfd, "md", path, "--model", learned.model, *several, "--output", bench.folder / "run")
+    assert last == result["verdict"]["words"] and result["verdict"]["good"] is False
+    assert last.startswith("warning: NOT good enough for averages at 100 K") and "on 2 unseen geometries (few: 50" in last
+    checks = 4 * (replicas or 1)
+    assert f"of {checks} estimates of the error exceed the tolerance" in last and "fs are too short to tell a drift" in last
+    assert ("of 3 replicas" in last) == (replicas == 3)
+    assert result["quality"][0].startswith("2.18 fs are too short")
+
+
+def test_evaluating_ends_with_what_it_is_good_for(learned, bench, geometries, capfd):
+    frames, _ = geometries
+    path = bench.write("water.toml", with_keys(WATER, rom={"online": "learned", "on_large_error": "warn"}))
+    words = ("evaluate", path, "--structures", frames, "--model", learned.model, "--output", bench.folder / "out")
+    result, last = last_lines(bench, capfd, *words)
+    assert last == result["verdict"]["words"] and result["verdict"]["good"] is False
+    assert last.startswith("warning: NOT good enough for the energies and forces of 3 geometries: the model is NOT good enough")
+    again, _ = last_lines(bench, capfd, *words)
+    assert again["error_checks"] == result["error_checks"] and again["error_checks"]["checks"] == 3
 
 
 def test_what_never_differed_in_training_is_solved_otherwise(bench):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mpiqmd.rom.error_statistics import Errors, statistics
-from mpiqmd.rom.verdict import LARGEST_PER_RMS, Tolerance, stored_verdict, verdict, warning_on_loading
+from mpiqmd.rom.verdict import LARGEST_PER_RMS, Tolerance, finding_on_model, stored_verdict, verdict, warning_on_loading
 
 pytestmark = pytest.mark.serial
 TOLERANCE = Tolerance(1e-5, 2e-5)
@@ -137,3 +137,25 @@ def test_a_model_that_its_own_dynamics_leaves_at_once_is_not_good():
     assert verdict(found | {"dynamics": of(0.0, 0.0, 30)}, TOLERANCE)["good"]
     # one geometry alone is drawn at random
     assert verdict(errors(of(0.0, 0.0), of(0.0, 0.0, 1)) | {"dynamics": None}, TOLERANCE)["good"] is None
+
+
+@pytest.mark.parametrize(
+    ("energy", "count", "online", "good", "words"),
+    [
+        (1e-9, 60, "learned", True, "the model is good to 1.0e-09 Ha and"),
+        (1e-9, 20, "learned", True, "on 20 unseen geometries (few: 50 prove more)"),
+        (1e-9, 60, "grid", None, "with another rom.online than 'grid'"),
+        (1e-9, 5, "learned", None, "the model is not proven by"),
+        (1e-3, 5, "learned", False, "the model is NOT good enough with 1.0e-03 Ha"),
+    ],
+)
+def test_a_finding_on_a_model_is_short_and_keeps_the_reservation(energy, count, online, good, words):
+    kept = {"energy_error": TOLERANCE.energy, "force_error": TOLERANCE.force}
+    found = finding_on_model({"errors": errors(of(0.0, 0.0), of(energy, 0.0, count)), "verdict": kept}, online)
+    assert found.good is good and words in found.words and "train." not in found.words
+
+
+def test_a_model_that_was_never_checked_is_not_found_good():
+    kept = {"energy_error": TOLERANCE.energy, "force_error": TOLERANCE.force}
+    for notes in ({}, {"errors": errors(of(0.0, 0.0), None), "verdict": kept}):
+        assert finding_on_model(notes, "learned") == (None, "the model was never checked on unseen geometries")
