@@ -279,11 +279,16 @@ class ReducedModel:
     check_every: int = key(
         COUNT, 1000, "steps between estimates of the errors of energy and forces on the grid; 0 for none", role="watch"
     )
-    error_tolerance: float = key(POSITIVE_ENERGY, 5e-5, "estimated energy error that counts as large", role="watch")
+    error_tolerance: float | None = key(
+        POSITIVE_ENERGY,
+        UNSET,
+        "estimated energy error that counts as large; 5 times train.energy_error if not given",
+        role="watch",
+    )
     force_tolerance: float | None = key(
         Number(Bounds(above=0.0, maximum=1.0)),
         UNSET,
-        "estimated force error on an atom, Ha/bohr, that counts as large; 10 / bohr times error_tolerance if not given",
+        "estimated force error on an atom, Ha/bohr, that counts as large; 10 times train.force_error if not given",
         role="watch",
     )
     on_large_error: str = key(

@@ -11,6 +11,7 @@ import numpy as np
 from mpiqmd.errors import DataFileError
 from mpiqmd.molecule.elements import standard_masses
 from mpiqmd.molecule.images import is_same_cell
+from mpiqmd.molecule.labels import labels
 from mpiqmd.units import BOHR_IN_ANGSTROM, DALTON_IN_ELECTRON_MASS
 
 SAME_MASS = 3e-4
@@ -60,6 +61,16 @@ class Structure:
 def same_masses(one_a: np.ndarray, two_a: np.ndarray) -> bool:
     """Return whether two lists of masses are the same but for the revision of the table they come from."""
     return len(one_a) == len(two_a) and bool((np.abs(one_a - two_a) <= SAME_MASS * np.abs(two_a)).all())
+
+
+def not_finite(positions_sav: np.ndarray, symbols: Sequence[str]) -> dict[int, str]:
+    """Return, by number from 0, what is wrong with frames (S, N, 3), bohr, of which an atom is nowhere.  Not collective."""
+    found = {}
+    for frame in np.flatnonzero(~np.isfinite(positions_sav).all(axis=(1, 2))).tolist():
+        atom = int(np.argmin(np.isfinite(positions_sav[frame]).all(axis=1)))
+        at = ", ".join(f"{x:.4g}" for x in positions_sav[frame, atom] * BOHR_IN_ANGSTROM)
+        found[frame] = f"atom {labels(symbols)[atom]} is at ({at}) angstrom, finite numbers are expected"
+    return found
 
 
 def require_fitting(structures: Sequence[Structure], expected: Structure, source: Path) -> None:

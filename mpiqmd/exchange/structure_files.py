@@ -11,7 +11,7 @@ import numpy as np
 
 from mpiqmd.datafiles import Shapes, Unfit, reading, replacing
 from mpiqmd.errors import ConfigError
-from mpiqmd.exchange.structure import Structure, same_masses
+from mpiqmd.exchange.structure import Structure, not_finite, same_masses
 from mpiqmd.exchange.xyz_text import normalised
 from mpiqmd.md.replicas import open_runs
 from mpiqmd.md.trajectory import Trajectory
@@ -37,11 +37,12 @@ ADVICE = (
 """What to do about a file without usable structures."""
 
 
-def read_structures(path: Path) -> tuple[Structure, ...]:
+def read_structures(path: Path, *, finite: bool = True) -> tuple[Structure, ...]:
     """Return what any file ASE reads, a trajectory.h5 or a replicas.h5 says about its geometries, at least one.
 
     Not collective.  Cell, periodicity, masses and isotopes, charge and pinned atoms are in the structures.  Velocities,
-    energies and other results of another calculation are not read.
+    energies and other results of another calculation are not read.  Unless all have to be ``finite``, positions that are not
+    stay as they are.
 
     Raises
     ------
@@ -52,6 +53,9 @@ def read_structures(path: Path) -> tuple[Structure, ...]:
     with reading(path, "structure file", ADVICE):
         structures = _of_runs(open_runs(path)) if path.suffix == ".h5" else tuple(_frames(path))
         _require_same_atoms(structures)
+        bad = not_finite(np.array([structure.positions_av for structure in structures]), structures[0].symbols)
+        for frame, words in bad.items() if finite else ():
+            raise Unfit(f"frame {frame} of {len(structures)}, counted from 0: {words}")
         return structures
 
 
@@ -106,7 +110,10 @@ def _structure(atoms: Atoms, isotopes: dict[int, float]) -> Structure:
     if unknown:
         raise Unfit(f"{', '.join(unknown)} are not elements from H to Rn")
     _require_closed_shell(atoms)
-    positions_av = Shapes().numbers("positions", atoms.get_positions(), "atoms 3") / BOHR_IN_ANGSTROM
+    positions_av = atoms.get_positions()
+    is_known_av = np.isfinite(positions_av)
+    known_av = Shapes().numbers("positions", np.where(is_known_av, positions_av, 0.0), "atoms 3") / BOHR_IN_ANGSTROM
+    positions_av = np.where(is_known_av, known_av, positions_av)
     cell_vv, periodic = _cell(atoms)
     masses_a = _masses(atoms, symbols, isotopes)
     return Structure(symbols, positions_av, masses_a, cell_vv, periodic, _charge(atoms), _pinned(atoms))

@@ -141,17 +141,26 @@ class Checks:
 
 
 class GroundStateWatch:
-    """Looks at ground states and says each kind of fault once.  Construction is not collective."""
+    """Looks at ground states and says each kind of fault once.  Construction is not collective.
+
+    Attributes
+    ----------
+    has_looked
+        Whether there was one to look at.
+    said
+        What was said, by kind.
+    """
 
     def __init__(self, model: KohnShamModel, log: Log) -> None:
         self.model, self.log = model, log
         self.needed_spacings = needed_spacings(model)
         self.said: dict[str, str] = {}
+        self.has_looked = False
         self.tolerated = TOLERATED
 
     def look(self, problem: Problem, state: GroundState) -> Checks:
         """Return the checks of a ground state, after saying what has not been said before.  Collective."""
-        checks = examine(problem, state, self.needed_spacings, self.tolerated)
+        checks, self.has_looked = examine(problem, state, self.needed_spacings, self.tolerated), True
         self.tolerated = LATER * TOLERATED
         self.tell(checks.warnings())
         return checks

@@ -14,6 +14,7 @@ from mpiqmd.datafiles import stored_digest
 from mpiqmd.errors import ConfigError
 from mpiqmd.exchange.structure import Structure, require_fitting, same_masses
 from mpiqmd.exchange.structure_files import read_structures
+from mpiqmd.findings import Finding
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.body_solver import HifiBodySolver
@@ -39,8 +40,9 @@ from mpiqmd.pipeline.memory import DENSITY_REFINEMENT, require_memory
 from mpiqmd.rom.error_control import ErrorControl
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.online import OnlineStage
+from mpiqmd.rom.reactions import FORCE_PER_RMS
 from mpiqmd.rom.training import FullSolving, TrainingSolver
-from mpiqmd.rom.verdict import warning_on_loading
+from mpiqmd.rom.verdict import LARGEST_PER_RMS, finding_on_model, warning_on_loading
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -123,9 +125,10 @@ def periodic_cell(settings: Settings) -> np.ndarray | None:
 def read_frames(settings: Settings, molecule: Molecule, path: Path, comm: MPI.Comm) -> np.ndarray:
     """Return the positions (frames, N, 3), bohr, of a file of geometries of the input's molecule.  Collective.
 
+    Frames with positions that are not finite are among them: :func:`mpiqmd.exchange.structure.not_finite` finds them.
     Raises DataFileError if the file cannot be read or says other than the input: atoms, cell, masses, charge, fixed atoms.
     """
-    structures = on_rank_zero(comm, read_structures, path)
+    structures = on_rank_zero(comm, lambda: read_structures(path, finite=False))
     require_fitting(structures, structure_of(settings, molecule), path)
     return np.array([structure.positions_av for structure in structures])
 
@@ -206,13 +209,19 @@ def build_hifi_surface(
 
 def build_online_stage(settings: Settings, model: KohnShamModel, reduced: ReducedModel, log: Log) -> OnlineStage:
     """Return a reduced model ready for use as the input has it.  Collective."""
-    return OnlineStage(model, reduced, settings.rom, lambda: build_solver(settings, model), log)
+    rom, train = settings.rom, settings.train
+    options = replace(
+        rom,
+        error_tolerance=rom.error_tolerance or LARGEST_PER_RMS * train.energy_error,
+        force_tolerance=rom.force_tolerance or FORCE_PER_RMS * train.force_error,
+    )
+    return OnlineStage(model, reduced, options, lambda: build_solver(settings, model), log)
 
 
 def build_rom_surface(
     settings: Settings, model: KohnShamModel, path: Path, log: Log, check_every: int | None = None
-) -> tuple[ErrorControl, str]:
-    """Return the reduced surface of a model file and the file's hash.  Collective.
+) -> tuple[ErrorControl, str, Finding]:
+    """Return the reduced surface of a model file, the file's hash, and how good the model is.  Collective.
 
     ``check_every`` overrides the input's.  Raises ConfigError if the model belongs to other physics than the input.
     """
@@ -224,7 +233,8 @@ def build_rom_surface(
     warning = warning_on_loading(reduced.notes, rom.online)
     if warning is not None:
         log(f"{path}: {warning}")
-    return build_online_stage(replace(settings, rom=rom), model, reduced, log).surface, digest
+    stage = build_online_stage(replace(settings, rom=rom), model, reduced, log)
+    return stage.surface, digest, finding_on_model(reduced.notes, rom.online)
 
 
 def build_training_solver(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mpiqmd.config.settings import Settings
-from mpiqmd.exchange.structure import Structure
+from mpiqmd.exchange.structure import Structure, not_finite
 from mpiqmd.exchange.structure_files import write_structures
+from mpiqmd.findings import Finding, closing
 from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.judgement import judgement_for_ase, per_atom_for_ase
@@ -20,8 +22,9 @@ from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, build_rom_surface, read_frames, structure_of
 from mpiqmd.pipeline.identity import surface_identity
-from mpiqmd.pipeline.surface import error_checks, print_checks
-from mpiqmd.rom.watch import numbered
+from mpiqmd.pipeline.surface import error_checks, on_errors, on_ground_states, print_checks
+from mpiqmd.rom.error_control import ErrorControl
+from mpiqmd.rom.watch import Watch, numbered
 from mpiqmd.statics.evaluated_frames import EvaluatedFrames, evaluate_frames
 
 if TYPE_CHECKING:
@@ -47,15 +50,23 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     molecule = build_molecule(settings, comm)
     positions_sav = read_frames(settings, molecule, arguments.structures, comm)
     model = build_model(settings, comm, molecule)
-    surface, identity = _surface(arguments, model, molecule, log)
-    frames = EvaluatedFrames(folder / JOURNAL_FILE, identity, positions_sav, comm)
+    surface, identity, standing = _surface(arguments, model, molecule, log)
+    refused = not_finite(positions_sav, molecule.symbols)
+    for frame, words in refused.items():
+        log(f"warning: frame {frame} failed: {words}")
+    frames = EvaluatedFrames(folder / JOURNAL_FILE, identity, positions_sav, comm, refused)
     interruption = Interruption()
     with interruption.listening():
-        seconds, memory = evaluate_frames(surface, frames, AT_ONCE if arguments.model else 1, interruption, log)
+        seconds = evaluate_frames(surface, frames, AT_ONCE if arguments.model else 1, interruption, log)
     on_rank_zero(comm, _write, frames, folder / EVALUATED_FILE, structure_of(settings, molecule))
     failed = decide(comm, sorted(frames.errors.items()))
+    seen = _seen(surface, frames)
+    print_checks(surface, seen, log.afterwards, numbered("geometry"))
     _print_summary(failed, len(positions_sav), folder / EVALUATED_FILE, log.afterwards)
-    print_checks(surface, [memory], log.afterwards, numbered("geometry"))
+    lost = [Finding(False, f"{len(failed)} of them failed")] if failed else []
+    purpose = f"the energies and forces of {len(positions_sav)} geometries"
+    verdict = closing(purpose, [*lost, *standing(), *on_errors(surface, seen)])
+    log.afterwards(verdict["words"])
     return {
         "solver": "hifi" if arguments.model is None else "rom",
         "online": settings.rom.online if arguments.model else None,
@@ -69,8 +80,25 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         "failed": [{"frame": frame, "error": error} for frame, error in failed],
         "seconds_per_geometry": float(np.median(seconds)) if seconds else None,
         "exit_status": 1 if failed else 0,
-        **error_checks(surface, [memory]),
+        "verdict": verdict,
+        **error_checks(surface, seen),
     }
+
+
+def _seen(surface: Surface, frames: EvaluatedFrames) -> Watch:
+    """Return what was seen of a reduced surface's errors, by the numbers of the frames, those of earlier runs too.
+
+    Collective.
+    """
+    if not isinstance(surface, ErrorControl):
+        return Watch()
+    tolerance = surface.limits.tolerance
+
+    def seen() -> Watch:
+        done = np.flatnonzero(frames.is_done_s).tolist()
+        return Watch.of_frames(frames.extras, done, len(frames.positions_sav), tolerance)
+
+    return on_rank_zero(frames.comm, seen)
 
 
 def _write(frames: EvaluatedFrames, path: Path, structure: Structure) -> None:
@@ -113,16 +141,16 @@ _TREATED = {"remove": "removed", "keep": "kept"}
 
 def _surface(
     arguments: argparse.Namespace, model: KohnShamModel, molecule: Molecule, log: Log
-) -> tuple[Surface, dict[str, str]]:
-    """Return the surface and what the evaluations of an interrupted run must share.  Collective."""
+) -> tuple[Surface, dict[str, str], Callable[[], list[Finding]]]:
+    """Return the surface, what the evaluations of an interrupted run must share, and how good the surface is.  Collective."""
     settings, in_body = arguments.settings, _in_body_frame(arguments)
     how = {"forces_as": _forces_as(arguments, settings), "body_frame": str(in_body)}
     if arguments.model is None:
         watch = GroundStateWatch(model, log)
         surface = build_hifi_surface(settings, model, molecule, extrapolation=None, body_frame=in_body, watch=watch)
-        return surface, surface_identity(settings, model) | how
-    reduced, digest = build_rom_surface(settings, model, arguments.model, log, check_every=1)
-    return reduced, surface_identity(settings, model, digest) | how
+        return surface, surface_identity(settings, model) | how, lambda: on_ground_states(watch)
+    reduced, digest, standing = build_rom_surface(settings, model, arguments.model, log, check_every=1)
+    return reduced, surface_identity(settings, model, digest) | how, lambda: [standing]
 
 
 def _in_body_frame(arguments: argparse.Namespace) -> bool:

@@ -14,7 +14,7 @@ from mpiqmd.ipi.conversation import Conversation
 from mpiqmd.ipi.serving import serve
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.interruption import Interruption, exit_status
-from mpiqmd.pipeline.surface import build_calculation, error_checks, print_checks
+from mpiqmd.pipeline.surface import build_calculation, error_checks, print_checks, seen_by
 from mpiqmd.rom.watch import numbered
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
             talk.close()
     ended = on_rank_zero(comm, talk.why)
     log.afterwards(served.line(ended))
-    print_checks(calculation.surface, memories, log.afterwards, numbered("evaluation"))
+    print_checks(calculation.surface, seen_by(memories), log.afterwards, numbered("evaluation"))
     signalled = None if ended in ("EXIT", "closed") else ended
     return (
         served.as_dict()
-        | error_checks(calculation.surface, memories)
+        | error_checks(calculation.surface, seen_by(memories))
         | {
             "solver": calculation.solver,
             "address": str(address),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from mpiqmd.findings import closing
 from mpiqmd.md.quality import Conditions, judge
 from mpiqmd.md.run import run_dynamics
 from mpiqmd.molecule.surface import Owner
@@ -16,7 +17,9 @@ from mpiqmd.pipeline.surface import (
     dynamics_settings,
     error_checks,
     export_extxyz,
+    on_errors,
     print_checks,
+    seen_by,
 )
 from mpiqmd.units import ATOMIC_TIME_IN_FS
 
@@ -61,13 +64,25 @@ def run_trajectory(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, inte
     if result["steps"] > settings.steps:
         log.afterwards(f"the numbers of all {result['steps']} steps, of an earlier run:")
     _print_summary(result, calculation.solver, log.afterwards)
-    result["quality"] = judge(result, Conditions.of(calculation.molecule, settings))
-    for sentence in result["quality"]:
-        log.afterwards(sentence)
-    print_checks(owner.surface, [owner.memory], log.afterwards, lambda step: _step_and_time(step, settings.timestep))
+    conditions, seen = Conditions.of(calculation.molecule, settings), seen_by([owner.memory])
+    judged = judge([result], conditions)
+    for quality in judged:
+        log.afterwards(quality.sentence)
+    print_checks(owner.surface, seen, log.afterwards, lambda step: _step_and_time(step, settings.timestep))
     log.afterwards(f"{', '.join(files)} are in {folder}")
-    checks = error_checks(owner.surface, [owner.memory])
-    return result | checks | {"solver": calculation.solver, "exit_status": exit_status(result["stopped"])}
+    findings = [*calculation.standing(), *on_errors(owner.surface, seen), *(quality.finding for quality in judged)]
+    verdict = closing(conditions.purpose, findings)
+    log.afterwards(verdict["words"])
+    return (
+        result
+        | error_checks(owner.surface, seen)
+        | {
+            "quality": [quality.sentence for quality in judged],
+            "verdict": verdict,
+            "solver": calculation.solver,
+            "exit_status": exit_status(result["stopped"]),
+        }
+    )
 
 
 def _step_and_time(step: int, timestep: float) -> str:

@@ -13,15 +13,18 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mpiqmd.errors import MpiqmdError
+from mpiqmd.findings import Finding, closing
 from mpiqmd.md.noise import replica_seed
+from mpiqmd.md.quality import Conditions, judge
 from mpiqmd.md.replicas import INDEX_FILE, groups, replica_folder, require_different, write_index
 from mpiqmd.md.run import Steps, dynamics_steps, run_together
 from mpiqmd.md.settings import DynamicsSettings
@@ -29,7 +32,17 @@ from mpiqmd.molecule.surface import Memory
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.interruption import Interruption, exit_status
 from mpiqmd.parallel.log import Log, silent
-from mpiqmd.pipeline.surface import Calculation, build_calculation, dynamics_settings, error_checks, export_extxyz
+from mpiqmd.pipeline.surface import (
+    Calculation,
+    build_calculation,
+    dynamics_settings,
+    error_checks,
+    export_extxyz,
+    on_errors,
+    print_checks,
+    seen_by,
+)
+from mpiqmd.rom.watch import Watch
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -61,11 +74,18 @@ def run_replicas(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, interr
     own = list(range(comm.rank, arguments.replicas, comm.size))
     runner = _Runner(arguments, settings, calculation, alone, log if log.active else silent(alone), interruption)
     summaries = runner.run(own)
-    gathered = comm.allgather((summaries, time.perf_counter() - started))
-    replicas = sorted((summary for part, _ in gathered for summary in part), key=lambda summary: summary["replica"])
-    result = summarise(replicas, max(seconds for _, seconds in gathered)) | {"solver": calculation.solver}
-    _print_summary(result, arguments.folder, log.afterwards)
-    return result
+    gathered = comm.allgather((summaries, runner.watches, calculation.standing(), time.perf_counter() - started))
+    replicas = sorted((summary for part, *_ in gathered for summary in part), key=lambda summary: summary["replica"])
+    result = summarise(replicas, max(seconds for *_, seconds in gathered)) | {"solver": calculation.solver}
+    watches = {replica: watch for _, part, *_ in gathered for replica, watch in part.items()}
+    standing = list(dict.fromkeys(finding for _, _, part, _ in gathered for finding in part))
+    _print_summary(result, log.afterwards)
+    worth = _Worth(calculation, Conditions.of(calculation.molecule, settings), replicas, watches)
+    worth.print_checks(log.afterwards)
+    log.afterwards(f"replica-*/trajectory.h5, linked from {INDEX_FILE}, are in {arguments.folder}")
+    verdict = worth.verdict(standing)
+    log.afterwards(verdict["words"])
+    return result | {"quality": worth.sentences, "verdict": verdict}
 
 
 def summarise(replicas: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
@@ -107,6 +127,7 @@ class _Runner:
         self.arguments, self.settings, self.calculation, self.alone = arguments, settings, calculation, alone
         self.log, self.interruption = log, interruption
         self.reason: str | None = None
+        self.watches: dict[int, Watch] = {}
 
     def run(self, own: list[int]) -> list[dict[str, Any]]:
         """Run replicas and return their summaries.  Not collective."""
@@ -129,7 +150,7 @@ class _Runner:
             steps = self._steps(index, memory, self.settings, self.log, self.interruption.reason)
         except MpiqmdError as error:
             return [error]
-        return self._outcomes([steps], [memory], lambda: None)
+        return self._outcomes([index], [steps], [memory], lambda: None)
 
     def _together(self, group: list[int]) -> list[dict[str, Any] | MpiqmdError]:
         """Run several replicas side by side; whether to stop is asked once for all of them."""
@@ -139,17 +160,19 @@ class _Runner:
         for index, memory in zip(group, memories, strict=True):
             log = self.log.named(f"replica {index}", shows_progress=index == group[0])
             runs.append(self._steps(index, memory, settings, log, lambda: self.reason))
-        return self._outcomes(runs, memories, self._look)
+        return self._outcomes(group, runs, memories, self._look)
 
     def _outcomes(
-        self, runs: list[Steps], memories: list[Memory], each_round: Callable[[], object]
+        self, group: Sequence[int], runs: list[Steps], memories: list[Memory], each_round: Callable[[], object]
     ) -> list[dict[str, Any] | MpiqmdError]:
         """Return the summaries of runs that advance together, with what the checks of their errors found, or their errors."""
         surface = self.calculation.surface
         outcomes = run_together(surface, runs, memories, each_round)
+        for index, memory in zip(group, memories, strict=True):
+            self.watches[index] = seen_by([memory])
         return [
-            outcome if isinstance(outcome, MpiqmdError) else outcome | error_checks(surface, [memory])
-            for outcome, memory in zip(outcomes, memories, strict=True)
+            outcome if isinstance(outcome, MpiqmdError) else outcome | error_checks(surface, self.watches[index])
+            for index, outcome in zip(group, outcomes, strict=True)
         ]
 
     def _look(self) -> None:
@@ -176,22 +199,45 @@ class _Runner:
         return summary | outcome
 
 
-def _on_checks(bad: list[dict[str, Any]]) -> str:
-    """Return a sentence about replicas in which estimated errors exceeded the tolerance."""
-    found = {each["replica"]: each["error_checks"] for each in bad}
-    exceeded, made = (sum(checks[name] for checks in found.values()) for name in ("exceeded", "checks"))
-    worst, pulled = (max(found, key=lambda replica: found[replica][name]) for name in ("largest", "largest_force"))
-    energy, force = found[worst], found[pulled]
-    return (
-        f"warning: {exceeded} of {made} checks in {len(bad)} replicas found estimated errors above the tolerance: energies by "
-        f"up to {energy['largest']:.1e} Ha at step {energy['largest_at']} of replica {worst}, "
-        f"{energy['largest'] / energy['tolerance']:.2g} times rom.error_tolerance; forces by up to "
-        f"{force['largest_force']:.1e} Ha/bohr at step {force['largest_force_at']} of replica {pulled}, "
-        f"{force['largest_force'] / force['force_tolerance']:.2g} times rom.force_tolerance"
-    )
+class _Worth:
+    """What all replicas together are good for."""
+
+    def __init__(
+        self, calculation: Calculation, conditions: Conditions, replicas: list[dict[str, Any]], watches: dict[int, Watch]
+    ) -> None:
+        self.surface, self.conditions, self.replicas = calculation.surface, conditions, replicas
+        self.owners = sorted(watches)
+        self.seen = Watch.joined([watches[replica] for replica in self.owners])
+        self.ends = list(accumulate(watches[replica].evaluations for replica in self.owners))
+        ran = [summary for summary in replicas if summary.get("temperature_mean") is not None]
+        self.judged = judge(ran, conditions) if ran else []
+
+    @property
+    def sentences(self) -> list[str]:
+        """What drift and temperature tell."""
+        return [quality.sentence for quality in self.judged]
+
+    def print_checks(self, log: Log) -> None:
+        """Say it, and what was seen of a reduced surface's errors."""
+        for sentence in self.sentences:
+            log(sentence)
+        print_checks(self.surface, self.seen, log, self._step)
+
+    def verdict(self, standing: list[Finding]) -> dict[str, Any]:
+        """Return what all of it comes to, given how good the surface is."""
+        failed = sum("error" in summary for summary in self.replicas)
+        lost = [Finding(False, f"{failed} of them failed")] if failed else []
+        findings = [*lost, *standing, *on_errors(self.surface, self.seen), *(quality.finding for quality in self.judged)]
+        return closing(f"{self.conditions.purpose} of {len(self.replicas)} replicas", findings)
+
+    def _step(self, evaluation: int) -> str:
+        """Return what an evaluation is called, counted through all replicas."""
+        place = bisect_right(self.ends, evaluation)
+        before = self.ends[place - 1] if place else 0
+        return f"step {evaluation - before} of replica {self.owners[place]}"
 
 
-def _print_summary(result: dict[str, Any], folder: Path, log: Log) -> None:
+def _print_summary(result: dict[str, Any], log: Log) -> None:
     replicas = result["replicas"]
     if result["failed"]:
         first = replicas[result["failed"][0]]
@@ -203,8 +249,5 @@ def _print_summary(result: dict[str, Any], folder: Path, log: Log) -> None:
         log(f"mean temperature {result['temperature_mean']:.1f}" + (f" +- {error:.1f} K" if error else " K"))
     if result["energy_drift"] is not None:
         log(f"mean drift of the conserved energy {1e6 * result['energy_drift']:.3f} microHa/atom/ps")
-    if bad := [each for each in replicas if each.get("error_checks", {}).get("exceeded")]:
-        log(_on_checks(bad))
     if result["steps_per_second"]:
         log(f"{result['steps_per_second']:.4g} steps per second in all")
-    log(f"replica-*/trajectory.h5, linked from {INDEX_FILE}, are in {folder}")

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from mpiqmd.config.settings import Settings
+from mpiqmd.errors import ConfigError, DataFileError
+from mpiqmd.exchange.structure import not_finite
 from mpiqmd.keys.registries import SAMPLING_RULES
 from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule
@@ -35,9 +37,18 @@ class TrainingSources:
         return oriented(self.molecule, self.solver.model.grid.sides)
 
     def geometries(self, path: Path) -> np.ndarray:
-        """Return the positions (frames, N, 3), bohr, of a file, molecules whole in a periodic cell.  Collective."""
+        """Return the positions (frames, N, 3), bohr, of a file, molecules whole in a periodic cell.  Collective.
+
+        Frames with positions that are not finite are told of and left out.  Raises DataFileError if no other is there.
+        """
         settings, comm = self.settings, self.solver.model.grid.comm
         positions_sav = read_frames(settings, self.oriented(), path, comm)
+        bad = not_finite(positions_sav, self.molecule.symbols)
+        for frame, words in bad.items():
+            self.say(f"warning: frame {frame} of {path} is left out: {words}")
+        if len(bad) == len(positions_sav):
+            raise DataFileError(f"{path}: no frame of it can be used: {bad[0]}. Correct the file.")
+        positions_sav = np.delete(positions_sav, list(bad), axis=0)
         return np.array([whole(positions_av, periodic_cell(settings)) for positions_av in positions_sav])
 
     def vibrations(self, relaxed: bool) -> NormalModes:
@@ -62,7 +73,22 @@ def choose_geometries(
     sampling does not fit the molecule, and what :func:`find_vibrations` raises.
     """
     train = settings.train
+    if len(molecule) == 1:
+        raise ConfigError(
+            f"there is no reduced model of {molecule.formula}, which is one atom: nothing moves in its frame. Use the "
+            "Hi-Fi solver."
+        )
     arguments = SAMPLING_RULES.arguments(train.sampling, train.options)
     rule: SamplingRule = SAMPLING_RULES.entry(train.sampling).make(**arguments)
     sources = TrainingSources(settings, solver, molecule, folder, may_compute)
     return make_plan(rule, sources, solver.model.grid.sides if train.symmetrize else None)
+
+
+def require_modes(rank: int | None, plan: Plan, n_orbitals: int) -> None:
+    """Raise ConfigError if so many modes are more than all orbitals of the plan's geometries can give.  Not collective."""
+    most = len(plan.samples) * n_orbitals * (1 + len(plan.symmetries))
+    if rank is not None and rank > most:
+        raise ConfigError(
+            f"rom.rank = {rank}: {len(plan.samples)} geometries have {most} orbitals, images included, and give no more "
+            "modes than that. Ask for fewer, or train on more geometries."
+        )

@@ -13,6 +13,7 @@ import numpy as np
 
 from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError
+from mpiqmd.findings import Finding
 from mpiqmd.grid import Grid
 from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.model import KohnShamModel
@@ -47,12 +48,15 @@ class Calculation:
         Energy and forces, on the communicator of the model's grid.
     identity
         What a resumed run must share, as text by name.
+    standing
+        How good the model or, as far as they have been looked at, the full ground states are.
     """
 
     molecule: Molecule
     model: KohnShamModel
     surface: Surface
     identity: dict[str, str]
+    standing: Callable[[], list[Finding]]
 
     @property
     def grid(self) -> Grid:
@@ -102,41 +106,47 @@ def build_calculation(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -
     settings = arguments.settings
     molecule = build_molecule(settings, comm)
     model = build_model(settings, comm, molecule)
-    surface, identity = _surface(arguments, model, log)
-    return Calculation(molecule, model, surface, identity)
-
-
-def _surface(arguments: argparse.Namespace, model: KohnShamModel, log: Log) -> tuple[Surface, dict[str, str]]:
-    """Return the surface and the identity of the physics that a resumed run must share.  Collective."""
     settings = arguments.settings
     if arguments.model is None:
         watch = GroundStateWatch(model, log)
-        surface = build_hifi_surface(settings, model, model.molecule, settings.scf.extrapolation, watch=watch)
-        return surface, surface_identity(settings, model)
-    reduced, model_hash = build_rom_surface(settings, model, arguments.model, log)
-    return reduced, surface_identity(settings, model, model_hash)
+        hifi = build_hifi_surface(settings, model, model.molecule, settings.scf.extrapolation, watch=watch)
+        return Calculation(molecule, model, hifi, surface_identity(settings, model), lambda: on_ground_states(watch))
+    reduced, model_hash, standing = build_rom_surface(settings, model, arguments.model, log)
+    return Calculation(molecule, model, reduced, surface_identity(settings, model, model_hash), lambda: [standing])
 
 
-def error_checks(surface: Surface, memories: Sequence[Memory]) -> dict[str, Any]:
-    """Return ``error_checks``, what a reduced surface's owners saw of its errors, for ``result.json``; nothing of Hi-Fi.
+def on_ground_states(watch: GroundStateWatch) -> list[Finding]:
+    """Return what there is against full ground states that were looked at.  Not collective."""
+    if watch.said:
+        return [Finding(False, f"warnings of {', '.join(watch.said)}")]
+    return [Finding(True, "cell and grid suffice") if watch.has_looked else Finding(None, "cell and grid were not looked at")]
+
+
+def error_checks(surface: Surface, seen: Watch) -> dict[str, Any]:
+    """Return ``error_checks``, what was seen of a reduced surface's errors, for ``result.json``; nothing of Hi-Fi.
 
     Not collective.
     """
-    return {"error_checks": surface.summary(_seen(memories))} if isinstance(surface, ErrorControl) else {}
+    return {"error_checks": surface.summary(seen)} if isinstance(surface, ErrorControl) else {}
 
 
-def print_checks(surface: Surface, memories: Sequence[Memory], log: Log, name: Callable[[int], str]) -> None:
-    """Say what a reduced surface's owners saw of its errors; nothing of Hi-Fi.  Not collective.
+def print_checks(surface: Surface, seen: Watch, log: Log, name: Callable[[int], str]) -> None:
+    """Say what was seen of a reduced surface's errors; nothing of Hi-Fi.  Not collective.
 
     ``name`` says what an evaluation, counted from 0, is called.
     """
     if isinstance(surface, ErrorControl):
-        for line in surface.summary_lines(_seen(memories), name):
+        for line in surface.summary_lines(seen, name):
             log(line)
 
 
-def _seen(memories: Sequence[Memory]) -> Watch:
-    """Return what all owners saw."""
+def on_errors(surface: Surface, seen: Watch) -> list[Finding]:
+    """Return whether what was seen of a reduced surface's errors speaks for its results; nothing of Hi-Fi.  Not collective."""
+    return surface.findings(seen) if isinstance(surface, ErrorControl) else []
+
+
+def seen_by(memories: Sequence[Memory]) -> Watch:
+    """Return what all owners saw of a reduced surface's errors, one after the other.  Not collective."""
     return Watch.joined([memory.watch for memory in memories if isinstance(memory, ErrorMemory)])
 
 

@@ -36,7 +36,7 @@ from mpiqmd.pipeline.checking import check_model, tolerance_of
 from mpiqmd.pipeline.identity import recipe, snapshot_signature
 from mpiqmd.pipeline.results import RESULT_FILE, plain
 from mpiqmd.pipeline.rounds import ROUNDS_FILE, Rounds, found_in, next_round, with_added
-from mpiqmd.pipeline.sampling import choose_geometries
+from mpiqmd.pipeline.sampling import choose_geometries, require_modes
 from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.style import save_figure
 from mpiqmd.rom.basis import ReducedBasis
@@ -79,6 +79,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     interruption = Interruption(walltime=arguments.walltime, started=arguments.started)
     solver = build_training_solver(settings, model, log, arguments.groups, interruption)
     plan = choose_geometries(settings, solver, molecule, folder, may_compute=arguments.part is None)
+    require_modes(settings.rom.rank, plan, solver.full.n_orbitals)
     if arguments.samples_only:
         return write_samples(settings, folder, plan, comm, log)
     if arguments.part is not None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mpiqmd.errors import AccuracyError, ConvergenceError, MpiqmdError
+from mpiqmd.findings import Finding
 from mpiqmd.kohnsham.model import Problem
 from mpiqmd.molecule.body_surface import FORCES, BodyMemory, BodySurface
 from mpiqmd.molecule.evaluation import Evaluation
@@ -133,6 +134,10 @@ class ErrorControl:
     def summary_lines(self, watch: Watch, name: Callable[[int], str]) -> list[str]:
         """Return the same in words; ``name`` says what an evaluation is called.  Not collective."""
         return watch.lines(self.limits.tolerance, name)
+
+    def findings(self, watch: Watch) -> list[Finding]:
+        """Return whether what was seen speaks for the results.  Not collective."""
+        return watch.findings(self.limits.tolerance, self.limits.reaction.solves_large)
 
     def _evaluated(
         self, positions_bav: Sequence[np.ndarray], memories: Sequence[ErrorMemory]

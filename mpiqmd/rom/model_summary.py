@@ -52,8 +52,15 @@ def error_table(errors: dict[str, Any]) -> list[str]:
     estimate = (errors["unseen"] or {}).get("estimate")
     if estimate is not None:
         lines.append(f"largest estimated error of an unseen energy {estimate:.1e} Ha")
-    lines.append(f"rms and largest energy errors without {errors['offset']:.1e} Ha, the mean at the training geometries")
+    lines.append(f"rms and largest energy errors without the mean at the training geometries, {_offsets(errors)}")
     return lines
+
+
+def _offsets(errors: dict[str, Any]) -> str:
+    """Return the constants that energies are compared without; files of earlier versions have one for both forms."""
+    if errors.get("grid_offset") is None:
+        return f"{errors['offset']:.1e} Ha"
+    return f"{errors['offset']:.1e} Ha (grid-free) and, at the worst of them, {errors['grid_offset']:.1e} Ha (grid)"
 
 
 _COLUMNS = ("mean", "rms", "largest", "rms", "median", "90 %", "largest")

@@ -29,6 +29,7 @@ from mpiqmd.rom.otherwise import Otherwise
 from mpiqmd.rom.reactions import Limits, Tolerance
 from mpiqmd.rom.solved import ReducedAnswer
 from mpiqmd.rom.training_distance import TrainingDistance
+from mpiqmd.rom.training_span import TrainingSpan
 
 if TYPE_CHECKING:
     from mpiqmd.parallel.log import Log
@@ -138,6 +139,7 @@ def _grid_free(model: KohnShamModel, reduced: ReducedModel, options: RomOptions)
             f"{reduced.source} was trained with rom.online = {' and '.join(map(repr, sorted(gone)))}, a form that this version "
             "no longer has. Train again with `mpiqmd train`: its snapshots are kept and used again. Or use rom.online = 'grid'."
         )
+    span = TrainingSpan.of_geometries(reduced.training_positions_sav, reduced.symmetries)
     arrays = learned.from_arrays(reduced.arrays, source=reduced.source)
     energy = LearnedEnergy(arrays, model.functional, model.valences_a, model.grid.periodic_cell_v)
-    return LearnedBodySolver(LearnedSolver(energy, GAIN_PER_TOLERANCE * options.tolerance), model.molecule.labels)
+    return LearnedBodySolver(LearnedSolver(energy, GAIN_PER_TOLERANCE * options.tolerance), model.molecule.labels, span)

@@ -54,13 +54,13 @@ class RomOptions(Protocol):
         ...
 
     @property
-    def error_tolerance(self) -> float:
-        """Estimated energy error that counts as large, Ha."""
+    def error_tolerance(self) -> float | None:
+        """Estimated energy error that counts as large, Ha; None where none does."""
         ...
 
     @property
     def force_tolerance(self) -> float | None:
-        """Estimated force error on an atom that counts as large, Ha/bohr; None for one in proportion to that of energies."""
+        """Estimated force error on an atom that counts as large, Ha/bohr; None where none does."""
         ...
 
     @property

@@ -15,9 +15,15 @@ from dataclasses import dataclass
 from math import inf
 
 from mpiqmd.errors import ConfigError
+from mpiqmd.rom.verdict import LARGEST_PER_RMS
 
-FORCE_PER_ENERGY = 10.0
-"""Estimated force error (Ha/bohr) that is tolerated per estimated energy error (Ha) by default, 1/bohr."""
+FORCE_PER_RMS = 2.0 * LARGEST_PER_RMS
+"""Estimated error of an atom's force that is tolerated by default, in rms errors of force components that training asks for.
+
+A good model has components up to ``LARGEST_PER_RMS`` times as wrong; an estimate is of all three of an atom, and too large
+where errors are small: on water, models of 24 to 31 modes that are just good enough have estimates up to that, and one of 20
+that is not has up to five times that.
+"""
 HOPELESS = 100.0
 """A warning does not suffice by default for an estimate that is so many times the tolerance."""
 
@@ -70,9 +76,9 @@ class Tolerance:
     force: float
 
     @classmethod
-    def of(cls, energy: float, force: float | None = None) -> Tolerance:
-        """Return tolerances; that of forces is by default in proportion to that of energies."""
-        return cls(energy, FORCE_PER_ENERGY * energy if force is None else force)
+    def of(cls, energy: float | None, force: float | None = None) -> Tolerance:
+        """Return tolerances; what has none is not looked at."""
+        return cls(inf if energy is None else energy, inf if force is None else force)
 
     def excess(self, energy: float, force: float) -> float:
         """Return the larger of two estimates, each in units of what is tolerated."""

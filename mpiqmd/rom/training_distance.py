@@ -6,7 +6,9 @@ how they vary together over the training geometries (the distance of Mahalanobis
     d(x, y)² = (x - y)^T C^-1 (x - y),     distance(x) = min_s d(x, x_s) / max_s min_{s' ≠ s} d(x_s, x_s')
 
 It is zero at a training geometry and its images, and 1 as far from the nearest as the loneliest training geometry is
-from its own neighbour.  A direction that did not vary counts as if it had by a twentieth of the one that varied most.
+from its own neighbour.  A direction that varied little counts as if it had by a twentieth of the one that varied most.  One
+that did not vary at all, such as out of the plane in which all training geometries lie, counts as if it had by next to
+nothing: whatever moves along it is outside.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from mpiqmd.molecule.symmetry import Symmetry
 
 LEAST_VARIATION = 0.05
 """Standard deviation of a direction, in that of the direction that varied most, below which it counts as so large."""
+WITHOUT_EXTENT = 1e-4
+"""The same below which it did not vary, and counts as so large; round-off is smaller still."""
 SMALLEST_VARIATION = 0.01
 """The same, in bohr or radian: for training geometries that are all but the same."""
 SAME = 1e-6
@@ -85,8 +89,12 @@ def _scales(values_sk: np.ndarray) -> np.ndarray:
     covariance_kk = np.atleast_2d(np.cov(values_sk.T, bias=True)) if len(values_sk) > 1 else np.zeros((values_sk.shape[1],) * 2)
     squares_k, directions_kk = np.linalg.eigh(covariance_kk)
     deviations_k = np.sqrt(np.maximum(squares_k, 0.0))
-    least = max(LEAST_VARIATION * float(deviations_k.max()), SMALLEST_VARIATION)
-    return directions_kk / np.maximum(deviations_k, least)
+    largest = float(deviations_k.max())
+    least = max(LEAST_VARIATION * largest, SMALLEST_VARIATION)
+    if largest > SMALLEST_VARIATION:
+        smallest = WITHOUT_EXTENT * largest
+        return directions_kk / np.where(deviations_k < smallest, smallest, np.maximum(deviations_k, least))
+    return directions_kk / least
 
 
 def _loneliest(points_sq: np.ndarray) -> float:

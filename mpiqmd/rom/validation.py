@@ -75,8 +75,8 @@ class Validation:
     errors
         Statistics, small enough for the model file: ``online`` (the form), ``offset`` (mean energy error at the training
         geometries, Ha), :func:`~mpiqmd.rom.error_statistics.statistics` of ``training``, ``random``, ``dynamics`` and of all
-        ``unseen``; and ``worst``, None where the form is the grid: of ``training`` and ``unseen`` the errors ``in_use`` and
-        ``on_grid`` at a handful of geometries.
+        ``unseen``; and, both None where the form is the grid, ``worst``: of ``training`` and ``unseen`` the errors ``in_use``
+        and ``on_grid`` at a handful of geometries, and ``grid_offset``: the mean error on the grid at those of the training.
     geometries
         The unseen ones, a dictionary each.
     """
@@ -94,14 +94,13 @@ def validate(
     offset, kinds = at_training.offset, np.array(kinds_s, str)
     sets = {"training": at_training} | {kind: at_unseen.chosen(kinds == kind) for kind in KINDS} | {"unseen": at_unseen}
     errors: dict[str, Any] = {"online": stage.online, "offset": offset}
-    errors |= {name: statistics(each, offset) for name, each in sets.items()} | {"worst": None}
+    errors |= {name: statistics(each, offset) for name, each in sets.items()} | {"worst": None, "grid_offset": None}
     rows = [
         {"kind": kinds_s[s], "positions": unseen.positions_sav[s], "energy": unseen.energies_s[s]} | _row(at_unseen, s)
         for s in range(len(unseen))
     ]
     if stage.grid_free is not None:
-        pairs = {"training": (trained, at_training), "unseen": (unseen, at_unseen)}
-        errors["worst"] = {name: _at_the_worst(stage, solved, each, offset) for name, (solved, each) in pairs.items()}
+        errors |= _at_the_worst(stage, {"training": (trained, at_training), "unseen": (unseen, at_unseen)}, offset)
     return Validation(errors, rows)
 
 
@@ -130,11 +129,22 @@ def errors_of(
     return Errors(*decide(stage.model.grid.comm, (energies_s, forces_sav, estimates_s)))
 
 
-def _at_the_worst(stage: OnlineStage, solved: SolvedGeometries, errors: Errors, offset: float) -> dict[str, Any]:
-    """Return the errors where the form in use has its largest, of that form and of the grid.  Collective."""
-    indices = errors.worst(HANDFUL)
-    on_grid = errors_of(stage, stage.answer_on_grid, solved.chosen(indices))
-    return {"in_use": statistics(errors.chosen(indices), offset), "on_grid": statistics(on_grid, offset)}
+def _at_the_worst(stage: OnlineStage, sets: dict[str, tuple[SolvedGeometries, Errors]], offset: float) -> dict[str, Any]:
+    """Return the errors where the form in use has its largest, of that form and of the grid, each without its own offset.
+
+    Collective.
+    """
+    chosen = {name: errors.worst(HANDFUL) for name, (_, errors) in sets.items()}
+    on_grid = {name: errors_of(stage, stage.answer_on_grid, solved.chosen(chosen[name])) for name, (solved, _) in sets.items()}
+    grid_offset = on_grid["training"].offset
+    worst = {
+        name: {
+            "in_use": statistics(errors.chosen(chosen[name]), offset),
+            "on_grid": statistics(on_grid[name], grid_offset),
+        }
+        for name, (_, errors) in sets.items()
+    }
+    return {"worst": worst, "grid_offset": grid_offset}
 
 
 def _row(errors: Errors, s: int) -> dict[str, Any]:

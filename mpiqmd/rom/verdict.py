@@ -5,18 +5,23 @@ that of the energies within ``train.energy_error``, and the largest of both with
 count without the mean error at the training geometries, a constant that no difference of energies has.  Otherwise the errors
 tell the remedies: what the same modes do not have on the grid comes from the compilation; where the training geometries are
 not good enough either, the modes are too few; where they are much better than the unseen ones, the geometries are.
+
+Few unseen geometries may refute a model, but do not prove it good: fewer than ``ENOUGH`` leave a reservation, fewer than
+``LEAST`` prove nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any, NamedTuple
 
+from mpiqmd.findings import Finding
+
 LARGEST_PER_RMS = 5.0
 """The largest of many errors is about 4 times the rms if they are normal."""
-FEW = 50
-"""Fewer unseen geometries prove little."""
+ENOUGH, LEAST = 50, 10
+"""Unseen geometries that prove a model good, and those below which nothing is proven."""
 AS_LARGE = 0.3
 """Errors of this share of others are as large."""
 REMEDIES = {
@@ -78,10 +83,11 @@ class _Size(NamedTuple):
 
 
 def verdict(errors: Mapping[str, Any], tolerance: Tolerance) -> dict[str, Any] | None:
-    """Return ``good`` (None if nothing is known), ``words``, ``remedies`` and the tolerance.  Not collective.
+    """Return ``good`` (None if nothing is proven), ``proven``, ``words``, ``found``, ``remedies`` and the tolerance.
 
-    ``remedies`` are names of :data:`REMEDIES`, none of a good model; the tolerance is ``energy_error`` (Ha) and ``force_error``
-    (Ha/bohr).
+    Not collective.  ``proven`` says whether a model called good is so on enough unseen geometries, and is true of one that is
+    not; ``found`` are the errors in words, None if there are none; ``remedies`` are names of :data:`REMEDIES`, none of a good
+    model; the tolerance is ``energy_error`` (Ha) and ``force_error`` (Ha/bohr).
 
     Parameters
     ----------
@@ -123,23 +129,45 @@ def warning_on_loading(notes: Mapping[str, Any], online: str) -> str | None:
     return judgement["words"] + other
 
 
+def finding_on_model(notes: Mapping[str, Any], online: str) -> Finding:
+    """Return whether a model is good enough in a form that is used, by its notes.  Not collective."""
+    judgement = stored_verdict(notes)
+    if judgement is None or judgement["found"] is None:
+        return Finding(None, "the model was never checked on unseen geometries")
+    is_other = notes["errors"].get("online") != online
+    good = None if is_other and judgement["good"] else judgement["good"]
+    other = f", with another rom.online than {online!r}" if is_other else ""
+    return Finding(good, f"the model {_STANDING[judgement['good']]} {judgement['found']}{other}")
+
+
+_STANDING = {True: "is good to", None: "is not proven by", False: "is NOT good enough with"}
+
+
 def _judged(errors: Mapping[str, Any], tolerance: Tolerance) -> dict[str, Any]:
     unseen, trained = errors["unseen"], _Size.of(errors["training"])
     if unseen is None:
-        return {"good": None, "words": UNKNOWN, "remedies": []}
+        return _verdict(None, UNKNOWN, None, proven=False)
     count, unanswered, size = int(unseen["count"]), int(unseen["unanswered"]), _Size.of(unseen)
-    on = f"on {count} unseen geometries" + ("" if count >= FEW else f" (few: {FEW} prove more)")
+    lost = f", no answer at {unanswered} of them" if unanswered else ""
+    few = "" if count >= ENOUGH else f" (few: {ENOUGH} prove more)"
+    found = f"{'nothing known' if size is None else size} on {count} unseen geometries{few}{lost}"
     allowed = f"train.energy_error = {tolerance.energy:.1e} and train.force_error = {tolerance.force:.1e}"
     if size is not None and not unanswered and size.excess(tolerance) <= 1.0:
         if _leads_astray(errors, count):
-            return {"good": False, "words": f"warning: NOT good enough: {size} {on}, but {ASTRAY}", "remedies": ["region"]}
-        return {"good": True, "words": f"good to {size} {on}, within {allowed}", "remedies": []}
+            return _verdict(False, f"warning: NOT good enough: {found}, but {ASTRAY}", found, ["region"])
+        if count < LEAST:
+            words = f"warning: not proven: {found}, within {allowed}, but fewer than {LEAST} prove nothing (train.validation)"
+            return _verdict(None, words, found, proven=False)
+        return _verdict(True, f"good to {found}, within {allowed}", found, proven=count >= ENOUGH)
     remedies = ["region"] if size is None or unanswered else _remedies(errors["worst"], trained, size, tolerance)
-    lost = f", no answer at {unanswered} of them" if unanswered else ""
-    found = "nothing known" if size is None else str(size)
     advice = " ".join(REMEDIES[remedy] for remedy in remedies)
-    words = f"warning: NOT good enough: {found} {on}{lost}, not within {allowed}. {advice}"
-    return {"good": False, "words": words, "remedies": remedies}
+    return _verdict(False, f"warning: NOT good enough: {found}, not within {allowed}. {advice}", found, remedies)
+
+
+def _verdict(
+    good: bool | None, words: str, found: str | None, remedies: Sequence[str] = (), *, proven: bool = True
+) -> dict[str, Any]:
+    return {"good": good, "proven": proven, "words": words, "found": found, "remedies": list(remedies)}
 
 
 def _leads_astray(errors: Mapping[str, Any], count: int) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from mpiqmd.findings import Finding
 from mpiqmd.rom.reactions import Tolerance
 
 COUNTS = ("evaluations", "checks", "exceeded", "unknown", "on_grid", "full")
@@ -66,20 +67,45 @@ class Watch(NamedTuple):
 
     @classmethod
     def joined(cls, watches: Sequence[Watch]) -> Watch:
-        """Return the summary of several owners' watches; what only the latest geometry tells is at its start."""
-        worst = max(watches, key=lambda watch: watch.largest)
-        pulled = max(watches, key=lambda watch: watch.largest_force)
-        astray = max(watches, key=lambda watch: watch.farthest)
-        counts = {name: sum(getattr(watch, name) for watch in watches) for name in COUNTS}
-        return cls(
-            largest=worst.largest,
-            largest_at=worst.largest_at,
-            largest_force=pulled.largest_force,
-            largest_force_at=pulled.largest_force_at,
-            farthest=astray.farthest,
-            farthest_at=astray.farthest_at,
-            **counts,
-        )
+        """Return the summary of several owners' watches; what only the latest geometry tells is at its start.
+
+        Evaluations are counted through, one owner after the other.
+        """
+        joined = cls()
+        for watch in watches:
+            before = joined.evaluations
+            counts = {name: getattr(joined, name) + getattr(watch, name) for name in COUNTS}
+            joined = joined._replace(**counts)
+            for name in ("largest", "largest_force", "farthest"):
+                if getattr(watch, name) > getattr(joined, name):
+                    at = {f"{name}_at": before + getattr(watch, f"{name}_at")}
+                    joined = joined._replace(**{name: getattr(watch, name)}, **at)
+        return joined
+
+    @classmethod
+    def of_frames(cls, extras: Mapping[str, np.ndarray], done: Sequence[int], count: int, tolerance: Tolerance) -> Watch:
+        """Return the summary of evaluations with an estimate each, by their frames' numbers.
+
+        Parameters
+        ----------
+        extras
+            What :class:`mpiqmd.rom.error_control.ErrorControl` said of each, shape (frames,), atomic units, NaN where nothing.
+        done, count
+            The frames that were evaluated, and how many there are.
+        tolerance
+            Estimates above it are large.
+        """
+        watch, nothing = cls(), np.full(count, np.nan)
+        for frame in done:
+            names = ("error_estimate", "force_error_estimate", "training_distance", "on_grid", "hifi")
+            energy, force, distance, on_grid, full = (float(extras.get(name, nothing)[frame]) for name in names)
+            watch, is_known = watch._replace(evaluations=frame), np.isfinite(energy)
+            if is_known:
+                watch = watch.checked(energy, force, tolerance)
+            is_full, is_on_grid = full == 1.0, on_grid == 1.0
+            is_unknown = is_on_grid or (is_full and not is_known)
+            watch = watch.evaluated(1, distance, is_unknown=is_unknown, on_grid=is_on_grid, full=is_full)
+        return watch._replace(evaluations=len(done))
 
     def as_array(self) -> np.ndarray:
         """Return all numbers in the order of the fields, shape (numbers,), atomic units.  Not collective."""
@@ -139,6 +165,24 @@ class Watch(NamedTuple):
             "largest_training_distance": self.farthest if self.evaluations else None,
             "largest_training_distance_at": self.farthest_at if self.evaluations else None,
         }
+
+    def findings(self, tolerance: Tolerance, solves_large: bool) -> list[Finding]:
+        """Return whether estimates and the model's region speak for what was computed, large ones solved in full or not."""
+        found = []
+        if not self.checks:
+            found.append(Finding(None, "no error was estimated (rom.check_every)"))
+        else:
+            times = tolerance.excess(self.largest, self.largest_force)
+            exceeded = (
+                f"{self.exceeded} of {self.checks} estimates of the error exceed the tolerance, by up to {times:.2g} times"
+            )
+            within = f"all {self.checks} estimates of the error are within the tolerance, at most {times:.2g} of it"
+            in_full = ", which was solved in full" if solves_large else ""
+            found.append(Finding(solves_large, exceeded + in_full) if self.exceeded else Finding(True, within))
+        if self.unknown:
+            outside = f"{self.unknown} of {self.evaluations} geometries were outside the model's tables"
+            found.append(Finding(None if self.on_grid else True, outside + ("" if self.on_grid else ", and solved in full")))
+        return found
 
     def lines(self, tolerance: Tolerance, name: Callable[[int], str]) -> list[str]:
         """Return the summary in words; nothing where nothing is known.  ``name`` says what an evaluation is called."""

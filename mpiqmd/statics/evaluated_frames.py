@@ -6,7 +6,7 @@ Rows of the journal have the number of their frame.  A frame that failed has no 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,8 @@ class EvaluatedFrames:
         The frames, shape (S, N, 3), bohr.
     comm
         Communicator of the surface.
+    refused
+        What is wrong with frames that are not to be evaluated, by number.
 
     Attributes
     ----------
@@ -56,13 +58,20 @@ class EvaluatedFrames:
         The file cannot be read or written, or belongs to another surface.
     """
 
-    def __init__(self, path: Path, identity: dict[str, str], positions_sav: np.ndarray, comm: MPI.Comm) -> None:
-        self.path, self.positions_sav, self.comm = path, positions_sav, comm
+    def __init__(
+        self,
+        path: Path,
+        identity: dict[str, str],
+        positions_sav: np.ndarray,
+        comm: MPI.Comm,
+        refused: Mapping[int, str] | None = None,
+    ) -> None:
+        self.path, self.positions_sav, self.comm, self.refused = path, positions_sav, comm, refused or {}
         self.energies_s = np.full(len(positions_sav), np.nan)
         self.forces_sav = np.full(positions_sav.shape, np.nan)
         self.extras: dict[str, np.ndarray] = {}
         self.per_atom: dict[str, np.ndarray] = {}
-        self.errors: dict[int, str] = {}
+        self.errors: dict[int, str] = dict(refused or {})
         on_rank_zero(comm, self._open, identity)
 
     @property
@@ -72,7 +81,7 @@ class EvaluatedFrames:
 
     def pending(self) -> list[int]:
         """Return the numbers of the frames still to be evaluated.  Collective."""
-        return on_rank_zero(self.comm, lambda: np.flatnonzero(~self.is_done_s).tolist())
+        return on_rank_zero(self.comm, lambda: [s for s in np.flatnonzero(~self.is_done_s).tolist() if s not in self.refused])
 
     def add(self, outcomes: dict[int, Evaluation | MpiqmdError]) -> None:
         """Keep what was found at frames, by number; on return it is on the disk.  Collective.  Raises DataFileError."""
@@ -133,14 +142,14 @@ def _rows(lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def evaluate_frames(
     surface: Surface, frames: EvaluatedFrames, at_once: int, interruption: Interruption, log: Log
-) -> tuple[list[float], Memory]:
-    """Evaluate the frames that have not been yet, so many between two writes; return the seconds of each, and the memory.
+) -> list[float]:
+    """Evaluate the frames that have not been yet, so many between two writes; return the seconds of each.
 
     Collective.  The memory is one for all, and a new one after a failure.  Raises EndedEarly between two writes where there is
     a reason to end.
     """
     pending, seconds, failures = frames.pending(), [], frames.comm.Dup()
-    known = len(frames.positions_sav) - len(pending)
+    known = len(frames.positions_sav) - len(frames.refused) - len(pending)
     if known:
         log(f"{known} geometries are at hand from an earlier run")
     memory = surface.fresh()
@@ -158,7 +167,7 @@ def evaluate_frames(
             memory = surface.fresh()
         _report(dict(zip(chosen, outcomes, strict=True)), len(frames.positions_sav), seconds[-1], log)
     failures.Free()
-    return seconds, memory
+    return seconds
 
 
 def _continued(surface: Surface, company: int, before: Memory) -> Memory:

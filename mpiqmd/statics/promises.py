@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from mpiqmd.errors import GeometryError
+from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.countdown import Countdown
 
@@ -20,26 +22,48 @@ MOTIONS = 4
 
 
 def check_forces(owner: Owner, positions_av: np.ndarray, names: tuple[str, ...], log: Log) -> dict[str, Any]:
-    """Compare every force component with ``-(E(+d) - E(-d)) / 2d``, extrapolated over d and 2d.  Collective."""
-    forces_av = owner.at(positions_av).forces_av
+    """Compare every force component with ``-(E(+d) - E(-d)) / 2d``, extrapolated over d and 2d.  Collective.
+
+    Raises GeometryError if some of these energies would be found in another way than the forces.
+    """
+    here = owner.at(positions_av)
     numerical_av = np.zeros_like(positions_av)
     countdown = Countdown(log, positions_av.size, "force")
     for a, v in np.ndindex(*positions_av.shape):
-        slopes = [_central_difference(owner, positions_av, a, v, step) for step in (STEP, 2 * STEP)]
+        slopes = [_central_difference(owner, positions_av, (a, v, step), here, names[a]) for step in (STEP, 2 * STEP)]
         numerical_av[a, v] = -(4.0 * slopes[0] - slopes[1]) / 3.0
-        countdown.advance(f"{names[a]} {'xyz'[v]} {forces_av[a, v]:.8f}, difference {numerical_av[a, v]:.8f} Ha/bohr")
-    error = float(np.abs(forces_av - numerical_av).max())
+        countdown.advance(f"{names[a]} {'xyz'[v]} {here.forces_av[a, v]:.8f}, difference {numerical_av[a, v]:.8f} Ha/bohr")
+    error = float(np.abs(here.forces_av - numerical_av).max())
     log.afterwards(f"largest difference between forces and energy differences: {error:.2e} Ha/bohr")
-    return {"forces": forces_av, "energy_differences": numerical_av, "largest_error": error, "step": STEP}
+    return {"forces": here.forces_av, "energy_differences": numerical_av, "largest_error": error, "step": STEP}
 
 
-def _central_difference(owner: Owner, positions_av: np.ndarray, a: int, v: int, step: float) -> float:
+def _central_difference(
+    owner: Owner, positions_av: np.ndarray, move: tuple[int, int, float], here: Evaluation, name: str
+) -> float:
+    """Return the slope of the energy as one coordinate of an atom is moved by so much to either side."""
+    a, v, step = move
     energies = []
     for sign in (1.0, -1.0):
         displaced = positions_av.copy()
         displaced[a, v] += sign * step
-        energies.append(owner.at(displaced).energy)
+        found = owner.at(displaced)
+        if _way(found) != _way(here):
+            raise GeometryError(
+                f"the geometry is too near the edge of what the model was made for: with atom {name} moved by "
+                f"{sign * step:+.2f} bohr along {'xyz'[v]} the energy is that of {_way(found)}, the forces are those of "
+                f"{_way(here)}, and differences of both tell nothing. Choose a geometry further inside, or train on a wider "
+                "range."
+            )
+        energies.append(found.energy)
     return (energies[0] - energies[1]) / (2.0 * step)
+
+
+def _way(evaluation: Evaluation) -> str:
+    """Return how a surface that watches its errors found an energy, in words."""
+    if evaluation.extras.get("hifi"):
+        return "the full solution"
+    return "the grid in the reduced basis" if evaluation.extras.get("on_grid") else "the surface itself"
 
 
 def check_frame(owner: Owner, positions_av: np.ndarray, log: Log) -> dict[str, Any]:

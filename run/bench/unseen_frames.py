@@ -19,10 +19,11 @@ from scipy.spatial.transform import Rotation
 
 from mpiqmd.config import load_input
 from mpiqmd.datafiles import replacing, stored_digest
-from mpiqmd.errors import ConfigError, DataFileError
+from mpiqmd.errors import ConfigError, ConvergenceError, DataFileError
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.build import build_model, build_molecule, build_online_stage, build_solver
+from mpiqmd.rom.error_statistics import Errors, statistics
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.validation import exact_forces
 from mpiqmd.units import ATOMIC_TIME_IN_FS
@@ -34,7 +35,6 @@ FEMTOSECONDS = 0.5
 TIMESTEP = FEMTOSECONDS / ATOMIC_TIME_IN_FS
 ENERGY_TOLERANCE = 1e-10
 """Of the full solutions, Ha."""
-QUANTILES = (0.5, 0.9, 1.0)
 
 
 class Physics:
@@ -218,18 +218,23 @@ def read_frames(path: Path, key: str) -> UnseenFrames:
     return frames
 
 
-def errors(energies_f: np.ndarray, forces_fav: np.ndarray, frames: UnseenFrames) -> dict[str, float | dict[str, float]]:
+def errors(energies_f: np.ndarray, forces_fav: np.ndarray, frames: UnseenFrames) -> dict[str, int | float | dict[str, float]]:
     """Return the errors of a surface on the frames: energies (Ha), all components of forces (Ha/bohr).
 
-    ``force_quantiles`` are those of the largest component of a frame.
+    ``force_quantiles`` are those of the largest component of a frame.  Frames without an answer, NaN, are ``unanswered``, no
+    more.  Raises ConvergenceError if there is none with an answer.
     """
-    missed_f, missed_fav = energies_f - frames.energies_f, forces_fav - frames.forces_fav
-    sizes_f = np.abs(missed_fav).max(axis=(1, 2))
+    missed = Errors(energies_f - frames.energies_f, forces_fav - frames.forces_fav, np.full(len(energies_f), np.nan))
+    found = statistics(missed, offset=0.0)
+    if found is None or found["energy"] is None:
+        raise ConvergenceError("the surface has no answer on any frame. Train it on more geometries.")
+    energy, force = found["energy"], found["force"]
     return {
-        "energy_mean": float(missed_f.mean()),
-        "energy_rms": float(np.sqrt(np.mean(missed_f**2))),
-        "energy_largest": float(np.abs(missed_f).max()),
-        "force_rms": float(np.sqrt(np.mean(missed_fav**2))),
-        "force_largest": float(sizes_f.max()),
-        "force_quantiles": {f"{q:g}": float(np.quantile(sizes_f, q)) for q in QUANTILES},
+        "unanswered": found["unanswered"],
+        "energy_mean": energy["mean"],
+        "energy_rms": energy["rms"],
+        "energy_largest": energy["largest"],
+        "force_rms": force["rms"],
+        "force_largest": force["largest"],
+        "force_quantiles": force["quantiles"],
     }

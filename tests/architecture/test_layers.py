@@ -15,7 +15,7 @@ from tests.helpers.source import FILES, PACKAGE, SourceFile
 pytestmark = pytest.mark.serial
 
 FLOORS = [
-    {"__init__", "errors", "units", "launcher", "argument_types", "completion", "regular", "datafiles", "datasets"}
+    {"__init__", "errors", "units", "launcher", "argument_types", "completion", "regular", "datafiles", "datasets", "findings"}
     | {"keys", "processes", "claimfiles", "claims", "compiling", "printable", "same_run", "selfcontained", "streams"},
     {"config"},
     {"parallel"},

@@ -59,6 +59,22 @@ def test_a_bad_frame_is_named_and_the_others_are_there(bench, water):
     bench.once(check)
 
 
+def test_a_frame_with_an_atom_nowhere_is_not_evaluated(bench, water):
+    """NaN in a file of many frames: the others are those of a file without it, and a second run evaluates nothing."""
+    path, _ = water
+    good, bad = frames_text((0.0,)), frames_text((0.0,)).replace("0.5927 0.7461", "0.5927 nan")
+    words = ("evaluate", path, "--structures", bench.write("mixed.xyz", bad + good + bad), "--output", bench.folder / "mixed")
+    for _ in range(2):
+        assert bench.status(*words) == 1
+    result = bench.once(read_result, bench.folder / "mixed" / "result.json")
+    assert [failed["frame"] for failed in result["failed"]] == [0, 2] and result["energies"][::2] == [None, None]
+    assert all(failed["error"].startswith("atom H2 is at (0.5927, nan, 0) angstrom") for failed in result["failed"])
+    alone = bench.run("evaluate", path, "--structures", bench.write("one.xyz", good), "--output", bench.folder / "one")
+    assert result["energies"][1] == alone["energies"][0] and result["forces"][1] == alone["forces"][0]
+    none = bench.write("none.xyz", bad)
+    assert bench.status("evaluate", path, "--structures", none, "--output", bench.folder / "none") == 1
+
+
 def test_a_second_run_computes_what_is_missing_only(bench, water, monkeypatch):
     from mpiqmd.molecule.body_surface import BodySurface
 

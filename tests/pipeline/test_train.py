@@ -23,6 +23,7 @@ from mpiqmd.pipeline.results import read_result
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.offline import describe_snapshots
 from mpiqmd.rom.snapshots import SnapshotStore
+from mpiqmd.units import BOHR_IN_ANGSTROM
 from tests.helpers.workplace import WATER, with_keys
 
 N_GEOMETRIES = 6
@@ -251,8 +252,36 @@ def test_a_bad_model_ends_its_training_with_a_warning_that_all_doors_repeat(benc
 
 
 def test_a_good_model_ends_its_training_with_praise(bench, trained, capfd):
-    result, last, path, folder = judged(bench, trained, capfd, {}, energy_error="5 mHa", force_error=0.1)
-    assert result["verdict"]["good"] is True and last.startswith("good to ") and "within train.energy_error = 5.0e-03" in last
+    result, last, path, folder = judged(bench, trained, capfd, {}, energy_error="5 mHa", force_error=0.1, validation=10)
+    assert result["verdict"]["good"] is True and last.startswith("good to ") and "few: 50 prove more" in last
+    assert "within train.energy_error = 5.0e-03" in last
     words = ["md", str(path), "--model", str(folder / "model.h5"), "--steps", "1", "--output", str(bench.folder / "md")]
     assert run_job(parse_arguments(words), bench.comm) == 0
     assert "warning: NOT" not in bench.comm.bcast(capfd.readouterr().out)
+
+
+def test_what_is_large_at_run_time_follows_from_what_training_asks_for(bench, trained, capfd):
+    """A model just as good as asked for raises no alarm where it was trained; one far from that does."""
+    result, _, path, folder = judged(bench, trained, capfd, {})
+    found = result["errors"]["training"]["force"]
+    good = max(found["rms"], found["largest"] / 5.0)
+    positions_sav = ReducedModel.load(folder / "model.h5", bench.comm).training_positions_sav
+    frames = bench.write("frames.xyz", "".join(f"3\n\n{_rows(positions_av)}\n" for positions_av in positions_sav))
+
+    def checks(asked, **rom):
+        text = with_keys(path.read_text(), train={"force_error": float(asked)}, rom=rom)
+        words = "evaluate", bench.write("asked.toml", text), "--structures", frames, "--model", folder / "model.h5"
+        return bench.run(*words, "--output", bench.folder / "out", "--overwrite")["error_checks"]
+
+    content = checks(good)
+    assert content["checks"] == len(positions_sav) and content["exceeded"] == 0 < content["largest_force"]
+    assert content["force_tolerance"] == pytest.approx(10.0 * good)
+    assert content["tolerance"] == pytest.approx(5.0 * 1e-5)
+    assert checks(0.01 * good)["exceeded"] > 0
+    assert checks(0.01 * good, force_tolerance=0.5)["force_tolerance"] == 0.5
+
+
+def _rows(positions_av):
+    return "\n".join(
+        f"{symbol} {x:.12f} {y:.12f} {z:.12f}" for symbol, (x, y, z) in zip("OHH", positions_av * BOHR_IN_ANGSTROM, strict=True)
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -227,6 +228,30 @@ def work_of(bench, path, folder, **changes):
     return settings, solver, choose_geometries(settings, solver, molecule, folder)
 
 
+def test_a_frame_with_an_atom_nowhere_is_left_out_of_training(bench, chosen, capfd):
+    _, folder, _ = chosen
+    lines = bench.once(lambda: (folder / "geometries.extxyz").read_text().splitlines())
+    lines[7] = " ".join([lines[7].split()[0], "nan", *lines[7].split()[2:]])
+    keys = {"sampling": "structures", "structures": str(bench.write("holes.extxyz", "\n".join(lines) + "\n"))}
+    whole = {"sampling": "structures", "structures": str(folder / "geometries.extxyz")}
+    assert _samples(bench, "holes.toml", keys) == pytest.approx(np.delete(_samples(bench, "whole.toml", whole), 1, axis=0))
+    words = [
+        "train",
+        str(bench.folder / "holes.toml"),
+        "--samples-only",
+        "--output",
+        str(bench.folder / "holes"),
+        "--overwrite",
+    ]
+    assert run_job(parse_arguments(words), bench.comm) == 0
+    said = bench.comm.bcast(capfd.readouterr().out)
+    assert "warning: frame 1 of" in said and "left out: atom H1 is at (nan" in said
+    nothing = bench.write("nothing.extxyz", "\n".join(lines[5:10]) + "\n")
+    path = bench.write("nothing.toml", with_keys(IONS, train=keys | {"structures": str(nothing)}))
+    assert bench.status("train", path, "--samples-only", "--output", bench.folder / "nothing") == 1
+    assert "no frame of it can be used: atom H1" in bench.comm.bcast(capfd.readouterr().err)
+
+
 def test_greedy_choice_solves_the_worst_until_the_target(bench, chosen):
     path, folder, _ = chosen
 
@@ -295,6 +320,25 @@ def test_greedy_parts_are_refused(bench, chosen, capfd):
 
 
 @pytest.mark.serial
+def test_one_atom_is_refused_before_anything_is_computed(bench, capfd):
+    path = bench.write("he.toml", with_keys(IONS, system={"symbols": ["He"], "charge": 0, "positions": [[0.0, 0.0, 0.0]]}))
+    assert bench.status("train", path, "--output", bench.folder / "out") == 1
+    assert "one atom: nothing moves" in bench.comm.bcast(capfd.readouterr().err)
+    assert not bench.once(lambda: list((bench.folder / "out").glob("modes*")))
+
+
+def test_more_modes_than_orbitals_are_refused_before_geometries_are_solved(bench, chosen, capfd):
+    """Eight geometries of one orbital, and three mirrors."""
+    _, folder, _ = chosen
+    for rank in (33, 32):
+        path, output = bench.write(f"{rank}.toml", with_keys(IONS, rom={"rank": rank})), bench.folder / str(rank)
+        bench.once(output.mkdir)
+        bench.once(shutil.copy, folder / "modes.json", output / "modes.json")
+        assert bench.status("train", path, "--samples-only", "--output", output) == (1 if rank > 32 else 0)
+        if rank > 32:
+            assert "8 geometries have 32 orbitals" in bench.comm.bcast(capfd.readouterr().err)
+
+
 def test_the_orientation_of_the_input_does_not_matter(rng):
     pyramid = np.array([[0.0, 0.0, 0.2]] + [[1.8 * np.cos(t), 1.8 * np.sin(t), -0.5] for t in (0.1, 2.2, 4.3)])
     molecule = Molecule(("N", "H", "H", "H"), pyramid)

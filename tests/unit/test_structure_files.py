@@ -13,7 +13,7 @@ from ase.io import write
 
 from mpiqmd.config import parse_input
 from mpiqmd.errors import DataFileError, GeometryError, MpiqmdError
-from mpiqmd.exchange.structure import Structure, same_masses
+from mpiqmd.exchange.structure import Structure, not_finite, same_masses
 from mpiqmd.exchange.structure_files import LARGEST_FILE, read_structures, write_geometries, write_structures
 from mpiqmd.molecule.elements import ISOTOPES, without_isotopes
 from mpiqmd.pipeline.build import build_molecule, read_frames
@@ -140,6 +140,25 @@ def test_what_cannot_be_used_is_refused_in_words(read, text, words):
     with pytest.raises(DataFileError) as caught:
         read(text)
     assert words in str(caught.value) and "a.xyz" in str(caught.value)
+
+
+@pytest.mark.parametrize("nowhere", ["nan", "inf", "-inf"])
+def test_a_frame_with_an_atom_nowhere_is_named_and_spoils_no_other(read, tmp_path, nowhere):
+    with pytest.raises(DataFileError, match=r"frame 1 of 3, counted from 0: atom H2 is at \(.*\) angstrom, finite numbers"):
+        read(xyz() + _nowhere(xyz(), nowhere) + xyz())
+    structures = read_structures(tmp_path / "a.xyz", finite=False)
+    assert [bool(np.isfinite(each.positions_av).all()) for each in structures] == [True, False, True]
+    assert np.array_equal(structures[0].positions_av, structures[2].positions_av)
+    found = not_finite(np.array([each.positions_av for each in structures]), structures[0].symbols)
+    assert list(found) == [1] and found[1].startswith("atom H2 is at (")
+
+
+def _nowhere(text, word):
+    """The same frame with a word in the place of the second coordinate of the second atom."""
+    lines = text.splitlines()
+    columns = lines[3].split()
+    lines[3] = " ".join([*columns[:2], word, *columns[3:]])
+    return "\n".join(lines) + "\n"
 
 
 def test_masses_that_contradict_an_isotope_are_refused(tmp_path):

@@ -16,6 +16,7 @@ from mpiqmd.rom.learned.chebyshev import ChebyshevBox
 from mpiqmd.rom.learned.energy import Placed
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.solver import LearnedSolver
+from mpiqmd.rom.training_span import TrainingSpan
 
 OUTSIDE_TOLERANCE = 1e-9
 """Bohr outside a tabulated box that count as round-off."""
@@ -63,11 +64,15 @@ class LearnedBodySolver:
         The solver.
     labels
         What messages call the atoms; their numbers, counted from 1, by default.
+    span
+        What geometries may not leave either; by default the coordinates that are not tabulated.
     """
 
-    def __init__(self, solver: LearnedSolver, labels: Sequence[str] = ()) -> None:
+    def __init__(self, solver: LearnedSolver, labels: Sequence[str] = (), span: TrainingSpan | None = None) -> None:
         self.solver, self.labels = solver, labels
-        pinned = [a for a, box in enumerate(solver.energy.arrays.boxes) if not box.axes]
+        boxes = solver.energy.arrays.boxes
+        self.span = span or TrainingSpan.of_coordinates(*_corners(boxes))
+        pinned = [a for a, box in enumerate(boxes) if not box.axes]
         self.ways_back: dict[str, Carry] = {
             "gradient": _gradient_forces,
             "hellmann-feynman": lambda alignment, gradient_av: alignment.rotated_forces(_closed(gradient_av, pinned)),
@@ -89,6 +94,8 @@ class LearnedBodySolver:
         for b, each in enumerate(alignments):
             if isinstance(each, MpiqmdError):
                 results[b] = each
+            elif (off_av := self.span.off(each.body_positions_av)) is not None:
+                results[b] = off_the_span(off_av, self.labels)
             else:
                 bodies[b] = each.body_positions_av
         while bodies:
@@ -152,7 +159,7 @@ def _closed(gradient_av: np.ndarray, pinned: list[int]) -> np.ndarray:
 
 def outside_tables(body_positions_av: np.ndarray, boxes: list[ChebyshevBox], labels: Sequence[str] = ()) -> OutsideTablesError:
     """Return the error that names the atom and the coordinate (body frame, bohr) farthest outside the tables."""
-    lower_av, upper_av = np.array([box.lower_v for box in boxes]), np.array([box.upper_v for box in boxes])
+    lower_av, upper_av = _corners(boxes)
     beyond_av = np.where(upper_av > lower_av, np.maximum(lower_av - body_positions_av, body_positions_av - upper_av), -np.inf)
     atom, axis = np.unravel_index(np.argmax(beyond_av), beyond_av.shape)
     return OutsideTablesError(
@@ -162,3 +169,18 @@ def outside_tables(body_positions_av: np.ndarray, boxes: list[ChebyshevBox], lab
         "train.bond_scales, train.angle_offsets), or let rom.on_large_error = 'warn' solve such geometries on the grid, or "
         "'hifi' in full."
     )
+
+
+def off_the_span(off_av: np.ndarray, labels: Sequence[str] = ()) -> OutsideTablesError:
+    """Return the error that names the atom and the coordinate farthest off what training geometries span, (N, 3), bohr."""
+    atom, axis = np.unravel_index(np.argmax(np.abs(off_av)), off_av.shape)
+    return OutsideTablesError(
+        f"atom {labels[atom] if labels else atom + 1} is {abs(off_av[atom, axis]):.2g} bohr along {'xyz'[axis]} (body frame) "
+        "off where all training geometries have it: none differs in that direction, and there are no tables for it. Train on "
+        "geometries that do, or let rom.on_large_error = 'warn' solve such geometries on the grid, or 'hifi' in full."
+    )
+
+
+def _corners(boxes: list[ChebyshevBox]) -> tuple[np.ndarray, np.ndarray]:
+    """Return lower and upper corners, shape (N, 3) each, bohr."""
+    return np.array([box.lower_v for box in boxes]), np.array([box.upper_v for box in boxes])

@@ -65,21 +65,33 @@ class XcRemainder:
         That is energies (B,), what is to be added to the potential times the orbitals at the points (B, n, Q), and to
         ``Ũ H`` (B, n, k), Ha; all are padded.
         """
-        size, n, k = orbitals_bnk.shape
-        count, rows = len(self.weights_q), orbitals_bnk.reshape(size * n, k)
-        slopes_vbnq = np.array([packed.times(rows).reshape(size, n, -1) for packed in self._slopes])
+        slopes_vbnq = self._slopes_of(orbitals_bnk)
         slope_vbq = BRA_AND_KET * SPIN_WEIGHT * (at_points_bnq * slopes_vbnq).sum(axis=2)
-        energies_b, pull_vbq, at = np.empty(size), np.zeros_like(slope_vbq), self._at_points
+        energies_b, pull_vbq = np.empty(len(rho_bq)), np.zeros_like(slope_vbq)
         for b, rho_q in enumerate(rho_bq):
-            slope_vq = slope_vbq[:, b, :count]
-            np.maximum(rho_q[:count], SMALLEST_DENSITY, out=at.rho)
-            at.sigma[:] = (slope_vq**2).sum(axis=0)
-            at.evaluate()
-            value_q, d_rho_q, d_slope_vq = self._remainder.combine(at.rho, slope_vq, at.rho * at.e, at.v_rho, at.v_sigma)
-            energies_b[b] = self.weights_q @ value_q
-            potential_bq[b, :count] = self.weights_q * d_rho_q
-            pull_vbq[:, b, :count] = self.weights_q * d_slope_vq
+            energies_b[b] = self._weighed(rho_q, slope_vbq[:, b], potential_bq[b], pull_vbq[:, b])
         local_bnq = (pull_vbq[:, :, None] * slopes_vbnq).sum(axis=0)
-        along_vrq = (pull_vbq[:, :, None] * at_points_bnq).reshape(3, size * n, -1)
-        applied = sum(packed.times(along_rq) for packed, along_rq in zip(self._back, along_vrq, strict=True))
-        return energies_b, local_bnq, np.reshape(applied, (size, n, k))
+        return energies_b, local_bnq, self._pulled_back(pull_vbq[:, :, None] * at_points_bnq, orbitals_bnk.shape)
+
+    def _slopes_of(self, orbitals_bnk: np.ndarray) -> np.ndarray:
+        """Return the gradients of orbitals at the points, shape (3, B, n, Q)."""
+        size, n, k = orbitals_bnk.shape
+        rows = orbitals_bnk.reshape(size * n, k)
+        return np.array([packed.times(rows).reshape(size, n, -1) for packed in self._slopes])
+
+    def _weighed(self, rho_q: np.ndarray, slope_vq: np.ndarray, potential_q: np.ndarray, pull_vq: np.ndarray) -> float:
+        """Return the energy, Ha, of a density with its gradient at the points, and set its weighted derivatives by them."""
+        count, at = len(self.weights_q), self._at_points
+        slope_vq = slope_vq[:, :count]
+        np.maximum(rho_q[:count], SMALLEST_DENSITY, out=at.rho)
+        at.sigma[:] = (slope_vq**2).sum(axis=0)
+        at.evaluate()
+        value_q, d_rho_q, d_slope_vq = self._remainder.combine(at.rho, slope_vq, at.rho * at.e, at.v_rho, at.v_sigma)
+        potential_q[:count], pull_vq[:, :count] = self.weights_q * d_rho_q, self.weights_q * d_slope_vq
+        return float(self.weights_q @ value_q)
+
+    def _pulled_back(self, along_vbnq: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Return what is along the gradients at the points, shape (3, B, n, Q), as it acts in the modes, shape (B, n, k)."""
+        size, n, _ = shape
+        along_vrq = along_vbnq.reshape(3, size * n, -1)
+        return np.reshape(sum(packed.times(along_rq) for packed, along_rq in zip(self._back, along_vrq, strict=True)), shape)

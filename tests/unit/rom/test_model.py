@@ -139,3 +139,9 @@ def test_saving_again_replaces_the_file(trained, shared_tmp_path):
     replace(trained.reduced_model(9), notes={"second": True}).save(path)
     loaded = ReducedModel.load(path, grid.comm, grid)
     assert loaded.rank == 9 and loaded.notes == {"second": True}
+
+
+def test_a_model_may_have_no_symmetry(trained, shared_tmp_path):
+    """Of a molecule without symmetry, or by train.symmetrize = false."""
+    replace(trained.reduced_model(), symmetries=[]).save(shared_tmp_path / "model.h5")
+    assert ReducedModel.load(shared_tmp_path / "model.h5", trained.model.grid.comm).symmetries == []

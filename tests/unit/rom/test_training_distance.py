@@ -57,14 +57,36 @@ def test_the_molecule_may_be_anywhere(rng):
     assert distances == sorted(distances) and distances[-1] > 2.0
 
 
-def test_what_did_not_vary_in_training_counts_by_what_did():
-    """Planar training: out of the plane a twentieth of the largest spread is one standard deviation."""
-    steps = np.array([-0.3, -0.1, 0.1, 0.3])
+def stretched(width):
+    """Geometries of two atoms that differ along x by steps, and along z by a width."""
     training = np.zeros((4, 2, 3))
-    training[:, 1, 0] = 1.7 + steps
+    training[:, 1, 0] = 1.7 + np.array([-0.3, -0.1, 0.1, 0.3])
+    training[:, 1, 2] = width * np.array([-1.0, 1.0, 1.0, -1.0])
+    return training
+
+
+def test_what_varied_little_in_training_counts_by_what_varied_much():
+    """A twentieth of the largest spread is one standard deviation where it is more than that of the direction."""
+    training = stretched(1e-4)
     far, moved_av = TrainingDistance(training), training[1].copy()
-    moved_av[1, 2] = LEAST_VARIATION * 0.2
-    assert far.distance(moved_av) == pytest.approx(1.0)
+    moved_av[1, 2] += LEAST_VARIATION * 0.2
+    assert far.distance(moved_av) == pytest.approx(1.0, rel=1e-3)
+
+
+def test_what_did_not_vary_in_training_is_outside_at_once():
+    """0.001 angstrom out of the plane of all training geometries; round-off is at home."""
+    training = stretched(0.0)
+    far, moved_av = TrainingDistance(training), training[1].copy()
+    moved_av[1, 2] = 0.0019
+    assert far.distance(moved_av) > 10.0
+    moved_av[1, 2] = 1e-12
+    assert far.distance(moved_av) < 1e-6
+
+
+def test_an_angle_that_training_never_changed_is_outside_at_once():
+    far = TrainingDistance([water_positions(first, 1.8, 1.8) for first in (1.7, 1.8, 1.9)], vertex=0)
+    assert far.distance(water_positions(1.75, 1.8, 1.8)) == pytest.approx(0.5)
+    assert far.distance(water_positions(1.75, 1.8, 1.802)) > 10.0 < far.distance(water_positions(1.75, 1.802, 1.8))
 
 
 def test_a_single_geometry_is_measured_in_hundredths_of_a_bohr():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mpiqmd.rom.error_statistics import Errors, statistics
-from mpiqmd.rom.verdict import LARGEST_PER_RMS, Tolerance, stored_verdict, verdict, warning_on_loading
+from mpiqmd.rom.verdict import LARGEST_PER_RMS, Tolerance, finding_on_model, stored_verdict, verdict, warning_on_loading
 
 pytestmark = pytest.mark.serial
 TOLERANCE = Tolerance(1e-5, 2e-5)
@@ -69,9 +69,24 @@ def test_a_model_without_an_answer_is_not_good(unanswered):
     assert judged["good"] is False and judged["remedies"] == ["region"] and f"no answer at {unanswered}" in judged["words"]
 
 
-def test_few_geometries_are_called_few():
-    assert "few" in verdict(errors(of(0.0, 0.0), of(1e-9, 1e-9, count=4)), TOLERANCE)["words"]
-    assert "few" not in verdict(errors(of(0.0, 0.0), of(1e-9, 1e-9)), TOLERANCE)["words"]
+@pytest.mark.parametrize(
+    ("count", "good", "proven"), [(2, None, False), (9, None, False), (10, True, False), (49, True, False), (50, True, True)]
+)
+def test_few_geometries_do_not_prove_a_model_good(count, good, proven):
+    judged = verdict(errors(of(0.0, 0.0), of(1e-9, 1e-9, count=count)), TOLERANCE)
+    assert judged["good"] is good and judged["proven"] is proven and judged["remedies"] == []
+    first, *_ = judged["words"].split(",")
+    assert first.startswith("good to" if good else "warning: not proven: ")
+    assert (f"{count} unseen geometries (few: 50 prove more)" in judged["words"]) == (not proven)
+    notes = {"errors": errors(of(0.0, 0.0), of(1e-9, 1e-9, count=count)), "verdict": judged}
+    assert stored_verdict(notes) == judged
+    assert warning_on_loading(notes, "learned") == (None if good else judged["words"])
+
+
+@pytest.mark.parametrize("count", [1, 9, 49])
+def test_few_geometries_may_refute_a_model(count):
+    judged = verdict(errors(of(0.0, 0.0), of(1.0, 1.0, count=count)), TOLERANCE)
+    assert judged["good"] is False and judged["proven"] and "few: 50 prove more" in judged["words"]
 
 
 def test_nothing_is_known_without_unseen_geometries():
@@ -121,4 +136,26 @@ def test_a_model_that_its_own_dynamics_leaves_at_once_is_not_good():
     assert judged["good"] is False and judged["remedies"] == ["region"] and "own dynamics" in judged["words"]
     assert verdict(found | {"dynamics": of(0.0, 0.0, 30)}, TOLERANCE)["good"]
     # one geometry alone is drawn at random
-    assert verdict(errors(of(0.0, 0.0), of(0.0, 0.0, 1)) | {"dynamics": None}, TOLERANCE)["good"]
+    assert verdict(errors(of(0.0, 0.0), of(0.0, 0.0, 1)) | {"dynamics": None}, TOLERANCE)["good"] is None
+
+
+@pytest.mark.parametrize(
+    ("energy", "count", "online", "good", "words"),
+    [
+        (1e-9, 60, "learned", True, "the model is good to 1.0e-09 Ha and"),
+        (1e-9, 20, "learned", True, "on 20 unseen geometries (few: 50 prove more)"),
+        (1e-9, 60, "grid", None, "with another rom.online than 'grid'"),
+        (1e-9, 5, "learned", None, "the model is not proven by"),
+        (1e-3, 5, "learned", False, "the model is NOT good enough with 1.0e-03 Ha"),
+    ],
+)
+def test_a_finding_on_a_model_is_short_and_keeps_the_reservation(energy, count, online, good, words):
+    kept = {"energy_error": TOLERANCE.energy, "force_error": TOLERANCE.force}
+    found = finding_on_model({"errors": errors(of(0.0, 0.0), of(energy, 0.0, count)), "verdict": kept}, online)
+    assert found.good is good and words in found.words and "train." not in found.words
+
+
+def test_a_model_that_was_never_checked_is_not_found_good():
+    kept = {"energy_error": TOLERANCE.energy, "force_error": TOLERANCE.force}
+    for notes in ({}, {"errors": errors(of(0.0, 0.0), None), "verdict": kept}):
+        assert finding_on_model(notes, "learned") == (None, "the model was never checked on unseen geometries")

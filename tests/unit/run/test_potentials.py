@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from mpiqmd.errors import ConfigError, DataFileError
+from mpiqmd.errors import ConfigError, ConvergenceError, DataFileError
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.parallel.log import silent
 from run.bench import unseen_frames as module
@@ -100,7 +100,19 @@ def test_errors_are_those_put_in():
     assert found["energy_mean"] == pytest.approx(1e-3) and found["energy_largest"] == pytest.approx(3e-3)
     assert found["energy_rms"] == pytest.approx(np.sqrt(3.0) * 1e-3)
     assert found["force_largest"] == pytest.approx(6e-3) and found["force_rms"] == pytest.approx(6e-3 / np.sqrt(36))
-    assert found["force_quantiles"]["0.5"] == pytest.approx(0.0, abs=1e-15)
+    assert found["force_quantiles"]["0.5"] == pytest.approx(0.0, abs=1e-15) and found["unanswered"] == 0
+
+
+def test_frames_without_an_answer_are_counted_and_spoil_no_others():
+    frames = spring_frames(4)
+    energies_f, forces_fav = frames.energies_f + 1e-3, frames.forces_fav.copy()
+    forces_fav[0, 0, 0] += 6e-3
+    energies_f[3], forces_fav[3] = np.nan, np.nan
+    found = errors(energies_f, forces_fav, frames)
+    assert found["unanswered"] == 1 and found["energy_rms"] == pytest.approx(1e-3)
+    assert found["force_largest"] == pytest.approx(6e-3) and found["force_rms"] == pytest.approx(6e-3 / np.sqrt(27))
+    with pytest.raises(ConvergenceError, match="no answer on any frame"):
+        errors(np.full(4, np.nan), forces_fav, frames)
 
 
 # ---- frames that are kept --------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from mpiqmd.errors import ConfigError, ConvergenceError, DataFileError, GeometryError
 from mpiqmd.molecule.frame import EckartFrame
+from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.rom.learned.assembly import Assembly
 from mpiqmd.rom.learned.body_solver import OutsideTablesError
@@ -152,6 +153,22 @@ def test_exchanging_the_hydrogens_changes_no_energy(functional):
     one, other = (owner.at(geometry(*bonds, 0.04)).energy for bonds in ((1.87, 1.78), (1.78, 1.87)))
     assert abs(one - owner.at(geometry(1.87, 1.80, 0.04)).energy) > 1e-5
     assert one == pytest.approx(other, abs=1e-6)
+
+
+@pytest.mark.serial
+def test_off_the_only_place_that_tables_know_is_outside(rng):
+    """Tables of bonds and angle, in a frame in which nothing but x, y of both hydrogens moves: the rest may not either."""
+    surface = serial_water().surface(("O1", "H2", "H3"))
+    body_av = geometry(*UNSEEN[1])
+    for place, size in (((0, 0), 1e-3), ((2, 2), -0.0019), ((1, 2), 2e-6)):
+        off_av, fine_av = body_av.copy(), body_av.copy()
+        off_av[place] += size
+        fine_av[place] += 1e-12
+        aligned = [Alignment(each_av, np.eye(3), np.zeros(3), np.arange(3)) for each_av in (off_av, fine_av, body_av)]
+        off, fine, expected = surface.solver.solve(aligned, [surface.solver.fresh()] * 3)
+        assert isinstance(off, OutsideTablesError)
+        assert str(off).startswith(f"atom {('O1', 'H2', 'H3')[place[0]]} is {abs(size):.2g} bohr along {'xyz'[place[1]]} (body")
+        assert fine.energy == pytest.approx(expected.energy, abs=1e-9)
 
 
 @pytest.mark.serial
