@@ -10,6 +10,7 @@ moving atom).  A box has one axis per coordinate that moves.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import product
 
@@ -21,6 +22,8 @@ MOST_NODES = 64
 """Nodes per direction beyond which a table is none of ours."""
 SMALL = 0.1
 """Half-width of a box (bohr) up to which fewer nodes do as well as more in one of three times the size."""
+LEAST_NODES, NODES_PER_BOHR = 3, 20.0
+"""Nodes that a large box needs at least, and for each bohr of its half-width: hydrogen's coefficients then fall to 1e-8."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +85,14 @@ class ChebyshevBox:
 def training_boxes(positions_sav: np.ndarray, n_nodes: int, n_small: int, margin: float) -> list[ChebyshevBox]:
     """Return the box of each atom: the range of its training positions (samples, N, 3), bohr, with a margin.
 
-    ``margin`` is a share of the range; small boxes have ``n_small`` nodes along a direction, the others ``n_nodes``.
+    ``margin`` is a share of the range; small boxes have ``n_small`` nodes along a direction, others ``n_nodes`` or more.
     """
     boxes = []
     for lower, upper in zip(positions_sav.min(axis=0), positions_sav.max(axis=0), strict=True):
         room = np.where(upper - lower > MOVES, np.maximum(margin * (upper - lower), 0.02), 0.0)
         middle = np.where(room > 0, 0.0, 0.5 * (lower + upper))
         lower_v, upper_v = np.where(room > 0, lower - room, middle), np.where(room > 0, upper + room, middle)
-        is_small = (upper_v - lower_v).max() < 2.0 * SMALL
-        boxes.append(ChebyshevBox(lower_v, upper_v, n_small if is_small else n_nodes))
+        half = 0.5 * float((upper_v - lower_v).max())
+        needed = max(n_nodes, math.ceil(LEAST_NODES + NODES_PER_BOHR * half))
+        boxes.append(ChebyshevBox(lower_v, upper_v, n_small if half < SMALL else needed))
     return boxes

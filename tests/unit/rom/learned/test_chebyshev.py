@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.polynomial.chebyshev import chebval3d
 
-from mpiqmd.rom.learned.chebyshev import ChebyshevBox
+from mpiqmd.rom.learned.chebyshev import ChebyshevBox, training_boxes
 from mpiqmd.rom.learned.local_ions import polynomial_rows
 
 pytestmark = pytest.mark.serial
@@ -84,3 +84,19 @@ def test_excess_is_the_distance_beyond_the_wall():
     assert excess(BOX, INSIDE, INSIDE + [0.5, 0, 0]) == pytest.approx([0.0, 0.23])
     assert excess(PLANE, [0.7, 0.0, 5.0]) == pytest.approx([0.1])
     assert excess(BOX, INSIDE + np.nan)[0] == np.inf
+
+
+def test_large_boxes_have_as_many_nodes_as_they_need(rng):
+    """The same Gaussian in the boxes of atoms that move little, more, and far."""
+    reaches = np.array([0.05, 0.3, 0.7])
+    positions_sav = np.stack([np.outer(sign * reaches, np.ones(3)) for sign in (-1.0, 1.0)])
+    boxes = training_boxes(positions_sav, 11, 7, 0.1)
+    assert [box.n_nodes for box in boxes][:2] == [7, 11]
+
+    def gaussian(r):
+        return np.array([np.exp(-8.0 * (r @ r))])
+
+    for box, reach in zip(boxes, reaches, strict=True):
+        coefficients = table(box, gaussian)
+        for place_v in reach * rng.uniform(-1, 1, size=(20, 3)):
+            assert evaluate(box, coefficients, place_v)[0] == pytest.approx(gaussian(place_v), abs=3e-5)
