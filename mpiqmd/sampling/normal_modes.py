@@ -25,6 +25,10 @@ from mpiqmd.molecule.vibrations import Vibrations, vibrations
 from mpiqmd.sampling.box import sobol_in_box
 from mpiqmd.sampling.samples import Samples
 
+WIDER = 1.2
+"""Standard deviations of the geometries to train on, in those of the motion that is described."""
+SMALLEST_SHARE = 1e-4
+"""Of a normal distribution that is looked for in its tails: 3.7 standard deviations."""
 SAME = 1e-6
 """Geometries closer than this (bohr) are one."""
 
@@ -134,8 +138,10 @@ class ThermalRegion:
     def samples(self, n: int, symmetries: Sequence[Symmetry] = ()) -> Samples:
         """Return at most n geometries that fill the region, none the image of another.
 
-        First the reference, then both ends of every axis, then by turns corners and points of a Sobol sequence; a longer
-        list begins with the shorter one.  Labels are the amplitudes q1, q2, ... in standard deviations.
+        First the reference, then both ends of every axis, then points of a Sobol sequence distributed as in harmonic thermal
+        motion that is ``WIDER`` than that of the region; a longer list begins with the shorter one.  (Corners and points all
+        over the box, which are at its edges where there are many modes, ask for several times as many orbitals and describe
+        where the molecule is no better.)  Labels are the amplitudes q1, q2, ... in standard deviations.
         """
         chosen: list[np.ndarray] = []
         labels: list[dict[str, float]] = []
@@ -154,13 +160,13 @@ class ThermalRegion:
 
     def _points(self, n: int) -> np.ndarray:
         """Return amplitudes in standard deviations, more than n of them if there are."""
+        from scipy.special import ndtri  # slow to load, and seldom needed
+
         count = len(self.deviations_k)
         axes = np.stack([np.eye(count), -np.eye(count)], axis=1).reshape(-1, count)
-        edge = np.full(count, self.width)
-        inside_sk = sobol_in_box(2 * n + 1, -edge, edge)[1:]
-        corners_sk = np.sign(sobol_in_box(2 * n, -edge, edge, seed=1))
-        mixed_sk = np.stack([self.width * corners_sk, inside_sk], axis=1).reshape(-1, count)
-        return self._pulled(np.concatenate([np.zeros((1, count)), self.width * axes, mixed_sk]))
+        shares_sk = sobol_in_box(2 * n + 1, np.zeros(count), np.ones(count))[1:]
+        thermal_sk = WIDER * ndtri(np.clip(shares_sk, SMALLEST_SHARE, 1.0 - SMALLEST_SHARE))
+        return self._pulled(np.concatenate([np.zeros((1, count)), self.width * axes, thermal_sk]))
 
     def _pulled(self, scaled_sk: np.ndarray) -> np.ndarray:
         """Return amplitudes cut off at the sides of the box, those beyond the ellipsoid moved towards its centre."""

@@ -9,7 +9,7 @@ from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import bent_coordinates, water_positions
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import grid_symmetries
-from mpiqmd.sampling.normal_modes import ThermalRegion, normal_modes
+from mpiqmd.sampling.normal_modes import WIDER, ThermalRegion, normal_modes
 from tests.helpers.rigid_motions import random_rotation
 
 pytestmark = pytest.mark.serial
@@ -122,14 +122,21 @@ def test_samples_fill_the_region_in_a_fixed_order(water):
     scaled_sk = np.array([list(label.values()) for label in samples.labels])
     assert list(samples.labels[0]) == ["q1", "q2", "q3"]
     assert amplitudes(modes, samples.positions_sav) == pytest.approx(scaled_sk, abs=1e-10)
-    # the reference, both ends of each axis, then corners on the ellipsoid by turns with points inside
+    # the reference, both ends of each axis, then thermal motion
     assert samples.positions_sav[0] == pytest.approx(water.positions_av, abs=1e-14)
     assert scaled_sk[1:7] == pytest.approx(2.5 * np.repeat(np.eye(3), 2, axis=0) * np.tile([[1], [-1]], (3, 1)))
-    assert np.abs(scaled_sk[7]) == pytest.approx(np.full(3, region.radius / np.sqrt(3)))
     assert np.abs(scaled_sk).max() <= 2.5 + 1e-12
-    assert np.linalg.norm(scaled_sk, axis=1).max() == pytest.approx(region.radius)
+    assert np.linalg.norm(scaled_sk, axis=1).max() <= region.radius + 1e-12
     assert len(np.unique(scaled_sk.round(9), axis=0)) == 60
     assert np.array_equal(region.samples(20).positions_sav, samples.positions_sav[:20])
+
+
+def test_samples_are_a_little_wider_than_thermal_motion_and_even(water):
+    """Their moments are those of a normal distribution far better than random ones would be."""
+    modes = normal_modes(water, spring_hessian(water.positions_av))
+    scaled_sk = amplitudes(modes, ThermalRegion(modes, TEMPERATURE, width=5.0).samples(519).positions_sav[7:])
+    assert scaled_sk.mean(axis=0) == pytest.approx(np.zeros(3), abs=0.01)
+    assert np.cov(scaled_sk.T) == pytest.approx(WIDER**2 * np.eye(3), abs=0.05)
 
 
 def test_the_ellipsoid_holds_as_much_of_all_modes_as_the_box_of_one(water, rng):
