@@ -38,7 +38,7 @@ structure = {structure}
 {cell}# bohr: {to_walls} or more from atoms to walls, where orbitals vanish
 {body_cell}# is enough in the molecule's own frame
 {spacing}# bohr: as narrow as the core of {hardest}; `mpiqmd check egg-box` tests it
-density = "finer"              # density and potentials on 1.5 times as many points a side
+# density = "finer"            # a third of the ripple of energies as atoms pass grid points, at two to four times the cost
 
 [xc]
 functional = "{functional}"             # with the GTH pseudopotentials that were made for it
@@ -55,7 +55,7 @@ temperature = "300 K"          # of the initial velocities; thermostat = "csvr" 
 sampling = "normal-modes"      # geometries from thermal motion about the minimum, which is found first
 temperature = "400 K"          # a little wider than the dynamics needs
 {count}# geometries; more for floppy molecules
-force_error = "0.02 mHa/bohr" # rms error of forces on unseen geometries that is asked for; more modes and geometries follow
+force_error = "0.02 mHa/bohr"  # rms error of forces on unseen geometries that is asked for; more modes and geometries follow
 """
 
 

@@ -50,7 +50,7 @@ def test_the_input_is_read_and_its_cell_fits(init, bench, name):
     body_av = make_frame(oriented(molecule)).align(molecule.positions_av).body_positions_av
     room_v = 0.5 * np.array(settings.grid.cell) - np.abs(body_av).max(axis=0)
     assert room_v.min() >= TO_WALLS and len(set(settings.grid.cell)) == 1
-    assert settings.xc.functional == "PBE" and settings.grid.density == "finer" and settings.scf.frame == "body"
+    assert settings.xc.functional == "PBE" and settings.grid.density == "same" and settings.scf.frame == "body"
     assert settings.train.sampling == "normal-modes" and settings.system.charge == 0
     body_v = np.array(propose(molecule).body_cell_v)
     assert (body_v <= settings.grid.cell).all() and (0.5 * body_v - np.abs(body_av).max(axis=0)).min() > TO_WALLS - 1e-6
