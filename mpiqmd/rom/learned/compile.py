@@ -55,7 +55,7 @@ class LearnSettings:
     latent
         Mean energy that the latent directions may leave out.
     active
-        The same for the modes: what they may leave out of orbitals, squared.
+        The same for the combinations of modes in which these lie.
     functions
         Singular value of the density functions down to which they are kept.
     responses
@@ -79,8 +79,8 @@ class LearnSettings:
 
     geometries: int = 220
     solves: int = 60
-    latent: float = 1e-9
-    active: float = 1e-8
+    latent: float = 2e-8
+    active: float = 2e-8
     functions: float = 5e-6
     responses: float = 1e-4
     per_function: float = 2.0
@@ -240,10 +240,10 @@ class LearnedCompiler:
     def _active(self, spanning_mn: np.ndarray, changes_dmn: np.ndarray, sizes_d: np.ndarray) -> np.ndarray:
         """Return the combinations of modes that the subspaces need, orthonormal columns, given what z amounts to."""
         columns = np.concatenate([spanning_mn, *(changes_dmn * sizes_d[:, None, None])], axis=1)
-        vectors, values, _ = np.linalg.svd(columns, full_matrices=False)
-        # orbitals changed by δ change an energy by about |δ|²
-        left_out = np.cumsum(values[::-1] ** 2)[::-1]
-        return decide(self.comm, vectors[:, left_out > self.settings.active])
+        vectors, values, _ = np.linalg.svd(self.states.reference.weighed(columns), full_matrices=False)
+        left_out = 0.5 * np.cumsum(values[::-1] ** 2)[::-1]
+        kept = self.states.reference.weighed(vectors[:, left_out > self.settings.active], power=-1.0)
+        return decide(self.comm, np.linalg.qr(kept)[0])
 
     def _xc_points(
         self, modes: Orbitals, functions: DensityFunctions, subspaces: LatentSubspaces, latent_sd: np.ndarray

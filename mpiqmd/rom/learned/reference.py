@@ -62,6 +62,17 @@ class Reference:
         """Return ``C_v κ``, shape (modes, occupied), dimensionless, of y."""
         return self.empty_mv @ (coordinates_y.reshape(self.scale_vn.shape) / self.scale_vn)
 
+    def weighed(self, columns_mc: np.ndarray, power: float = 1.0) -> np.ndarray:
+        """Return changes of orbitals (modes, c) in the metric of the energy, ``sqrt(2 w (ε_v - ε))``, to a power.
+
+        ε is the mean occupied level; what is occupied weighs as much as the highest empty orbital.
+        """
+        scale_v = np.sqrt(np.mean(self.scale_vn**2, axis=1)) ** power
+        empty = self.empty_mv @ (scale_v[:, None] * (self.empty_mv.T @ columns_mc))
+        return empty + np.sqrt(np.mean(self.scale_vn**2, axis=1)).max() ** power * self.occupied_mn @ (
+            self.occupied_mn.T @ columns_mc
+        )
+
     def pull(self, orbitals_mn: np.ndarray, inverse_nn: np.ndarray, applied_mn: np.ndarray) -> np.ndarray:
         """Return dE/dy, shape (empty occupied,), square roots of Ha, of orthonormal ``Ũ = U L^-T`` given L^-1 and ``H Ũ``."""
         residual_mn = applied_mn - orbitals_mn @ (orbitals_mn.T @ applied_mn)

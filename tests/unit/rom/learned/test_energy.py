@@ -18,7 +18,7 @@ from tests.helpers.tiny_water import UNSEEN, geometry
 pytestmark = pytest.mark.serial
 
 CASES = [("LDA", "isolated"), ("PBE", "isolated"), ("LDA", "periodic"), ("LDA", "isolated", "doubled")]
-LDA_ERRORS, GGA_ERRORS = (1e-7, 3e-5), (2e-6, 6e-5)
+LDA_ERRORS, GGA_ERRORS = (1e-7, 3e-5), (2e-6, 8e-5)
 """What a few samples leave on a grid of 20 points a side: of energies (Ha) and gradients (Ha/bohr)."""
 
 

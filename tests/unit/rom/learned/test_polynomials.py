@@ -17,7 +17,7 @@ WATER = Molecule(("O", "H", "H"), geometry(*TRAINING[0]))
 def test_polynomials_are_all_products_up_to_their_degree():
     trained_sav = np.array([geometry(*point) for point in TRAINING])
     samples = sample_geometries(trained_sav, make_frame(WATER), 300, seed=2)
-    polynomials = GeometryPolynomials.spanning(samples, 470)
+    polynomials = GeometryPolynomials.spanning(samples, 3, 470)
     positions = geometry(*UNSEEN[0])
     x = polynomials.axes @ positions.ravel() - polynomials.offset
     terms = polynomials.terms(positions[None])[0]
