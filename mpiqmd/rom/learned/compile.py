@@ -79,8 +79,8 @@ class LearnSettings:
 
     geometries: int = 220
     solves: int = 60
-    latent: float = 2e-8
-    active: float = 2e-8
+    latent: float = 5e-8
+    active: float = 1e-7
     functions: float = 5e-6
     responses: float = 1e-4
     per_function: float = 2.0
