@@ -20,7 +20,7 @@ from mpiqmd.keys.values import Bounds, Number
 from mpiqmd.kohnsham.terms.term import LinearTerm, energy_term
 from mpiqmd.rom.grid_model import GridReducedModel
 from mpiqmd.rom.grid_solver import RomSolver
-from mpiqmd.rom.learned.training_set import require_grid_free
+from mpiqmd.rom.learned.requirements import require_grid_free
 from tests.helpers.oracles import central_difference, gth_model, smooth_orbitals, water
 from tests.helpers.workplace import WATER, Bench, with_keys
 

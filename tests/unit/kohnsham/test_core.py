@@ -15,7 +15,7 @@ from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.molecule.gth import load_gth
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.rom.learned.training_set import require_grid_free
+from mpiqmd.rom.learned.requirements import require_grid_free
 from tests.helpers.oracles import (
     central_difference,
     density_of,
