@@ -136,7 +136,7 @@ class LearnedCompiler:
         subspaces, latent_sd, start = self._latent_directions()
         self.log(
             f"{len(subspaces)} latent directions over {subspaces.active_mk.shape[1]} of {len(self.modes)} modes, from "
-            f"{len(self.states.positions)} geometries"
+            f"{len(self.states.positions)} geometries; up to {self._memory(subspaces) / 1e9:.2g} GB a rank from here on"
         )
         active = self.modes.combine(subspaces.active_mk)
         functions = self._functions(active.dense, subspaces, latent_sd, start)
@@ -156,6 +156,14 @@ class LearnedCompiler:
         self.log(f"{len(arrays.points.interaction_f)} of them and {len(arrays.points.mean_q)} points are enough at minima")
         xc = self._xc_points(active.dense, functions, subspaces, minima_sd[: settings.xc_samples])
         return self._start_fit(settings.fit).fitted(replace(arrays, xc=xc))[0]
+
+    def _memory(self, subspaces: LatentSubspaces) -> float:
+        """Return what modes and samples of the density take on this rank at most, bytes."""
+        samples = self.settings.densities + self.settings.slopes * len(subspaces)
+        active, dense = subspaces.active_mk.shape[1], self.model.density_grid.local_size
+        own = np.dtype(float).itemsize * (len(self.modes) + active) * self.model.grid.local_size
+        # functions are kept beside a part of the samples that they are combined from
+        return own + 1.2 * np.dtype(np.float32).itemsize * samples * dense + np.dtype(float).itemsize * active * dense
 
     def _samples(self, count: int, seed: int, *reach: float) -> np.ndarray:
         """Return random mixtures of training geometries, shape (samples, N, 3), bohr."""
