@@ -25,7 +25,7 @@ from mpiqmd.molecule.vibrations import Vibrations, vibrations
 from mpiqmd.sampling.box import sobol_in_box
 from mpiqmd.sampling.samples import Samples
 
-WIDER = 1.2
+WIDER = 1.7
 """Standard deviations of the geometries to train on, in those of the motion that is described."""
 SMALLEST_SHARE = 1e-4
 """Of a normal distribution that is looked for in its tails: 3.7 standard deviations."""

@@ -94,7 +94,7 @@ def test_the_reference_is_relaxed_symmetric_and_written(bench, chosen):
     _, folder, result = chosen
     assert result["samples"] == 8 and len(result["labels"][0]) == 3
     reference = Molecule(("H",) * 3, np.array(modes_of(bench, folder)["positions"]), charge=1)
-    assert len(grid_symmetries(reference)) == 3
+    assert len(grid_symmetries(reference)) == 5
     written = bench.once(read_structures, folder / "geometries.extxyz")
     assert (written[0].symbols, written[0].charge, written[0].masses_a) == (("H",) * 3, 1, None)
     assert written[0].positions_av == pytest.approx(reference.positions_av, abs=1e-7)
@@ -328,19 +328,21 @@ def test_one_atom_is_refused_before_anything_is_computed(bench, capfd):
 
 
 def test_more_modes_than_orbitals_are_refused_before_geometries_are_solved(bench, chosen, capfd):
-    """Eight geometries of one orbital, and three mirrors."""
+    """Eight geometries of one orbital, and six images of each."""
     _, folder, _ = chosen
-    for rank in (33, 32):
+    for rank in (49, 48):
         path, output = bench.write(f"{rank}.toml", with_keys(IONS, rom={"rank": rank})), bench.folder / str(rank)
         bench.once(output.mkdir)
         bench.once(shutil.copy, folder / "modes.json", output / "modes.json")
-        assert bench.status("train", path, "--samples-only", "--output", output) == (1 if rank > 32 else 0)
-        if rank > 32:
-            assert "8 geometries have 32 orbitals" in bench.comm.bcast(capfd.readouterr().err)
+        assert bench.status("train", path, "--samples-only", "--output", output) == (1 if rank > 48 else 0)
+        if rank > 48:
+            assert "8 geometries have 48 orbitals" in bench.comm.bcast(capfd.readouterr().err)
 
 
 def test_the_orientation_of_the_input_does_not_matter(rng):
-    pyramid = np.array([[0.0, 0.0, 0.2]] + [[1.8 * np.cos(t), 1.8 * np.sin(t), -0.5] for t in (0.1, 2.2, 4.3)])
+    pyramid = np.array(
+        [[0.0, 0.0, 0.2]] + [[1.8 * np.cos(t), 1.8 * np.sin(t), -0.5] for t in 0.1 + 2 * np.pi * np.arange(3) / 3]
+    )
     molecule = Molecule(("N", "H", "H", "H"), pyramid)
     turned = molecule.with_positions(pyramid @ random_rotation(rng).T + rng.normal(size=3))
     shapes = []

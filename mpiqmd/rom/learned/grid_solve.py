@@ -45,6 +45,23 @@ class GridEnergy:
         return bands - density.inner(potential) + sum(energies.values()) + problem.linear.constant, applied_mn
 
 
+def minimum_near(
+    energy: GridEnergy, problem: Problem, kinetic_mm: np.ndarray, orbitals_mn: np.ndarray, tolerance: float
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Return the reduced minimum (Ha), its occupied orbitals (modes, occupied) and ``∂E/∂x`` (N, 3), Ha/bohr.
+
+    Collective.  ``orbitals_mn`` are near it, ``kinetic_mm`` is the kinetic energy between modes (Ha); the last step gains less
+    than ``tolerance`` (Ha).  Raises ConvergenceError.
+    """
+    reference = decide(problem.grid.comm, Reference.of_kinetic(kinetic_mm, orbitals_mn))
+    start_y = np.zeros(reference.scale_vn.size)
+    alone = ResponseHessian(np.zeros((0, len(start_y))), np.zeros((0, 0)))
+    value, found_y = minimised(energy, reference, problem, start_y, alone, tolerance)
+    found_mn, _ = orthonormalised(reference.spanning(found_y))
+    electrons = Electrons(energy.modes.combine(found_mn), np.eye(found_mn.shape[1]))
+    return value, found_mn, problem.gradient(electrons)
+
+
 def minimised(
     energy: GridEnergy,
     reference: Reference,

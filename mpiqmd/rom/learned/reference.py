@@ -16,6 +16,9 @@ from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT, Electrons, Orbit
 from mpiqmd.kohnsham.model import Problem
 from mpiqmd.parallel.comm import on_rank_zero
 
+SHIFT = 0.3
+"""Distance of occupied levels from where empty ones of no kinetic energy are taken to be, Ha."""
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -40,6 +43,17 @@ class Reference:
         _, potential = problem.density_terms(Electrons(modes.combine(orbitals_mn), np.eye(n)).density)
         hamiltonian_mm = problem.linear.matrix(modes) + modes.dense.matrix_elements(potential)
         return on_rank_zero(problem.grid.comm, cls._canonical, hamiltonian_mm, orbitals_mn)
+
+    @classmethod
+    def of_kinetic(cls, kinetic_mm: np.ndarray, orbitals_mn: np.ndarray) -> Reference:
+        """Return a reference that is good enough to find a minimum near its orbitals.  Not collective.
+
+        The empty levels are taken to be ``<T> +`` :data:`SHIFT` above all occupied ones: no Hamiltonian is made.
+        """
+        empty_mv = null_space(orbitals_mn.T)
+        levels_v, inside = np.linalg.eigh(empty_mv.T @ kinetic_mm @ empty_mv)
+        gaps_vn = np.repeat(levels_v[:, None] + SHIFT, orbitals_mn.shape[1], axis=1)
+        return cls(orbitals_mn, empty_mv @ inside, np.sqrt(BRA_AND_KET * SPIN_WEIGHT * gaps_vn))
 
     @classmethod
     def _canonical(cls, hamiltonian_mm: np.ndarray, orbitals_mn: np.ndarray) -> Reference:

@@ -134,9 +134,9 @@ def test_samples_fill_the_region_in_a_fixed_order(water):
 def test_samples_are_a_little_wider_than_thermal_motion_and_even(water):
     """Their moments are those of a normal distribution far better than random ones would be."""
     modes = normal_modes(water, spring_hessian(water.positions_av))
-    scaled_sk = amplitudes(modes, ThermalRegion(modes, TEMPERATURE, width=5.0).samples(519).positions_sav[7:])
-    assert scaled_sk.mean(axis=0) == pytest.approx(np.zeros(3), abs=0.01)
-    assert np.cov(scaled_sk.T) == pytest.approx(WIDER**2 * np.eye(3), abs=0.05)
+    scaled_sk = amplitudes(modes, ThermalRegion(modes, TEMPERATURE, width=8.0).samples(519).positions_sav[7:])
+    assert scaled_sk.mean(axis=0) == pytest.approx(np.zeros(3), abs=0.02)
+    assert np.cov(scaled_sk.T) == pytest.approx(WIDER**2 * np.eye(3), abs=0.08)
 
 
 def test_the_ellipsoid_holds_as_much_of_all_modes_as_the_box_of_one(water, rng):
