@@ -212,11 +212,12 @@ def cards_tables(record: Record) -> list[str]:
         )
         names = ("force_rms", "force_largest", "energy_mean", "energy_rms", "energy_largest")
         drift = f"{1e6 * card['drift_per_atom_and_ps']:.1e}"
-        errors.append([card["formula"], str(card["frames"]), *(f"{card[name]:.1e}" for name in names), drift])
+        wave_numbers = f"{card['frequency_error']:.2f}" if "frequency_error" in card else "-"
+        errors.append([card["formula"], str(card["frames"]), *(f"{card[name]:.1e}" for name in names), drift, wave_numbers])
     heads = ["", "full solutions", "modes", "latent directions", "density functions", "points", "MB", "ms a step"]
     heads += ["evaluations a step", "steps in the time of a full solution"]
     forces = ["", "frames", "forces, rms, Ha/bohr", "largest", "energy, mean, Ha", "rms", "largest"]
-    return [table(heads, made), table([*forces, "drift, microHa/atom/ps"], errors)]
+    return [table(heads, made), table([*forces, "drift, microHa/atom/ps", "frequencies, largest, 1/cm"], errors)]
 
 
 def potentials_tables(record: Record) -> list[str]:

@@ -1,4 +1,5 @@
-"""What a reduced model of a molecule is worth: its errors on frames of its own dynamics, its cost, its conserved energy.
+"""What a reduced model of a molecule is worth: its errors on frames of its own dynamics, its cost, its conserved energy, and
+its harmonic frequencies beside those of the full solver.
 
     python -m run.bench.card INPUT.toml --model FOLDER/model.h5 --output FOLDER/card --record docs/records/cards.json
 
@@ -16,9 +17,14 @@ from typing import Any
 import numpy as np
 
 from mpiqmd.errors import MpiqmdError
-from mpiqmd.parallel.log import Log
+from mpiqmd.molecule.surface import Owner
+from mpiqmd.molecule.vibrations import vibrations
+from mpiqmd.parallel.log import Log, silent
+from mpiqmd.pipeline.build import build_hifi_surface
 from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import write_result
+from mpiqmd.statics.derivatives import differentiate
+from mpiqmd.units import HARTREE_IN_INVERSE_CM
 from run.bench.cases import machine
 from run.bench.reduced.common import COMM
 from run.bench.unseen_frames import FEMTOSECONDS, Physics, Trained, UnseenFrames, Wanted, add_options, errors, unseen_frames
@@ -66,7 +72,22 @@ def _card(trained: Trained, frames: UnseenFrames) -> dict[str, Any]:
         **errors(energies_f, forces_fav, frames),
         "evaluations": float(np.mean([each.extras["evaluations"] for each in found])),
         "hifi_seconds_a_solve": float(frames.seconds_f.mean()),
+        **_frequencies(trained),
     }
+
+
+def _frequencies(trained: Trained) -> dict[str, Any]:
+    """Return harmonic wave numbers of the full solver at the reference geometry and what the model's differ by, 1/cm."""
+    physics = trained.physics
+    reference, step = physics.molecule.with_positions(trained.reduced.reference_av), physics.settings.frequencies.displacement
+    rule = physics.settings.scf.extrapolation
+    hifi = Owner(build_hifi_surface(physics.settings, physics.model, reference, rule, body_frame=True))
+    full_k, reduced_k = (
+        HARTREE_IN_INVERSE_CM
+        * vibrations(reference, differentiate(reference, owner, step, silent(COMM)).hessian_cc).frequencies_k
+        for owner in (hifi, trained.owner)
+    )
+    return {"frequencies": full_k.tolist(), "frequency_error": float(np.abs(reduced_k - full_k).max(initial=0.0))}
 
 
 def _length(arrays: dict[str, np.ndarray], name: str) -> int:

@@ -102,6 +102,7 @@ RECORDS = {
                 "energy_mean": 6e-7,
                 "energy_rms": 7e-7,
                 "energy_largest": 1.2e-6,
+                "frequency_error": 0.1,
             }
         ]
     },
