@@ -25,8 +25,8 @@ from mpiqmd.molecule.vibrations import Vibrations, vibrations
 from mpiqmd.sampling.box import sobol_in_box
 from mpiqmd.sampling.samples import Samples
 
-WIDER = 1.7
-"""Standard deviations of the geometries to train on, in those of the motion that is described."""
+FILLED = 0.9
+"""Root of the mean square distance of the geometries to train on, in radii of the ellipsoid that holds all motion."""
 SMALLEST_SHARE = 1e-4
 """Of a normal distribution that is looked for in its tails: 3.7 standard deviations."""
 SAME = 1e-6
@@ -130,6 +130,11 @@ class ThermalRegion:
         return float(np.sqrt(chi2.ppf(chi2.cdf(self.width**2, 1), len(self.modes.frequencies_k))))
 
     @property
+    def spread(self) -> float:
+        """Standard deviation of the amplitudes of geometries to train on, in those of the motion."""
+        return FILLED * self.radius / float(np.sqrt(len(self.modes.frequencies_k)))
+
+    @property
     def reach(self) -> float:
         """Farthest that an atom moves along one mode, bohr."""
         amplitudes_k = self.width * self.deviations_k
@@ -139,9 +144,8 @@ class ThermalRegion:
         """Return at most n geometries that fill the region, none the image of another.
 
         First the reference, then both ends of every axis, then points of a Sobol sequence distributed as in harmonic thermal
-        motion that is ``WIDER`` than that of the region; a longer list begins with the shorter one.  (Corners and points all
-        over the box, which are at its edges where there are many modes, ask for several times as many orbitals and describe
-        where the molecule is no better.)  Labels are the amplitudes q1, q2, ... in standard deviations.
+        motion, but wide enough to fill the ellipsoid: narrower ones leave its edges to extrapolation, corners and points all
+        over the box lie outside of it where there are many modes.  A longer list begins with the shorter one.  Labels are the amplitudes q1, q2, ... in standard deviations.
         """
         chosen: list[np.ndarray] = []
         labels: list[dict[str, float]] = []
@@ -165,7 +169,7 @@ class ThermalRegion:
         count = len(self.deviations_k)
         axes = np.stack([np.eye(count), -np.eye(count)], axis=1).reshape(-1, count)
         shares_sk = sobol_in_box(2 * n + 1, np.zeros(count), np.ones(count))[1:]
-        thermal_sk = WIDER * ndtri(np.clip(shares_sk, SMALLEST_SHARE, 1.0 - SMALLEST_SHARE))
+        thermal_sk = self.spread * ndtri(np.clip(shares_sk, SMALLEST_SHARE, 1.0 - SMALLEST_SHARE))
         return self._pulled(np.concatenate([np.zeros((1, count)), self.width * axes, thermal_sk]))
 
     def _pulled(self, scaled_sk: np.ndarray) -> np.ndarray:

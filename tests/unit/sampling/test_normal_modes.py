@@ -9,7 +9,7 @@ from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.bent import bent_coordinates, water_positions
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import grid_symmetries
-from mpiqmd.sampling.normal_modes import WIDER, ThermalRegion, normal_modes
+from mpiqmd.sampling.normal_modes import FILLED, ThermalRegion, normal_modes
 from tests.helpers.rigid_motions import random_rotation
 
 pytestmark = pytest.mark.serial
@@ -131,12 +131,16 @@ def test_samples_fill_the_region_in_a_fixed_order(water):
     assert np.array_equal(region.samples(20).positions_sav, samples.positions_sav[:20])
 
 
-def test_samples_are_a_little_wider_than_thermal_motion_and_even(water):
-    """Their moments are those of a normal distribution far better than random ones would be."""
+def test_samples_fill_the_ellipsoid_evenly(water):
+    """Moments of a normal distribution, far better than random ones would be; the tails are pulled in."""
     modes = normal_modes(water, spring_hessian(water.positions_av))
-    scaled_sk = amplitudes(modes, ThermalRegion(modes, TEMPERATURE, width=8.0).samples(519).positions_sav[7:])
-    assert scaled_sk.mean(axis=0) == pytest.approx(np.zeros(3), abs=0.02)
-    assert np.cov(scaled_sk.T) == pytest.approx(WIDER**2 * np.eye(3), abs=0.08)
+    region = ThermalRegion(modes, TEMPERATURE, width=3.0)
+    scaled_sk = amplitudes(modes, region.samples(519).positions_sav[7:])
+    assert scaled_sk.mean(axis=0) == pytest.approx(np.zeros(3), abs=0.03)
+    squares = np.cov(scaled_sk.T)
+    assert np.abs(squares - np.diag(np.diag(squares))).max() < 0.08
+    assert 0.75 * region.radius < np.sqrt(np.trace(squares)) < FILLED * region.radius
+    assert region.spread == pytest.approx(FILLED * region.radius / np.sqrt(3))
 
 
 def test_the_ellipsoid_holds_as_much_of_all_modes_as_the_box_of_one(water, rng):
