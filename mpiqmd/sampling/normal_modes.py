@@ -145,7 +145,8 @@ class ThermalRegion:
 
         First the reference, then both ends of every axis, then points of a Sobol sequence distributed as in harmonic thermal
         motion, but wide enough to fill the ellipsoid: narrower ones leave its edges to extrapolation, corners and points all
-        over the box lie outside of it where there are many modes.  A longer list begins with the shorter one.  Labels are the amplitudes q1, q2, ... in standard deviations.
+        over the box lie outside of it where there are many modes.  A longer list begins with the shorter one.  Labels are the
+        amplitudes q1, q2, ... in standard deviations.
         """
         chosen: list[np.ndarray] = []
         labels: list[dict[str, float]] = []
