@@ -73,12 +73,22 @@ def _candidates(molecule: Molecule, sides: Sequence[Hashable]) -> Iterator[Molec
     if pair is None or len(set(sides)) > 1:
         return
     is_spherical = np.ptp(moments_v) < max(EQUAL_MOMENTS) * moments_v.max()
-    axes = [position_v for position_v in body_av if _is_direction(position_v)] if is_spherical else [np.eye(3)[3 - sum(pair)]]
-    for axis_v in axes:
+    unique_v = _directed(np.eye(3)[3 - sum(pair)], body_av)
+    for axis_v in [position_v for position_v in body_av if _is_direction(position_v)] if is_spherical else [unique_v]:
         for beside_v in body_av:
             across_v = beside_v - (beside_v @ axis_v) * axis_v / (axis_v @ axis_v)
             if _is_direction(across_v):
                 yield molecule.with_positions(body_av @ _onto_diagonal(axis_v, across_v))
+
+
+def _directed(axis_v: np.ndarray, body_av: np.ndarray) -> np.ndarray:
+    """Return an axis in the direction of the first atom that tells its ends apart: eigenvectors come with any sign.
+
+    The two directions along the diagonal are not alike: an inversion also turns what is across.
+    """
+    along_a = body_av @ axis_v
+    telling = np.flatnonzero(np.abs(along_a) > ALMOST_SYMMETRIC)
+    return -axis_v if len(telling) and along_a[telling[0]] < 0.0 else axis_v
 
 
 def _onto_diagonal(axis_v: np.ndarray, across_v: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,17 @@ from mpiqmd.statics.derivatives import differentiate
 from mpiqmd.units import HARTREE_IN_INVERSE_CM
 from run.bench.cases import machine
 from run.bench.reduced.common import COMM
-from run.bench.unseen_frames import FEMTOSECONDS, Physics, Trained, UnseenFrames, Wanted, add_options, errors, unseen_frames
+from run.bench.unseen_frames import (
+    ENERGY_TOLERANCE,
+    FEMTOSECONDS,
+    Physics,
+    Trained,
+    UnseenFrames,
+    Wanted,
+    add_options,
+    errors,
+    unseen_frames,
+)
 
 
 def main() -> None:
@@ -79,9 +90,9 @@ def _card(trained: Trained, frames: UnseenFrames) -> dict[str, Any]:
 def _frequencies(trained: Trained) -> dict[str, Any]:
     """Return harmonic wave numbers of the full solver at the reference geometry and what the model's differ by, 1/cm."""
     physics = trained.physics
-    reference, step = physics.molecule.with_positions(trained.reduced.reference_av), physics.settings.frequencies.displacement
-    rule = physics.settings.scf.extrapolation
-    hifi = Owner(build_hifi_surface(physics.settings, physics.model, reference, rule, body_frame=True))
+    settings = replace(physics.settings, scf=replace(physics.settings.scf, energy_tolerance=ENERGY_TOLERANCE))
+    reference, step = physics.molecule.with_positions(trained.reduced.reference_av), settings.frequencies.displacement
+    hifi = Owner(build_hifi_surface(settings, physics.model, reference, settings.scf.extrapolation, body_frame=True))
     full_k, reduced_k = (
         HARTREE_IN_INVERSE_CM
         * vibrations(reference, differentiate(reference, owner, step, silent(COMM)).hessian_cc).frequencies_k

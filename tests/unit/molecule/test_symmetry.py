@@ -154,3 +154,26 @@ def test_what_is_found_is_a_group_also_near_the_tolerance(rng):
         found = [Symmetry((0, 1, 2), np.ones(3), np.arange(5)), *grid_symmetries(shaken, CUBE)]
         keys = {symmetry.key for symmetry in found}
         assert all(product_of(first, second).key in keys for first in found for second in found)
+
+
+@pytest.mark.parametrize("molecule", [PYRAMID, TETRAHEDRON, STAGGERED, FORMALDEHYDE], ids=["C3v", "Td", "D3d", "C2v"])
+def test_the_grid_sees_the_same_molecule_however_it_was_given(molecule, rng):
+    """Orientations may differ by operations of the cube, no more: its ripple is then the same."""
+    point = Molecule(("He",), [[0.0, 0.0, 0.0]])
+    cube = [Symmetry((0, 1, 2), np.ones(3), np.arange(1)), *grid_symmetries(point, CUBE)]
+    first = oriented(molecule, CUBE)
+    for _ in range(8):
+        turned = molecule.with_positions(molecule.positions_av @ random_rotation(rng).T + rng.normal(size=3))
+        for again in (oriented(turned, CUBE), oriented(oriented(turned, CUBE), CUBE)):
+            atoms = [again.positions_av[[symbol == each for symbol in again.symbols]] for each in sorted(set(again.symbols))]
+            wanted = [first.positions_av[[symbol == each for symbol in first.symbols]] for each in sorted(set(first.symbols))]
+            assert any(
+                all(same_points(symmetry.turn(there), here) for there, here in zip(atoms, wanted, strict=True))
+                for symmetry in cube
+            )
+
+
+def same_points(first_av, second_av):
+    """Whether every point of the one set is one of the other."""
+    distances = np.linalg.norm(first_av[:, None] - second_av, axis=2)
+    return distances.min(axis=1).max() < 1e-6 and distances.min(axis=0).max() < 1e-6
