@@ -65,14 +65,17 @@ def standard_orientation(molecule: Molecule, tolerance: float = 1e-3) -> Molecul
 
 
 def _candidates(molecule: Molecule, sides: Sequence[Hashable]) -> Iterator[Molecule]:
-    """Yield the molecule in standard orientations and, in a cube, with an axis of a top along its diagonal."""
-    for tolerance in EQUAL_MOMENTS:
-        yield standard_orientation(molecule, tolerance)
+    """Yield the molecule in standard orientations, and with an axis of a top along the diagonal of its cell.
+
+    A spherical top lies so in any cell, since its principal axes are any; a symmetric top in a cube.
+    """
     moments_v, body_av = _principal(molecule)
     pair = _equal_pair(moments_v, max(EQUAL_MOMENTS))
-    if pair is None or len(set(sides)) > 1:
-        return
     is_spherical = np.ptp(moments_v) < max(EQUAL_MOMENTS) * moments_v.max()
+    if not is_spherical:
+        yield from (standard_orientation(molecule, tolerance) for tolerance in EQUAL_MOMENTS)
+    if pair is None or (len(set(sides)) > 1 and not is_spherical):
+        return
     unique_v = _directed(np.eye(3)[3 - sum(pair)], body_av)
     for axis_v in [position_v for position_v in body_av if _is_direction(position_v)] if is_spherical else [unique_v]:
         for beside_v in body_av:

@@ -171,7 +171,9 @@ class ThermalRegion:
         axes = np.stack([np.eye(count), -np.eye(count)], axis=1).reshape(-1, count)
         shares_sk = sobol_in_box(2 * n + 1, np.zeros(count), np.ones(count))[1:]
         thermal_sk = self.spread * ndtri(np.clip(shares_sk, SMALLEST_SHARE, 1.0 - SMALLEST_SHARE))
-        return self._pulled(np.concatenate([np.zeros((1, count)), self.width * axes, thermal_sk]))
+        # ends of some axes alone would show some modes and not the others
+        ends_sk = self.width * axes if n > 2 * count else np.zeros((0, count))
+        return self._pulled(np.concatenate([np.zeros((1, count)), ends_sk, thermal_sk]))
 
     def _pulled(self, scaled_sk: np.ndarray) -> np.ndarray:
         """Return amplitudes cut off at the sides of the box, those beyond the ellipsoid moved towards its centre."""

@@ -351,3 +351,11 @@ def test_the_orientation_of_the_input_does_not_matter(rng):
         assert len(grid_symmetries(body)) == 5
         shapes.append(np.sort(np.linalg.norm(body.positions_av[:, None] - body.positions_av, axis=2).ravel()))
     assert shapes[0] == pytest.approx(shapes[1], abs=1e-12)
+
+
+def test_one_occupied_orbital_leaves_room_for_all_latent_directions(bench):
+    """As many directions as modes but one: none of the modes may then be left out, small as its share may be."""
+    keys = {"rom": {"online": "learned"}, "train": {"validation": 0}}
+    path = bench.write("ions.toml", with_keys(IONS, **keys))
+    errors = bench.run("train", path, "--output", bench.folder / "out")["errors"]["training"]
+    assert errors["energy"]["rms"] < 1e-6 and errors["force"]["rms"] < 1e-4

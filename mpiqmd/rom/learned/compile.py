@@ -39,6 +39,8 @@ from mpiqmd.rom.learned.training_set import TrainingSet
 from mpiqmd.rom.learned.xc_points import choose_xc_points
 from mpiqmd.sampling.mixtures import sample_geometries
 
+INDEPENDENT = 0.3
+"""Least length of a combination of latent directions of length one over the modes that are kept."""
 SMALL_NODES = 7
 """Nodes of a small box."""
 
@@ -249,9 +251,20 @@ class LearnedCompiler:
         """Return the combinations of modes that the subspaces need, orthonormal columns, given what z amounts to."""
         columns = np.concatenate([spanning_mn, *(changes_dmn * sizes_d[:, None, None])], axis=1)
         vectors, values, _ = np.linalg.svd(self.states.reference.weighed(columns), full_matrices=False)
-        left_out = 0.5 * np.cumsum(values[::-1] ** 2)[::-1]
-        kept = self.states.reference.weighed(vectors[:, left_out > self.settings.active], power=-1.0)
-        return decide(self.comm, np.linalg.qr(kept)[0])
+        count = int(np.sum(0.5 * np.cumsum(values[::-1] ** 2)[::-1] > self.settings.active))
+        while True:
+            active_mk = np.linalg.qr(self.states.reference.weighed(vectors[:, :count], power=-1.0))[0]
+            if count >= vectors.shape[1] or self._are_independent(active_mk, changes_dmn):
+                return decide(self.comm, active_mk)
+            count += 1 + count // 10
+
+    def _are_independent(self, active_mk: np.ndarray, changes_dmn: np.ndarray) -> bool:
+        """Return whether latent directions, which are orthonormal, are far from dependent where combinations are left out."""
+        seen_dmn = np.einsum("mk,lk,dln->dmn", active_mk, active_mk, changes_dmn, optimize=True)
+        columns_mc = seen_dmn.transpose(1, 0, 2).reshape(len(active_mk), -1)
+        weighed_md = self.states.reference.weighed(columns_mc).reshape(len(active_mk), len(changes_dmn), -1)
+        rows_dy = weighed_md.transpose(1, 0, 2).reshape(len(changes_dmn), -1)
+        return decide(self.comm, bool(np.linalg.svd(rows_dy, compute_uv=False)[-1] > INDEPENDENT))
 
     def _xc_points(
         self, modes: Orbitals, functions: DensityFunctions, subspaces: LatentSubspaces, latent_sd: np.ndarray

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MINIMA = 1e-9
 """What a last step of the minima may gain, Ha; it is taken."""
+LEAST_CURVATURE = 0.1
+"""Of the energy in a latent coordinate, in that without the response of the density: less is no curvature of a minimum."""
 BATCH = 32
 """Minima that are looked for together."""
 INDEPENDENT = 1e-9
@@ -127,4 +129,5 @@ def _responses(energy: LearnedEnergy, positions_av: np.ndarray, displacement: fl
         charges_f = (after.charges_bf[0] - before.charges_bf[0]) / (2.0 * displacement)
         functions_vf = energy.arrays.dipole.functions_vf
         dipole_slopes_vd[:, d] = functions_vf @ charges_f[: functions_vf.shape[1]]
-    return np.linalg.inv(0.5 * (hessian_dd + hessian_dd.T)), dipole_slopes_vd
+    values, vectors = np.linalg.eigh(0.5 * (hessian_dd + hessian_dd.T))
+    return (vectors / np.maximum(values, LEAST_CURVATURE)) @ vectors.T, dipole_slopes_vd

@@ -177,3 +177,11 @@ def same_points(first_av, second_av):
     """Whether every point of the one set is one of the other."""
     distances = np.linalg.norm(first_av[:, None] - second_av, axis=2)
     return distances.min(axis=1).max() < 1e-6 and distances.min(axis=0).max() < 1e-6
+
+
+@pytest.mark.parametrize("sides", [(0, 0, 1), (0, 1, 2)], ids=["tetragonal", "orthorhombic"])
+def test_a_spherical_top_shows_its_twofold_axes_in_any_cell(sides, rng):
+    for _ in range(4):
+        turned = TETRAHEDRON.with_positions(TETRAHEDRON.positions_av @ random_rotation(rng).T)
+        found = grid_symmetries(oriented(turned, sides), sides, tolerance=1e-9)
+        assert len(found) == (7 if sides[0] == sides[1] else 3)

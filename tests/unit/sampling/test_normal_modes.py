@@ -191,3 +191,12 @@ def test_what_has_no_normal_modes_is_refused(water):
         normal_modes(water, hessian[:6, :6])
     with pytest.raises(ConfigError, match=r"train\.temperature"):
         ThermalRegion(normal_modes(water, hessian), temperature=0.0)
+
+
+def test_few_geometries_show_all_modes(water):
+    """The ends of some axes alone would leave the others out."""
+    modes = normal_modes(water, spring_hessian(water.positions_av))
+    for count, ends in ((6, False), (7, True)):
+        scaled_sk = amplitudes(modes, ThermalRegion(modes, TEMPERATURE).samples(count).positions_sav)
+        assert (np.count_nonzero(np.abs(scaled_sk[1:]) > 1e-6, axis=1) == 1).all() == ends
+        assert (np.abs(scaled_sk).max(axis=0) > 0.5).all()
