@@ -40,7 +40,7 @@ def image(orbitals: Orbitals, axes: Sequence[int], signs_v: Sequence[float]) -> 
     move = _Move(grid, tuple(2 - axes[2 - k] for k in range(3)), tuple(signs[2 - k] < 0 for k in range(3)))
     block = orbitals.local
     if grid.comm.size == 1:
-        return Orbitals(grid, _taken(block, move, move.everything, (0, 0, 0)).copy())
+        return Orbitals(grid, _taken(block, move, move.everything, (0, 0, 0)))
     return Orbitals(grid, _traded(grid, block, move))
 
 

@@ -52,9 +52,9 @@ class Symmetry:
         return vectors_av[..., list(self.axes)] * self.signs_v
 
     def image(self, vectors_av: np.ndarray) -> np.ndarray:
-        """Return the image of vectors at the atoms, shape (N, 3), positions say, with the atoms in their usual order."""
+        """Return the image of vectors at the atoms, shape (..., N, 3), positions say, with the atoms in their usual order."""
         image_av = np.empty_like(vectors_av)
-        image_av[self.permutation_a] = self.turn(vectors_av)
+        image_av[..., self.permutation_a, :] = self.turn(vectors_av)
         return image_av
 
 
@@ -83,10 +83,15 @@ def grid_symmetries(molecule: Molecule, sides: Sequence[Hashable] = CUBE, tolera
         tolerance *= 0.5
 
 
+def with_images(positions_sav: np.ndarray, symmetries: Sequence[Symmetry]) -> np.ndarray:
+    """Return geometries (S, N, 3), bohr, then the images of all of them under one operation after the other. Not collective."""
+    positions_sav = np.asarray(positions_sav, float)
+    return np.concatenate([positions_sav, *(symmetry.image(positions_sav) for symmetry in symmetries)])
+
+
 def symmetrised(molecule: Molecule, symmetries: Sequence[Symmetry]) -> Molecule:
     """Return the molecule with the mean of its positions and their images under a group. Not collective."""
-    images = [molecule.positions_av, *(symmetry.image(molecule.positions_av) for symmetry in symmetries)]
-    return molecule.with_positions(np.mean(images, axis=0))
+    return molecule.with_positions(with_images(molecule.positions_av[None], symmetries).mean(axis=0))
 
 
 def symmetrised_hessian(hessian_cc: np.ndarray, symmetries: Sequence[Symmetry]) -> np.ndarray:

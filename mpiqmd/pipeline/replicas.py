@@ -67,13 +67,14 @@ def run_replicas(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, interr
     alone = comm.Split(comm.rank)
     with interruption.loading():
         calculation = build_calculation(arguments, alone, log if comm.rank == 0 else silent(alone))
-    formula = calculation.molecule.formula
-    log(f"{arguments.replicas} replicas of {formula} on the {calculation.solver} surface, {comm.size} rank(s)")
+    log(
+        f"{arguments.replicas} replicas of {calculation.molecule.formula} on the {calculation.solver} surface, "
+        f"{comm.size} rank(s)"
+    )
     on_rank_zero(comm, write_index, arguments.folder, range(arguments.replicas))
     started = time.perf_counter()
-    own = list(range(comm.rank, arguments.replicas, comm.size))
     runner = _Runner(arguments, settings, calculation, alone, log if log.active else silent(alone), interruption)
-    summaries = runner.run(own)
+    summaries = runner.run(list(range(comm.rank, arguments.replicas, comm.size)))
     gathered = comm.allgather((summaries, runner.watches, calculation.standing(), time.perf_counter() - started))
     replicas = sorted((summary for part, *_ in gathered for summary in part), key=lambda summary: summary["replica"])
     result = summarise(replicas, max(seconds for *_, seconds in gathered)) | {"solver": calculation.solver}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -129,9 +130,14 @@ class OnlineStage:
         evaluation = Evaluation(state.free_energy, alignment.gradient_forces(state.gradient_av))
         return Answer(evaluation, state.density_matrix_nn)
 
+    @cached_property
+    def _grid_energy(self) -> GridEnergy:
+        """The reduced energy on the grid; it remembers the kinetic energy between modes."""
+        return GridEnergy(self.model, self.estimator.modes)
+
     def _answer_near(self, body_positions_av: np.ndarray, density_matrix_mm: np.ndarray) -> Answer:
         """Return the same, found from the grid-free form's by the orbitals' gradient: quicker with hundreds of modes."""
-        model, energy = self.model, GridEnergy(self.model, self.estimator.modes)
+        model, energy = self.model, self._grid_energy
         _, vectors = eigh(model.grid.comm, density_matrix_mm)
         kinetic_mm = energy.modes.kinetic_matrix(model.laplacian)
         problem, occupied_mn = model.place(body_positions_av), vectors[:, -model.n_occupied :]

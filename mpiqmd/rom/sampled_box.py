@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiqmd.molecule.bent import bent_coordinates
-from mpiqmd.molecule.symmetry import Symmetry
+from mpiqmd.molecule.symmetry import Symmetry, with_images
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,7 @@ def sampled_box(
     symmetries
         Operations that the snapshots were closed under: images count as trained on.
     """
-    images = [np.asarray(positions_av, float) for positions_av in positions_sav]
-    for symmetry in symmetries:
-        images += [symmetry.image(positions_av) for positions_av in images[: len(positions_sav)]]
+    images = with_images(positions_sav, symmetries)
     values_sk = np.array([_values(positions_av, vertex) for positions_av in images])
     names = ("L1", "L2", "theta") if vertex is not None else _axis_names(images[0].shape[0])
     return SampledBox(names, values_sk.min(axis=0), values_sk.max(axis=0), vertex)

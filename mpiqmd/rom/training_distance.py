@@ -19,7 +19,7 @@ import numpy as np
 
 from mpiqmd.compiling import compiled
 from mpiqmd.molecule.bent import bent_coordinates
-from mpiqmd.molecule.symmetry import Symmetry
+from mpiqmd.molecule.symmetry import Symmetry, with_images
 
 LEAST_VARIATION = 0.05
 """Standard deviation of a direction, in that of the direction that varied most, below which it counts as so large."""
@@ -46,9 +46,7 @@ class TrainingDistance:
 
     def __init__(self, positions_sav: np.ndarray, vertex: int | None = None, symmetries: Sequence[Symmetry] = ()) -> None:
         self.vertex = vertex
-        images = [np.asarray(positions_sav, float)]
-        images += [np.array([symmetry.image(positions_av) for positions_av in positions_sav]) for symmetry in symmetries]
-        values_sk = np.array([self._values(positions_av) for positions_av in np.concatenate(images)])
+        values_sk = np.array([self._values(positions_av) for positions_av in with_images(positions_sav, symmetries)])
         mean_k, scales_kq = values_sk.mean(axis=0), _scales(values_sk)
         points_sq = (values_sk - mean_k) @ scales_kq
         unit = _loneliest(points_sq)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mpiqmd.molecule.symmetry import Symmetry
+from mpiqmd.molecule.symmetry import Symmetry, with_images
 
 THIN = 1e-3
 """Standard deviation of a direction (bohr) below which geometries hardly differ in it; vibrations are wider even at 10 K."""
@@ -50,9 +50,8 @@ class TrainingSpan:
 
         Where they are too few to span all directions, only the coordinates that no geometry has moved count as missing.
         """
-        images = [np.asarray(positions_sav, float)]
-        images += [np.array([symmetry.image(positions_av) for positions_av in positions_sav]) for symmetry in symmetries]
-        values_sk = np.concatenate(images).reshape(len(positions_sav) * len(images), -1)
+        images = with_images(positions_sav, symmetries)
+        values_sk = images.reshape(len(images), -1)
         mean_k = values_sk.mean(axis=0)
         _, sizes_k, directions_kk = np.linalg.svd(values_sk - mean_k)
         deviations_k = np.zeros(len(mean_k))

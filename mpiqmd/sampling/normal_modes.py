@@ -20,7 +20,7 @@ import numpy as np
 
 from mpiqmd.errors import ConfigError, GeometryError
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.symmetry import Symmetry
+from mpiqmd.molecule.symmetry import Symmetry, with_images
 from mpiqmd.molecule.vibrations import Vibrations, vibrations
 from mpiqmd.sampling.box import sobol_in_box
 from mpiqmd.sampling.samples import Samples
@@ -152,7 +152,7 @@ class ThermalRegion:
         labels: list[dict[str, float]] = []
         for scaled_k in self._points(n):
             position_av = self.modes.positions(scaled_k[None] * self.deviations_k)[0]
-            images = [position_av, *(symmetry.image(position_av) for symmetry in symmetries)]
+            images = with_images(position_av[None], symmetries)
             if len(chosen) < n and not any(np.abs(image - other).max() < SAME for image in images for other in chosen):
                 chosen.append(position_av)
                 labels.append({f"q{k}": float(q) for k, q in enumerate(scaled_k, start=1)})

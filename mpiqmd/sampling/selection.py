@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mpiqmd.molecule.symmetry import Symmetry
+from mpiqmd.molecule.symmetry import Symmetry, with_images
 
 SAME = 1e-9
 """Geometries nearer to a chosen one than this (bohr) are not chosen too."""
@@ -34,8 +34,7 @@ def farthest_points(positions_sav: np.ndarray, count: int, symmetries: Sequence[
     nearest = int(np.argmin(((positions_sav - positions_sav.mean(axis=0)) ** 2).sum(axis=(1, 2))))
     chosen, distances_s = [nearest], np.full(len(positions_sav), np.inf)
     while True:
-        images = [positions_sav[chosen[-1]], *(symmetry.image(positions_sav[chosen[-1]]) for symmetry in symmetries)]
-        for image_av in images:
+        for image_av in with_images(positions_sav[chosen[-1:]], symmetries):
             distances_s = np.minimum(distances_s, np.linalg.norm(positions_sav - image_av, axis=(1, 2)))
         farthest = int(np.argmax(distances_s))
         if len(chosen) >= count or distances_s[farthest] <= SAME:

@@ -82,10 +82,9 @@ class Reference:
         ε is the mean occupied level; what is occupied weighs as much as the highest empty orbital.
         """
         scale_v = np.sqrt(np.mean(self.scale_vn**2, axis=1)) ** power
+        occupied = (scale_v.max() if power > 0.0 else scale_v.min()) * self.occupied_mn @ (self.occupied_mn.T @ columns_mc)
         empty = self.empty_mv @ (scale_v[:, None] * (self.empty_mv.T @ columns_mc))
-        return empty + np.sqrt(np.mean(self.scale_vn**2, axis=1)).max() ** power * self.occupied_mn @ (
-            self.occupied_mn.T @ columns_mc
-        )
+        return empty + occupied
 
     def pull(self, orbitals_mn: np.ndarray, inverse_nn: np.ndarray, applied_mn: np.ndarray) -> np.ndarray:
         """Return dE/dy, shape (empty occupied,), square roots of Ha, of orthonormal ``Ũ = U L^-T`` given L^-1 and ``H Ũ``."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.images import image
-from mpiqmd.molecule.symmetry import Symmetry, product_of
+from mpiqmd.molecule.symmetry import Symmetry, product_of, with_images
 from mpiqmd.parallel.comm import decide
 from mpiqmd.rom.snapshots import SAME_GEOMETRY
 
@@ -47,15 +47,15 @@ def closed_training_set(
     positions_sav, orbitals_smn
         Geometries in the body frame, bohr, and the projections ``<ψ_m|φ_n>`` of their occupied orbitals.
     """
-    positions, orbitals = list(positions_sav), list(orbitals_smn)
-    for symmetry, operation_mm in zip(symmetries, represented(modes, symmetries), strict=True):
-        for positions_av, orbitals_mn in zip(positions_sav, orbitals_smn, strict=True):
-            image_av = symmetry.image(positions_av)
-            if np.abs(np.array(positions) - image_av).max(axis=(1, 2)).min() > SAME_GEOMETRY:
-                positions.append(image_av)
-                orbitals.append(operation_mm @ orbitals_mn)
+    images_sav, orbitals = with_images(positions_sav, symmetries), list(orbitals_smn)
+    kept, operations = list(range(len(positions_sav))), represented(modes, symmetries)
+    for s in range(len(positions_sav), len(images_sav)):
+        if np.abs(images_sav[kept] - images_sav[s]).max(axis=(1, 2)).min() > SAME_GEOMETRY:
+            operation, geometry = divmod(s, len(positions_sav))
+            kept.append(s)
+            orbitals.append(operations[operation - 1] @ orbitals_smn[geometry])
     left, _, right = np.linalg.svd(np.array(orbitals), full_matrices=False)
-    return TrainingSet(np.array(positions), decide(modes.grid.comm, left @ right))
+    return TrainingSet(images_sav[kept], decide(modes.grid.comm, left @ right))
 
 
 def represented(modes: Orbitals, symmetries: Sequence[Symmetry]) -> list[np.ndarray]:
