@@ -98,6 +98,12 @@ def _kept_in(folder: Path) -> Iterator[None]:
         numba.config.CACHE_DIR = before
 
 
+def _stamp_of_neighbours(function: Callable) -> tuple[tuple[str, float, int], ...]:
+    """Return what tells versions of a function's folder apart, since its code contains that of what it calls there."""
+    sources = sorted(Path(function.__code__.co_filename).parent.glob("*.py"))
+    return tuple((source.name, (found := source.stat()).st_mtime, found.st_size) for source in sources)
+
+
 class _Files(IndexDataCacheFile):
     """The files of one function: an index, and the code of each signature under a name of its own.
 
@@ -140,7 +146,7 @@ class _ForgivingCache(FunctionCache):
     def __init__(self, function: Callable) -> None:
         super().__init__(function)
         locator = self._impl.locator
-        self._cache_file = _Files(locator.get_cache_path(), self._impl.filename_base, locator.get_source_stamp())
+        self._cache_file = _Files(locator.get_cache_path(), self._impl.filename_base, _stamp_of_neighbours(function))
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the code of a signature; None if there is none or it is damaged."""

@@ -23,7 +23,7 @@ OUTSIDE_TOLERANCE = 1e-9
 SMALLEST_BATCH, LARGEST_BATCH = 4, 32
 """Fewer geometries are quicker one after the other; more at once would gain nothing and leave the cache."""
 GROUP = 8
-"""Batches are filled up to a multiple of it: products with fewer than four rows add up in another order (``packed``)."""
+"""Batches are filled up to a multiple of it: small products in NumPy with fewer rows add up in another order."""
 
 
 class OutsideTablesError(GeometryError):

@@ -35,5 +35,5 @@ class DensityReader:
 
         ``rho`` are the densities at all points, bohr⁻³, ``tables`` those of the ions with their slopes, Ha; all are padded.
         """
-        reading = self._charges.blocks, self._potential.blocks
+        reading = self._charges.panels, self._potential.panels
         return kernels.interact(rho_bq, self._mean_q, reading, self._interaction_f, tables_baif, (potential_bq, energies_b))

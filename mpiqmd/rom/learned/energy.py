@@ -156,7 +156,7 @@ class LearnedEnergy:
         self, placed: Placed, orbitals_bnk: np.ndarray, applied_bnk: np.ndarray, energies_b: np.ndarray
     ) -> np.ndarray:
         """Add the energies of the density, and their Hamiltonian on the orbitals; return c (B, f), padded."""
-        seen_bnq, rho_bq = kernels.see_density(orbitals_bnk, self._at_points.blocks, SPIN_WEIGHT)
+        seen_bnq, rho_bq = kernels.see_density(orbitals_bnk, self._at_points.panels, SPIN_WEIGHT)
         first, potential_bq = len(self.reader.modes_qk), np.zeros(rho_bq.shape)
         charges_bf = self.reader.interact(rho_bq, placed.tables_baif, potential_bq, energies_b)
         if self.xc.uses_gradient:
@@ -168,7 +168,7 @@ class LearnedEnergy:
         else:
             xc_b, extra_bnq = self.xc.potential(rho_bq[:, first:], potential_bq[:, first:]), _nothing(seen_bnq)
         energies_b += xc_b
-        kernels.add_local(potential_bq, seen_bnq, extra_bnq, self._back.blocks, applied_bnk)
+        kernels.add_local(potential_bq, seen_bnq, extra_bnq, self._back.panels, applied_bnk)
         return charges_bf
 
     def dipoles(self, positions_bav: np.ndarray, charges_bf: np.ndarray, steps_bd: np.ndarray) -> np.ndarray:

@@ -9,59 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from mpiqmd.compiling import compiled
+from mpiqmd.rom.learned.panels import packed_product
 
-BLOCK = 64
-"""Columns of a block of a packed matrix: known when the kernels are compiled, so that their inner loops are straight code."""
 FARTHEST = 3.0
 """Distance from the middle of a box, in half-widths, beyond which polynomials are those at this distance."""
 SUMS = {"contract", "reassoc", "nsz"}
 """What the compiler may do with sums: add in several accumulators.  NaN and infinity keep their meaning."""
-
-
-@compiled(fastmath=SUMS)
-def block_dot(row: np.ndarray, column: np.ndarray) -> float:
-    """Return ``Σ_i row_i column_i`` over a block."""
-    total = 0.0
-    for i in range(BLOCK):
-        total += row[i] * np.float64(column[i])
-    return total
-
-
-@compiled(fastmath=SUMS)
-def block_products(rows: np.ndarray, blocks: np.ndarray, result: np.ndarray) -> None:
-    """Add ``rows @ matrix^T`` to ``result`` (r, at least o): rows (r, blocks, BLOCK), matrix (blocks, o, BLOCK)."""
-    n_rows, outputs = len(rows), blocks.shape[1]
-    together = n_rows - n_rows % 4
-    for block in range(len(blocks)):
-        for first in range(0, outputs, BLOCK):
-            # this much of the matrix stays in the first cache while all rows pass
-            last = min(first + BLOCK, outputs)
-            for r in range(0, together, 4):
-                row_0, row_1, row_2, row_3 = rows[r, block], rows[r + 1, block], rows[r + 2, block], rows[r + 3, block]
-                for o in range(first, last):
-                    column = blocks[block, o]
-                    sum_0, sum_1, sum_2, sum_3 = 0.0, 0.0, 0.0, 0.0
-                    for i in range(BLOCK):
-                        value = np.float64(column[i])
-                        sum_0 += row_0[i] * value
-                        sum_1 += row_1[i] * value
-                        sum_2 += row_2[i] * value
-                        sum_3 += row_3[i] * value
-                    result[r, o] += sum_0
-                    result[r + 1, o] += sum_1
-                    result[r + 2, o] += sum_2
-                    result[r + 3, o] += sum_3
-            for r in range(together, n_rows):
-                for o in range(first, last):
-                    result[r, o] += block_dot(rows[r, block], blocks[block, o])
-
-
-@compiled()
-def packed_product(rows: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-    """Return ``rows @ matrix^T``, padded, of padded rows (r, i)."""
-    result = np.zeros((len(rows), -(-blocks.shape[1] // BLOCK) * BLOCK))
-    block_products(rows.reshape(len(rows), -1, BLOCK), blocks, result)
-    return result
 
 
 @compiled(fastmath=SUMS)

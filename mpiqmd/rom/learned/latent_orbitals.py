@@ -30,8 +30,8 @@ class LatentOrbitals:
 
         NaN where the coordinates are so far out that the orbitals are not independent.
         """
-        return kernels.orthonormal_orbitals(latent_bd, self._spanning.blocks, self.origin_nk)
+        return kernels.orthonormal_orbitals(latent_bd, self._spanning.panels, self.origin_nk)
 
     def pull(self, orbitals_bnk: np.ndarray, inverse_bnn: np.ndarray, applied_bnk: np.ndarray) -> np.ndarray:
         """Return dE/dz, padded, shape (B, d), square roots of Ha, given ``applied = Ũ H`` (Ha), which is overwritten."""
-        return kernels.latent_slopes(orbitals_bnk, inverse_bnn, applied_bnk, BRA_AND_KET * SPIN_WEIGHT, self._slopes.blocks)
+        return kernels.latent_slopes(orbitals_bnk, inverse_bnn, applied_bnk, BRA_AND_KET * SPIN_WEIGHT, self._slopes.panels)

@@ -44,5 +44,5 @@ class LocalIon:
         In Ha and Ha/bohr; ``rows`` are those of :func:`polynomial_rows`.
         """
         on_mean_bi = np.empty((len(rows_bik), WITH_SLOPES))
-        kernels.look_up(rows_bik, self._left.blocks, self._right.blocks, self._mean_j, tables_bif, on_mean_bi)
+        kernels.look_up(rows_bik, self._left.panels, self._right.panels, self._mean_j, tables_bif, on_mean_bi)
         return on_mean_bi

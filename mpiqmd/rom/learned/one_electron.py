@@ -83,6 +83,6 @@ class OneElectron:
         self, orbitals_bnk: np.ndarray, displacements_bl: np.ndarray, applied_bnk: np.ndarray, energies_b: np.ndarray
     ) -> np.ndarray:
         """Add the energies (B,), Ha, and the Hamiltonian on the orbitals; return the gradients (B, 3 N), Ha/bohr."""
-        matrices = self._constant.blocks, self._first_order.blocks
+        matrices = self._constant.panels, self._first_order.panels
         slopes_bl = kernels.add_one_electron(orbitals_bnk, matrices, displacements_bl, SPIN_WEIGHT, applied_bnk, energies_b)
         return slopes_bl @ self.axes_lx

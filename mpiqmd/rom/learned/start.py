@@ -31,7 +31,7 @@ class Start:
 
     def steps(self, slopes_bd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return Newton's steps ``-B^-1 dE/dz`` (B, d), padded, and what they gain (B,), Ha, given padded dE/dz (B, d)."""
-        return kernels.newton_steps(slopes_bd, self._inverse_hessian.blocks)
+        return kernels.newton_steps(slopes_bd, self._inverse_hessian.panels)
 
     def add_gradient(self, terms_bt: np.ndarray, slopes_bd: np.ndarray, gradient_bav: np.ndarray) -> None:
         """Add ``(dE/dz) · (dz_p/dx)`` to gradients (B, N, 3), Ha/bohr, given padded dE/dz (B, d)."""

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mpiqmd.rom.learned import kernels
-from mpiqmd.rom.learned.kernels import BLOCK
 from mpiqmd.rom.learned.packed import Packed, pad, padded
+from mpiqmd.rom.learned.panels import PANEL
 
 pytestmark = pytest.mark.serial
 
@@ -21,32 +21,38 @@ def test_products_are_those_of_the_rounded_matrix(shape, rows, dtype, rng):
     assert not product[:, shape[0] :].any()
 
 
-def test_fours_of_rows_have_the_same_bits_in_any_company(rng):
-    packed, rows = Packed(rng.normal(size=(33, 200))), pad(rng.normal(size=(12, 200)))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_have_the_same_bits_in_any_company(dtype, rng):
+    packed, rows = Packed(rng.normal(size=(133, 300)), dtype), pad(rng.normal(size=(11, 300)))
     whole = packed.times(rows)
-    for start in (0, 4, 8):
-        assert np.array_equal(packed.times(rows[start : start + 4]), whole[start : start + 4])
+    for count in range(1, 8):
+        assert np.array_equal(packed.times(rows[:count]), whole[:count])
 
 
-@pytest.mark.parametrize(("count", "length"), [(0, 0), (1, BLOCK), (BLOCK, BLOCK), (BLOCK + 1, 2 * BLOCK)])
-def test_padding_goes_up_to_whole_blocks(count, length):
+def test_longer_rows_are_read_as_far_as_there_are_inputs(rng):
+    matrix, rows = rng.normal(size=(5, 7)), rng.normal(size=(3, 70))
+    np.testing.assert_allclose(Packed(matrix, np.float64).times(rows)[:, :5], rows[:, :7] @ matrix.T, rtol=1e-13)
+
+
+@pytest.mark.parametrize(("count", "length"), [(0, 0), (1, PANEL), (PANEL, PANEL), (PANEL + 1, 2 * PANEL)])
+def test_padding_goes_up_to_whole_panels(count, length):
     assert padded(count) == length
     assert pad(np.ones((2, count))).sum() == 2 * count
 
 
 def test_rows_are_made_orthonormal(rng):
-    rows = rng.normal(size=(3, 5, BLOCK))
+    rows = rng.normal(size=(3, 5, PANEL))
     made, inverse = rows.copy(), np.empty((3, 5, 5))
     kernels.orthonormalise(made, inverse)
     np.testing.assert_allclose(made @ made.transpose(0, 2, 1), np.broadcast_to(np.eye(5), (3, 5, 5)), atol=1e-13)
     np.testing.assert_allclose(inverse @ rows, made, atol=1e-13)
-    dependent = np.ones((1, 2, BLOCK))
+    dependent = np.ones((1, 2, PANEL))
     kernels.orthonormalise(dependent, inverse[:1, :2, :2].copy())
     assert not np.isfinite(dependent).all()
 
 
 def test_a_slope_is_that_outside_the_occupied_space(rng):
-    orbitals, inverse = rng.normal(size=(2, 3, BLOCK)), np.empty((2, 3, 3))
+    orbitals, inverse = rng.normal(size=(2, 3, PANEL)), np.empty((2, 3, 3))
     kernels.orthonormalise(orbitals, inverse)
     applied, pull = rng.normal(size=orbitals.shape), np.empty_like(orbitals)
     inside = applied @ orbitals.transpose(0, 2, 1)

@@ -1,0 +1,126 @@
+"""Products of a few rows with a large matrix, the work of every online step, in machine code.
+
+    result_ro = Σ_i rows_ri matrix_oi
+
+The matrix is kept in *panels* of :data:`PANEL` outputs, shape (panels, inputs, PANEL).  While the inputs pass, the sums of a
+few rows with a panel stay in registers: the matrix is read once, in the order in which it lies in memory, and every number
+meets all these rows when it is.  Compilers do not find this order in loops over arrays, so the innermost loop is written in
+LLVM's vector instructions (K. Goto, R. A. van de Geijn, ACM Trans. Math. Softw. 34, 12 (2008), describe the scheme).
+
+Every sum is taken in the order of its inputs, whatever the number of rows and the processor's vectors: a row has the same
+numbers in any company, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import binding, ir
+from numba.core import cgutils, types
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+
+from mpiqmd.compiling import compiled
+
+PANEL = 16
+"""Outputs of a panel: a multiple of every processor's vectors, so that rows padded to it need no special ends."""
+
+
+def _many_registers() -> bool:
+    """Whether code is compiled for a processor with 32 registers of eight numbers, instead of 16 of four."""
+    chosen = numba.config.CPU_NAME or numba.config.CPU_FEATURES
+    return not chosen and bool(binding.get_host_cpu_features().get("avx512f", False))
+
+
+AT_ONCE = 4 if _many_registers() else 2
+"""Rows that pass a panel together: as many sums as fit into half of the registers."""
+
+
+def _adder(n_rows: int) -> Callable[..., None]:
+    """Return what adds the products of so many rows with a panel to a result, for use in kernels."""
+
+    @intrinsic
+    def add_products(typing_context: Any, rows: Any, panels: Any, result: Any, place: Any) -> tuple[Any, Callable]:
+        """Add ``Σ_i rows[r, i] panels[p, i, o]`` to ``result[r, p PANEL + o]``; ``place`` is the first r, and p."""
+        if any(array.layout != "C" for array in (rows, panels, result)):
+            raise TypingError("rows, panels and results are contiguous")
+        signature = types.void(rows, panels, result, types.UniTuple(types.intp, 2))
+        return signature, _Sums(n_rows).generate
+
+    return add_products
+
+
+class _Sums:
+    """Writes the instructions of :func:`_adder`."""
+
+    vector = ir.VectorType(ir.DoubleType(), PANEL)
+
+    def __init__(self, n_rows: int) -> None:
+        self.n_rows = n_rows
+
+    def generate(self, context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        """Write sums that stay in registers while inputs pass."""
+        kinds = zip(signature.args[:3], arguments[:3], strict=True)
+        rows, panels, result = (context.make_array(kind)(context, builder, array) for kind, array in kinds)
+        first_row, panel = cgutils.unpack_tuple(builder, arguments[3])
+        inputs, width = cgutils.unpack_tuple(builder, panels.shape)[1], panel.type(PANEL)
+        row_at, result_at = (self._addresses(builder, array, first_row) for array in (rows, result))
+        column, panel_at = builder.mul(panel, width), builder.mul(builder.mul(panel, inputs), width)
+        result_at = [self._vector_at(builder, builder.gep(place, [column]), self.vector) for place in result_at]
+        sums = [cgutils.alloca_once_value(builder, builder.load(place, align=8)) for place in result_at]
+        with cgutils.for_range(builder, inputs) as loop:
+            values = self._values(builder, builder.gep(panels.data, [builder.add(panel_at, builder.mul(loop.index, width))]))
+            for total, row in zip(sums, row_at, strict=True):
+                factors = self._repeated(builder, builder.load(builder.gep(row, [loop.index])))
+                builder.store(self._multiply_add(builder, factors, values, builder.load(total)), total)
+        for total, place in zip(sums, result_at, strict=True):
+            builder.store(builder.load(total), place, align=8)
+        return context.get_dummy_value()
+
+    def _addresses(self, builder: Any, array: Any, first_row: Any) -> list[Any]:
+        """Return where the rows of an array begin."""
+        length = cgutils.unpack_tuple(builder, array.shape)[1]
+        numbers = (builder.add(first_row, first_row.type(number)) for number in range(self.n_rows))
+        return [builder.gep(array.data, [builder.mul(number, length)]) for number in numbers]
+
+    def _vector_at(self, builder: Any, address: Any, kind: Any) -> Any:
+        """Return the address of a number as that of a vector."""
+        return builder.bitcast(address, kind.as_pointer())
+
+    def _values(self, builder: Any, address: Any) -> Any:
+        """Return the numbers of a panel that meet one input, in double precision."""
+        kind = address.type.pointee
+        kept = builder.load(self._vector_at(builder, address, ir.VectorType(kind, PANEL)), align=4)
+        return kept if kind == self.vector.element else builder.fpext(kept, self.vector)
+
+    def _repeated(self, builder: Any, value: Any) -> Any:
+        """Return a vector of one number."""
+        nothing, index = ir.Constant(self.vector, ir.Undefined), ir.IntType(32)
+        first = builder.insert_element(nothing, value, index(0))
+        return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(index, PANEL), [0] * PANEL))
+
+    def _multiply_add(self, builder: Any, left: Any, right: Any, total: Any) -> Any:
+        """Return ``left right + total``, in one instruction where the processor has it."""
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{PANEL}f64")
+        return builder.call(function, [left, right, total])
+
+
+_add_some, _add_one = _adder(AT_ONCE), _adder(1)
+
+
+@compiled()
+def packed_product(rows: np.ndarray, panels: np.ndarray) -> np.ndarray:
+    """Return ``rows @ matrix^T`` (r, o), padded with zeros, of rows (r, i or more) and a matrix in panels."""
+    n_rows, (count, _, width) = len(rows), panels.shape
+    result = np.zeros((n_rows, count * width))
+    together = n_rows - n_rows % AT_ONCE
+    for p in range(count):
+        for r in range(0, together, AT_ONCE):
+            _add_some(rows, panels, result, (r, p))
+        for r in range(together, n_rows):
+            _add_one(rows, panels, result, (r, p))
+    return result
