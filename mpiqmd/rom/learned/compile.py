@@ -65,7 +65,7 @@ class LearnSettings:
     per_function
         Points for each density function.
     xc_points, xc_samples
-        Points for the remainder of the xc energy, and densities that they are chosen by.
+        Most points for the remainder of the xc energy, and densities that they are chosen by.
     densities, slopes
         Densities at ground states, predicted ones where there are fewer, and slopes of the density in multiples of the latent
         directions.
@@ -156,7 +156,7 @@ class LearnedCompiler:
             self.comm, balanced, fit.make_energy(arrays), minima_sav, minima_sd, BalanceSettings(seed=settings.seed)
         )
         self.log(f"{len(arrays.points.interaction_f)} of them and {len(arrays.points.mean_q)} points are enough at minima")
-        xc = self._xc_points(active.dense, functions, subspaces, minima_sd[: settings.xc_samples])
+        xc = self._xc_points(active.dense, functions, subspaces, self._xc_samples(latent_sd, minima_sd))
         return self._start_fit(settings.fit).fitted(replace(arrays, xc=xc))[0]
 
     def _memory(self, subspaces: LatentSubspaces) -> float:
@@ -187,8 +187,8 @@ class LearnedCompiler:
     ) -> DensityFunctions:
         """Return the density functions of solved and predicted minima, and of slopes there."""
         settings = self.settings
-        rng, count = np.random.default_rng(settings.seed), int(settings.slopes * len(subspaces))
-        found_sd = latent_sd[rng.permutation(len(latent_sd))[: settings.densities]]
+        count = int(settings.slopes * len(subspaces))
+        found_sd = _some(latent_sd, settings.densities, settings.seed)
         predicted_sd = self._predicted_latent(start, settings.densities - len(found_sd), settings.seed + 3)
         reached_sd = np.concatenate([found_sd, predicted_sd])
         return density_functions(modes, subspaces, reached_sd, count, settings.functions, settings.seed)
@@ -266,6 +266,14 @@ class LearnedCompiler:
         rows_dy = weighed_md.transpose(1, 0, 2).reshape(len(changes_dmn), -1)
         return decide(self.comm, bool(np.linalg.svd(rows_dy, compute_uv=False)[-1] > INDEPENDENT))
 
+    def _xc_samples(self, latent_sd: np.ndarray, minima_sd: np.ndarray) -> np.ndarray:
+        """Return latent coordinates (samples, d), square roots of Ha, at which the remainder of the xc energy shall be right.
+
+        Half are those of the training, which are farther out than minima at mixtures of them.
+        """
+        learned_sd = _some(latent_sd, self.settings.xc_samples // 2, self.settings.seed)
+        return np.concatenate([learned_sd, minima_sd[: self.settings.xc_samples - len(learned_sd)]])
+
     def _xc_points(
         self, modes: Orbitals, functions: DensityFunctions, subspaces: LatentSubspaces, latent_sd: np.ndarray
     ) -> XcPoints:
@@ -273,6 +281,11 @@ class LearnedCompiler:
         return choose_xc_points(
             self.model, modes, functions, subspaces, latent_sd, points=settings.xc_points, seed=settings.seed
         )
+
+
+def _some(samples: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return so many of the samples (s, ...), drawn at random, or all; in their own unit.  Not collective."""
+    return samples[np.random.default_rng(seed).permutation(len(samples))[:count]]
 
 
 def _dipole(functions: DensityFunctions, rotation_ff: np.ndarray, latent: int) -> DipoleArrays:

@@ -4,10 +4,10 @@ Non-negative weights are sought with
 
     Σ_q w_q R(u_q) = ∫ R dr
 
-at sampled latent coordinates, by non-negative least squares on a few thousand candidates (``nonnegative_weights``).  They
-multiply an energy, so slopes are exact derivatives, and those along the paths of minima are as good as the energies.  For a GGA
-the integrals have the grid's own gradient of the density, the points the gradients of the modes; the weights make up for the
-difference.
+at sampled latent coordinates z, and the same for the change of R to a random z' nearby, by non-negative least squares on a few
+thousand candidates (``nonnegative_weights``).  The weights multiply an energy, so slopes are exact derivatives; without the
+changes those off the paths of minima would be wrong, minima in the wrong place, and forces with them.  For a GGA the integrals
+have the grid's own gradient of the density, the points the gradients of the modes; the weights make up for the difference.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ ENERGY_SCALE = 1e-8
 """Unit of the equations, Ha."""
 CANDIDATES = 6_000
 """Grid points among which to choose: half those that matter most, half drawn at random."""
+DISPLACEMENT = 1e-3
+"""From z to z', square roots of Ha along every direction: what predictions are off by, about."""
 BLOCK = 16
 """Samples at a time."""
 
@@ -63,17 +65,24 @@ def choose_xc_points(
         How many, and the seed of the choice of candidates.
     """
     grid = modes.grid
-    orbitals_snk, _ = subspaces.orthonormal(latent_sd)
+    moved_sd = latent_sd + DISPLACEMENT * np.random.default_rng(seed).normal(size=latent_sd.shape)
+    orbitals_snk, _ = subspaces.orthonormal(np.concatenate([latent_sd, moved_sd]))
     exact, importance = _integrals(model, modes, functions, orbitals_snk)
     chosen = drawn_points(grid, importance, CANDIDATES, seed)
     at = _at(model, modes, functions, chosen)
-    equations_sq = _contributions(model, at, orbitals_snk) / ENERGY_SCALE
-    weights_q = on_rank_zero(grid.comm, nonnegative_weights, equations_sq, exact / ENERGY_SCALE, points)
+    equations_sq = _and_changes(_contributions(model, at, orbitals_snk)) / ENERGY_SCALE
+    weights_q = on_rank_zero(grid.comm, nonnegative_weights, equations_sq, _and_changes(exact) / ENERGY_SCALE, points)
     use = weights_q > 0.0
     slopes_vqk, mean_slope_vq = at.slopes_vqk[:, use[: at.slopes_vqk.shape[1]]], at.mean_slope_vq
     return XcPoints(
         weights_q[use], at.modes_qk[use], slopes_vqk, at.mean_q[use], mean_slope_vq[:, use[: mean_slope_vq.shape[1]]]
     )
+
+
+def _and_changes(values: np.ndarray) -> np.ndarray:
+    """Return what the first half of samples (2 s, ...) has, and what the second half has more; not collective."""
+    first, moved = np.split(values, 2)
+    return np.concatenate([first, moved - first])
 
 
 def _integrals(
@@ -87,7 +96,8 @@ def _integrals(
     )
     exact, importance = [], np.zeros(grid.local_size)
     for start in range(0, len(orbitals_snk), BLOCK):
-        part_snk = orbitals_snk[start : start + BLOCK]
+        # R depends so weakly on the density that single precision is enough for this
+        part_snk = orbitals_snk[start : start + BLOCK].astype(np.float32)
         for rho in SPIN_WEIGHT * products(modes, part_snk, part_snk, points):
             slope = None if gradient is None else _slope(grid, gradient, mean, points, rho)
             value, _, _ = remainder.evaluate(rho, slope)

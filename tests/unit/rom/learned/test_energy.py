@@ -67,6 +67,21 @@ def test_the_minimum_is_that_of_the_modes_on_the_grid(water, point):
     np.testing.assert_allclose(found.gradient_bav[0][moving, :2], reduced.gradient_av[moving, :2], atol=unseen_errors(water)[1])
 
 
+def test_at_a_minimum_the_energy_on_the_grid_has_no_slope_either(water, rng):
+    """In no direction: quadratures that are right at minima only put them in the wrong place."""
+    subspaces, step, largest = water.arrays.subspaces, 1e-3, 1e-4 if water.model.functional.uses_gradient else 3e-5
+    for point in UNSEEN:
+        positions_av, found = minimum(water, point)
+        directions_jd = rng.normal(size=(4, len(subspaces)))
+        directions_jd /= np.linalg.norm(directions_jd, axis=1)[:, None]
+        for direction_d in directions_jd:
+            moved_sd = found.latent_bd[:, : len(subspaces)] + step * np.stack([direction_d, -direction_d])
+            orbitals_snk, _ = subspaces.orthonormal(moved_sd)
+            problem, states = water.model.place(positions_av), water.compiler.states
+            after, before = (states.energy.evaluate(problem, subspaces.active_mk @ each.T)[0] for each in orbitals_snk)
+            assert abs(after - before) < 2.0 * step * largest
+
+
 def test_slopes_are_derivatives_in_the_latent_coordinates(water, rng):
     positions_av, found = minimum(water, UNSEEN[0])
     energy, placed = water.energy, water.energy.place_batch(positions_av[None])
