@@ -239,7 +239,8 @@ class Training:
     rounds: int = key(
         POSITIVE_COUNT,
         3,
-        "times that a model is made at most: one that is not good enough gets more modes, or the worst of new geometries",
+        "times that a model is made at most: one that is not good enough gets more modes, the worst of new geometries, or a "
+        "finer grid-free form",
         role="free",
     )
     seed: int = key(COUNT, 1, "random seed of the unseen geometries", role="free")
@@ -262,6 +263,12 @@ class ReducedModel:
         "learned",
         "grid-free by a learned grid, or the reduced energy on the grid",
         role="compile",
+    )
+    compilation_error: float = key(
+        POSITIVE_ENERGY,
+        5e-8,
+        "energy that the grid-free form may leave out of what the modes have, about; a learned model costs more with less",
+        role="basis",
     )
     minimiser: str = key(Choice(("diis", "mvp")), "diis", "commutator DIIS, or line search over density matrices", role="model")
     forces: str = key(

@@ -1,7 +1,8 @@
 """A model that is not good enough is made again with more modes and geometries, a few times at most.
 
 What a round decides is on the disk before anything follows from it, so that a training that was killed goes on in the same
-round: ``rounds.json`` has the geometries that were added and the share of the singular values that was asked for.
+round: ``rounds.json`` has the geometries that were added, the share of the singular values and the error of the grid-free form
+that were asked for.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from mpiqmd.pipeline.checking import candidates, tolerance_of
 from mpiqmd.pipeline.identity import recipe
 from mpiqmd.pipeline.results import LARGEST_RESULT, plain, write_result
 from mpiqmd.regular import read_text
-from mpiqmd.rom.enrichment import finer_fraction, how_many_more, largest_estimates
+from mpiqmd.rom.enrichment import FINER, finer_fraction, how_many_more, largest_estimates
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.online import OnlineStage
 from mpiqmd.rom.snapshots import SnapshotStore
@@ -43,15 +44,17 @@ class Round:
 
     Attributes
     ----------
-    energy_fraction
-        ``rom.energy_fraction`` of the next round.
+    energy_fraction, compilation_error
+        Those of the section ``rom`` in the next round; the latter in Ha.
     added
         Geometries that the next round has more, positions in the body frame, bohr, as plain lists.
     found
-        What the round was, as plain data for the result: ``geometries``, ``modes``, ``energy_fraction``, ``unseen``, ``words``.
+        What the round was, as plain data for the result: ``geometries``, ``modes``, ``energy_fraction``,
+        ``compilation_error``, ``unseen``, ``words``.
     """
 
     energy_fraction: float
+    compilation_error: float
     added: list
     found: dict[str, Any]
 
@@ -61,6 +64,8 @@ class Round:
         more = [f"{len(self.added)} geometries more"] if self.added else []
         if self.energy_fraction != self.found["energy_fraction"]:
             more.append(f"modes by rom.energy_fraction = {self.energy_fraction:.10g}")
+        if self.compilation_error != self.found["compilation_error"]:
+            more.append(f"a finer grid-free form by rom.compilation_error = {self.compilation_error:.2g} Ha")
         return ", ".join(more)
 
     @classmethod
@@ -69,10 +74,12 @@ class Round:
         added = np.array(written["added"], float)
         if len(added) and (added.ndim != 3 or not np.isfinite(added).all()):
             raise ValueError("added geometries are not finite positions")
-        fraction = float(written["energy_fraction"])
+        fraction, left_out = float(written["energy_fraction"]), float(written["compilation_error"])
         if not 0.0 < fraction <= 1.0:
             raise ValueError(f"an energy fraction of {fraction}")
-        return cls(fraction, added.tolist(), dict(written["found"]))
+        if not 0.0 < left_out < np.inf:
+            raise ValueError(f"a compilation error of {left_out}")
+        return cls(fraction, left_out, added.tolist(), dict(written["found"]))
 
 
 class Rounds:
@@ -101,7 +108,9 @@ class Rounds:
         """The input with what earlier rounds have made of it."""
         if not self.over:
             return self.settings
-        return replace(self.settings, rom=replace(self.settings.rom, energy_fraction=self.over[-1].energy_fraction))
+        last = self.over[-1]
+        rom = replace(self.settings.rom, energy_fraction=last.energy_fraction, compilation_error=last.compilation_error)
+        return replace(self.settings, rom=rom)
 
     @property
     def added(self) -> Samples | None:
@@ -123,8 +132,8 @@ class Rounds:
         remedy = "One written by `mpiqmd train` is needed. Remove it, which leaves the geometries that are solved."
         with reading(self.path, "file of rounds", remedy):
             written = json.loads(read_text(self.path, LARGEST_RESULT))
-            rounds = [Round.of(each) for each in written["rounds"]]
-            return rounds if written["recipe"] == self.recipe else []
+            rounds = list(written["rounds"])
+            return [Round.of(each) for each in rounds] if written["recipe"] == self.recipe else []
 
 
 def with_added(samples: Samples, store: SnapshotStore, rounds: Rounds) -> Samples:
@@ -150,6 +159,10 @@ def next_round(
 ) -> Round | None:
     """Return what follows from a model that is not good enough, None where nothing can.  Collective."""
     now, remedies = rounds.settings_now, judgement["remedies"]
+    left_out = now.rom.compilation_error
+    found = found_in(reduced, left_out, checked, judgement)
+    if remedies == ["compilation"]:
+        return Round(now.rom.energy_fraction, FINER * left_out, [], found)
     fraction = None
     if "modes" in remedies:
         fraction = finer_fraction(reduced.basis, now.rom, training_excess(checked.errors, tolerance_of(now)))
@@ -160,15 +173,19 @@ def next_round(
         added = largest_estimates(stage, pool_sav, count, plan.symmetries, log)
     if fraction is None and not len(added):
         return None
-    return Round(fraction or now.rom.energy_fraction, added.tolist(), found_in(reduced, checked, judgement))
+    return Round(fraction or now.rom.energy_fraction, left_out, added.tolist(), found)
 
 
-def found_in(reduced: ReducedModel, checked: Validation, judgement: dict[str, Any]) -> dict[str, Any]:
-    """Return what a round's model was, and what it was good for, as plain data.  Not collective."""
+def found_in(reduced: ReducedModel, compilation_error: float, checked: Validation, judgement: dict[str, Any]) -> dict[str, Any]:
+    """Return what a round's model was, with this ``rom.compilation_error`` (Ha), and what it was good for, as plain data.
+
+    Not collective.
+    """
     return {
         "geometries": len(reduced.training_positions_sav),
         "modes": reduced.rank,
         "energy_fraction": reduced.basis.energy_fraction,
+        "compilation_error": compilation_error,
         "unseen": plain(checked.errors["unseen"]),
         "words": judgement["words"],
     }

@@ -158,6 +158,7 @@ def train(settings: Settings, folder: Path, plan: Plan, solver: TrainingSolver) 
         rounds.finish(following)
         log(f"round {rounds.number} of at most {settings.train.rounds}: {following.words}")
     keep_model(path, folder / MODEL_FILE, reduced, checked.validation.errors, settings)
+    last = found_in(reduced, now.rom.compilation_error, checked.validation, judgement)
     title = f"{model.molecule.formula}, {settings.xc.functional}"
     on_rank_zero(model.grid.comm, _plot, folder, reduced.basis, title)
     print_errors(checked.validation, judgement, log.afterwards)
@@ -165,7 +166,7 @@ def train(settings: Settings, folder: Path, plan: Plan, solver: TrainingSolver) 
         "seconds_per_geometry": seconds,
         "errors": checked.validation.errors,
         "unseen": checked.validation.geometries,
-        "rounds": [each.found for each in rounds.over] + [found_in(reduced, checked.validation, judgement)],
+        "rounds": [each.found for each in rounds.over] + [last],
         "verdict": judgement,
         "warnings": list(solver.watch.said.values()),
     }

@@ -27,6 +27,8 @@ SMALLEST_STEP = 0.01
 """Least share of what was left out of the modes that one round still leaves out."""
 GROWTH, FEWEST = 0.25, 4
 """Share of the training geometries that a round adds, and how many at least."""
+FINER = 0.2
+"""Energy that the grid-free form leaves out, in units of what it left out before."""
 CROWD = 3
 """The geometries that are added represent so many times as many, those with the largest estimates."""
 

@@ -13,7 +13,7 @@ from mpiqmd.molecule.symmetry import Symmetry
 from mpiqmd.parallel.log import Log
 from mpiqmd.rom.basis import ReducedBasis, build_basis
 from mpiqmd.rom.learned import store as learned
-from mpiqmd.rom.learned.compile import LearnedCompiler
+from mpiqmd.rom.learned.compile import USUAL_ERROR, LearnedCompiler, LearnSettings
 from mpiqmd.rom.learned.training_set import closed_training_set
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.options import RomOptions
@@ -79,7 +79,8 @@ def make_reduced_model(
     if options.online != "grid":
         occupied_smn = orbitals_smn[:, :, : model.n_occupied]
         training = closed_training_set(basis.modes, symmetries, store.positions_sav, occupied_smn)
-        arrays = learned.to_arrays(LearnedCompiler(model, basis.modes, training, frame, log=log).compile())
+        settings = LearnSettings().scaled(options.compilation_error / USUAL_ERROR)
+        arrays = learned.to_arrays(LearnedCompiler(model, basis.modes, training, frame, settings, log).compile())
     vertex = frame.vertex if isinstance(frame, BisectorFrame) else None
     return ReducedModel(
         basis=basis,

@@ -39,6 +39,11 @@ class RomOptions(Protocol):
         ...
 
     @property
+    def compilation_error(self) -> float:
+        """Energy that the grid-free form may leave out, Ha."""
+        ...
+
+    @property
     def minimiser(self) -> str:
         """How the grid online stage minimises, see :mod:`~mpiqmd.rom.grid_solver`."""
         ...

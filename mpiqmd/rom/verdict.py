@@ -25,8 +25,8 @@ ENOUGH, LEAST = 50, 10
 AS_LARGE = 0.3
 """Errors of this share of others are as large."""
 REMEDIES = {
-    "compilation": "Most of it comes from the grid-free form: train on more geometries (train.count) or in a narrower region, "
-    "or use rom.online = 'grid'.",
+    "compilation": "Most of it comes from the grid-free form: a smaller rom.compilation_error makes it finer, and "
+    "rom.online = 'grid' does without it.",
     "modes": "Keep more modes, training geometries are not good enough either: a larger rom.energy_fraction or rom.rank, and "
     "rom.max_rank where it is set.",
     "geometries": "Train on more geometries (train.count, a denser lattice, more structures) or in a narrower region.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from mpi4py import MPI
 
 from mpiqmd.molecule.bent import water_positions
 from mpiqmd.rom import offline
-from mpiqmd.rom.learned.compile import LearnedCompiler
 from mpiqmd.units import BOHR_IN_ANGSTROM
 from tests.helpers.learned_water import SETTINGS
 from tests.helpers.workplace import WATER, Bench, Trained
@@ -43,7 +41,7 @@ def trained(session_folder):
     path = whole.write("water.toml", WATER)
     folder = session_folder / "train"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(offline, "LearnedCompiler", partial(LearnedCompiler, settings=SETTINGS))
+        patch.setattr(offline, "LearnSettings", lambda: SETTINGS)
         return Trained(path, folder, whole.run("train", path, "--output", folder))
 
 

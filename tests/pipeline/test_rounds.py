@@ -84,6 +84,19 @@ def test_modes_come_first_where_the_training_geometries_are_not_reproduced(bench
     assert second["unseen"]["force"]["rms"] < first["unseen"]["force"]["rms"]
 
 
+def test_a_grid_free_form_that_is_too_coarse_is_made_finer(bench, trained):
+    """No geometry is solved for it: the same modes on the grid are good enough."""
+    keys = {"force_error": "8 mHa/bohr", "energy_error": "2 mHa", "rounds": 2}
+    path, folder = prepared(bench, trained, "finer", rom={"online": "learned", "compilation_error": "20 mHa"}, train=keys)
+    result = bench.run("train", path, "--output", folder)
+    first, second = result["rounds"]
+    assert "rom.compilation_error" in first["words"]
+    (decided,) = read_rounds(bench, folder)
+    assert not decided["added"] and decided["compilation_error"] == pytest.approx(0.2 * 2e-2)
+    assert second["geometries"] == first["geometries"] and second["modes"] == first["modes"]
+    assert second["unseen"]["force"]["rms"] < first["unseen"]["force"]["rms"]
+
+
 def test_one_round_is_one_model(bench, trained):
     path, folder = prepared(bench, trained, "one", rom=ON_GRID, train={"rounds": 1})
     result = bench.run("train", path, "--output", folder)

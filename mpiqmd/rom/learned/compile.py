@@ -39,6 +39,8 @@ from mpiqmd.rom.learned.training_set import TrainingSet
 from mpiqmd.rom.learned.xc_points import choose_xc_points
 from mpiqmd.sampling.mixtures import sample_geometries
 
+USUAL_ERROR = 5e-8
+"""Energy that the default settings leave out, Ha, about."""
 INDEPENDENT = 0.3
 """Least length of a combination of latent directions of length one over the modes that are kept."""
 SMALL_NODES = 7
@@ -81,7 +83,7 @@ class LearnSettings:
 
     geometries: int = 220
     solves: int = 60
-    latent: float = 5e-8
+    latent: float = USUAL_ERROR
     active: float = 1e-7
     functions: float = 5e-6
     responses: float = 1e-4
@@ -95,6 +97,19 @@ class LearnSettings:
     tables: float = 1e-8
     fit: int = MOST_TERMS
     seed: int = 1
+
+    def scaled(self, share: float) -> LearnSettings:
+        """Return what leaves out so many times the energy, about.  Not collective."""
+        more = max(1.0, share**-0.25)
+        return replace(
+            self,
+            latent=share * self.latent,
+            active=share * self.active,
+            functions=float(np.sqrt(share)) * self.functions,
+            densities=int(more * self.densities),
+            xc_points=int(more * self.xc_points),
+            xc_samples=int(more * self.xc_samples),
+        )
 
 
 class LearnedCompiler:
