@@ -45,6 +45,8 @@ INDEPENDENT = 0.3
 """Least length of a combination of latent directions of length one over the modes that are kept."""
 SMALL_NODES = 7
 """Nodes of a small box."""
+SAMPLES_PER_DIRECTION, POINTS_PER_DIRECTION = 2.5, 1.5
+"""Samples and points of the remainder of the xc energy for each latent direction, where that is more than the settings say."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class LearnSettings:
     per_function
         Points for each density function.
     xc_points, xc_samples
-        Most points for the remainder of the xc energy, and densities that they are chosen by.
+        Points for the remainder of the xc energy, at most, and densities that they are chosen by; more of both where there are
+        many latent directions.
     densities, slopes
         Densities at ground states, predicted ones where there are fewer, and slopes of the density in multiples of the latent
         directions.
@@ -286,16 +289,15 @@ class LearnedCompiler:
 
         Half are those of the training, which are farther out than minima at mixtures of them.
         """
-        learned_sd = _some(latent_sd, self.settings.xc_samples // 2, self.settings.seed)
-        return np.concatenate([learned_sd, minima_sd[: self.settings.xc_samples - len(learned_sd)]])
+        count = max(self.settings.xc_samples, int(SAMPLES_PER_DIRECTION * latent_sd.shape[1]))
+        learned_sd = _some(latent_sd, count // 2, self.settings.seed)
+        return np.concatenate([learned_sd, minima_sd[: count - len(learned_sd)]])
 
     def _xc_points(
         self, modes: Orbitals, functions: DensityFunctions, subspaces: LatentSubspaces, latent_sd: np.ndarray
     ) -> XcPoints:
-        settings = self.settings
-        return choose_xc_points(
-            self.model, modes, functions, subspaces, latent_sd, points=settings.xc_points, seed=settings.seed
-        )
+        points = max(self.settings.xc_points, int(POINTS_PER_DIRECTION * latent_sd.shape[1]))
+        return choose_xc_points(self.model, modes, functions, subspaces, latent_sd, points=points, seed=self.settings.seed)
 
 
 def _some(samples: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -44,8 +44,7 @@ def early_stopped_nnls(matrix: np.ndarray, right: np.ndarray, points: int) -> np
     # as many columns as rows solve everything
     points = min(points, len(matrix) - 1)
     for _ in range(4 * points):
-        residual = right - matrix[:, columns.used] @ weights[columns.used]
-        dual = matrix.T @ residual
+        dual = matrix.T @ columns.residual()
         dual[columns.used] = -np.inf
         dual[list(blocked)] = -np.inf
         newest = int(np.argmax(dual))
@@ -53,7 +52,7 @@ def early_stopped_nnls(matrix: np.ndarray, right: np.ndarray, points: int) -> np
             break
         columns.append(newest)
         _make_feasible(columns, weights)
-        size = float(np.linalg.norm(right - matrix[:, columns.used] @ weights[columns.used]))
+        size = float(np.linalg.norm(columns.residual()))
         if newest not in columns.used or size >= best:
             blocked.add(newest)
         else:
@@ -88,6 +87,10 @@ class _Columns:
     def solve(self) -> np.ndarray:
         """Return the least-squares solution."""
         return solve_triangular(self.r, self.q.T @ self.right)
+
+    def residual(self) -> np.ndarray:
+        """Return what the least-squares solution leaves of the right-hand side."""
+        return self.right - self.q @ (self.q.T @ self.right)
 
 
 def _make_feasible(columns: _Columns, weights: np.ndarray) -> None:
