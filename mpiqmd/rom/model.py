@@ -40,7 +40,7 @@ from mpiqmd.rom.signature import differences, listed, plain
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-FORMAT = 3
+FORMAT = 4
 """Version of the layout: 1 had no checksum."""
 ROOM_FOR_THE_REST = 2**20
 """Bytes for what is small."""

@@ -72,8 +72,8 @@ class _Reached:
 
 def balanced(
     energy: LearnedEnergy, positions_sav: np.ndarray, latent_sd: np.ndarray, settings: BalanceSettings
-) -> LearnedArrays:
-    """Return the smaller model.  Not collective.
+) -> tuple[LearnedArrays, np.ndarray]:
+    """Return the smaller model, and its density functions as combinations of those before (f, a).  Not collective.
 
     Parameters
     ----------
@@ -97,8 +97,12 @@ def balanced(
         smaller = _lower_rank(replace(ion, right_jf=right_jf), positions_sav[:, ion.index], scale_f, settings.tables)
         turned_jf = np.concatenate([smaller.right_jf[:, :-1] @ rotation_aa, smaller.right_jf[:, -1:]], axis=1)
         ions.append(replace(smaller, right_jf=turned_jf))
-    dipole = replace(arrays.dipole, functions_vf=arrays.dipole.functions_vf @ expand_fa @ rotation_aa)
-    return replace(arrays, points=replace(points, interaction_f=interaction_a), ions=ions, dipole=dipole)
+    combinations_fa = expand_fa @ rotation_aa
+    dipole = replace(arrays.dipole, functions_vf=arrays.dipole.functions_vf @ combinations_fa)
+    slopes_vaq = combinations_fa.T @ arrays.xc.slopes_vfq
+    xc = replace(arrays.xc, functions_fq=combinations_fa.T @ arrays.xc.functions_fq, slopes_vfq=slopes_vaq)
+    points = replace(points, interaction_f=interaction_a)
+    return replace(arrays, points=points, ions=ions, dipole=dipole, xc=xc), combinations_fa
 
 
 def _reached(energy: LearnedEnergy, positions_sav: np.ndarray, latent_sd: np.ndarray, seed: int) -> _Reached:

@@ -25,7 +25,7 @@ from mpiqmd.parallel.log import Log, silent
 from mpiqmd.rom.learned.balance import BalanceSettings, balanced
 from mpiqmd.rom.learned.chebyshev import training_boxes
 from mpiqmd.rom.learned.data import DipoleArrays, LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
-from mpiqmd.rom.learned.densities import DensityFunctions, density_functions
+from mpiqmd.rom.learned.densities import ChargedFunctions, DensityFunctions, density_functions
 from mpiqmd.rom.learned.energy import LearnedEnergy
 from mpiqmd.rom.learned.fitted_start import MOST_TERMS, StartFit, determined_polynomials
 from mpiqmd.rom.learned.ground_states import GroundStates
@@ -36,7 +36,7 @@ from mpiqmd.rom.learned.points import choose_points
 from mpiqmd.rom.learned.polynomials import GeometryPolynomials
 from mpiqmd.rom.learned.tabulate import Seen, pinned_ions, tabulated_ion
 from mpiqmd.rom.learned.training_set import TrainingSet
-from mpiqmd.rom.learned.xc_points import choose_xc_points
+from mpiqmd.rom.learned.xc_points import Reached, choose_xc_points
 from mpiqmd.sampling.mixtures import sample_geometries
 
 USUAL_ERROR = 5e-8
@@ -45,8 +45,8 @@ INDEPENDENT = 0.3
 """Least length of a combination of latent directions of length one over the modes that are kept."""
 SMALL_NODES = 7
 """Nodes of a small box."""
-SAMPLES_PER_DIRECTION, POINTS_PER_DIRECTION = 2.5, 1.5
-"""Samples and points of the remainder of the xc energy for each latent direction, where that is more than the settings say."""
+SAMPLES_PER_DIRECTION, POINTS_PER_SAMPLE = 2.5, 0.4
+"""Samples of the xc energy for each latent direction, and points for each of them, where that is more than the settings say."""
 
 
 @dataclass(frozen=True)
@@ -160,22 +160,32 @@ class LearnedCompiler:
         )
         active = self.modes.combine(subspaces.active_mk)
         functions = self._functions(active.dense, subspaces, latent_sd, start)
-        points, rotation_ff = self._learned_points(active.dense, functions)
-        self.log(f"{len(functions)} density functions, {len(points.mean_q)} points")
-        constant, one_electron, ions = self._ions(active, Seen(functions, rotation_ff, self.settings.tables))
-        first_sd = self._predicted_latent(start, settings.xc_samples // 4, settings.seed + 4)
-        xc = self._xc_points(active.dense, functions, subspaces, first_sd)
-        dipole = _dipole(functions, rotation_ff, len(subspaces))
-        arrays = LearnedArrays(subspaces, start, constant, one_electron, ions, self.boxes, points, xc, dipole)
+        arrays, rotation_ff = self._draft(active, functions, subspaces, start)
         fit = self._start_fit(settings.fit // 3)
         arrays, minima_sav, minima_sd = fit.fitted(arrays)
         # now that minima are known, only what they need is kept, and the quadrature is chosen by them
-        arrays = on_rank_zero(
+        arrays, combinations_fa = on_rank_zero(
             self.comm, balanced, fit.make_energy(arrays), minima_sav, minima_sd, BalanceSettings(seed=settings.seed)
         )
         self.log(f"{len(arrays.points.interaction_f)} of them and {len(arrays.points.mean_q)} points are enough at minima")
-        xc = self._xc_points(active.dense, functions, subspaces, self._xc_samples(latent_sd, minima_sd))
+        charged = ChargedFunctions(functions, rotation_ff @ combinations_fa)
+        reached = Reached.of(subspaces, arrays.points, self._xc_samples(latent_sd, minima_sd), settings.seed)
+        xc = self._xc_points(active.dense, charged, reached)
         return self._start_fit(settings.fit).fitted(replace(arrays, xc=xc))[0]
+
+    def _draft(
+        self, active: OrbitalSpace, functions: DensityFunctions, subspaces: LatentSubspaces, start: StartArrays
+    ) -> tuple[LearnedArrays, np.ndarray]:
+        """Return a first model, with all functions, and the rotation to those that its charges are of (f, f).  Collective."""
+        settings = self.settings
+        points, rotation_ff = self._learned_points(active.dense, functions)
+        self.log(f"{len(functions)} density functions, {len(points.mean_q)} points")
+        constant, one_electron, ions = self._ions(active, Seen(functions, rotation_ff, settings.tables))
+        first_sd = self._predicted_latent(start, settings.xc_samples // 4, settings.seed + 4)
+        reached = Reached.of(subspaces, points, first_sd, settings.seed)
+        xc = self._xc_points(active.dense, ChargedFunctions(functions, rotation_ff), reached)
+        dipole = _dipole(functions, rotation_ff, len(subspaces))
+        return LearnedArrays(subspaces, start, constant, one_electron, ions, self.boxes, points, xc, dipole), rotation_ff
 
     def _memory(self, subspaces: LatentSubspaces) -> float:
         """Return what modes and samples of the density take on this rank at most, bytes."""
@@ -293,11 +303,9 @@ class LearnedCompiler:
         learned_sd = _some(latent_sd, count // 2, self.settings.seed)
         return np.concatenate([learned_sd, minima_sd[: count - len(learned_sd)]])
 
-    def _xc_points(
-        self, modes: Orbitals, functions: DensityFunctions, subspaces: LatentSubspaces, latent_sd: np.ndarray
-    ) -> XcPoints:
-        points = max(self.settings.xc_points, int(POINTS_PER_DIRECTION * latent_sd.shape[1]))
-        return choose_xc_points(self.model, modes, functions, subspaces, latent_sd, points=points, seed=self.settings.seed)
+    def _xc_points(self, modes: Orbitals, charged: ChargedFunctions, reached: Reached) -> XcPoints:
+        points = max(self.settings.xc_points, int(POINTS_PER_SAMPLE * len(reached.charges_sa)))
+        return choose_xc_points(self.model, modes, charged, reached, points=points, seed=self.settings.seed)
 
 
 def _some(samples: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -92,15 +92,15 @@ class XcPoints:
     ----------
     weights_q
         Weights, bohr³.
-    modes_qk, slopes_vqk
-        Active modes and their gradients (3, Q, active; no points for an LDA).
+    functions_fq, slopes_vfq
+        Density functions there, bohr^-3/2, and their gradients (3, f, Q; no points for an LDA), bohr^-5/2.
     mean_q, mean_slope_vq
         Mean density and its gradient (no points for an LDA).
     """
 
     weights_q: np.ndarray
-    modes_qk: np.ndarray
-    slopes_vqk: np.ndarray
+    functions_fq: np.ndarray
+    slopes_vfq: np.ndarray
     mean_q: np.ndarray
     mean_slope_vq: np.ndarray
 

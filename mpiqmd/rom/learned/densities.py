@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiqmd.grid.arrays import Field, Orbitals
-from mpiqmd.grid.chosen_points import own_points
+from mpiqmd.grid.chosen_points import own_points, values_at
+from mpiqmd.grid.differences import Gradient
 from mpiqmd.grid.grid import Grid
 from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
 from mpiqmd.parallel.comm import sum_over_ranks
@@ -86,6 +87,39 @@ class DensityFunctions:
         inside = places[index] >= 0
         values[:, np.flatnonzero(own)[inside]] = self.local[:, places[index[inside]]]
         return sum_over_ranks(self.grid.comm, values)
+
+
+@dataclass(frozen=True)
+class ChargedFunctions:
+    """Those combinations of density functions whose coefficients the charges are.
+
+    Attributes
+    ----------
+    functions
+        The density functions.
+    combinations_fa
+        Columns are the combinations, shape (f, a).
+    """
+
+    functions: DensityFunctions
+    combinations_fa: np.ndarray
+
+    def at(self, chosen: np.ndarray) -> np.ndarray:
+        """Return the combinations at global grid points on every rank, shape (a, Q), bohr^-3/2.  Collective."""
+        return self.combinations_fa.T @ self.functions.at(chosen)
+
+    def slopes_at(self, gradient: Gradient, chosen: np.ndarray) -> np.ndarray:
+        """Return their gradients by the grid there, shape (3, a, Q), bohr^-5/2.  Collective."""
+        functions, found = self.functions, []
+        for f in range(len(functions)):
+            (whole,) = functions.block(slice(f, f + 1)).local
+            found.append(slope_at(gradient, Field(functions.grid, whole), chosen))
+        return np.einsum("fa,fvq->vaq", self.combinations_fa, np.array(found), optimize=True)
+
+
+def slope_at(gradient: Gradient, field: Field, chosen: np.ndarray) -> np.ndarray:
+    """Return the grid's gradient of a field at global grid points on every rank, shape (3, Q), its unit/bohr.  Collective."""
+    return values_at(field.grid, gradient.apply(field).reshape(3, -1), chosen)
 
 
 def scattered(grid: Grid, points_local: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -1,14 +1,15 @@
-"""The density at the points of the learned grid, what is read off it there, and how its parts interact.
+"""The density at the points of the learned grid, what is read off it there, and the way back from what acts on it.
 
-    c = ζ (ρ - ρ̄),     E = c·l + ½ c·K c,     v = ζ^T (l + K c)
+    c = ζ (ρ - ρ̄),     v = ζ^T dE/dc
 
-The density functions are chosen so that K is diagonal.
+The density functions are chosen so that their interaction K is diagonal.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.rom.learned import kernels
 from mpiqmd.rom.learned.data import LearnedPoints
 from mpiqmd.rom.learned.packed import Packed, pad
@@ -19,21 +20,21 @@ class DensityReader:
 
     Attributes
     ----------
-    modes_qk
-        Active modes at the points, with zeros at those that pad them, bohr^-3/2.
+    interaction_f
+        K, Ha, padded.
     """
 
     def __init__(self, points: LearnedPoints) -> None:
-        self.modes_qk = pad(points.modes_qk.T).T
-        self._mean_q, self._interaction_f = pad(points.mean_q), pad(points.interaction_f)
+        modes_qk = pad(points.modes_qk.T).T
+        self._at_points, self._back = Packed(modes_qk), Packed(modes_qk.T)
+        self._mean_q, self.interaction_f = pad(points.mean_q), pad(points.interaction_f)
         self._charges, self._potential = Packed(points.reading_fq), Packed(points.reading_fq.T)
 
-    def interact(
-        self, rho_bq: np.ndarray, tables_baif: np.ndarray, potential_bq: np.ndarray, energies_b: np.ndarray
-    ) -> np.ndarray:
-        """Return c (B, f); set the potential at the points, the first of all, Ha, and add the energies (B,), Ha.
+    def charges(self, orbitals_bnk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return c (B, f) of orbitals (B, n, k), and the orbitals at the points (B, n, Q), bohr^-3/2; all are padded."""
+        seen_bnq, rho_bq = kernels.see_density(orbitals_bnk, self._at_points.panels, SPIN_WEIGHT)
+        return self._charges.times(rho_bq - self._mean_q), seen_bnq
 
-        ``rho`` are the densities at all points, bohr⁻³, ``tables`` those of the ions with their slopes, Ha; all are padded.
-        """
-        reading = self._charges.panels, self._potential.panels
-        return kernels.interact(rho_bq, self._mean_q, reading, self._interaction_f, tables_baif, (potential_bq, energies_b))
+    def pull(self, response_bf: np.ndarray, seen_bnq: np.ndarray, applied_bnk: np.ndarray) -> None:
+        """Add what dE/dc (B, f), Ha, does to the orbitals (B, n, k), given those at the points, which are overwritten."""
+        kernels.add_local(self._potential.times(response_bf), seen_bnq, self._back.panels, applied_bnk)

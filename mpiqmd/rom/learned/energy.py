@@ -1,7 +1,7 @@
 """The energy of a learned-grid model as a function of latent coordinates and body-frame positions.
 
     E(z, x) = E_ii(x) + const + w tr(Ũ h(x) Ũ^T) + w tr(Ũ β(x) D β(x)^T Ũ^T)
-              + l_0(x) + c·l(x) + ½ c·K c + Σ_q w_q R(ρ_q),          c = ζ (ρ - ρ̄) at the points
+              + l_0(x) + c·l(x) + ½ c·K c + Σ_q w_q R(ρ̄_q + c·b_q),          c = ζ (ρ - ρ̄) at the points
 
 Each term has its file: ``one_electron`` (h), ``nonlocal_ions`` (β), ``local_ions`` (l), ``density_reader`` (c) and
 ``xc_remainder`` (R).  Gradients in z and x are the exact derivatives of this function.
@@ -13,7 +13,6 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.rom.learned import kernels
 from mpiqmd.rom.learned.data import LearnedArrays
@@ -23,7 +22,7 @@ from mpiqmd.rom.learned.latent_orbitals import LatentOrbitals
 from mpiqmd.rom.learned.local_ions import WITH_SLOPES, LocalIon, polynomial_rows
 from mpiqmd.rom.learned.nonlocal_ions import NonlocalIon
 from mpiqmd.rom.learned.one_electron import OneElectron
-from mpiqmd.rom.learned.packed import Packed, pad, padded
+from mpiqmd.rom.learned.packed import pad, padded
 from mpiqmd.rom.learned.xc_remainder import XcRemainder
 
 
@@ -116,9 +115,6 @@ class LearnedEnergy:
         self._nonlocal = {ion.index: NonlocalIon(ion, active) for ion in arrays.ions if len(ion.coupling_pp)}
         self._moving = np.array([ion.index for ion in arrays.ions], int)
         self._n_functions = len(arrays.points.interaction_f)
-        # the points of the learned grid and those of xc are visited together
-        modes_qk = np.concatenate([self.reader.modes_qk, self.xc.modes_qk])
-        self._at_points, self._back = Packed(modes_qk), Packed(modes_qk.T)
         self._dipole_vf = pad(arrays.dipole.functions_vf)
 
     def place_batch(self, positions_bav: np.ndarray) -> Placed:
@@ -156,19 +152,10 @@ class LearnedEnergy:
         self, placed: Placed, orbitals_bnk: np.ndarray, applied_bnk: np.ndarray, energies_b: np.ndarray
     ) -> np.ndarray:
         """Add the energies of the density, and their Hamiltonian on the orbitals; return c (B, f), padded."""
-        seen_bnq, rho_bq = kernels.see_density(orbitals_bnk, self._at_points.panels, SPIN_WEIGHT)
-        first, potential_bq = len(self.reader.modes_qk), np.zeros(rho_bq.shape)
-        charges_bf = self.reader.interact(rho_bq, placed.tables_baif, potential_bq, energies_b)
-        if self.xc.uses_gradient:
-            orbitals_bnq = seen_bnq[:, :, first:].copy()
-            xc_b, extra_bnq, xc_applied_bnk = self.xc.with_slopes(
-                orbitals_bnk, orbitals_bnq, rho_bq[:, first:], potential_bq[:, first:]
-            )
-            applied_bnk += xc_applied_bnk
-        else:
-            xc_b, extra_bnq = self.xc.potential(rho_bq[:, first:], potential_bq[:, first:]), _nothing(seen_bnq)
-        energies_b += xc_b
-        kernels.add_local(potential_bq, seen_bnq, extra_bnq, self._back.panels, applied_bnk)
+        charges_bf, seen_bnq = self.reader.charges(orbitals_bnk)
+        response_bf = kernels.respond(charges_bf, placed.tables_baif, self.reader.interaction_f, energies_b)
+        self.xc.add(charges_bf, response_bf, energies_b)
+        self.reader.pull(response_bf, seen_bnq, applied_bnk)
         return charges_bf
 
     def dipoles(self, positions_bav: np.ndarray, charges_bf: np.ndarray, steps_bd: np.ndarray) -> np.ndarray:
@@ -180,8 +167,3 @@ class LearnedEnergy:
         electrons_bv = dipole.mean_v + charges_bf @ self._dipole_vf.T
         electrons_bv += steps_bd[:, : dipole.slopes_vd.shape[1]] @ dipole.slopes_vd.T
         return self.valences_a @ positions_bav - electrons_bv
-
-
-def _nothing(seen_bnq: np.ndarray) -> np.ndarray:
-    """Return what is to be added at no points."""
-    return np.empty((*seen_bnq.shape[:2], 0))

@@ -263,48 +263,28 @@ def see_density(orbitals: np.ndarray, at_points: np.ndarray, weight: float) -> t
 
 
 @compiled(fastmath=SUMS)
-def interact(
-    rho: np.ndarray,
-    mean: np.ndarray,
-    reading: tuple[np.ndarray, np.ndarray],
-    interaction: np.ndarray,
-    external: np.ndarray,
-    results: tuple[np.ndarray, np.ndarray],
-) -> np.ndarray:
-    """Return ``c = ζ (ρ - ρ̄)`` (B, f), set ``ζ^T (l + K c)`` at the first points of a potential (B, >= q), and add energies.
+def respond(charges: np.ndarray, external: np.ndarray, interaction: np.ndarray, energies: np.ndarray) -> np.ndarray:
+    """Return ``l + K c`` (B, f) at charges c (B, f), and add ``c·l + ½ c·K c`` to energies (B,).
 
-    ``results`` are potential and energies (B,); ``reading`` is ζ and its transpose, packed; ``external`` (B, a, 4, f) the
-    tables of the ions, whose values are summed.
+    ``external`` (B, a, 4, f) are the tables of the ions, whose values are summed to l.
     """
-    size, count, functions, (potential, energies) = len(rho), len(mean), external.shape[3], results
-    change = np.empty((size, count))
-    for b in range(size):
-        change[b] = rho[b, :count] - mean
-    charges, response = packed_product(change, reading[0]), np.zeros((size, functions))
-    for b in range(size):
+    response = np.zeros(charges.shape)
+    for b in range(len(charges)):
         for a in range(external.shape[1]):
             response[b] += external[b, a, 0]
-        for f in range(functions):
+        for f in range(charges.shape[1]):
             energies[b] += charges[b, f] * (response[b, f] + 0.5 * interaction[f] * charges[b, f])
             response[b, f] += interaction[f] * charges[b, f]
-    found = packed_product(response, reading[1])
-    for b in range(size):
-        potential[b, :count] = found[b]
-    return charges
+    return response
 
 
 @compiled()
-def add_local(potential: np.ndarray, seen: np.ndarray, extra: np.ndarray, back: np.ndarray, applied: np.ndarray) -> None:
-    """Add ``(v φ_n + extra) · modes`` to ``applied`` (B, n, k): potentials (B, Q), orbitals at points (B, n, Q), overwritten.
-
-    ``extra`` (B, n, points) belongs to the last points.
-    """
+def add_local(potential: np.ndarray, seen: np.ndarray, back: np.ndarray, applied: np.ndarray) -> None:
+    """Add ``(v φ_n) · modes`` to ``applied`` (B, n, k): potentials (B, Q), orbitals at points (B, n, Q), overwritten."""
     size, n, count = seen.shape
-    first = count - extra.shape[2]
     for b in range(size):
         for i in range(n):
             seen[b, i] *= potential[b]
-            seen[b, i, first:] += extra[b, i]
     found = packed_product(seen.reshape(size * n, count), back)
     for b in range(size):
         for i in range(n):

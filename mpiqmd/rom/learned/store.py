@@ -22,7 +22,7 @@ _START = {"axes_dx": "y x", "offset_d": "y", "coefficients_td": "t d", "inverse_
 """The same, with y coordinates of flattened positions x and t terms."""
 _POINTS = {"modes_qk": "q k", "mean_q": "q", "reading_fq": "f q", "interaction_f": "f"}
 """The same, with q points and f density functions."""
-_XC = {"weights_q": "p", "modes_qk": "p k", "slopes_vqk": "3 s k", "mean_q": "p", "mean_slope_vq": "3 s"}
+_XC = {"weights_q": "p", "functions_fq": "f p", "slopes_vfq": "3 f s", "mean_q": "p", "mean_slope_vq": "3 s"}
 """The same, with p points of xc and s of them or, for an LDA, none."""
 _ONE_ELECTRON = {"constant_kk": "k k", "first_order_lkk": "l k k", "axes_lx": "l x", "offset_l": "l"}
 """The same, with l directions of motion."""

@@ -2,15 +2,17 @@
 
 Non-negative weights are sought with
 
-    Σ_q w_q R(u_q) = ∫ R dr
+    Σ_q w_q R(ρ̄_q + Σ_f c_f b_f,q) = ∫ R(ρ) dr
 
 at sampled latent coordinates z, and the same for the change of R to a random z' nearby, by non-negative least squares on a few
 thousand candidates (``nonnegative_weights``).  The weights multiply an energy, so slopes are exact derivatives; without the
-changes those off the paths of minima would be wrong, minima in the wrong place, and forces with them.  For a GGA the integrals
-have the grid's own gradient of the density, the points the gradients of the modes; the weights make up for the difference.
+changes those off the paths of minima would be wrong, minima in the wrong place, and forces with them.  The integrals have the
+density of the orbitals, the points what the charges tell of it; the weights make up for the difference.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,16 +20,16 @@ from mpiqmd.grid.arrays import Field, Orbitals
 from mpiqmd.grid.chosen_points import drawn_points, values_at
 from mpiqmd.grid.differences import Gradient
 from mpiqmd.grid.grid import Grid
-from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
+from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.parallel.comm import on_rank_zero, sum_over_ranks
-from mpiqmd.rom.learned.data import XcPoints
-from mpiqmd.rom.learned.densities import DensityFunctions, products
+from mpiqmd.rom.learned.data import LearnedPoints, XcPoints
+from mpiqmd.rom.learned.densities import ChargedFunctions, DensityFunctions, products, slope_at
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.nonnegative_weights import nonnegative_weights
 from mpiqmd.rom.learned.remainder import Remainder
-from mpiqmd.rom.learned.xc_remainder import expanded_share
+from mpiqmd.rom.learned.xc_remainder import SMALLEST_DENSITY, expanded_share
 
 ENERGY_SCALE = 1e-8
 """Unit of the equations, Ha."""
@@ -39,15 +41,32 @@ BLOCK = 16
 """Samples at a time."""
 
 
+@dataclass(frozen=True)
+class Reached:
+    """Densities at sampled latent coordinates and, in the second half, at random ones nearby.
+
+    Attributes
+    ----------
+    orbitals_snk
+        Orthonormal orbitals over the active modes, shape (2 s, occupied, active).
+    charges_sa
+        Their charges, shape (2 s, a).
+    """
+
+    orbitals_snk: np.ndarray
+    charges_sa: np.ndarray
+
+    @classmethod
+    def of(cls, subspaces: LatentSubspaces, points: LearnedPoints, latent_sd: np.ndarray, seed: int) -> Reached:
+        """Return those of latent coordinates (s, d), square roots of Ha.  Not collective."""
+        moved_sd = latent_sd + DISPLACEMENT * np.random.default_rng(seed).normal(size=latent_sd.shape)
+        orbitals_snk, _ = subspaces.orthonormal(np.concatenate([latent_sd, moved_sd]))
+        changes_sq = SPIN_WEIGHT * ((orbitals_snk @ points.modes_qk.T) ** 2).sum(axis=1) - points.mean_q
+        return cls(orbitals_snk, changes_sq @ points.reading_fq.T)
+
+
 def choose_xc_points(
-    model: KohnShamModel,
-    modes: Orbitals,
-    functions: DensityFunctions,
-    subspaces: LatentSubspaces,
-    latent_sd: np.ndarray,
-    *,
-    points: int,
-    seed: int,
+    model: KohnShamModel, modes: Orbitals, charged: ChargedFunctions, reached: Reached, *, points: int, seed: int
 ) -> XcPoints:
     """Return at most ``points`` points for the remainder about the mean density.  Collective.
 
@@ -57,25 +76,27 @@ def choose_xc_points(
         The physics.
     modes
         Active modes on the density's grid.
-    functions
-        Whose mean density it is.
-    subspaces, latent_sd
-        What latent coordinates mean, and where to look.
+    charged
+        What the charges are coefficients of.
+    reached
+        Where to be right.
     points, seed
         How many, and the seed of the choice of candidates.
     """
     grid = modes.grid
-    moved_sd = latent_sd + DISPLACEMENT * np.random.default_rng(seed).normal(size=latent_sd.shape)
-    orbitals_snk, _ = subspaces.orthonormal(np.concatenate([latent_sd, moved_sd]))
-    exact, importance = _integrals(model, modes, functions, orbitals_snk)
+    exact, importance = _integrals(model, modes, charged.functions, reached.orbitals_snk)
     chosen = drawn_points(grid, importance, CANDIDATES, seed)
-    at = _at(model, modes, functions, chosen)
-    equations_sq = _and_changes(_contributions(model, at, orbitals_snk)) / ENERGY_SCALE
+    at = _at(model, charged, chosen)
+    equations_sq = _and_changes(_contributions(model, at, reached.charges_sa)) / ENERGY_SCALE
     weights_q = on_rank_zero(grid.comm, nonnegative_weights, equations_sq, _and_changes(exact) / ENERGY_SCALE, points)
     use = weights_q > 0.0
-    slopes_vqk, mean_slope_vq = at.slopes_vqk[:, use[: at.slopes_vqk.shape[1]]], at.mean_slope_vq
+    with_slopes = use[: at.slopes_vfq.shape[2]]
     return XcPoints(
-        weights_q[use], at.modes_qk[use], slopes_vqk, at.mean_q[use], mean_slope_vq[:, use[: mean_slope_vq.shape[1]]]
+        weights_q[use],
+        at.functions_fq[:, use],
+        at.slopes_vfq[:, :, with_slopes],
+        at.mean_q[use],
+        at.mean_slope_vq[:, with_slopes],
     )
 
 
@@ -117,29 +138,21 @@ def _remainder(model: KohnShamModel, mean: np.ndarray, mean_slope: np.ndarray | 
     return Remainder(model.functional, mean, mean_slope, expanded_share(mean))
 
 
-def _at(model: KohnShamModel, modes: Orbitals, functions: DensityFunctions, chosen: np.ndarray) -> XcPoints:
+def _at(model: KohnShamModel, charged: ChargedFunctions, chosen: np.ndarray) -> XcPoints:
     """Return global grid points, without weights, on every rank.  Collective."""
-    grid, gradient = modes.grid, model.term(ExchangeCorrelation).gradient
-    modes_qk = values_at(grid, modes.matrix_local, chosen).T.copy()
-    mean_q = values_at(grid, functions.mean.local.reshape(1, -1), chosen)[0]
+    gradient, mean = model.term(ExchangeCorrelation).gradient, charged.functions.mean
+    functions_fq, mean_q = charged.at(chosen), values_at(mean.grid, mean.local.reshape(1, -1), chosen)[0]
     if gradient is None:
-        return XcPoints(np.zeros(0), modes_qk, np.zeros((3, 0, modes_qk.shape[1])), mean_q, np.zeros((3, 0)))
-    slopes = [values_at(grid, gradient.apply(Field(grid, mode)).reshape(3, -1), chosen) for mode in modes.local]
-    slopes_vqk = np.array(slopes).transpose(1, 2, 0).copy()
-    # by the modes' own gradients, as all others at the points
-    along_qk = modes_qk @ functions.mean_kk
-    mean_slope_vq = BRA_AND_KET * SPIN_WEIGHT * np.einsum("qk,vqk->vq", along_qk, slopes_vqk)
-    return XcPoints(np.zeros(0), modes_qk, slopes_vqk, mean_q, mean_slope_vq)
+        return XcPoints(np.zeros(0), functions_fq, np.zeros((3, len(functions_fq), 0)), mean_q, np.zeros((3, 0)))
+    slopes_vfq, mean_slope_vq = charged.slopes_at(gradient, chosen), slope_at(gradient, mean, chosen)
+    return XcPoints(np.zeros(0), functions_fq, slopes_vfq, mean_q, mean_slope_vq)
 
 
-def _contributions(model: KohnShamModel, at: XcPoints, orbitals_snk: np.ndarray) -> np.ndarray:
+def _contributions(model: KohnShamModel, at: XcPoints, charges_sa: np.ndarray) -> np.ndarray:
     """Return R at every point, shape (s, Q).  Not collective."""
-    uses_gradient, result = model.functional.uses_gradient, np.empty((len(orbitals_snk), len(at.mean_q)))
+    uses_gradient, result = model.functional.uses_gradient, np.empty((len(charges_sa), len(at.mean_q)))
     remainder = _remainder(model, at.mean_q, at.mean_slope_vq if uses_gradient else None)
-    for row, orbitals_nk in zip(result, orbitals_snk, strict=True):
-        orbitals_nq, slope_vq = orbitals_nk @ at.modes_qk.T, None
-        if uses_gradient:
-            along_vnq = orbitals_nk @ at.slopes_vqk.transpose(0, 2, 1)
-            slope_vq = BRA_AND_KET * SPIN_WEIGHT * (orbitals_nq * along_vnq).sum(axis=1)
-        row[:] = remainder.evaluate(SPIN_WEIGHT * (orbitals_nq**2).sum(axis=0), slope_vq)[0]
+    for row, charges_a in zip(result, charges_sa, strict=True):
+        slope_vq = at.mean_slope_vq + charges_a @ at.slopes_vfq if uses_gradient else None
+        row[:] = remainder.evaluate(np.maximum(at.mean_q + charges_a @ at.functions_fq, SMALLEST_DENSITY), slope_vq)[0]
     return result
