@@ -14,6 +14,7 @@ numbers in any company, bit for bit.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numba
@@ -32,7 +33,10 @@ PANEL = 16
 def _many_registers() -> bool:
     """Whether code is compiled for a processor with 32 registers of eight numbers, instead of 16 of four."""
     chosen = numba.config.CPU_NAME or numba.config.CPU_FEATURES
-    return not chosen and bool(binding.get_host_cpu_features().get("avx512f", False))
+    # an unknown processor has no features that LLVM could tell
+    with suppress(RuntimeError):
+        return not chosen and bool(binding.get_host_cpu_features().get("avx512f", False))
+    return False
 
 
 AT_ONCE = 4 if _many_registers() else 2
@@ -72,7 +76,8 @@ class _Sums:
         result_at = [self._vector_at(builder, builder.gep(place, [column]), self.vector) for place in result_at]
         sums = [cgutils.alloca_once_value(builder, builder.load(place, align=8)) for place in result_at]
         with cgutils.for_range(builder, inputs) as loop:
-            values = self._values(builder, builder.gep(panels.data, [builder.add(panel_at, builder.mul(loop.index, width))]))
+            place = builder.add(panel_at, builder.mul(loop.index, width))
+            values = self._values(builder, builder.gep(panels.data, [place]), context.get_data_type(signature.args[1].dtype))
             for total, row in zip(sums, row_at, strict=True):
                 factors = self._repeated(builder, builder.load(builder.gep(row, [loop.index])))
                 builder.store(self._multiply_add(builder, factors, values, builder.load(total)), total)
@@ -90,9 +95,8 @@ class _Sums:
         """Return the address of a number as that of a vector."""
         return builder.bitcast(address, kind.as_pointer())
 
-    def _values(self, builder: Any, address: Any) -> Any:
-        """Return the numbers of a panel that meet one input, in double precision."""
-        kind = address.type.pointee
+    def _values(self, builder: Any, address: Any, kind: Any) -> Any:
+        """Return the numbers of a panel, of this kind, that meet one input, in double precision."""
         kept = builder.load(self._vector_at(builder, address, ir.VectorType(kind, PANEL)), align=4)
         return kept if kind == self.vector.element else builder.fpext(kept, self.vector)
 
