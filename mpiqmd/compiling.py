@@ -14,6 +14,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +99,10 @@ def _kept_in(folder: Path) -> Iterator[None]:
         numba.config.CACHE_DIR = before
 
 
-def _stamp_of_neighbours(function: Callable) -> tuple[tuple[str, float, int], ...]:
-    """Return what tells versions of a function's folder apart, since its code contains that of what it calls there."""
-    sources = sorted(Path(function.__code__.co_filename).parent.glob("*.py"))
-    return tuple((source.name, (found := source.stat()).st_mtime, found.st_size) for source in sources)
+@cache
+def _stamp_of(folder: Path) -> tuple[tuple[str, float, int], ...]:
+    """Return what tells versions of a folder's files apart: the code of a function contains that of what it calls there."""
+    return tuple((source.name, (found := source.stat()).st_mtime, found.st_size) for source in sorted(folder.glob("*.py")))
 
 
 class _Files(IndexDataCacheFile):
@@ -145,8 +146,8 @@ class _ForgivingCache(FunctionCache):
 
     def __init__(self, function: Callable) -> None:
         super().__init__(function)
-        locator = self._impl.locator
-        self._cache_file = _Files(locator.get_cache_path(), self._impl.filename_base, _stamp_of_neighbours(function))
+        locator, stamp = self._impl.locator, _stamp_of(Path(function.__code__.co_filename).parent)
+        self._cache_file = _Files(locator.get_cache_path(), self._impl.filename_base, stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the code of a signature; None if there is none or it is damaged."""

@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import lstsq, qr
 
-from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.rom.learned.data import LearnedArrays, LearnedPoints, MovingIon
 from mpiqmd.rom.learned.energy import LearnedEnergy, Placed
 from mpiqmd.rom.learned.local_ions import polynomial_rows
@@ -140,7 +139,7 @@ def _seen(energy: LearnedEnergy, placed: Placed, latent_bd: np.ndarray) -> tuple
     points, subspaces = energy.arrays.points, energy.arrays.subspaces
     charges_bf = energy.evaluate(placed, pad(latent_bd)).charges_bf[:, : len(points.interaction_f)]
     orbitals_bnk, _ = subspaces.orthonormal(latent_bd)
-    return charges_bf, SPIN_WEIGHT * ((orbitals_bnk @ points.modes_qk.T) ** 2).sum(axis=1) - points.mean_q
+    return charges_bf, points.changes(orbitals_bnk)
 
 
 def _coordinates(reached: _Reached, smallest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

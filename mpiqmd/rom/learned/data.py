@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.rom.learned.chebyshev import ChebyshevBox
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.one_electron import OneElectronArrays
@@ -82,6 +83,10 @@ class LearnedPoints:
     mean_q: np.ndarray
     reading_fq: np.ndarray
     interaction_f: np.ndarray
+
+    def changes(self, orbitals_snk: np.ndarray) -> np.ndarray:
+        """Return ρ - ρ̄ at the points (s, Q), bohr⁻³, of orthonormal orbitals (s, occupied, active).  Not collective."""
+        return SPIN_WEIGHT * ((orbitals_snk @ self.modes_qk.T) ** 2).sum(axis=1) - self.mean_q
 
 
 @dataclass(frozen=True)

@@ -48,15 +48,12 @@ class DensityFunctions:
         Largest coefficients to be expected, about: the spread of all samples along each.
     mean
         ρ̄, bohr⁻³.
-    mean_kk
-        Its density matrix over the active modes.
     """
 
     local: np.ndarray
     points_local: np.ndarray
     singular_values_f: np.ndarray
     mean: Field
-    mean_kk: np.ndarray
 
     def __len__(self) -> int:
         return len(self.local)
@@ -184,8 +181,7 @@ def density_functions(
     """
     orbitals_snk, _ = subspaces.orthonormal(latent_sd)
     rows = orbitals_snk.reshape(-1, orbitals_snk.shape[2])
-    mean_kk = rows.T @ rows / len(orbitals_snk)
-    mean = density_of(modes, mean_kk)
+    mean = density_of(modes, rows.T @ rows / len(orbitals_snk))
     left_snk, right_snk = _slope_orbitals(subspaces, latent_sd, n_slopes, seed)
     points_local = where_it_matters(mean)
     samples = np.empty((len(orbitals_snk) + len(left_snk), len(points_local)), np.float32)
@@ -200,7 +196,7 @@ def density_functions(
         rows = slice(len(orbitals_snk) + start, len(orbitals_snk) + start + len(left))
         samples[rows] = products(modes, left, right, points_local)
     values_f, functions = _principal(modes.grid, samples, smallest)
-    return DensityFunctions(functions, points_local, values_f, mean, mean_kk)
+    return DensityFunctions(functions, points_local, values_f, mean)
 
 
 def _slope_orbitals(subspaces: LatentSubspaces, latent_sd: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -25,8 +25,7 @@ class DensityReader:
     """
 
     def __init__(self, points: LearnedPoints) -> None:
-        modes_qk = pad(points.modes_qk.T).T
-        self._at_points, self._back = Packed(modes_qk), Packed(modes_qk.T)
+        self._at_points, self._back = Packed(points.modes_qk), Packed(points.modes_qk.T)
         self._mean_q, self.interaction_f = pad(points.mean_q), pad(points.interaction_f)
         self._charges, self._potential = Packed(points.reading_fq), Packed(points.reading_fq.T)
 

@@ -70,19 +70,16 @@ class _Sums:
         kinds = zip(signature.args[:3], arguments[:3], strict=True)
         rows, panels, result = (context.make_array(kind)(context, builder, array) for kind, array in kinds)
         first_row, panel = cgutils.unpack_tuple(builder, arguments[3])
-        inputs, width = cgutils.unpack_tuple(builder, panels.shape)[1], panel.type(PANEL)
-        row_at, result_at = (self._addresses(builder, array, first_row) for array in (rows, result))
-        column, panel_at = builder.mul(panel, width), builder.mul(builder.mul(panel, inputs), width)
-        result_at = [self._vector_at(builder, builder.gep(place, [column]), self.vector) for place in result_at]
-        sums = [cgutils.alloca_once_value(builder, builder.load(place, align=8)) for place in result_at]
+        inputs = cgutils.unpack_tuple(builder, panels.shape)[1]
+        row_at, column = self._addresses(builder, rows, first_row), builder.mul(panel, panel.type(PANEL))
+        result_at = [self._vectors(builder, at, column, self.vector) for at in self._addresses(builder, result, first_row)]
+        kept = ir.VectorType(context.get_data_type(signature.args[1].dtype), PANEL)
+        panel_at = self._vectors(builder, panels.data, builder.mul(column, inputs), kept)
+        sums = [cgutils.alloca_once_value(builder, builder.load(at, align=8)) for at in result_at]
         with cgutils.for_range(builder, inputs) as loop:
-            place = builder.add(panel_at, builder.mul(loop.index, width))
-            values = self._values(builder, builder.gep(panels.data, [place]), context.get_data_type(signature.args[1].dtype))
-            for total, row in zip(sums, row_at, strict=True):
-                factors = self._repeated(builder, builder.load(builder.gep(row, [loop.index])))
-                builder.store(self._multiply_add(builder, factors, values, builder.load(total)), total)
-        for total, place in zip(sums, result_at, strict=True):
-            builder.store(builder.load(total), place, align=8)
+            self._add_input(builder, loop.index, row_at, panel_at, sums)
+        for total, at in zip(sums, result_at, strict=True):
+            builder.store(builder.load(total), at, align=8)
         return context.get_dummy_value()
 
     def _addresses(self, builder: Any, array: Any, first_row: Any) -> list[Any]:
@@ -91,14 +88,17 @@ class _Sums:
         numbers = (builder.add(first_row, first_row.type(number)) for number in range(self.n_rows))
         return [builder.gep(array.data, [builder.mul(number, length)]) for number in numbers]
 
-    def _vector_at(self, builder: Any, address: Any, kind: Any) -> Any:
-        """Return the address of a number as that of a vector."""
-        return builder.bitcast(address, kind.as_pointer())
+    def _vectors(self, builder: Any, start: Any, place: Any, kind: Any) -> Any:
+        """Return the address of the vectors of a kind that begin so many numbers after a start."""
+        return builder.bitcast(builder.gep(start, [place]), kind.as_pointer())
 
-    def _values(self, builder: Any, address: Any, kind: Any) -> Any:
-        """Return the numbers of a panel, of this kind, that meet one input, in double precision."""
-        kept = builder.load(self._vector_at(builder, address, ir.VectorType(kind, PANEL)), align=4)
-        return kept if kind == self.vector.element else builder.fpext(kept, self.vector)
+    def _add_input(self, builder: Any, i: Any, row_at: list[Any], panel_at: Any, sums: list[Any]) -> None:
+        """Add the products of what rows have of an input with what the panel has, in double precision."""
+        kept = builder.load(builder.gep(panel_at, [i]), align=4)
+        values = kept if kept.type == self.vector else builder.fpext(kept, self.vector)
+        for total, row in zip(sums, row_at, strict=True):
+            factors = self._repeated(builder, builder.load(builder.gep(row, [i])))
+            builder.store(self._multiply_add(builder, factors, values, builder.load(total)), total)
 
     def _repeated(self, builder: Any, value: Any) -> Any:
         """Return a vector of one number."""

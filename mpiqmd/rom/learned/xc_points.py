@@ -61,8 +61,7 @@ class Reached:
         """Return those of latent coordinates (s, d), square roots of Ha.  Not collective."""
         moved_sd = latent_sd + DISPLACEMENT * np.random.default_rng(seed).normal(size=latent_sd.shape)
         orbitals_snk, _ = subspaces.orthonormal(np.concatenate([latent_sd, moved_sd]))
-        changes_sq = SPIN_WEIGHT * ((orbitals_snk @ points.modes_qk.T) ** 2).sum(axis=1) - points.mean_q
-        return cls(orbitals_snk, changes_sq @ points.reading_fq.T)
+        return cls(orbitals_snk, points.changes(orbitals_snk) @ points.reading_fq.T)
 
 
 def choose_xc_points(

@@ -33,7 +33,7 @@ class XcRemainder:
 
     def __init__(self, points: XcPoints, functional: Functional) -> None:
         slope0 = points.mean_slope_vq if functional.uses_gradient else None
-        self.weights_q, self._mean_q, self._mean_slope_vq = points.weights_q, points.mean_q, points.mean_slope_vq
+        self.weights_q = points.weights_q
         self._remainder = Remainder(functional, points.mean_q, slope0, expanded_share(points.mean_q))
         self._at_points = FixedPoints(functional.terms, len(points.weights_q))
         used = (points.functions_fq, *(points.slopes_vfq if functional.uses_gradient else ()))
@@ -62,7 +62,7 @@ class XcRemainder:
     def _weigh(self, change_uq: list[np.ndarray], pull_uq: np.ndarray) -> float:
         """Return the same of a density and its gradient (4, Q)."""
         count, at = len(self.weights_q), self._at_points
-        slope_vq = self._mean_slope_vq + np.array([each_q[:count] for each_q in change_uq[1:]])
+        slope_vq = self._remainder.slope0 + np.array([each_q[:count] for each_q in change_uq[1:]])
         self._set_density(change_uq[0])
         at.sigma[:] = (slope_vq**2).sum(axis=0)
         at.evaluate()
@@ -74,7 +74,7 @@ class XcRemainder:
     def _set_density(self, change_q: np.ndarray) -> None:
         """Set the density at which the functional is evaluated."""
         rho_q = self._at_points.rho
-        np.maximum(self._mean_q + change_q[: len(rho_q)], SMALLEST_DENSITY, out=rho_q)
+        np.maximum(self._remainder.rho0 + change_q[: len(rho_q)], SMALLEST_DENSITY, out=rho_q)
 
     def _hold(self, pull_q: np.ndarray) -> None:
         """Let nothing depend on a density that does not change."""
