@@ -19,7 +19,9 @@ from mpiqmd.rom.training_distance import TrainingDistance
 from tests.helpers.tiny_water import TRAINING, Trained, geometry, train
 
 RANK = 14
-SETTINGS = LearnSettings(latent=1e-10, active=1e-10, solves=20, densities=100, xc_points=300, xc_samples=400, nodes=9, fit=200)
+SETTINGS = LearnSettings(
+    latent=1e-10, active=1e-10, solves=20, densities=100, xc_points=300, xc_samples=400, nodes=9, fit=200, gap=0.0
+)
 COARSE = LearnSettings(latent=1e-10, active=1e-10, solves=4, densities=40, xc_points=200, xc_samples=100, nodes=5, fit=60)
 
 

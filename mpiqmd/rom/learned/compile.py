@@ -43,6 +43,10 @@ USUAL_ERROR = 5e-8
 """Energy that the default settings leave out, Ha, about."""
 INDEPENDENT = 0.3
 """Least length of a combination of latent directions of length one over the modes that are kept."""
+DRAFT_TERMS = 715
+"""Most terms of the polynomial of a first model: degree 5 in 6 coordinates, 4 in 9."""
+DRAFT_MINIMA = 1000
+"""Its minima, at least: by them it is seen what is needed."""
 SMALL_NODES = 7
 """Nodes of a small box."""
 SAMPLES_PER_DIRECTION, POINTS_PER_SAMPLE = 2.5, 0.4
@@ -80,6 +84,8 @@ class LearnSettings:
         What table entries may be left out.
     fit
         Most terms of the polynomial that predicts the minimum.
+    gap
+        How far above the minimum it may be, in the mean; fewer terms are enough where it is not.
     seed
         Of every random choice.
     """
@@ -99,6 +105,7 @@ class LearnSettings:
     margin: float = 0.15
     tables: float = 1e-8
     fit: int = MOST_TERMS
+    gap: float = 1e-8
     seed: int = 1
 
     def scaled(self, share: float) -> LearnSettings:
@@ -109,6 +116,7 @@ class LearnSettings:
             latent=share * self.latent,
             active=share * self.active,
             functions=float(np.sqrt(share)) * self.functions,
+            gap=share * self.gap,
             densities=int(more * self.densities),
             xc_points=int(more * self.xc_points),
             xc_samples=int(more * self.xc_samples),
@@ -161,7 +169,7 @@ class LearnedCompiler:
         active = self.modes.combine(subspaces.active_mk)
         functions = self._functions(active.dense, subspaces, latent_sd, start)
         arrays, rotation_ff = self._draft(active, functions, subspaces, start)
-        fit = self._start_fit(settings.fit // 3)
+        fit = self._start_fit(min(settings.fit, DRAFT_TERMS), least=min(5 * settings.fit, DRAFT_MINIMA))
         arrays, minima_sav, minima_sd = fit.fitted(arrays)
         # now that minima are known, only what they need is kept, and the quadrature is chosen by them
         arrays, combinations_fa = on_rank_zero(
@@ -171,7 +179,7 @@ class LearnedCompiler:
         charged = ChargedFunctions(functions, rotation_ff @ combinations_fa)
         reached = Reached.of(subspaces, arrays.points, self._xc_samples(latent_sd, minima_sd), settings.seed)
         xc = self._xc_points(active.dense, charged, reached)
-        return self._start_fit(settings.fit).fitted(replace(arrays, xc=xc))[0]
+        return self._start_fit(settings.fit, settings.gap).fitted(replace(arrays, xc=xc))[0]
 
     def _draft(
         self, active: OrbitalSpace, functions: DensityFunctions, subspaces: LatentSubspaces, start: StartArrays
@@ -199,16 +207,19 @@ class LearnedCompiler:
         """Return random mixtures of training geometries, shape (samples, N, 3), bohr."""
         return sample_geometries(self.training.positions_sav, self.frame, count, seed, *reach)
 
-    def _start_fit(self, terms: int) -> StartFit:
-        """Return what fits a polynomial of at most so many terms to minima."""
-        model = self.model
+    def _start_fit(self, terms: int, gap: float = 0.0, least: int = 0) -> StartFit:
+        """Return what fits a polynomial of at most so many terms to minima, to within a gap (Ha)."""
+        model, n_coordinates = self.model, self.frame.n_coordinates
 
         def make_energy(arrays: LearnedArrays) -> LearnedEnergy:
             return LearnedEnergy(arrays, model.functional, model.valences_a, model.grid.periodic_cell_v)
 
-        samples_sav = self._samples(int(1.6 * terms) + 40, self.settings.seed + 2)
-        n_coordinates = self.frame.n_coordinates
-        return StartFit(make_energy, self.states.centre_av, samples_sav, n_coordinates, terms, comm=self.comm, log=self.log)
+        def draw(count: int) -> np.ndarray:
+            return self._samples(count, self.settings.seed + 2)
+
+        return StartFit(
+            make_energy, self.states.centre_av, draw, n_coordinates, terms, gap=gap, least=least, comm=self.comm, log=self.log
+        )
 
     def _functions(
         self, modes: Orbitals, subspaces: LatentSubspaces, latent_sd: np.ndarray, start: StartArrays

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import comb
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import lstsq, solve_triangular
+from scipy.linalg import lstsq, qr_multiply, solve_triangular
 
-from mpiqmd.parallel.comm import decide
+from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.log import Log
 from mpiqmd.rom.learned.data import LearnedArrays, StartArrays
 from mpiqmd.rom.learned.energy import LearnedEnergy
-from mpiqmd.rom.learned.polynomials import GeometryPolynomials
+from mpiqmd.rom.learned.polynomials import HIGHEST_DEGREE, GeometryPolynomials
 from mpiqmd.rom.learned.solver import LearnedSolver
 
 if TYPE_CHECKING:
@@ -28,8 +29,25 @@ BATCH = 32
 """Minima that are looked for together."""
 INDEPENDENT = 1e-9
 """What a term of a polynomial has beside all others, relative to the largest, if the samples tell it from them."""
-MOST_TERMS = 2002
-"""Of a polynomial: degree 7 in 6 coordinates, 5 in 9, 4 in 12."""
+MOST_TERMS = 6188
+"""Of a polynomial: degree 9 in 6 coordinates, 6 in 9, 5 in 12."""
+LEAST_DEGREE = 3
+"""Of the polynomials that are tried first."""
+SAMPLES_PER_TERM, MORE_SAMPLES = 1.6, 40
+"""Geometries for each term of a polynomial, and beside them."""
+HELD_OUT = 10
+"""One of so many minima is not fitted: these say how good the fit is."""
+NEAR = 0.3
+"""Weights of geometries are 1/(r² + this), with r the distance from the middle of all in terms of their rms distance."""
+
+
+@dataclass(frozen=True)
+class _Minima:
+    """Geometries (samples, N, 3), bohr, the model's minima there (samples, d), and how many samples were drawn for them."""
+
+    positions_sav: np.ndarray
+    latent_sd: np.ndarray
+    drawn: int
 
 
 @dataclass(frozen=True)
@@ -40,61 +58,106 @@ class StartFit:
     ----------
     make_energy
         From arrays to what is minimised.
-    centre_av, samples_sav
-        The reference and random geometries, bohr.
+    centre_av
+        The reference, bohr.
+    draw
+        Returns the first so many of a sequence of random geometries (at most count, N, 3), bohr.
     n_coordinates
         Internal coordinates of the molecule.
     terms
         Most terms of the polynomial.
+    gap
+        Energy of the start above the minimum that is low enough, in the mean, Ha.
+    least
+        Fewest geometries.
     comm, log
-        The ranks that decide together, and where to report.
+        The ranks that look for minima, and where to report.
     """
 
     make_energy: Callable[[LearnedArrays], LearnedEnergy]
     centre_av: np.ndarray
-    samples_sav: np.ndarray
+    draw: Callable[[int], np.ndarray]
     n_coordinates: int
     terms: int
+    gap: float
+    least: int
     comm: MPI.Comm
     log: Log
 
     def fitted(self, arrays: LearnedArrays) -> tuple[LearnedArrays, np.ndarray, np.ndarray]:
         """Return the model with the start fitted to its own minima, and where (samples, N, 3), bohr, and what those are.
 
-        Collective.
+        The polynomial is that of the lowest degree whose gap is low enough.  Collective.
         """
         inverse_dd, dipole_slopes_vd = decide(self.comm, _responses(self.make_energy(arrays), self.centre_av))
         start, dipole = replace(arrays.start, inverse_hessian_dd=inverse_dd), replace(arrays.dipole, slopes_vd=dipole_slopes_vd)
         arrays = replace(arrays, start=start, dipole=dipole)
-        positions_sav, latent_sd = self._minima(arrays)
-        polynomials = determined_polynomials(positions_sav, self.n_coordinates, 1.5, self.terms)
-        coefficients_td = _fit(polynomials.terms(positions_sav), latent_sd)
-        axes, offset, degree = polynomials.axes, polynomials.offset, polynomials.degree
-        start = StartArrays(axes, offset, degree, coefficients_td, arrays.start.inverse_hessian_dd)
-        return decide(self.comm, (replace(arrays, start=start), positions_sav, latent_sd))
+        minima = _Minima(np.empty((0, *self.centre_av.shape)), np.empty((0, len(inverse_dd))), 0)
+        for terms in self._sizes():
+            minima = self._more(arrays, minima, max(self.least, int(SAMPLES_PER_TERM * terms) + MORE_SAMPLES))
+            start, gap = on_rank_zero(self.comm, _fitted, minima, inverse_dd, self.n_coordinates, terms)
+            arrays = replace(arrays, start=start)
+            self.log(
+                f"a polynomial of degree {start.degree} predicts minima to {gap:.1e} Ha, from {len(minima.latent_sd)} of them"
+            )
+            if gap <= self.gap:
+                break
+        return arrays, minima.positions_sav, minima.latent_sd
 
-    def _minima(self, arrays: LearnedArrays) -> tuple[np.ndarray, np.ndarray]:
-        """Return random geometries inside the tables (samples, N, 3), bohr, and the model's minima there (samples, d)."""
+    def _sizes(self) -> list[int]:
+        """Return how many terms the polynomials have that are tried, one after the other."""
+        sizes = [comb(self.n_coordinates + degree, degree) for degree in range(LEAST_DEGREE, HIGHEST_DEGREE + 1)]
+        return [size for size in sizes if size <= self.terms] or [self.terms]
+
+    def _more(self, arrays: LearnedArrays, minima: _Minima, count: int) -> _Minima:
+        """Return the minima at the first so many samples, those that are inside the tables; ranks share the work."""
         solver = LearnedSolver(self.make_energy(arrays), tolerance=MINIMA)
-        positions, latent = [], []
-        countdown = Countdown(self.log, len(self.samples_sav), "minimum for the start")
-        for first in range(0, len(self.samples_sav), BATCH):
-            placed = solver.energy.place_batch(self.samples_sav[first : first + BATCH])
-            minima = solver.solve_batch(placed)
-            good = [b for b in range(len(minima.gaps_b)) if b not in minima.failures and placed.excess_b[b] <= 0.0]
-            positions.append(placed.positions_bav[good])
-            latent.append(minima.latent_bd[good, : len(arrays.subspaces)])
-            countdown.advance(count=len(minima.gaps_b))
-        return np.concatenate(positions), np.concatenate(latent)
+        samples_sav = self.draw(count)
+        batches = range(minima.drawn, len(samples_sav), BATCH)
+        countdown = Countdown(self.log, len(batches), f"{BATCH} minima for the start")
+        found = {}
+        for first in batches[self.comm.rank :: self.comm.size]:
+            found[first] = _found(solver, samples_sav[first : first + BATCH])
+            countdown.advance(count=min(self.comm.size, len(batches) - countdown.done))
+        everyone = {first: each for part in self.comm.allgather(found) for first, each in part.items()}
+        positions, latent = zip(*(everyone[first] for first in batches), strict=True) if batches else ((), ())
+        return _Minima(
+            np.concatenate([minima.positions_sav, *positions]), np.concatenate([minima.latent_sd, *latent]), len(samples_sav)
+        )
 
 
-def _fit(terms_st: np.ndarray, latent_sd: np.ndarray) -> np.ndarray:
-    """Return the coefficients (t, d) that fit latent coordinates best, the smallest where samples do not determine them."""
-    orthonormal, triangle = np.linalg.qr(terms_st)
-    diagonal, seen_td = np.abs(np.diag(triangle)), orthonormal.T @ latent_sd
+def _found(solver: LearnedSolver, samples_bav: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the geometries that are inside the tables and have minima, and these (at most B, d)."""
+    placed = solver.energy.place_batch(samples_bav)
+    minima = solver.solve_batch(placed)
+    good = [b for b in range(len(minima.gaps_b)) if b not in minima.failures and placed.excess_b[b] <= 0.0]
+    return placed.positions_bav[good], minima.latent_bd[good, : len(solver.energy.arrays.subspaces)]
+
+
+def _fitted(minima: _Minima, inverse_dd: np.ndarray, n_coordinates: int, terms: int) -> tuple[StartArrays, float]:
+    """Return the start of at most so many terms, and how far above minima that it has not seen it is on average, Ha."""
+    positions_sav, latent_sd = minima.positions_sav, minima.latent_sd
+    polynomials = determined_polynomials(positions_sav, n_coordinates, 1.5, terms)
+    terms_st, unseen = polynomials.terms(positions_sav), np.arange(len(latent_sd)) % HELD_OUT == HELD_OUT - 1
+    square_s = np.sum((positions_sav - positions_sav.mean(axis=0)) ** 2, axis=(1, 2))
+    weights_s = 1.0 / (square_s / square_s.mean() + NEAR)
+    coefficients_td = fit(terms_st[~unseen], latent_sd[~unseen], weights_s[~unseen])
+    off_sd = terms_st[unseen] @ coefficients_td - latent_sd[unseen]
+    gaps_s = 0.5 * np.sum(off_sd * np.linalg.solve(inverse_dd, off_sd.T).T, axis=1)
+    start = StartArrays(polynomials.axes, polynomials.offset, polynomials.degree, coefficients_td, inverse_dd)
+    return start, float(np.average(gaps_s, weights=weights_s[unseen] ** 2))
+
+
+def fit(terms_st: np.ndarray, latent_sd: np.ndarray, weights_s: np.ndarray) -> np.ndarray:
+    """Return the coefficients (t, d) that fit latent coordinates best, the smallest where samples do not determine them.
+
+    Rows count as their weights, without unit, say; their unit is that of the coordinates.  Not collective.
+    """
+    seen_dt, triangle = qr_multiply(terms_st * weights_s[:, None], (latent_sd * weights_s[:, None]).T, overwrite_a=True)
+    diagonal = np.abs(np.diag(triangle))
     if diagonal.min() > INDEPENDENT * diagonal.max():
-        return solve_triangular(triangle, seen_td)
-    return lstsq(triangle, seen_td, cond=INDEPENDENT, lapack_driver="gelsy")[0]
+        return solve_triangular(triangle, seen_dt.T)
+    return lstsq(triangle, seen_dt.T, cond=INDEPENDENT, lapack_driver="gelsy")[0]
 
 
 def determined_polynomials(
