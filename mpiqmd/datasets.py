@@ -57,7 +57,7 @@ _LEARNED: Table = {
     "xc/slopes_vfq": ("bohr^-5/2", "their gradients; no points for an LDA"),
     "xc/mean_q": ("bohr^-3", "mean density there"),
     "xc/mean_slope_vq": ("bohr^-4", "its gradient; no points for an LDA"),
-    "boxes/A": ("bohr", "lower and upper corner of where an atom may be, and three times the number of Chebyshev nodes"),
+    "boxes/A": ("bohr", "lower and upper corner of where an atom may be, and the number of Chebyshev nodes along x, y and z"),
     "ions/A/degrees_kv": ("", "degrees in x, y, z of the products of Chebyshev polynomials of a moving atom"),
     "ions/A/left_kj": ("Ha", "what is left of its local potential on the density functions: left factor"),
     "ions/A/right_jf": ("", "right factor, the mean density last"),

@@ -29,12 +29,12 @@ class Assembly:
         count = sum(name.startswith("boxes/") for name in self.named)
         corners = [self.take(f"boxes/{a}", "3 3") for a in range(count)]
         for lower_v, upper_v, nodes in corners:
-            whole = float(nodes[0]).is_integer()
-            if not whole or not 2 <= nodes[0] <= MOST_NODES or (upper_v < lower_v).any():
-                raise Unfit(f"a box from {lower_v} to {upper_v} with {nodes[0]:g} nodes")
-        return [ChebyshevBox(lower_v, upper_v, int(nodes[0])) for lower_v, upper_v, nodes in corners]
+            possible = (nodes == np.round(nodes)) & (nodes >= 2) & (nodes <= MOST_NODES)
+            if not possible.all() or (upper_v < lower_v).any():
+                raise Unfit(f"a box from {lower_v} to {upper_v} with {nodes} nodes")
+        return [ChebyshevBox(lower_v, upper_v, (int(x), int(y), int(z))) for lower_v, upper_v, (x, y, z) in corners]
 
 
 def box_arrays(boxes: Sequence[ChebyshevBox]) -> dict[str, np.ndarray]:
     """Return what :meth:`Assembly.boxes` reads, by path: rows lower corner, upper corner (bohr) and nodes, shape (3, 3)."""
-    return {f"boxes/{a}": np.array([box.lower_v, box.upper_v, np.full(3, float(box.n_nodes))]) for a, box in enumerate(boxes)}
+    return {f"boxes/{a}": np.array([box.lower_v, box.upper_v, box.nodes_v]) for a, box in enumerate(boxes)}

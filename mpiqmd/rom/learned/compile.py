@@ -47,8 +47,6 @@ DRAFT_TERMS = 715
 """Most terms of the polynomial of a first model: degree 5 in 6 coordinates, 4 in 9."""
 DRAFT_MINIMA = 1000
 """Its minima, at least: by them it is seen what is needed."""
-SMALL_NODES = 7
-"""Nodes of a small box."""
 SAMPLES_PER_DIRECTION, POINTS_PER_SAMPLE = 2.5, 0.4
 """Samples of the xc energy for each latent direction, and points for each of them, where that is more than the settings say."""
 
@@ -79,7 +77,7 @@ class LearnSettings:
         Densities at ground states, predicted ones where there are fewer, and slopes of the density in multiples of the latent
         directions.
     nodes, margin
-        Chebyshev nodes per direction of an ion's box, and its room around the training positions, as a share of their range.
+        Fewest Chebyshev nodes per direction of an ion's box, and its room around the training positions, share of their range.
     tables
         What table entries may be left out.
     fit
@@ -101,7 +99,7 @@ class LearnSettings:
     xc_samples: int = 600
     densities: int = 460
     slopes: float = 3.0
-    nodes: int = 11
+    nodes: int = 7
     margin: float = 0.15
     tables: float = 1e-8
     fit: int = MOST_TERMS
@@ -153,7 +151,7 @@ class LearnedCompiler:
         self.settings, self.log = settings or LearnSettings(), log or silent(model.grid.comm)
         self.states = GroundStates(model, modes, training, frame.n_coordinates, self.log)
         self.modes, self.comm = self.states.modes, model.grid.comm
-        self.boxes = training_boxes(training.positions_sav, self.settings.nodes, SMALL_NODES, self.settings.margin)
+        self.boxes = training_boxes(training.positions_sav, self.settings.nodes, self.settings.margin)
 
     def compile(self) -> LearnedArrays:
         """Return the model.  Collective."""

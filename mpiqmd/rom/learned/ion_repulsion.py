@@ -47,7 +47,7 @@ class IonTables:
             for b in range(a):
                 lower_v, upper_v = boxes[a].lower_v - boxes[b].upper_v, boxes[a].upper_v - boxes[b].lower_v
                 table_k = _smooth_part(*(tuple(each.tolist()) for each in (cell_v, lower_v, upper_v)))
-                box = ChebyshevBox(lower_v, upper_v, NODES)
+                box = ChebyshevBox(lower_v, upper_v, (NODES, NODES, NODES))
                 self.pairs.append((a, b, box, self.charges[a] * self.charges[b] * table_k))
 
     def evaluate(self, positions_bav: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +71,7 @@ def _itself(cell_v: np.ndarray) -> float:
 @lru_cache(maxsize=64)
 def _smooth_part(cell: tuple[float, ...], lower: tuple[float, ...], upper: tuple[float, ...]) -> np.ndarray:
     """Return the Chebyshev coefficients (k,) of s on a box of separations, bohr, Ha; a thousand of Ewald's sums."""
-    cell_v, box = np.array(cell), ChebyshevBox(np.array(lower), np.array(upper), NODES)
+    cell_v, box = np.array(cell), ChebyshevBox(np.array(lower), np.array(upper), (NODES, NODES, NODES))
     itself, unit = _itself(cell_v), np.ones(2)
 
     def smooth(separation_v: np.ndarray) -> float:

@@ -109,6 +109,6 @@ class _Assembly(Assembly):
             raise Unfit(f"the tables of atom {a} are of different sizes")
         if lengths["z"] != lengths["k"] * lengths["b"]:
             raise Unfit(f"the projectors of atom {a} do not fit their coupling")
-        if (degrees_kv < 0).any() or (degrees_kv >= max(2, box.n_nodes)).any():
+        if (degrees_kv < 0).any() or (degrees_kv >= np.maximum(2, box.nodes_v)).any():
             raise Unfit(f"the tables of atom {a} have degrees beyond their box")
         return MovingIon(index=a, box=box, **arrays)

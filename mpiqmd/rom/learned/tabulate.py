@@ -131,7 +131,7 @@ def _overlaps(
 
 def _rows(box: ChebyshevBox, degrees_kv: np.ndarray) -> list[np.ndarray]:
     """Return, for x, y and z, the rows (k, nodes) that make coefficients of these degrees from values at the nodes."""
-    return [(box.transform() if v in box.axes else np.ones((1, 1)))[degrees_kv[:, v]] for v in range(3)]
+    return [box.transform(v)[degrees_kv[:, v]] for v in range(3)]
 
 
 def _tensor_rows(box: ChebyshevBox, degrees_kv: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ from mpiqmd.rom.learned.local_ions import polynomial_rows
 
 pytestmark = pytest.mark.serial
 
-BOX = ChebyshevBox(np.array([0.8, -0.4, 0.1]), np.array([1.4, 0.3, 0.9]), 6)
-PLANE = ChebyshevBox(np.array([0.8, -0.4, 0.0]), np.array([1.4, 0.3, 0.0]), 6)
+BOX = ChebyshevBox(np.array([0.8, -0.4, 0.1]), np.array([1.4, 0.3, 0.9]), (6, 6, 6))
+PLANE = ChebyshevBox(np.array([0.8, -0.4, 0.0]), np.array([1.4, 0.3, 0.0]), (6, 6, 6))
 INSIDE = np.array([1.13, -0.21, 0.44])
 
 
@@ -51,7 +51,7 @@ def test_error_falls_geometrically_for_a_coulomb_like_function():
     centre = np.array([0.0, 0.2, 0.5])
     errors = []
     for n in (4, 7, 10):
-        box = ChebyshevBox(BOX.lower_v, BOX.upper_v, n)
+        box = ChebyshevBox(BOX.lower_v, BOX.upper_v, (n, n, n))
         value, _ = evaluate(box, table(box, lambda r: np.array([1.0 / np.linalg.norm(r - centre)])), INSIDE)
         errors.append(abs(value[0] - 1.0 / np.linalg.norm(INSIDE - centre)))
     ratios = np.array(errors[:-1]) / np.array(errors[1:])
@@ -86,17 +86,18 @@ def test_excess_is_the_distance_beyond_the_wall():
     assert excess(BOX, INSIDE + np.nan)[0] == np.inf
 
 
-def test_large_boxes_have_as_many_nodes_as_they_need(rng):
-    """The same Gaussian in the boxes of atoms that move little, more, and far."""
-    reaches = np.array([0.05, 0.3, 0.7])
-    positions_sav = np.stack([np.outer(sign * reaches, np.ones(3)) for sign in (-1.0, 1.0)])
-    boxes = training_boxes(positions_sav, 11, 7, 0.1)
-    assert [box.n_nodes for box in boxes][:2] == [7, 11]
+def test_wide_boxes_have_as_many_nodes_as_they_need(rng):
+    """The same Gaussian in the boxes of atoms that move little, more, and far along one direction."""
+    reaches_av = np.array([[0.05, 0.05, 0.05], [0.3, 0.3, 0.3], [0.7, 0.2, 0.3]])
+    positions_sav = np.stack([sign * reaches_av for sign in (-1.0, 1.0)])
+    boxes = training_boxes(positions_sav, 7, 0.1)
+    assert [box.nodes_v for box in boxes] == [(7, 7, 7), (11, 11, 11), (20, 8, 11)]
+    assert len(boxes[2].nodes()) == 20 * 8 * 11
 
     def gaussian(r):
         return np.array([np.exp(-8.0 * (r @ r))])
 
-    for box, reach in zip(boxes, reaches, strict=True):
+    for box, reach_v in zip(boxes, reaches_av, strict=True):
         coefficients = table(box, gaussian)
-        for place_v in reach * rng.uniform(-1, 1, size=(20, 3)):
+        for place_v in reach_v * rng.uniform(-1, 1, size=(20, 3)):
             assert evaluate(box, coefficients, place_v)[0] == pytest.approx(gaussian(place_v), abs=3e-5)

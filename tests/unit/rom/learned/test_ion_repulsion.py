@@ -15,7 +15,7 @@ CELL = np.array([9.0, 10.0, 11.0])
 
 
 def boxes(reach):
-    return [ChebyshevBox(position - reach, position + reach, 9) for position in MIDDLE]
+    return [ChebyshevBox(position - reach, position + reach, (9, 9, 9)) for position in MIDDLE]
 
 
 @pytest.mark.parametrize("cell_v", [None, CELL], ids=["free space", "periodic"])
