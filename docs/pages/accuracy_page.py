@@ -197,7 +197,7 @@ def _peer(label: str, found: dict[str, Any], ratio: float, seconds: float, taken
 
 def cards_tables(record: Record) -> list[str]:
     """Return what each molecule's model consists of and costs, and its errors."""
-    made, errors = [], []
+    made, errors, beyond = [], [], []
     for card in record["cards"]:
         steps = 1e3 * card["hifi_seconds_a_solve"] / card["milliseconds_a_step"]
         counts = ("training_geometries", "modes", "latent_directions", "density_functions", "points")
@@ -215,10 +215,33 @@ def cards_tables(record: Record) -> list[str]:
         drift = f"{1e6 * card['drift_per_atom_and_ps']:.1e}"
         wave_numbers = f"{card['frequency_error']:.2f}" if "frequency_error" in card else "-"
         errors.append([card["formula"], str(card["frames"]), *(f"{card[name]:.1e}" for name in names), drift, wave_numbers])
+        beyond += _beyond(card)
     heads = ["", "full solutions", "modes", "latent directions", "density functions", "points", "MB", "ms a step"]
     heads += ["evaluations a step", "steps in the time of a full solution"]
     forces = ["", "frames", "forces, rms, Ha/bohr", "largest", "energy, mean, Ha", "rms", "largest"]
-    return [table(heads, made), table([*forces, "drift, microHa/atom/ps", "frequencies, largest, 1/cm"], errors)]
+    hot = [
+        "",
+        "temperature, K",
+        "frames",
+        "forces, rms, Ha/bohr",
+        "largest",
+        "estimated over true force errors at 300 K",
+        "of frames",
+    ]
+    return [
+        table(heads, made),
+        table([*forces, "drift, microHa/atom/ps", "frequencies, largest, 1/cm"], errors),
+        table(hot, beyond),
+    ]
+
+
+def _beyond(card: Record) -> list[list[str]]:
+    """Return the row of a molecule's hot frames and of what the model says of its own errors, if they are known."""
+    if "hot" not in card:
+        return []
+    hot, ratio = card["hot"], card["estimate_over_truth"]
+    found = [f"{hot['temperature']:.0f}", str(hot["frames"]), f"{hot['force_rms']:.1e}", f"{hot['force_largest']:.1e}"]
+    return [[card["formula"], *found, f"{ratio['rms']:.2f}", f"{ratio['lowest']:.2f} to {ratio['highest']:.1f}"]]
 
 
 def potentials_tables(record: Record) -> list[str]:

@@ -111,7 +111,7 @@ class UnseenFrames:
     totals_t
         Total energy after every step of the dynamics, Ha.
     seconds_a_step
-        What a step took.
+        Processor time of a step.
     positions_fav, energies_f, forces_fav
         Frames in the laboratory (bohr), their energies (Ha) and exact forces (Ha/bohr); NaN until a frame is solved.
     seconds_f
@@ -174,7 +174,7 @@ def orientation_ripple(trained: Trained, frames: UnseenFrames, count: int, seed:
 def _run(trained: Trained, wanted: Wanted, log: Log) -> UnseenFrames:
     """Run the dynamics; its frames are not solved yet."""
     log(f"NVE dynamics of {wanted.steps} steps")
-    started = time.perf_counter()
+    started = time.process_time()
     every = max(1, wanted.steps // wanted.frames)
     totals_t, kept = trained.dynamics(wanted.steps, every, wanted.temperature)
     if not kept:
@@ -187,7 +187,7 @@ def _run(trained: Trained, wanted: Wanted, log: Log) -> UnseenFrames:
     positions_fav = np.array(kept)
     return UnseenFrames(
         totals_t=totals_t,
-        seconds_a_step=np.array((time.perf_counter() - started) / len(totals_t)),
+        seconds_a_step=np.array((time.process_time() - started) / len(totals_t)),
         positions_fav=positions_fav,
         energies_f=np.full(len(kept), np.nan),
         forces_fav=np.full_like(positions_fav, np.nan),
