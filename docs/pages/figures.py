@@ -28,6 +28,7 @@ CAPTIONS = {
     "ripple": "Range of the energy as water moves through the grid",
     "hifi-drift": "What tolerance and starting orbitals add to the energy of Hi-Fi dynamics",
     "reduced": "Errors of the reduced model against the number of modes",
+    "published": "Bond lengths and angle of the published case, full and reduced, and what reduced ones differ by",
     "potentials": "Force errors of reduced models and potentials against full solutions and the time of a step",
 }
 
@@ -99,6 +100,7 @@ DRAWINGS = {
     "ripple": ripple_figure,
     "hifi-drift": drift_figure,
     "reduced": decay_figure,
+    "published": drawing.published_figure,
     "potentials": drawing.potentials_figure,
 }
 """What draws each record; the scaling study has a module of its own."""

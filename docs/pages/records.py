@@ -18,6 +18,7 @@ SCRIPTS = {
     "ripple": "run/bench/ripple.py",
     "hifi-drift": "run/bench/hifi_drift.py",
     "reduced": "run/bench/reduced_model.py",
+    "published": "run/bench/published_case.py",
     "cards": "run/bench/card.py",
     "potentials": "run/bench/potentials.py",
     "peers": "run/bench/peers.py",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mpiqmd.plots.style import ACCENT, BRIGHT, COLOURS, DARK, GREY, panels
+from mpiqmd.plots.style import ACCENT, BRIGHT, COLOURS, DARK, GREY, legend_above, panels
 
 Rows = list[dict[str, float]]
 
@@ -90,4 +90,35 @@ def potentials_figure(record: dict[str, Any]) -> Figure:
     axes[2].set_xlim(10.0 ** np.floor(seconds.min()), 10.0 ** np.ceil(seconds.max() + 1e-9))
     axes[0].set_ylim(top=30.0 * axes[0].get_ylim()[1])  # room for the legend
     axes[0].legend(fontsize=7, loc="upper right")
+    return figure
+
+
+NAMES = {"hifi": "Hi-Fi", "grid": "reduced, on the grid", "learned": "reduced, learned grid"}
+
+
+def published_figure(record: dict[str, Any]) -> Figure:
+    """Return the coordinates of full and reduced dynamics over each other, and what reduced ones differ by below each.
+
+    Not collective.
+    """
+    names, times_t, series = record["names"], np.array(record["time_fs"]), record["series"]
+    looks = {
+        "hifi": {"color": DARK, "linewidth": 1.7},
+        "grid": {"color": BRIGHT},
+        "learned": {"color": ACCENT, "linestyle": "--"},
+    }
+    figure, axes = panels(2, 1.9, len(names))
+    for place, name in enumerate(names):
+        above, below = axes[place], axes[len(names) + place]
+        for run, curves in series.items():
+            values_t = np.array(curves[name])
+            above.plot(times_t[: len(values_t)], values_t, label=NAMES[run], **looks[run])
+            if run != "hifi":
+                below.plot(times_t[: len(values_t)], values_t - np.array(series["hifi"][name])[: len(values_t)], **looks[run])
+        unit = record["differences"]["grid"][name]["unit"]
+        above.set_title(f"{name.replace('_', ' ')} ({unit})", fontsize=8)
+        below.set_xlabel("time (fs)")
+    axes[0].set_ylabel("coordinate")
+    axes[len(names)].set_ylabel("reduced - Hi-Fi")
+    legend_above(axes[0])
     return figure
