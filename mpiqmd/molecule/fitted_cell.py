@@ -24,8 +24,9 @@ from mpiqmd.molecule.orientation import oriented
 from mpiqmd.molecule.symmetry import CUBE, grid_symmetries
 
 LEFT = 1e-6
-"""Of :math:`e^{-2 \\kappa r}` at the walls.  They then raise energies by about 0.1 mHa at most and change forces by 0.004 to
-0.08 mHa/bohr (`docs/accuracy-and-cost.md`), less than the grid does; 6e-8 is good to a tenth, at half as many points again."""
+"""Of :math:`e^{-2 \\kappa r}` at the walls.  They then raise energies by 0.15 mHa at most and change forces by 0.004 to
+0.08 mHa/bohr in 22 molecules and He (`docs/accuracy-and-cost.md`); extrapolated, 6e-8 is good to a tenth, at half as many
+points again."""
 MOTION = 0.3
 """How far atoms are expected to move towards a wall, bohr: hydrogen at 400 K in a bend of 600 1/cm, one standard deviation."""
 ALIKE = 0.03
