@@ -22,8 +22,9 @@ class Command:
 COMMANDS = {
     "init": Command(
         "an input file for your molecule",
-        "Write an input file for the molecule in FILE: a cell that fits around it, a grid spacing for its elements, PBE with "
-        "GTH pseudopotentials, dynamics and training, each line explained; and say what to do next.\n"
+        "Write an input file for the molecule in FILE: a cell from its extent in its own frame and from how far the density of "
+        "its elements reaches, a grid spacing for its elements, PBE with GTH pseudopotentials, dynamics and training, each "
+        "explained; and say what to do next, and how many points and how much memory that is.\n"
         "Writes INPUT.toml; replaces no file unless --overwrite is given.",
         ("mpiqmd init methanal.xyz", "mpiqmd init ion.xyz --charge 1 --input cation.toml"),
         "init",

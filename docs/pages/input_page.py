@@ -42,9 +42,10 @@ ABOUT = {
         "the input. In a periodic cell it does\nnot matter which image of an atom is given."
     ),
     "grid": (
-        "The orthogonal cell and its points. An isolated molecule needs about 5 bohr of room on every side. Commands "
-        "warn, with a\nnumber and a cell or spacing that would do, where walls raise the energy by about 1 mHa, where nothing "
-        "but the walls holds\nthe electrons, and where the spacing is too wide for an element (see [theory](theory.md))."
+        "The orthogonal cell and its points. An isolated molecule needs at least 5 bohr of room on every side, and elements "
+        "whose\nelectrons are bound loosely need more: `mpiqmd init` knows how much. Commands warn, with a number and a "
+        "cell or spacing that\nwould do, where walls raise the energy by about 1 mHa, where nothing but the walls holds the "
+        "electrons, and where the spacing\nis too wide for an element (see [theory](theory.md))."
     ),
     "xc": "The exchange-correlation functional.",
     "pseudopotentials": "A table or a file per element. The number of electrons must come out even.",

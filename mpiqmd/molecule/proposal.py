@@ -1,25 +1,19 @@
-"""A cell and a grid spacing that fit a molecule, from how far it reaches and how hard its pseudopotentials are."""
+"""A cell and a grid spacing that fit a molecule, from how far its density reaches and how hard its pseudopotentials are."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from mpiqmd.errors import ConfigError
-from mpiqmd.molecule.frame import make_frame
+from mpiqmd.molecule.fitted_cell import FittedCell, fit_cell
 from mpiqmd.molecule.gth import load_gth, smallest_radius
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.orientation import oriented
-from mpiqmd.molecule.symmetry import CUBE
 
 FUNCTIONAL = "PBE"
 """Whose GTH pseudopotentials are proposed."""
-TO_WALLS = 5.5
-"""Least distance of an atom from the walls of the cell, bohr: there the density has fallen to 1e-5 and less."""
-EDGE_STEP, SPACING_STEP = 0.5, 0.01
-"""Cells and spacings are multiples of these, bohr."""
+SPACING_STEP = 0.01
+"""Spacings are multiples of this, bohr."""
 SPACINGS = (0.1, 0.3)
 """The finest and the coarsest spacing that is proposed, bohr."""
 
@@ -30,18 +24,15 @@ class Proposal:
 
     Attributes
     ----------
-    edge
-        Of a cubic cell in which the molecule may turn, bohr.
-    body_cell_v
-        Edges of a cell that is enough in the molecule's body frame, bohr; those across a linear molecule are equal.
+    cell
+        In the molecule's body frame.
     spacing
         Of the grid, bohr.
     hardest
         The element that asks for it.
     """
 
-    edge: float
-    body_cell_v: tuple[float, ...]
+    cell: FittedCell
     spacing: float
     hardest: str
 
@@ -62,16 +53,8 @@ def count_electrons(molecule: Molecule) -> int:
 
 def propose(molecule: Molecule) -> Proposal:
     """Return cell and spacing for an isolated molecule.  Not collective."""
-    positions_av = molecule.positions_av
-    placed = [positions_av - 0.5 * (positions_av.min(axis=0) + positions_av.max(axis=0))]
-    placed += [make_frame(oriented(molecule, sides)).align(positions_av).body_positions_av for sides in (CUBE, (0, 1, 2))]
     radii = {symbol: smallest_radius(symbol, FUNCTIONAL) for symbol in molecule.symbols}
     hardest = min(radii, key=radii.__getitem__)
-    spacing = math.floor(min(max(radii[hardest], SPACINGS[0]), SPACINGS[1]) / SPACING_STEP + 1e-9) * SPACING_STEP
-    reach = max(float(np.linalg.norm(place_av, axis=1).max()) for place_av in placed)
-    return Proposal(_edge(reach), tuple(map(_edge, np.abs(placed[2]).max(axis=0))), round(spacing, 4), hardest)
-
-
-def _edge(reach: float) -> float:
-    """Return the edge of a cell whose walls keep their distance from atoms that reach so far from its centre, bohr."""
-    return math.ceil(2.0 * (reach + TO_WALLS) / EDGE_STEP - 1e-9) * EDGE_STEP
+    bounded = min(max(radii[hardest], SPACINGS[0]), SPACINGS[1])
+    spacing = round(math.floor(bounded / SPACING_STEP + 1e-9) * SPACING_STEP, 4)
+    return Proposal(fit_cell(molecule, spacing), spacing, hardest)

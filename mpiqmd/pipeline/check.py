@@ -2,7 +2,8 @@
 
 ``forces`` compares forces with central differences of the energy, ``frame`` moves the molecule rigidly and looks at what
 changes in the energy and, rotated back, in the forces.  ``egg-box`` measures what the grid does to the energy and the net
-force as the molecule moves through one grid spacing and turns, in the laboratory whatever ``scf.frame`` says.
+force as the molecule moves through one grid spacing and turns, in the laboratory whatever ``scf.frame`` says, and in a cube
+where it would else be turned towards near walls.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     """Run one check and return its numbers.  Collective."""
     settings: Settings = arguments.settings
     if arguments.check == "egg-box":
-        arguments.settings = replace(settings, scf=replace(settings.scf, frame="lab"))
+        arguments.settings = in_laboratory(settings)
     elif arguments.check == "forces":
         # the net force that is taken out is none of the energy's
         arguments.settings = replace(settings, scf=replace(settings.scf, net_force="keep"))
@@ -52,3 +53,15 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         else:
             found = check_frame(owner, positions_av, log)
     return {"check": arguments.check} | found
+
+
+def in_laboratory(settings: Settings) -> Settings:
+    """Return settings of which a molecule is solved as it lies.  Not collective.
+
+    A cell that fits it in its own frame becomes a cube of its longest edge, with the spacing of that.
+    """
+    grid = settings.grid
+    if settings.scf.frame == "body" and grid.boundary == "isolated":
+        edge, points = max(zip(grid.cell, grid.points, strict=True))
+        grid = replace(grid, cell=(edge,) * 3, points=(points,) * 3)
+    return replace(settings, grid=grid, scf=replace(settings.scf, frame="lab"))

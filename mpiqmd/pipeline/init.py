@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,9 @@ from mpiqmd.errors import ConfigError
 from mpiqmd.exchange.structure import Structure
 from mpiqmd.exchange.structure_files import read_structures
 from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
+from mpiqmd.molecule.fitted_cell import LEFT, MOTION, room
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.proposal import FUNCTIONAL, TO_WALLS, Proposal, count_electrons, propose
+from mpiqmd.molecule.proposal import FUNCTIONAL, Proposal, count_electrons, propose
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.memory import needed_memory
 
@@ -35,8 +37,10 @@ TEMPLATE = """\
 structure = {structure}
 {charge}
 [grid]
-{cell}# bohr: {to_walls} or more from atoms to walls, where orbitals vanish
-{body_cell}# is enough in the molecule's own frame
+# at least {rooms}: there {left} of its density is left, and {motion} bohr are for motion
+# edges: even numbers of spacings, equal where that is nearly so or shows symmetry: {symmetries}
+{cell}# bohr, along the axes of the molecule's own frame, in which it never turns
+{lab_cell}# is for scf.frame = "lab", where it may turn
 {spacing}# bohr: as narrow as the core of {hardest}; `mpiqmd check egg-box` tests it
 # density = "finer"            # a third of the ripple of energies as atoms pass grid points, at two to four times the cost
 
@@ -94,11 +98,11 @@ def write_input(arguments: argparse.Namespace, ranks: int) -> list[str]:
         target.write_text(input_text(molecule, proposal, relative, found.pinned), encoding="utf-8")
     settings = load_input(target)
     memory = needed_memory(settings, math.ceil(electrons / SPIN_WEIGHT), ranks) * ranks
-    points = " x ".join(map(str, settings.grid.points))
+    points, edges = (" x ".join(f"{number:g}" for number in sides) for sides in (settings.grid.points, settings.grid.cell))
     return [
-        f"{target}: {molecule.formula}, {len(molecule)} atoms, {electrons} valence electrons; {points} points, "
-        f"about {memory / 1e9:.2g} GB",
+        f"{target}: {molecule.formula}, {len(molecule)} atoms, {electrons} valence electrons",
         *next_steps(target),
+        f"{points} points in {edges} bohr, about {memory / 1e9:.2g} GB of memory",
     ]
 
 
@@ -137,13 +141,17 @@ def charged(structure: Structure, charge: int | None, path: Path) -> Molecule:
 
 def input_text(molecule: Molecule, proposal: Proposal, structure: str, pinned: tuple[int, ...] = ()) -> str:
     """Return the input file of a molecule in a file ``structure`` that holds the atoms ``pinned`` fixed.  Not collective."""
+    shown = proposal.cell.symmetries
     return TEMPLATE.format(
         formula=molecule.formula,
         structure=_quoted(structure),
         charge=f"charge = {molecule.charge}\n" if molecule.charge else "",
-        cell=f"cell = {proposal.edge}".ljust(COMMENTS),
-        body_cell=f"# cell = {list(proposal.body_cell_v)}".ljust(COMMENTS),
-        to_walls=TO_WALLS,
+        rooms=_rooms_in_words(molecule.symbols),
+        left=f"{LEFT:.0e}".replace("e-0", "e-"),
+        motion=MOTION,
+        symmetries=f"{shown} operation{'s' * (shown > 1)}, which train uses" if shown else "the molecule has none",
+        cell=f"cell = {list(proposal.cell.edges_v)}".ljust(COMMENTS),
+        lab_cell=f"# cell = {proposal.cell.turning_edge}".ljust(COMMENTS),
         spacing=f"spacing = {proposal.spacing}".ljust(COMMENTS),
         hardest=proposal.hardest,
         functional=FUNCTIONAL,
@@ -165,6 +173,14 @@ def next_steps(target: Path) -> list[str]:
     ]
     width = max(len(command) for command, _ in steps)
     return ["next, each also under mpirun -n N:", *(f"  {command:{width}s}  {purpose}" for command, purpose in steps)]
+
+
+def _rooms_in_words(symbols: Sequence[str]) -> str:
+    """Return how far the walls are from the elements at least, those with the same room together."""
+    alike: dict[str, list[str]] = {}
+    for symbol in sorted(set(symbols), key=room):
+        alike.setdefault(f"{room(symbol):.1f}", []).append(symbol)
+    return ", ".join(f"{length} bohr from {' and '.join(elements)}" for length, elements in alike.items())
 
 
 def _require_unicode(path: str) -> None:

@@ -9,6 +9,8 @@ from ase.io import write
 from ase.io.cube import read_cube
 
 from mpiqmd.cli import parse_arguments
+from mpiqmd.config import load_input
+from mpiqmd.pipeline.check import in_laboratory
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.statics.egg_box import common_period, egg_box_verdict
 from mpiqmd.units import BOHR_IN_ANGSTROM, HARTREE_IN_EV
@@ -216,6 +218,23 @@ def test_egg_box_is_seen_from_the_laboratory(bench):
     """In the molecule's own frame nothing would change."""
     path = bench.write("body.toml", with_keys(WATER, system={"positions": TURNED}, scf={"frame": "body"}))
     assert bench.run("check", "egg-box", path, "--output", bench.folder / "egg-box")["rotation"]["ripple"] > 1e-4
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize(
+    ("keys", "cell", "points"),
+    [
+        ({"scf": {"frame": "body"}}, (6.4, 6.4, 6.4), (16, 16, 16)),
+        ({"scf": {"frame": "lab"}}, (6.4, 4.8, 5.6), (16, 12, 14)),
+        ({"scf": {"frame": "body"}, "grid": {"boundary": "periodic"}}, (6.4, 4.8, 5.6), (16, 12, 14)),
+    ],
+)
+def test_a_cell_for_the_molecules_own_frame_becomes_a_cube_for_the_laboratory(bench, keys, cell, points):
+    """Where it is turned towards the walls of the shorter edges."""
+    edges = {"cell": [6.4, 4.8, 5.6], "points": [16, 12, 14]}
+    path = bench.write("flat.toml", with_keys(WATER, **(keys | {"grid": edges | keys.get("grid", {})})))
+    settings = in_laboratory(load_input(path))
+    assert (settings.grid.cell, settings.grid.points, settings.scf.frame) == (cell, points, "lab")
 
 
 def test_a_coarse_grid_is_told_of(bench, capfd):

@@ -12,12 +12,11 @@ from scipy.spatial.transform import Rotation
 
 from mpiqmd.cli import parse_arguments
 from mpiqmd.config import load_input
-from mpiqmd.molecule.frame import make_frame
+from mpiqmd.molecule.fitted_cell import room
 from mpiqmd.molecule.gth import smallest_radius
 from mpiqmd.molecule.molecule import Molecule
-from mpiqmd.molecule.orientation import oriented
-from mpiqmd.molecule.proposal import TO_WALLS, propose
-from mpiqmd.pipeline.build import build_molecule
+from mpiqmd.molecule.proposal import propose
+from mpiqmd.pipeline.build import align, build_molecule
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.units import BOHR_IN_ANGSTROM
 
@@ -47,13 +46,16 @@ def test_the_input_is_read_and_its_cell_fits(init, bench, name):
     assert status == 0 and atoms.get_chemical_formula("hill") in text and text.isascii()
     settings = load_input(bench.folder / "molecule.toml")
     molecule = Molecule(tuple(atoms.symbols), atoms.positions / BOHR_IN_ANGSTROM)
-    body_av = make_frame(oriented(molecule)).align(molecule.positions_av).body_positions_av
-    room_v = 0.5 * np.array(settings.grid.cell) - np.abs(body_av).max(axis=0)
-    assert room_v.min() >= TO_WALLS and len(set(settings.grid.cell)) == 1
+    alignment = align(settings, molecule)
+    assert alignment is not None
+    rooms_a = np.array([room(symbol) for symbol in molecule.symbols])
+    spare_v = 0.5 * np.array(settings.grid.cell) - (np.abs(alignment.body_positions_av) + rooms_a[:, None]).max(axis=0)
+    assert (spare_v > -1e-6).all()
+    assert np.array(settings.grid.cell) / settings.grid.points == pytest.approx(settings.grid.spacing)
     assert settings.xc.functional == "PBE" and settings.grid.density == "same" and settings.scf.frame == "body"
     assert settings.train.sampling == "normal-modes" and settings.system.charge == 0
-    body_v = np.array(propose(molecule).body_cell_v)
-    assert (body_v <= settings.grid.cell).all() and (0.5 * body_v - np.abs(body_av).max(axis=0)).min() > TO_WALLS - 1e-6
+    lines = [line for line in text.splitlines() if line.strip()]
+    assert "points in" in lines[-1] and "GB of memory" in lines[-1]
 
 
 def test_the_input_runs(init, bench):
@@ -63,12 +65,6 @@ def test_the_input_runs(init, bench):
     text = bench.comm.bcast(text, root=0).replace("spacing = 0.2 ", "spacing = 0.6 ")
     result = bench.run("scf", bench.write("coarse.toml", text), "--output", bench.folder / "scf")
     assert result["converged"] and result["formula"] == "H2"
-
-
-def test_a_linear_molecule_gets_a_cell_with_equal_sides_across_it():
-    atoms = ase_molecule("HCN")
-    along, *across = propose(Molecule(tuple(atoms.symbols), atoms.positions / BOHR_IN_ANGSTROM)).body_cell_v
-    assert across[0] == across[1] == 2 * TO_WALLS and along > across[0] + 4.0
 
 
 def test_charge_and_names_are_kept(init, bench):
