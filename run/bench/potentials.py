@@ -19,7 +19,7 @@ reported with how to install it, and the others go on.
 
 Times are processor seconds of one evaluation, all taken alternately in this run along successive geometries of the dynamics,
 so that reduced models start from the step before, as they do; set OMP_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1.  Writes
-``potentials.json`` and a figure.
+``potentials.json`` and a figure; ``--record docs/records/potentials.json`` puts the molecule among the others of the page.
 """
 
 from __future__ import annotations
@@ -37,11 +37,10 @@ import numpy as np
 from mpiqmd.errors import MpiqmdError
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log
-from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import write_result
 from mpiqmd.plots.style import save_figure, style
-from run.bench.cases import machine
 from run.bench.drawing import potentials_figure
+from run.bench.molecules import circumstances, put_among_others
 from run.bench.peer_codes.adapters import FailedPeer, MissingPeer
 from run.bench.peer_codes.potential_process import Potential, Process, Record, Solved
 from run.bench.reduced.common import COMM
@@ -233,6 +232,7 @@ def compared(arguments: argparse.Namespace, log: Log) -> Record:
     return record | {
         "orientation_ripple": ripple,
         "formula": physics.molecule.formula,
+        "atoms": len(physics.molecule),
         "wanted": vars(wanted),
         "missing": missing,
     }
@@ -242,11 +242,13 @@ def main() -> None:
     """Compare, print the table, write record and figure."""
     arguments, log = _arguments(), Log(COMM)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    about = {"machine": machine(), "versions": loaded_versions()}
-    record = about | compared(arguments, log)
-    write_result(arguments.output / "potentials.json", record)
+    about = circumstances()
+    record = compared(arguments, log)
+    write_result(arguments.output / "potentials.json", about | record)
+    if arguments.record is not None:
+        put_among_others(about, record, arguments.record, "molecules")
     with style():
-        save_figure(potentials_figure(record), arguments.output / "potentials")
+        save_figure(potentials_figure([record]), arguments.output / "potentials")
     for line in summary(record):
         log(line)
 
@@ -256,6 +258,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("input", type=Path, help="the input that the models were trained with")
     parser.add_argument("--model", type=Path, nargs="+", required=True, help="model files; the first makes the frames")
     parser.add_argument("--output", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--record", type=Path, help="JSON file of all molecules, from which the page is made")
     parser.add_argument("--potentials", nargs="*", choices=PEERS, default=["sgdml"], help="default: sgdml")
     parser.add_argument("--parts", type=float, nargs="+", default=[0.25, 0.5, 1.0], help="shares of the training geometries")
     add_options(parser)
