@@ -20,7 +20,8 @@ def circumstances() -> dict[str, Any]:
 def put_among_others(about: dict[str, Any], found: dict[str, Any], path: Path, name: str) -> None:
     """Write a molecule into the list of this name of a record, in the place of what was known of it.
 
-    ``about`` are the circumstances.  Molecules are sorted by ``atoms``, their number, and ``formula``.  Raises DataFileError for a file without such a list.
+    ``about`` are the circumstances.  Molecules are sorted by ``atoms``, their number, and ``formula``.  Raises DataFileError
+    for a file without such a list.
     """
     others = [other for other in _molecules(path, name) if other["formula"] != found["formula"]]
     molecules = sorted([*others, found], key=lambda each: (each["atoms"], each["formula"]))

@@ -10,7 +10,8 @@ trained on other numbers of geometries, only get lines of their own; frames and 
 A few frames are solved once more, turned in the grid: errors smaller than what this changes are against the surface of the
 grid, ripple included, which reduced models have by construction and potentials must learn.
 
-sgdml     sGDML, with the permutations of like atoms that it finds, and GDML without; parameters by cross-validation
+sgdml     sGDML, with the permutations of like atoms that it finds and those of the symmetry that the model uses, and GDML
+          without; parameters by cross-validation
 mace      MACE from scratch, where asked for (``--potentials sgdml mace``): slow on one core
 
 A package may live in another Python (``--sgdml-python``, ``--mace-python``): ``python3 -m venv potentials;
@@ -94,6 +95,17 @@ PEERS = {
         {"MACE": {"epochs": 500}},
     ),
 }
+
+
+@dataclass(frozen=True)
+class Atoms:
+    """What potentials are told about the atoms: their elements, and the permutations of like ones that symmetry makes.
+
+    Each permutation says which atom every atom comes onto; the identity may be missing.
+    """
+
+    symbols: tuple[str, ...]
+    permutations: list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -195,11 +207,11 @@ def reduced_entrant(trained: Trained) -> Entrant:
     return Entrant(about, ReducedPotential(trained.owner))
 
 
-def peer_entrants(peer: Peer, process: Process, symbols: tuple[str, ...], subsets: list[Solved], log: Log) -> Iterator[Entrant]:
+def peer_entrants(peer: Peer, process: Process, atoms: Atoms, subsets: list[Solved], log: Log) -> Iterator[Entrant]:
     """Yield every method of a package trained on every subset.  Raises FailedPeer."""
     for method, options in peer.methods.items():
         for solved in subsets:
-            potential, notes = process.train(symbols, solved, **options)
+            potential, notes = process.train(atoms.symbols, solved, permutations=atoms.permutations, **options)
             log(f"{method} has learnt from {len(solved)} geometries: {notes}")
             yield Entrant({"method": method, "solves": len(solved), "version": process.version, "notes": notes}, potential)
 
@@ -208,7 +220,8 @@ def compared(arguments: argparse.Namespace, log: Log) -> Record:
     """Return the record: all models and all potentials that are there, judged by the frames of the first model."""
     physics = Physics(arguments.input)
     models = [Trained(physics, path) for path in arguments.model]
-    first, symbols = models[0], physics.molecule.symbols
+    first = models[0]
+    atoms = Atoms(physics.molecule.symbols, [symmetry.permutation_a.tolist() for symmetry in first.reduced.symmetries])
     wanted = Wanted.of(arguments)
     frames = unseen_frames(first, wanted, arguments.output / "frames.npz", log)
     _, successive = first.dynamics(arguments.timed_steps, 1, arguments.temperature)
@@ -223,7 +236,7 @@ def compared(arguments: argparse.Namespace, log: Log) -> Record:
                 process = running.enter_context(
                     closing(Process(python, peer.module, SCRIPTS / peer.script, words, peer.install))
                 )
-                for entrant in peer_entrants(peer, process, symbols, subsets, log):
+                for entrant in peer_entrants(peer, process, atoms, subsets, log):
                     entrants.append(entrant)
             except (MissingPeer, FailedPeer) as problem:
                 missing[name] = str(problem)

@@ -20,6 +20,7 @@ from run.bench.peer_codes.adapters import FailedPeer, MissingPeer
 from run.bench.peer_codes.potential_process import Process, Solved
 from run.bench.potentials import (
     SCRIPTS,
+    Atoms,
     Entrant,
     Peer,
     ReducedPotential,
@@ -317,7 +318,7 @@ def test_the_record_makes_table_and_figure(process, tmp_path):
     subsets = [solved.only(chosen) for chosen in nested_subsets(40, [0.5, 1.0], seed=1)]
     peer = Peer("numpy", "springs.py", "install it", {"springs": {"fewest": 10}})
     entrants = [Entrant({"method": "mpiqmd", "solves": 40}, ReducedPotential(owner))]
-    entrants += peer_entrants(peer, process, ("O", "H", "H"), subsets, silent(MPI.COMM_SELF))
+    entrants += peer_entrants(peer, process, Atoms(("O", "H", "H"), [[0, 2, 1]]), subsets, silent(MPI.COMM_SELF))
     record = judged(entrants, frames, geometries(20)) | {"missing": {"mace": "not there"}, "orientation_ripple": 2e-4}
     assert owner.asked == 20 + 6 and record["frames"] == 6
     assert record["forces_rms"] == pytest.approx(np.sqrt(np.mean(frames.forces_fav**2)))
