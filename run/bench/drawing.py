@@ -79,8 +79,16 @@ def potentials_figure(molecules: list[dict[str, Any]]) -> Figure:
         axis.set_xlabel("full solutions")
     for axis in used[::columns]:
         axis.set_ylabel("force error (Ha/bohr)")
-    used[0].legend(fontsize=7)
+    _legend_between(used[0], molecules[0]["rows"])
     return figure
+
+
+def _legend_between(axis: Axes, rows: Rows) -> None:
+    """Put the legend between the first row, the reduced model, and the best of the others, which are far from it."""
+    first, *others = (row["force_rms"] for row in rows)
+    axis.plot([], [], color=GREY, marker="o", markersize=4, label="largest", **LARGEST)
+    middle = (first * min(others, default=first)) ** 0.5
+    axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(0.0, middle), bbox_transform=axis.get_yaxis_transform())
 
 
 def _draw_potentials(axis: Axes, molecule: dict[str, Any]) -> None:
@@ -99,6 +107,6 @@ def _draw_potentials(axis: Axes, molecule: dict[str, Any]) -> None:
         axis.axhline(molecule["orientation_ripple"], color=GREY, linestyle=":", label="turned in the grid")
     ticks = sorted({row["solves"] for row in molecule["rows"]})
     axis.set_xticks(ticks, [str(tick) for tick in ticks])
-    axis.tick_params(axis="x", which="minor", bottom=False)
+    axis.set_xticks([], minor=True)
     axis.margins(x=0.15)
     axis.set_title(molecule["formula"], loc="left")
