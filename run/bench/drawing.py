@@ -70,7 +70,7 @@ def potentials_figure(molecules: list[dict[str, Any]]) -> Figure:
     for axis, molecule in zip(axes, molecules, strict=False):
         _draw_potentials(axis, molecule)
     for axis in axes[len(molecules) :]:
-        axis.remove()
+        axis.set_axis_off()
     used = axes[: len(molecules)]
     limits = [axis.get_ylim() for axis in used]
     for axis in used:

@@ -335,7 +335,7 @@ def test_the_record_makes_table_and_figure(process, tmp_path):
     assert "mace: not there" in lines and any("changes the full solver's forces by 2.0e-04" in line for line in lines)
     record |= {"formula": "H2O", "atoms": 3}
     axes = potentials_figure([record, record | {"orientation_ripple": None}, record]).axes
-    assert [len(axis.lines) for axis in axes] == [7, 5, 6]
+    assert [len(axis.lines) for axis in axes] == [7, 5, 6, 0]
     assert axes[1].lines[3].get_xydata().tolist() == [[20, 2e-5], [40, 1e-5]]
 
 
