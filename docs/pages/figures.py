@@ -29,7 +29,7 @@ CAPTIONS = {
     "hifi-drift": "What tolerance and starting orbitals add to the energy of Hi-Fi dynamics",
     "reduced": "Errors of the reduced model against the number of modes",
     "published": "Bond lengths and angle of the published case, full and reduced, and what reduced ones differ by",
-    "potentials": "Force errors of reduced models and potentials against full solutions and the time of a step",
+    "potentials": "Force errors of reduced models and potentials against full solutions: rms, and lighter the largest",
 }
 
 
@@ -95,12 +95,17 @@ def decay_figure(record: Record) -> Figure:
     return drawing.decay_figure(record["decay"])
 
 
+def potentials_figure(record: Record) -> Figure:
+    """Force errors against full solutions, a panel for each molecule."""
+    return drawing.potentials_figure(record["molecules"])
+
+
 DRAWINGS = {
     "accuracy": accuracy_figure,
     "ripple": ripple_figure,
     "hifi-drift": drift_figure,
     "reduced": decay_figure,
     "published": drawing.published_figure,
-    "potentials": drawing.potentials_figure,
+    "potentials": potentials_figure,
 }
 """What draws each record; the scaling study has a module of its own."""

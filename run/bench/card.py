@@ -23,11 +23,10 @@ from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.vibrations import vibrations
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.build import build_hifi_surface, build_online_stage
-from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import write_result
 from mpiqmd.statics.derivatives import differentiate
 from mpiqmd.units import HARTREE_IN_INVERSE_CM
-from run.bench.cases import machine
+from run.bench.molecules import circumstances, put_among_others
 from run.bench.reduced.common import COMM
 from run.bench.unseen_frames import (
     ENERGY_TOLERANCE,
@@ -47,7 +46,7 @@ STEPS_A_HOT_FRAME = 200
 
 def main() -> None:
     """Print the card and write it as JSON."""
-    arguments, log = _arguments(), Log(COMM)
+    arguments, log, about = _arguments(), Log(COMM), circumstances()
     trained = Trained(Physics(arguments.input), arguments.model)
     frames = unseen_frames(trained, Wanted.of(arguments), arguments.output / "frames.npz", log)
     card = _card(trained, frames)
@@ -57,15 +56,7 @@ def main() -> None:
     print(json.dumps(card, indent=2))
     write_result(arguments.output / "card.json", card)
     if arguments.record is not None:
-        write_result(arguments.record, _with_others(card, arguments.record))
-
-
-def _with_others(card: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the record of all molecules, this one in the place of what was known of it."""
-    others = json.loads(path.read_text())["cards"] if path.exists() else []
-    cards = [other for other in others if other["formula"] != card["formula"]] + [card]
-    about = {"machine": machine(), "versions": loaded_versions()}
-    return about | {"cards": sorted(cards, key=lambda each: (each["atoms"], each["formula"]))}
+        put_among_others(about, card, arguments.record, "cards")
 
 
 def _card(trained: Trained, frames: UnseenFrames) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mpiqmd.plots.style import ACCENT, BRIGHT, COLOURS, DARK, GREY, legend_above, panels
@@ -56,40 +57,29 @@ def decay_figure(decay: dict[str, dict[str, dict[str, Any]]]) -> Figure:
     return figure
 
 
-PANELS = (
-    ("solves", "force_rms", "full solutions", "rms force error (Ha/bohr)"),
-    ("solves", "force_largest", "full solutions", "largest force error (Ha/bohr)"),
-    ("seconds_a_step", "force_rms", "time of a step (s)", "rms force error (Ha/bohr)"),
-)
-"""Of the figure of potentials: what is drawn across and up, and the words at the axes."""
+MARKERS = "Dos^vPX*"
+"""Of the methods in a figure of potentials, in the order of their colours."""
+LARGEST = {"alpha": 0.4, "linestyle": "--", "markerfacecolor": "none"}
+"""Look of a curve of largest errors beside that of their rms."""
 
 
-def potentials_figure(record: dict[str, Any]) -> Figure:
-    """Return force errors against full solutions, rms and largest, and against the time of a step.  Not collective."""
-    figure, axes = panels(1, 2.7, len(PANELS), sharex=False)
-    methods: dict[str, list[dict[str, Any]]] = {}
-    for row in record["rows"]:
-        methods.setdefault(row["method"], []).append(row)
-    for (method, rows), colour, marker in zip(methods.items(), COLOURS, "osD^vPX*", strict=False):
-        rows.sort(key=lambda row: row["solves"])
-        for axis, (across, up, _, _) in zip(axes, PANELS, strict=True):
-            curve = [row[across] for row in rows], [row[up] for row in rows]
-            axis.loglog(*curve, color=colour, marker=marker, markersize=4, label=method)
-    for axis, (_, _, below, beside) in zip(axes, PANELS, strict=True):
-        axis.set_xlabel(below)
-        axis.set_ylabel(beside)
-    if record["orientation_ripple"] is not None:
-        for axis in (axes[0], axes[2]):
-            axis.axhline(record["orientation_ripple"], color=GREY, linestyle=":", label="turned in the grid")
-    ticks = sorted({row["solves"] for row in record["rows"]})
-    for axis in axes[:2]:
-        axis.set_xticks(ticks, [str(tick) for tick in ticks])
-        axis.minorticks_off()
-        axis.margins(x=0.15)
-    seconds = np.log10([row["seconds_a_step"] for row in record["rows"]])
-    axes[2].set_xlim(10.0 ** np.floor(seconds.min()), 10.0 ** np.ceil(seconds.max() + 1e-9))
-    axes[0].set_ylim(top=30.0 * axes[0].get_ylim()[1])  # room for the legend
-    axes[0].legend(fontsize=7, loc="upper right")
+def potentials_figure(molecules: list[dict[str, Any]]) -> Figure:
+    """Return force errors against full solutions, a panel for each molecule of the record.  Not collective."""
+    columns = min(2, len(molecules))
+    figure, axes = panels(-(-len(molecules) // columns), 2.4, columns, sharex=False)
+    for axis, molecule in zip(axes, molecules, strict=False):
+        _draw_potentials(axis, molecule)
+    for axis in axes[len(molecules) :]:
+        axis.set_axis_off()
+    used = axes[: len(molecules)]
+    limits = [axis.get_ylim() for axis in used]
+    for axis in used:
+        axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+    for axis in used[-columns:]:
+        axis.set_xlabel("full solutions")
+    for axis in used[::columns]:
+        axis.set_ylabel("force error (Ha/bohr)")
+    _legend_between(used[0], molecules[0]["rows"])
     return figure
 
 
@@ -122,3 +112,32 @@ def published_figure(record: dict[str, Any]) -> Figure:
     axes[len(names)].set_ylabel("reduced - Hi-Fi")
     legend_above(axes[0])
     return figure
+
+
+def _legend_between(axis: Axes, rows: Rows) -> None:
+    """Put the legend between the first row, the reduced model, and the best of the others, which are far from it."""
+    first, *others = (row["force_rms"] for row in rows)
+    axis.plot([], [], color=GREY, marker="o", markersize=4, label="largest", **LARGEST)
+    middle = (first * min(others, default=first)) ** 0.5
+    axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(0.0, middle), bbox_transform=axis.get_yaxis_transform())
+
+
+def _draw_potentials(axis: Axes, molecule: dict[str, Any]) -> None:
+    """Draw rms and, lighter, largest force errors of every method of a molecule; the first one's rms goes right across."""
+    methods: dict[str, list[dict[str, Any]]] = {}
+    for row in molecule["rows"]:
+        methods.setdefault(row["method"], []).append(row)
+    first = molecule["rows"][0]
+    axis.axhline(first["force_rms"], color=COLOURS[0], linewidth=0.8)
+    for (method, rows), colour, marker in zip(methods.items(), COLOURS, MARKERS, strict=False):
+        rows.sort(key=lambda row: row["solves"])
+        solves, look = [row["solves"] for row in rows], {"color": colour, "marker": marker, "markersize": 4}
+        axis.loglog(solves, [row["force_rms"] for row in rows], **look, label=method)
+        axis.loglog(solves, [row["force_largest"] for row in rows], **look | LARGEST)
+    if molecule["orientation_ripple"] is not None:
+        axis.axhline(molecule["orientation_ripple"], color=GREY, linestyle=":", label="turned in the grid")
+    ticks = sorted({row["solves"] for row in molecule["rows"]})
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.set_xticks([], minor=True)
+    axis.margins(x=0.15)
+    axis.set_title(molecule["formula"], loc="left")

@@ -10,7 +10,8 @@ trained on other numbers of geometries, only get lines of their own; frames and 
 A few frames are solved once more, turned in the grid: errors smaller than what this changes are against the surface of the
 grid, ripple included, which reduced models have by construction and potentials must learn.
 
-sgdml     sGDML, with the permutations of like atoms that it finds, and GDML without; parameters by cross-validation
+sgdml     sGDML, with the permutations of like atoms that it finds and those of the symmetry that the model uses, and GDML
+          without; parameters by cross-validation
 mace      MACE from scratch, where asked for (``--potentials sgdml mace``): slow on one core
 
 A package may live in another Python (``--sgdml-python``, ``--mace-python``): ``python3 -m venv potentials;
@@ -19,7 +20,7 @@ reported with how to install it, and the others go on.
 
 Times are processor seconds of one evaluation, all taken alternately in this run along successive geometries of the dynamics,
 so that reduced models start from the step before, as they do; set OMP_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1.  Writes
-``potentials.json`` and a figure.
+``potentials.json`` and a figure; ``--record docs/records/potentials.json`` puts the molecule among the others of the page.
 """
 
 from __future__ import annotations
@@ -37,11 +38,10 @@ import numpy as np
 from mpiqmd.errors import MpiqmdError
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log
-from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import write_result
 from mpiqmd.plots.style import save_figure, style
-from run.bench.cases import machine
 from run.bench.drawing import potentials_figure
+from run.bench.molecules import circumstances, put_among_others
 from run.bench.peer_codes.adapters import FailedPeer, MissingPeer
 from run.bench.peer_codes.potential_process import Potential, Process, Record, Solved
 from run.bench.reduced.common import COMM
@@ -95,6 +95,17 @@ PEERS = {
         {"MACE": {"epochs": 500}},
     ),
 }
+
+
+@dataclass(frozen=True)
+class Atoms:
+    """What potentials are told about the atoms: their elements, and the permutations of like ones that symmetry makes.
+
+    Each permutation says which atom every atom comes onto; the identity may be missing.
+    """
+
+    symbols: tuple[str, ...]
+    permutations: list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -196,11 +207,11 @@ def reduced_entrant(trained: Trained) -> Entrant:
     return Entrant(about, ReducedPotential(trained.owner))
 
 
-def peer_entrants(peer: Peer, process: Process, symbols: tuple[str, ...], subsets: list[Solved], log: Log) -> Iterator[Entrant]:
+def peer_entrants(peer: Peer, process: Process, atoms: Atoms, subsets: list[Solved], log: Log) -> Iterator[Entrant]:
     """Yield every method of a package trained on every subset.  Raises FailedPeer."""
     for method, options in peer.methods.items():
         for solved in subsets:
-            potential, notes = process.train(symbols, solved, **options)
+            potential, notes = process.train(atoms.symbols, solved, permutations=atoms.permutations, **options)
             log(f"{method} has learnt from {len(solved)} geometries: {notes}")
             yield Entrant({"method": method, "solves": len(solved), "version": process.version, "notes": notes}, potential)
 
@@ -209,7 +220,8 @@ def compared(arguments: argparse.Namespace, log: Log) -> Record:
     """Return the record: all models and all potentials that are there, judged by the frames of the first model."""
     physics = Physics(arguments.input)
     models = [Trained(physics, path) for path in arguments.model]
-    first, symbols = models[0], physics.molecule.symbols
+    first = models[0]
+    atoms = Atoms(physics.molecule.symbols, [symmetry.permutation_a.tolist() for symmetry in first.reduced.symmetries])
     wanted = Wanted.of(arguments)
     frames = unseen_frames(first, wanted, arguments.output / "frames.npz", log)
     _, successive = first.dynamics(arguments.timed_steps, 1, arguments.temperature)
@@ -224,7 +236,7 @@ def compared(arguments: argparse.Namespace, log: Log) -> Record:
                 process = running.enter_context(
                     closing(Process(python, peer.module, SCRIPTS / peer.script, words, peer.install))
                 )
-                for entrant in peer_entrants(peer, process, symbols, subsets, log):
+                for entrant in peer_entrants(peer, process, atoms, subsets, log):
                     entrants.append(entrant)
             except (MissingPeer, FailedPeer) as problem:
                 missing[name] = str(problem)
@@ -233,6 +245,7 @@ def compared(arguments: argparse.Namespace, log: Log) -> Record:
     return record | {
         "orientation_ripple": ripple,
         "formula": physics.molecule.formula,
+        "atoms": len(physics.molecule),
         "wanted": vars(wanted),
         "missing": missing,
     }
@@ -242,11 +255,13 @@ def main() -> None:
     """Compare, print the table, write record and figure."""
     arguments, log = _arguments(), Log(COMM)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    about = {"machine": machine(), "versions": loaded_versions()}
-    record = about | compared(arguments, log)
-    write_result(arguments.output / "potentials.json", record)
+    about = circumstances()
+    record = compared(arguments, log)
+    write_result(arguments.output / "potentials.json", about | record)
+    if arguments.record is not None:
+        put_among_others(about, record, arguments.record, "molecules")
     with style():
-        save_figure(potentials_figure(record), arguments.output / "potentials")
+        save_figure(potentials_figure([record]), arguments.output / "potentials")
     for line in summary(record):
         log(line)
 
@@ -256,6 +271,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("input", type=Path, help="the input that the models were trained with")
     parser.add_argument("--model", type=Path, nargs="+", required=True, help="model files; the first makes the frames")
     parser.add_argument("--output", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--record", type=Path, help="JSON file of all molecules, from which the page is made")
     parser.add_argument("--potentials", nargs="*", choices=PEERS, default=["sgdml"], help="default: sgdml")
     parser.add_argument("--parts", type=float, nargs="+", default=[0.25, 0.5, 1.0], help="shares of the training geometries")
     add_options(parser)

@@ -2,7 +2,9 @@
 
 Kernel length and regularisation are chosen by the force error of cross-validation in five parts, then all geometries are
 trained on with them.  (The package's command line holds out one part and tries lengths with its own regularisation, 1e-10.)
-With ``symmetric`` the package looks for permutations of like atoms in the geometries (sGDML), otherwise there are none (GDML).
+With ``symmetric`` there are permutations of like atoms (sGDML): those that the package finds in the geometries and those of the
+request, ``permutations`` of the molecule's symmetry, as in geometries that all have the same bond longer there are none to be
+found.  Otherwise there are none (GDML).
 NumPy on one core, which its authors recommend without a GPU.
 """
 
@@ -15,6 +17,7 @@ from potential_server import serve
 from sgdml.predict import GDMLPredict
 from sgdml.train import GDMLTrain
 from sgdml.utils import io
+from sgdml.utils.perm import complete_sym_group
 
 LENGTHS = (2, 5, 10, 20, 50, 100, 200, 500)
 """Kernel lengths tried, for distances in angstrom; the package's command line tries 10, 20, ..., 100."""
@@ -29,6 +32,8 @@ def train(request):
     bohr, part = request["bohr_in_angstrom"], np.arange(len(request["positions"])) % PARTS
     first = _dataset(request, part == 0)
     everything = _task(_dataset(request, part >= 0), first, {"use_sym": request["symmetric"]})
+    if request["symmetric"]:
+        everything["perms"] = _group(everything["perms"], request["permutations"])
     permutations = {"use_sym": request["symmetric"], "perms": everything["perms"]}
     folds = []
     for held in range(PARTS):
@@ -54,6 +59,12 @@ def _validation_error(folds, length, regularisation):
         shape = len(validated["R"]), -1
         missed.append((predict(validated["R"].reshape(shape))[1] - validated["F"].reshape(shape)).ravel())
     return float(np.sqrt(np.mean(np.concatenate(missed) ** 2)))
+
+
+def _group(found, known):
+    """Return the group that permutations of the atoms make, those found and those known beforehand, shape (P, N)."""
+    known = np.reshape(np.array(known, int), (-1, found.shape[1]))
+    return complete_sym_group(np.unique(np.concatenate([found, known]), axis=0))
 
 
 def _dataset(request, which):

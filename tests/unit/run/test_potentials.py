@@ -16,10 +16,12 @@ from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.parallel.log import silent
 from run.bench import unseen_frames as module
 from run.bench.drawing import potentials_figure
+from run.bench.molecules import put_among_others
 from run.bench.peer_codes.adapters import FailedPeer, MissingPeer
 from run.bench.peer_codes.potential_process import Process, Solved
 from run.bench.potentials import (
     SCRIPTS,
+    Atoms,
     Entrant,
     Peer,
     ReducedPotential,
@@ -317,7 +319,7 @@ def test_the_record_makes_table_and_figure(process, tmp_path):
     subsets = [solved.only(chosen) for chosen in nested_subsets(40, [0.5, 1.0], seed=1)]
     peer = Peer("numpy", "springs.py", "install it", {"springs": {"fewest": 10}})
     entrants = [Entrant({"method": "mpiqmd", "solves": 40}, ReducedPotential(owner))]
-    entrants += peer_entrants(peer, process, ("O", "H", "H"), subsets, silent(MPI.COMM_SELF))
+    entrants += peer_entrants(peer, process, Atoms(("O", "H", "H"), [[0, 2, 1]]), subsets, silent(MPI.COMM_SELF))
     record = judged(entrants, frames, geometries(20)) | {"missing": {"mace": "not there"}, "orientation_ripple": 2e-4}
     assert owner.asked == 20 + 6 and record["frames"] == 6
     assert record["forces_rms"] == pytest.approx(np.sqrt(np.mean(frames.forces_fav**2)))
@@ -331,6 +333,18 @@ def test_the_record_makes_table_and_figure(process, tmp_path):
     cells = next(line for line in lines if line.startswith("springs")).split()
     assert cells[1:4] == ["20", "2.0e-05", "20.0"] and cells[-2:] == ["1.000", "1.00"]
     assert "mace: not there" in lines and any("changes the full solver's forces by 2.0e-04" in line for line in lines)
-    axes = potentials_figure(record).axes
-    assert [len(axis.lines) for axis in axes] == [3, 2, 3]
-    assert axes[0].lines[1].get_xydata().tolist() == [[20, 2e-5], [40, 1e-5]]
+    record |= {"formula": "H2O", "atoms": 3}
+    axes = potentials_figure([record, record | {"orientation_ripple": None}, record]).axes
+    assert [len(axis.lines) for axis in axes] == [7, 5, 6, 0]
+    assert axes[1].lines[3].get_xydata().tolist() == [[20, 2e-5], [40, 1e-5]]
+
+
+def test_a_molecule_takes_its_place_among_others(tmp_path):
+    path = tmp_path / "record.json"
+    for formula, atoms, frames in (("H3N", 4, 10), ("H2O", 3, 10), ("CH2O", 4, 10), ("H3N", 4, 20)):
+        put_among_others({"machine": formula}, {"formula": formula, "atoms": atoms, "frames": frames}, path, "molecules")
+    record = json.loads(path.read_text())
+    assert record["machine"] == "H3N"
+    assert [(each["formula"], each["frames"]) for each in record["molecules"]] == [("H2O", 10), ("CH2O", 10), ("H3N", 20)]
+    with pytest.raises(DataFileError, match="no record of cards"):
+        put_among_others({}, record["molecules"][0], path, "cards")
