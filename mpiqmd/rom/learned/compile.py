@@ -47,6 +47,10 @@ DRAFT_TERMS = 715
 """Most terms of the polynomial of a first model: degree 5 in 6 coordinates, 4 in 9."""
 DRAFT_MINIMA = 1000
 """Its minima, at least: by them it is seen what is needed."""
+STATES_PER_DIRECTION = 2.0
+"""Ground states for each latent direction, at least."""
+AT_ONCE = 10
+"""Reduced ground states that are solved before it is looked at again."""
 SAMPLES_PER_DIRECTION, POINTS_PER_SAMPLE = 2.5, 0.4
 """Samples of the xc energy for each latent direction, and points for each of them, where that is more than the settings say."""
 
@@ -58,8 +62,8 @@ class LearnSettings:
     Attributes
     ----------
     geometries, solves
-        Ground states to learn from, and how many of them may be reduced ones on the grid where training orbitals and their
-        images are fewer.
+        Ground states to learn from, at least, and how many reduced ones may be solved on the grid where training orbitals and
+        their images are fewer, or few for so many latent directions.
     latent
         Mean energy that the latent directions may leave out.
     active
@@ -156,9 +160,7 @@ class LearnedCompiler:
     def compile(self) -> LearnedArrays:
         """Return the model.  Collective."""
         settings = self.settings
-        missing = min(settings.solves, settings.geometries - len(self.states.positions))
-        if missing > 0:
-            self.states.add(self._samples(4 * missing, settings.seed, 1.0), missing)
+        self._see_enough()
         subspaces, latent_sd, start = self._latent_directions()
         self.log(
             f"{len(subspaces)} latent directions over {subspaces.active_mk.shape[1]} of {len(self.modes)} modes, from "
@@ -178,6 +180,19 @@ class LearnedCompiler:
         reached = Reached.of(subspaces, arrays.points, self._xc_samples(latent_sd, minima_sd), settings.seed)
         xc = self._xc_points(active.dense, charged, reached)
         return self._start_fit(settings.fit, settings.gap).fitted(replace(arrays, xc=xc))[0]
+
+    def _see_enough(self) -> None:
+        """Add reduced ground states until there are several for each latent direction, or as many as the settings allow.
+
+        Where there are few, the directions are those of the geometries that happen to be there, not of the molecule.
+        """
+        settings, states = self.settings, self.states
+        candidates = iter(self._samples(4 * settings.solves, settings.seed, 1.0))
+        for solved in range(0, settings.solves, AT_ONCE):
+            directions = len(states.principal(settings.latent)[1])
+            if len(states.positions) >= max(settings.geometries, STATES_PER_DIRECTION * directions):
+                break
+            states.add(candidates, min(AT_ONCE, settings.solves - solved))
 
     def _draft(
         self, active: OrbitalSpace, functions: DensityFunctions, subspaces: LatentSubspaces, start: StartArrays
@@ -261,10 +276,7 @@ class LearnedCompiler:
     def _latent_directions(self) -> tuple[LatentSubspaces, np.ndarray, StartArrays]:
         """Return the latent subspaces, the samples' latent coordinates, and a first start."""
         coordinates_sy, positions_sav = np.array(self.states.coordinates), np.array(self.states.positions)
-        mean_y = coordinates_sy.mean(axis=0)
-        _, values, directions = np.linalg.svd(coordinates_sy - mean_y, full_matrices=False)
-        left_out = 0.5 * np.cumsum(values[::-1] ** 2)[::-1] / len(values)
-        directions_dy = decide(self.comm, directions[: int(np.sum(left_out > self.settings.latent))])
+        mean_y, directions_dy = self.states.principal(self.settings.latent)
         latent_sd = decide(self.comm, (coordinates_sy - mean_y) @ directions_dy.T)
         spanning_mn = decide(self.comm, self.states.reference.spanning(mean_y))
         changes_dmn = np.array([self.states.reference.change(direction_y) for direction_y in directions_dy])

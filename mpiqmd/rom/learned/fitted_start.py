@@ -33,7 +33,7 @@ MOST_TERMS = 6188
 """Of a polynomial: degree 9 in 6 coordinates, 6 in 9, 5 in 12."""
 LEAST_DEGREE = 3
 """Of the polynomials that are tried first."""
-SAMPLES_PER_TERM, MORE_SAMPLES = 1.6, 40
+SAMPLES_PER_TERM, MORE_SAMPLES = 2.2, 40
 """Geometries for each term of a polynomial, and beside them."""
 HELD_OUT = 10
 """One of so many minima is not fitted: these say how good the fit is."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from mpiqmd.errors import ConfigError, ConvergenceError, GeometryError
@@ -15,7 +17,7 @@ from mpiqmd.rom.learned.densities import DensityFunctions, products, where_it_ma
 from mpiqmd.rom.learned.fitted_start import determined_polynomials
 from mpiqmd.rom.learned.grid_solve import GridEnergy, ResponseHessian, minimised
 from mpiqmd.rom.learned.interaction import interaction
-from mpiqmd.rom.learned.reference import Reference
+from mpiqmd.rom.learned.reference import Reference, orthonormalised
 from mpiqmd.rom.learned.training_set import TrainingSet
 
 SOLVED = 1e-8
@@ -40,7 +42,7 @@ class GroundStates:
     """
 
     def __init__(self, model: KohnShamModel, modes: Orbitals, training: TrainingSet, n_coordinates: int, log: Log) -> None:
-        self.model, self.log, self.energy = model, log, GridEnergy(model, modes)
+        self.model, self.log, self.energy, self.training = model, log, GridEnergy(model, modes), training
         self.n_coordinates = n_coordinates
         self.modes, self.comm = self.energy.modes, model.grid.comm
         self.centre_av = training.positions_sav[training.central]
@@ -48,29 +50,39 @@ class GroundStates:
         self.positions = list(training.positions_sav)
         self.coordinates = [self.reference.coordinates(each) for each in training.orbitals_smn]
 
-    def add(self, candidates_sav: np.ndarray, wanted: int) -> None:
-        """Add so many reduced ground states at candidate geometries (samples, N, 3), bohr, those that converge.  Collective.
+    def principal(self, left_out: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean of the coordinates, (y,), and their principal directions (d, y), but for so much energy, Ha.
 
-        Each is predicted from all before it.
+        Collective.
+        """
+        coordinates_sy = np.array(self.coordinates)
+        mean_y = coordinates_sy.mean(axis=0)
+        _, values, directions = np.linalg.svd(coordinates_sy - mean_y, full_matrices=False)
+        rest = 0.5 * np.cumsum(values[::-1] ** 2)[::-1] / len(values)
+        return decide(self.comm, (mean_y, directions[: int(np.sum(rest > left_out))]))
+
+    def add(self, candidates: Iterator[np.ndarray], wanted: int) -> None:
+        """Add so many reduced ground states at candidate geometries (N, 3), bohr, those that converge, and their images.
+
+        Each is predicted from all before it.  Collective.
         """
         response = self._response()
         countdown = Countdown(self.log, wanted, "reduced ground state")
-        done = 0
-        for positions_av in candidates_sav:
-            if done == wanted:
-                break
+        for positions_av in candidates:
             try:
                 problem = self.model.place(positions_av)
                 start_y = self._predicted(positions_av)
                 _, found_y = minimised(self.energy, self.reference, problem, start_y, response, SOLVED)
             except (ConvergenceError, GeometryError):
                 continue
-            self.positions.append(positions_av)
-            self.coordinates.append(found_y)
-            done += 1
+            orbitals_mn, _ = orthonormalised(self.reference.spanning(found_y))
+            for image_av, image_mn in self.training.images(positions_av, orbitals_mn):
+                self.positions.append(image_av)
+                self.coordinates.append(self.reference.coordinates(image_mn))
             countdown.advance()
-        if done < wanted:
-            self.log(f"warning: {done} of {wanted} reduced ground states were found; the others did not converge")
+            if countdown.done == wanted:
+                return
+        self.log(f"warning: {countdown.done} of {wanted} reduced ground states were found; the others did not converge")
 
     def _predicted(self, positions_av: np.ndarray) -> np.ndarray:
         polynomials = determined_polynomials(np.array(self.positions), self.n_coordinates, 1.9)

@@ -7,7 +7,7 @@ closed under it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,17 +22,45 @@ BLOCK = 32
 
 
 @dataclass(frozen=True)
+class Operation:
+    """An operation of the molecule, and what it does to the modes: ``<ψ_m|g ψ_n>``, shape (modes, modes)."""
+
+    symmetry: Symmetry
+    matrix_mm: np.ndarray
+
+
+@dataclass(frozen=True)
 class TrainingSet:
-    """Body-frame geometries (samples, N, 3), bohr, and orthonormal orbitals over the modes (samples, modes, occupied)."""
+    """Geometries and what was found there, closed under the operations.
+
+    Attributes
+    ----------
+    positions_sav
+        Body-frame geometries (samples, N, 3), bohr.
+    orbitals_smn
+        Orthonormal occupied orbitals over the modes (samples, modes, occupied).
+    operations
+        Of the molecule, without the identity.
+    """
 
     positions_sav: np.ndarray
     orbitals_smn: np.ndarray
+    operations: list[Operation] = field(default_factory=list)
 
     @property
     def central(self) -> int:
         """Index of the geometry nearest the mean."""
         distances_s = ((self.positions_sav - self.positions_sav.mean(axis=0)) ** 2).sum(axis=(1, 2))
         return int(np.argmin(distances_s))
+
+    def images(self, positions_av: np.ndarray, orbitals_mn: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return a geometry (N, 3), bohr, and its occupied orbitals (modes, occupied), and all their images that differ."""
+        found = [(positions_av, orbitals_mn)]
+        for operation in self.operations:
+            image_av = operation.symmetry.image(positions_av[None])[0]
+            if all(np.abs(image_av - known_av).max() > SAME_GEOMETRY for known_av, _ in found):
+                found.append((image_av, operation.matrix_mm @ orbitals_mn))
+        return found
 
 
 def closed_training_set(
@@ -47,15 +75,17 @@ def closed_training_set(
     positions_sav, orbitals_smn
         Geometries in the body frame, bohr, and the projections ``<ψ_m|φ_n>`` of their occupied orbitals.
     """
+    matrices = represented(modes, symmetries)
+    operations = [Operation(symmetry, matrix_mm) for symmetry, matrix_mm in zip(symmetries, matrices, strict=True)]
     images_sav, orbitals = with_images(positions_sav, symmetries), list(orbitals_smn)
-    kept, operations = list(range(len(positions_sav))), represented(modes, symmetries)
+    kept = list(range(len(positions_sav)))
     for s in range(len(positions_sav), len(images_sav)):
         if np.abs(images_sav[kept] - images_sav[s]).max(axis=(1, 2)).min() > SAME_GEOMETRY:
             operation, geometry = divmod(s, len(positions_sav))
             kept.append(s)
-            orbitals.append(operations[operation - 1] @ orbitals_smn[geometry])
+            orbitals.append(matrices[operation - 1] @ orbitals_smn[geometry])
     left, _, right = np.linalg.svd(np.array(orbitals), full_matrices=False)
-    return TrainingSet(images_sav[kept], decide(modes.grid.comm, left @ right))
+    return TrainingSet(images_sav[kept], decide(modes.grid.comm, left @ right), operations)
 
 
 def represented(modes: Orbitals, symmetries: Sequence[Symmetry]) -> list[np.ndarray]:
