@@ -13,15 +13,21 @@ the second order in δ where a core has moved, and two cores that meet.  Without
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from itertools import product
 
 import numpy as np
 
 from mpiqmd.kohnsham.functional import Functional
+from mpiqmd.kohnsham.libxc import FixedPoints
 from mpiqmd.rom.learned import core_kernels
 from mpiqmd.rom.learned.data import MovingCore
 from mpiqmd.rom.learned.remainder import Remainder
+
+SMALLEST_DENSITY = 1e-12
+"""libxc wants positive densities, bohr⁻³; where functions add up to less, it is this much and does not change."""
+LEAST_SHARE = 1e-5
+"""Share of the mean density that a core must have at a point, when it is as near as its box allows, to be seen there."""
 
 
 @dataclass(frozen=True)
@@ -34,111 +40,87 @@ class PlacedCores:
         Σ_a γ_a, bohr⁻³, and its gradient.
     energies_bq, potentials_buq
         Σ_a of what e and its derivatives in u change where each core has moved alone: Ha bohr⁻³, Ha.
-    slopes
-        For each core the derivatives of γ_a and its gradient in its position, at its own points, shape (B, 3, u, Qa).
-    curvatures
+    slopes_bvup
+        For each pair p of a core and a point, the derivatives of γ_a and its gradient in the position of the core.
+    curvatures_bvup
         These times ``e''(ū + γ_a)``: the derivatives of the potentials.
     """
 
     changes_buq: np.ndarray
     energies_bq: np.ndarray
     potentials_buq: np.ndarray
-    slopes: list[np.ndarray]
-    curvatures: list[np.ndarray]
+    slopes_bvup: np.ndarray
+    curvatures_bvup: np.ndarray
 
     def chosen(self, members: np.ndarray) -> PlacedCores:
         """Return some of the geometries."""
-        return replace(
-            self,
-            changes_buq=self.changes_buq[members],
-            energies_bq=self.energies_bq[members],
-            potentials_buq=self.potentials_buq[members],
-            slopes=[each[members] for each in self.slopes],
-            curvatures=[each[members] for each in self.curvatures],
-        )
+        return PlacedCores(**{each.name: getattr(self, each.name)[members] for each in fields(self)})
 
 
-def derivatives(functional: Functional, values_buq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return e, shape (B, Q), Ha bohr⁻³, and its derivatives in u, shape (B, u, Q), Ha and Ha bohr, at u.  Not collective."""
-    rho_bq, slope_bvq = values_buq[:, 0], values_buq[:, 1:]
-    sigma_bq = (slope_bvq**2).sum(axis=1) if functional.uses_gradient else None
-    e_bq, v_rho_bq, v_sigma_bq = functional.evaluate(rho_bq, sigma_bq)
-    if v_sigma_bq is None:
-        return e_bq, v_rho_bq[:, None]
-    return e_bq, np.concatenate([v_rho_bq[:, None], 2.0 * v_sigma_bq[:, None] * slope_bvq], axis=1)
+def derivatives(functional: Functional, values_uq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return e, shape (Q,), Ha bohr⁻³, and its derivatives in u, shape (u, Q), Ha and Ha bohr.  Not collective."""
+    rho_q, slope_vq = values_uq[0], values_uq[1:]
+    e_q, v_rho_q, v_sigma_q = functional.evaluate(rho_q, (slope_vq**2).sum(axis=0) if functional.uses_gradient else None)
+    if v_sigma_q is None:
+        return e_q, v_rho_q[None]
+    return e_q, np.concatenate([v_rho_q[None], 2.0 * v_sigma_q * slope_vq])
 
 
-def curved(functional: Functional, values_buq: np.ndarray, changes_bvuq: np.ndarray) -> np.ndarray:
-    """Return ``e''(u)`` times changes (B, v, u, Q), of their shape, in Ha per unit of v.  Not collective."""
-    rho_bq, slope_buq = values_buq[:, 0], values_buq[:, 1:]
-    if not functional.uses_gradient:
-        return functional.second_derivatives(rho_bq, None)["rr"][:, None, None] * changes_bvuq
-    sigma_bq = (slope_buq**2).sum(axis=1)
-    second = {name: values_bq[:, None] for name, values_bq in functional.second_derivatives(rho_bq, sigma_bq).items()}
-    _, _, v_sigma_bq = functional.evaluate(rho_bq, sigma_bq)
-    assert v_sigma_bq is not None
-    density_bvq, gradient_bvuq = changes_bvuq[:, :, 0], changes_bvuq[:, :, 1:]
-    d_sigma_bvq = 2.0 * np.einsum("buq,bvuq->bvq", slope_buq, gradient_bvuq)
-    result = np.empty_like(changes_bvuq)
-    result[:, :, 0] = second["rr"] * density_bvq + second["rs"] * d_sigma_bvq
-    along_bvq = 2.0 * (second["rs"] * density_bvq + second["ss"] * d_sigma_bvq)
-    result[:, :, 1:] = along_bvq[:, :, None] * slope_buq[:, None] + 2.0 * v_sigma_bq[:, None, None] * gradient_bvuq
-    return result
-
-
-class CoreAtPoints:
-    """One moving core at the points that it can reach.  Replicated, not collective.
-
-    Parameters
-    ----------
-    core
-        The core.
-    positions_vq
-        All points, bohr.
-    cell_v
-        Cell edges for a periodic model, whose images reach points as well; None for an isolated one.
-    with_gradient
-        Whether gradients are wanted.
+class _Pairs:
+    """Pairs of a moving core and a point that it can reach.  Replicated, not collective.
 
     Attributes
     ----------
-    places_q
-        The points that it can reach.
+    places_p, atoms_p
+        The point and the atom of each.
     """
 
-    def __init__(self, core: MovingCore, positions_vq: np.ndarray, cell_v: np.ndarray | None, with_gradient: bool) -> None:
-        self.index, self._count = core.index, 4 if with_gradient else 1
-        self._spline = np.ascontiguousarray(core.coefficients_ic), core.inverse_step
-        images, places = [], []
-        for shift_v in _shifts(cell_v):
-            seen_from_qv = positions_vq.T - shift_v
-            nearest_qv = np.clip(seen_from_qv, core.box.lower_v, core.box.upper_v)
-            reached = np.flatnonzero(((seen_from_qv - nearest_qv) ** 2).sum(axis=1) < core.radius**2)
-            images.append(seen_from_qv[reached])
-            places.append(reached)
-        self.places_q, self._places = np.unique(np.concatenate(places), return_inverse=True)
-        self._images = np.ascontiguousarray(np.concatenate(images))
-        self._mean_uq = self._at(core.box.middle_v[None])[0][0]
+    def __init__(
+        self, cores: list[MovingCore], positions_vq: np.ndarray, mean_uq: np.ndarray, cell_v: np.ndarray | None
+    ) -> None:
+        self._components, self._cores, places, atoms, count = len(mean_uq), [], [], [], 0
+        for core in cores:
+            images_ev, points_e = _seen(core, positions_vq, mean_uq[0], cell_v)
+            places_p, pairs_e = np.unique(points_e, return_inverse=True)
+            spline = np.ascontiguousarray(core.coefficients_ic), core.inverse_step
+            self._cores.append((core.index, images_ev, pairs_e + count, spline))
+            places.append(places_p)
+            atoms.append(np.full(len(places_p), core.index))
+            count += len(places_p)
+        self.places_p, self.atoms_p = np.concatenate(places), np.concatenate(atoms)
+        middle_av = np.zeros((1 + max(core.index for core in cores), 3))
+        for core in cores:
+            middle_av[core.index] = core.box.middle_v
+        self._middle_up = self._at(middle_av[None])[0][0]
 
-    def place(self, positions_bv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return γ with its gradient (B, u, Qa), bohr⁻³ and bohr⁻⁴, and the derivatives in x (B, 3, u, Qa), per bohr."""
-        values_buq, slopes_bvuq = self._at(positions_bv)
-        return values_buq - self._mean_uq, slopes_bvuq
+    def place(self, positions_bav: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return γ with its gradient (B, u, P), bohr⁻³ and bohr⁻⁴, and the derivatives in x (B, 3, u, P), per bohr."""
+        values_bup, slopes_bvup = self._at(positions_bav)
+        values_bup -= self._middle_up
+        return values_bup, slopes_bvup
 
-    def _at(self, positions_bv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the core itself in the same way."""
-        size, count = len(positions_bv), len(self.places_q)
-        values_buq, slopes_bvuq = np.zeros((size, self._count, count)), np.zeros((size, 3, self._count, count))
-        positions_bv = np.ascontiguousarray(positions_bv)
-        core_kernels.add_core(positions_bv, self._images, self._places, self._spline, values_buq, slopes_bvuq)
-        return values_buq, slopes_bvuq
+    def _at(self, positions_bav: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the cores themselves in the same way."""
+        shape = self._components, len(self.places_p)
+        values_bup, slopes_bvup = np.zeros((len(positions_bav), *shape)), np.zeros((len(positions_bav), 3, *shape))
+        for index, images_ev, pairs_e, spline in self._cores:
+            position_bv = np.ascontiguousarray(positions_bav[:, index])
+            core_kernels.add_core(position_bv, images_ev, pairs_e, spline, values_bup, slopes_bvup)
+        return values_bup, slopes_bvup
 
 
-def _shifts(cell_v: np.ndarray | None) -> np.ndarray:
-    """Return lattice vectors to the neighbouring images, bohr, shape (images, 3)."""
-    if cell_v is None:
-        return np.zeros((1, 3))
-    return np.array(list(product((-1.0, 0.0, 1.0), repeat=3))) * cell_v
+def _seen(
+    core: MovingCore, positions_vq: np.ndarray, mean_q: np.ndarray, cell_v: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return points that a core can reach, or their images, (e, 3), bohr, and which points these are (e,)."""
+    # what a core is at most at this distance and beyond
+    largest_i = np.append(np.maximum.accumulate(np.abs(core.coefficients_ic[::-1, 0]))[::-1], 0.0)
+    shifts = np.zeros((1, 3)) if cell_v is None else np.array(list(product((-1.0, 0.0, 1.0), repeat=3))) * cell_v
+    images_ev, points_e = np.concatenate(positions_vq.T - shifts[:, None]), np.tile(np.arange(len(mean_q)), len(shifts))
+    distances_e = np.linalg.norm(images_ev - np.clip(images_ev, core.box.lower_v, core.box.upper_v), axis=1)
+    intervals_e = np.minimum(distances_e * core.inverse_step, len(core.coefficients_ic)).astype(int)
+    seen = largest_i[intervals_e] > LEAST_SHARE * mean_q[points_e]
+    return np.ascontiguousarray(images_ev[seen]), points_e[seen]
 
 
 class MovingCores:
@@ -147,7 +129,7 @@ class MovingCores:
     Parameters
     ----------
     cores
-        The cores.
+        The cores, one at least.
     positions_vq, weights_q
         Points, bohr, and their weights, bohr³.
     remainder
@@ -164,29 +146,42 @@ class MovingCores:
         remainder: Remainder,
         cell_v: np.ndarray | None,
     ) -> None:
-        self.weights_q, self._functional = weights_q, remainder.functional
-        self._mean_uq = remainder.reference_uq
-        self._energy_q, self._potential_uq = (each[0] for each in derivatives(self._functional, self._mean_uq[None]))
-        self._cores = [CoreAtPoints(core, positions_vq, cell_v, len(self._mean_uq) > 1) for core in cores]
+        mean_uq = remainder.reference_uq
+        self.weights_q, self._pairs = weights_q, _Pairs(cores, positions_vq, mean_uq, cell_v)
+        self._places_p, self._atoms_p = self._pairs.places_p, self._pairs.atoms_p
+        self._mean_up = mean_uq[:, self._places_p]
+        self._energy_p, self._potential_up = derivatives(remainder.functional, self._mean_up)
+        self._at_pairs = FixedPoints(remainder.functional.terms, len(self._places_p), second=True)
 
     def place(self, positions_bav: np.ndarray, energies_b: np.ndarray, gradient_bav: np.ndarray) -> PlacedCores:
         """Return the cores at geometries (B, N, 3), bohr; take what each does alone from energies, Ha, and gradients."""
-        size = len(positions_bav)
-        changes_buq, potentials_buq = np.zeros((2, size, *self._mean_uq.shape))
-        energies_bq, slopes, curvatures = np.zeros((size, self._mean_uq.shape[1])), [], []
-        for core in self._cores:
-            change_buq, slopes_bvuq = core.place(positions_bav[:, core.index])
-            values_buq = self._mean_uq[:, core.places_q] + change_buq
-            e_bq, potential_buq = derivatives(self._functional, values_buq)
-            changes_buq[:, :, core.places_q] += change_buq
-            energies_bq[:, core.places_q] += e_bq - self._energy_q[core.places_q]
-            potentials_buq[:, :, core.places_q] += potential_buq - self._potential_uq[:, core.places_q]
-            weighted_buq = self.weights_q[core.places_q] * potential_buq
-            gradient_bav[:, core.index] -= np.einsum("bvuq,buq->bv", slopes_bvuq, weighted_buq)
-            slopes.append(slopes_bvuq)
-            curvatures.append(curved(self._functional, values_buq, slopes_bvuq))
-        energies_b -= energies_bq @ self.weights_q
-        return PlacedCores(changes_buq, energies_bq, potentials_buq, slopes, curvatures)
+        changes_bup, slopes_bvup = self._pairs.place(positions_bav)
+        size, components, pairs = changes_bup.shape
+        shape = size, components, len(self.weights_q)
+        placed = PlacedCores(np.zeros(shape), np.zeros(shape[::2]), np.zeros(shape), slopes_bvup, np.empty_like(slopes_bvup))
+        for b, change_up in enumerate(changes_bup):
+            energy_p, potential_up = self._expand(change_up, slopes_bvup[b], placed.curvatures_bvup[b])
+            core_kernels.add_at(change_up, self._places_p, placed.changes_buq[b])
+            core_kernels.add_at((energy_p - self._energy_p)[None], self._places_p, placed.energies_bq[b : b + 1])
+            core_kernels.add_at(potential_up - self._potential_up, self._places_p, placed.potentials_buq[b])
+            core_kernels.add_slopes(slopes_bvup[b], -self.weights_q[self._places_p] * potential_up, self._atoms_p, gradient_bav[b])
+            energies_b[b] -= self.weights_q @ placed.energies_bq[b]
+        return placed
+
+    def _expand(
+        self, change_up: np.ndarray, slopes_vup: np.ndarray, curvatures_vup: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return e (P,) and its derivatives (u, P) where each core has moved alone, and set e'' times slopes."""
+        at, values_up = self._at_pairs, self._mean_up + change_up
+        np.maximum(values_up[0], SMALLEST_DENSITY, out=at.rho)
+        np.einsum("vp,vp->p", values_up[1:], values_up[1:], out=at.sigma)
+        at.evaluate()
+        second = at.rr, at.rs, at.ss, at.v_sigma
+        core_kernels.multiply_curvature(values_up[1:], second, slopes_vup, curvatures_vup)
+        potential_up = np.empty_like(values_up)
+        potential_up[0] = at.v_rho
+        np.multiply(2.0 * at.v_sigma, values_up[1:], out=potential_up[1:])
+        return at.rho * at.e, potential_up
 
     def add(
         self, placed: PlacedCores, b: int, change_uq: np.ndarray, acting_uq: np.ndarray, pull_uq: np.ndarray, slope_av: np.ndarray
@@ -196,9 +191,8 @@ class MovingCores:
         ``pull`` loses its derivative in the change, and the gradient in the positions of geometry b (N, 3), Ha/bohr, is added
         to, given ``acting``, weights times the derivatives of e at the whole density.
         """
-        weighted_uq = self.weights_q * change_uq
+        weighted_uq, places_p = self.weights_q * change_uq, self._places_p
         pull_uq[:, : len(self.weights_q)] -= self.weights_q * placed.potentials_buq[b]
-        for core, slopes_bvuq, curvatures_bvuq in zip(self._cores, placed.slopes, placed.curvatures, strict=True):
-            slope_av[core.index] += slopes_bvuq[b].reshape(3, -1) @ acting_uq[:, core.places_q].ravel()
-            slope_av[core.index] -= curvatures_bvuq[b].reshape(3, -1) @ weighted_uq[:, core.places_q].ravel()
-        return -float((weighted_uq * placed.potentials_buq[b]).sum())
+        core_kernels.add_slopes(placed.slopes_bvup[b], acting_uq[:, places_p], self._atoms_p, slope_av)
+        core_kernels.add_slopes(placed.curvatures_bvup[b], -weighted_uq[:, places_p], self._atoms_p, slope_av)
+        return -float(np.vdot(weighted_uq, placed.potentials_buq[b]))

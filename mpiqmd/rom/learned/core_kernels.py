@@ -49,3 +49,42 @@ def add_core(
                     values[b, 1 + v, q] += per_length * away[v]
                     for u in range(3):
                         slopes[b, v, 1 + u, q] -= along * away[v] * away[u] + (per_length if u == v else 0.0)
+
+
+@compiled()
+def multiply_curvature(slope: np.ndarray, second: tuple[np.ndarray, ...], changes: np.ndarray, result: np.ndarray) -> None:
+    """Set the second derivative of e(ρ, |∇ρ|²) times changes (n, 1 or 4, P) of ρ and ∇ρ at gradients (3, P).
+
+    ``second`` are ∂²e/∂ρ², ∂²e/∂ρ∂σ, ∂²e/∂σ² and ∂e/∂σ, each (P,).
+    """
+    rr, rs, ss, v_sigma = second
+    with_gradient = changes.shape[1] > 1
+    for n in range(len(changes)):
+        change, target = changes[n], result[n]
+        for p in range(change.shape[1]):
+            target[0, p] = rr[p] * change[0, p]
+            if with_gradient:
+                d_sigma = 0.0
+                for v in range(3):
+                    d_sigma += 2.0 * slope[v, p] * change[1 + v, p]
+                along = 2.0 * (rs[p] * change[0, p] + ss[p] * d_sigma)
+                target[0, p] += rs[p] * d_sigma
+                for v in range(3):
+                    target[1 + v, p] = along * slope[v, p] + 2.0 * v_sigma[p] * change[1 + v, p]
+
+
+@compiled()
+def add_slopes(slopes: np.ndarray, acting: np.ndarray, atoms: np.ndarray, gradient: np.ndarray) -> None:
+    """Add ``Σ_u slopes (3, u, P) acting (u, P)`` to a gradient (N, 3): pair p is of an atom and a point."""
+    for v in range(3):
+        for u in range(len(acting)):
+            for p in range(len(atoms)):
+                gradient[atoms[p], v] += slopes[v, u, p] * acting[u, p]
+
+
+@compiled()
+def add_at(values: np.ndarray, places: np.ndarray, target: np.ndarray) -> None:
+    """Add values (u, P) of pairs of an atom and a point to those of the points (u, Q)."""
+    for u in range(len(values)):
+        for p in range(len(places)):
+            target[u, places[p]] += values[u, p]

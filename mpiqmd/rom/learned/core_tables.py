@@ -109,11 +109,7 @@ class CoreTable:
         self.points_local = fields.near(core)
         self._mean_uq = fields.values(whole, self.points_local)
         self._middle_uq = fields.core(core.index, core.box.middle_v, self.points_local)
-        self._energy_q, self._potential_uq = self._derivatives(self._mean_uq)
-
-    def _derivatives(self, values_uq: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        e_bq, potential_buq = derivatives(self.fields.model.functional, values_uq[None])
-        return e_bq[0], potential_buq[0]
+        self._energy_q, self._potential_uq = derivatives(fields.model.functional, self._mean_uq)
 
     def seen(self, functions: Orbitals) -> np.ndarray:
         """Return functions and, for a GGA, their gradients near the box, shape (f, u points), their unit (per bohr).
@@ -131,7 +127,7 @@ class CoreTable:
             pulls = []
             for node_v in nodes[start : start + BLOCK]:
                 change_uq = self.fields.core(self.core.index, node_v, self.points_local) - self._middle_uq
-                energy_q, potential_uq = self._derivatives(self._mean_uq + change_uq)
+                energy_q, potential_uq = derivatives(self.fields.model.functional, self._mean_uq + change_uq)
                 energies.append(float((energy_q - self._energy_q).sum()))
                 pulls.append((potential_uq - self._potential_uq).ravel())
             rows.append(np.array(pulls) @ seen_fx.T)

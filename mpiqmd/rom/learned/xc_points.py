@@ -22,14 +22,14 @@ from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.chosen_points import drawn_points, values_at
 from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.parallel.comm import on_rank_zero, sum_over_ranks
-from mpiqmd.rom.learned.core_density import MovingCores, derivatives
+from mpiqmd.rom.learned.core_density import SMALLEST_DENSITY, MovingCores, derivatives
 from mpiqmd.rom.learned.core_tables import CoreFields
 from mpiqmd.rom.learned.data import LearnedPoints, XcPoints
 from mpiqmd.rom.learned.densities import ChargedFunctions, DensityFunctions, products, slope_at
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.nonnegative_weights import nonnegative_weights
 from mpiqmd.rom.learned.remainder import Remainder
-from mpiqmd.rom.learned.xc_remainder import SMALLEST_DENSITY, expanded_share
+from mpiqmd.rom.learned.xc_remainder import expanded_share
 
 ENERGY_SCALE = 1e-8
 """Unit of the equations, Ha."""
@@ -153,6 +153,7 @@ class _SingleCores:
         self.cores, self._remainder, self.points_local = cores, remainder, points_local
         self._functional = remainder.functional
         self._mean_uq = remainder.reference_uq
+        self._energy_q, self._potential_uq = derivatives(self._functional, self._mean_uq)
         self._middles = [cores.core(core.index, core.box.middle_v, points_local) for core in cores.moving]
 
     def remainder(self, change_uq: np.ndarray, positions_av: np.ndarray) -> np.ndarray:
@@ -165,9 +166,9 @@ class _SingleCores:
             moved_uq = self.cores.core(core.index, positions_av[core.index], self.points_local) - middle_uq
             core_uq += moved_uq
             near = np.flatnonzero(moved_uq.any(axis=0))
-            both_buq = np.stack([self._mean_uq[:, near], self._mean_uq[:, near] + moved_uq[:, near]])
-            e_bq, potential_buq = derivatives(self._functional, both_buq)
-            taken_q[near] += e_bq[1] - e_bq[0] + ((potential_buq[1] - potential_buq[0]) * change_uq[:, near]).sum(axis=0)
+            energy_q, potential_uq = derivatives(self._functional, self._mean_uq[:, near] + moved_uq[:, near])
+            taken_q[near] += energy_q - self._energy_q[near]
+            taken_q[near] += ((potential_uq - self._potential_uq[:, near]) * change_uq[:, near]).sum(axis=0)
         whole_uq = self._mean_uq + core_uq + change_uq
         return self._remainder.evaluate(whole_uq[0], _slope(whole_uq), core_uq)[0] - taken_q
 
@@ -195,16 +196,19 @@ def _at(cores: CoreFields, charged: ChargedFunctions, chosen: np.ndarray) -> XcP
 
 def _contributions(cores: CoreFields, at: XcPoints, reached: Reached) -> np.ndarray:
     """Return R at every point, shape (s, Q).  Not collective."""
-    uses_gradient, result = cores.model.functional.uses_gradient, np.empty((len(reached.charges_sa), len(at.mean_q)))
+    uses_gradient, result = cores.model.functional.uses_gradient, np.zeros((len(reached.charges_sa), len(at.mean_q)))
     mean_uq = np.concatenate([at.mean_q[None], at.mean_slope_vq]) if uses_gradient else at.mean_q[None]
     functions_ufq = np.concatenate([at.functions_fq[None], at.slopes_vfq]) if uses_gradient else at.functions_fq[None]
     remainder = _remainder(cores, mean_uq)
-    moving = MovingCores(cores.moving, at.positions_vq, at.weights_q, remainder, cores.xc.grid.periodic_cell_v)
+    periodic_cell_v = cores.xc.grid.periodic_cell_v
+    moving = MovingCores(cores.moving, at.positions_vq, at.weights_q, remainder, periodic_cell_v) if cores.moving else None
     for row, charges_a, positions_av in zip(result, reached.charges_sa, reached.positions_sav, strict=True):
         change_uq = charges_a @ functions_ufq
-        placed = moving.place(positions_av[None], np.zeros(1), np.zeros((1, *positions_av.shape)))
-        (core_uq,), (energy_q,), (potential_uq,) = placed.changes_buq, placed.energies_bq, placed.potentials_buq
+        core_uq = np.zeros_like(mean_uq)
+        if moving is not None:
+            placed = moving.place(positions_av[None], np.zeros(1), np.zeros((1, *positions_av.shape)))
+            (core_uq,), (energy_q,), (potential_uq,) = placed.changes_buq, placed.energies_bq, placed.potentials_buq
+            row -= energy_q + (potential_uq * change_uq).sum(axis=0)
         whole_uq = mean_uq + core_uq + change_uq
-        rho_q = np.maximum(whole_uq[0], SMALLEST_DENSITY)
-        row[:] = remainder.evaluate(rho_q, _slope(whole_uq), core_uq)[0] - energy_q - (potential_uq * change_uq).sum(axis=0)
+        row += remainder.evaluate(np.maximum(whole_uq[0], SMALLEST_DENSITY), _slope(whole_uq), core_uq)[0]
     return result

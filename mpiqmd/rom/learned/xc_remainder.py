@@ -12,15 +12,13 @@ import numpy as np
 from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.kohnsham.libxc import FixedPoints
 from mpiqmd.rom.learned import kernels
-from mpiqmd.rom.learned.core_density import MovingCores, PlacedCores
+from mpiqmd.rom.learned.core_density import SMALLEST_DENSITY, MovingCores, PlacedCores
 from mpiqmd.rom.learned.data import MovingCore, XcPoints
 from mpiqmd.rom.learned.packed import Packed
 from mpiqmd.rom.learned.remainder import Remainder
 
 EXPANDED = 1e-3
 """Mean density (bohr⁻³) below which the expansion of e is left to R: there, changes are as large as the density itself."""
-SMALLEST_DENSITY = 1e-12
-"""libxc wants positive densities, bohr⁻³; where functions add up to less, it is this much and does not change."""
 
 
 def expanded_share(mean: np.ndarray) -> np.ndarray:
