@@ -162,8 +162,9 @@ class FixedPoints:
         self._parts = [[np.zeros(n_points) for _ in range(6 if second else 3)] for _ in terms]
         self._calls = []
         for term, out in zip(terms, self._parts, strict=True):
-            family, arrays = ("lda", [self.rho, *out[:2], *out[3:4]]) if term.family == LDA else ("gga", [self.rho, self.sigma, *out])
-            function = getattr(library(), f"xc_{family}_exc_vxc_fxc" if second else f"xc_{family}_exc_vxc")
+            lda = term.family == LDA
+            arrays = [self.rho, *out[:2], *out[3:4]] if lda else [self.rho, self.sigma, *out]
+            function = getattr(library(), f"xc_{'lda' if lda else 'gga'}_exc_vxc{'_fxc' if second else ''}")
             arguments: tuple[object, ...] = (term._function, ctypes.c_size_t(n_points), *map(_c, arrays))
             self._calls.append((function, arguments))
         self._totals = self._parts[0] if len(terms) == 1 else [np.zeros(n_points) for _ in self._parts[0]]

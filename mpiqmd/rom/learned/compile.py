@@ -171,7 +171,8 @@ class LearnedCompiler:
         )
         self.log(f"{len(arrays.points.interaction_f)} of them and {len(arrays.points.mean_q)} points are enough at minima")
         charged = ChargedFunctions(functions, rotation_ff @ combinations_fa)
-        reached = Reached.of(subspaces, arrays.points, self._xc_samples(latent_sd, minima_sav, minima_sd), settings.seed)
+        samples_sav, samples_sd = self._xc_samples(latent_sd, minima_sav, minima_sd)
+        reached = Reached.of(subspaces, arrays.points, samples_sav, samples_sd, settings.seed)
         xc = self._xc_points(active.dense, charged, reached)
         return self._start_fit(settings.fit).fitted(replace(arrays, xc=xc))[0]
 
@@ -183,8 +184,8 @@ class LearnedCompiler:
         points, rotation_ff = self._learned_points(active.dense, functions)
         self.log(f"{len(functions)} density functions, {len(points.mean_q)} points")
         constant, one_electron, ions = self._ions(active, Seen(functions, rotation_ff, settings.tables, self.cores))
-        first = self._predicted_latent(start, settings.xc_samples // 4, settings.seed + 4)
-        reached = Reached.of(subspaces, points, first, settings.seed)
+        first_sav, first_sd = self._predicted_latent(start, settings.xc_samples // 4, settings.seed + 4)
+        reached = Reached.of(subspaces, points, first_sav, first_sd, settings.seed)
         xc = self._xc_points(active.dense, ChargedFunctions(functions, rotation_ff), reached)
         dipole = _dipole(functions, rotation_ff, len(subspaces))
         cores = self.cores.moving

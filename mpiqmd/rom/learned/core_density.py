@@ -2,9 +2,9 @@
 
     ρ = ρ̄ + δ + Σ_a γ_a(x_a),     γ_a = n_a(|r - x_a|) - n_a(|r - x̄_a|),     u = (ρ, ∇ρ)
 
-ρ̄ has all cores in the middle of their boxes, and δ is the change of the valence density.  What one core does when it moves alone,
-``E_xc[ρ̄ + γ_a] - E_xc[ρ̄]`` and ``v_xc[ρ̄ + γ_a] - v_xc[ρ̄]`` on δ, is in the ions' tables, made on the grid (``core_tables``).
-Left for the quadrature is what depends on more than that,
+ρ̄ has all cores in the middle of their boxes, and δ is the change of the valence density.  What one core does when it moves
+alone, ``E_xc[ρ̄ + γ_a] - E_xc[ρ̄]`` and ``v_xc[ρ̄ + γ_a] - v_xc[ρ̄]`` on δ, is in the ions' tables, made on the grid
+(``core_tables``).  Left for the quadrature is what depends on more than that,
 
     R_γ = e(ū + δ + γ) - e(ū) - e'(ū)·δ - ½ δ·e''(ū)·δ - Σ_a {e(ū + γ_a) - e(ū) + [e'(ū + γ_a) - e'(ū)]·δ},
 
@@ -149,23 +149,24 @@ class MovingCores:
         mean_uq = remainder.reference_uq
         self.weights_q, self._pairs = weights_q, _Pairs(cores, positions_vq, mean_uq, cell_v)
         self._places_p, self._atoms_p = self._pairs.places_p, self._pairs.atoms_p
-        self._mean_up = mean_uq[:, self._places_p]
+        self._weights_p, self._mean_up = weights_q[self._places_p], mean_uq[:, self._places_p]
         self._energy_p, self._potential_up = derivatives(remainder.functional, self._mean_up)
         self._at_pairs = FixedPoints(remainder.functional.terms, len(self._places_p), second=True)
 
     def place(self, positions_bav: np.ndarray, energies_b: np.ndarray, gradient_bav: np.ndarray) -> PlacedCores:
         """Return the cores at geometries (B, N, 3), bohr; take what each does alone from energies, Ha, and gradients."""
         changes_bup, slopes_bvup = self._pairs.place(positions_bav)
-        size, components, pairs = changes_bup.shape
-        shape = size, components, len(self.weights_q)
-        placed = PlacedCores(np.zeros(shape), np.zeros(shape[::2]), np.zeros(shape), slopes_bvup, np.empty_like(slopes_bvup))
+        places_p, atoms_p, count = self._places_p, self._atoms_p, len(self.weights_q)
+        at_points_buq = np.zeros((2, *changes_bup.shape[:2], count))
+        energies_bq, curvatures_bvup = np.zeros((len(changes_bup), count)), np.empty_like(slopes_bvup)
+        placed = PlacedCores(at_points_buq[0], energies_bq, at_points_buq[1], slopes_bvup, curvatures_bvup)
         for b, change_up in enumerate(changes_bup):
-            energy_p, potential_up = self._expand(change_up, slopes_bvup[b], placed.curvatures_bvup[b])
-            core_kernels.add_at(change_up, self._places_p, placed.changes_buq[b])
-            core_kernels.add_at((energy_p - self._energy_p)[None], self._places_p, placed.energies_bq[b : b + 1])
-            core_kernels.add_at(potential_up - self._potential_up, self._places_p, placed.potentials_buq[b])
-            core_kernels.add_slopes(slopes_bvup[b], -self.weights_q[self._places_p] * potential_up, self._atoms_p, gradient_bav[b])
-            energies_b[b] -= self.weights_q @ placed.energies_bq[b]
+            energy_p, potential_up = self._expand(change_up, slopes_bvup[b], curvatures_bvup[b])
+            core_kernels.add_at(change_up, places_p, placed.changes_buq[b])
+            core_kernels.add_at((energy_p - self._energy_p)[None], places_p, energies_bq[b : b + 1])
+            core_kernels.add_at(potential_up - self._potential_up, places_p, placed.potentials_buq[b])
+            core_kernels.add_slopes(slopes_bvup[b], -self._weights_p * potential_up, atoms_p, gradient_bav[b])
+            energies_b[b] -= self.weights_q @ energies_bq[b]
         return placed
 
     def _expand(
@@ -184,7 +185,13 @@ class MovingCores:
         return at.rho * at.e, potential_up
 
     def add(
-        self, placed: PlacedCores, b: int, change_uq: np.ndarray, acting_uq: np.ndarray, pull_uq: np.ndarray, slope_av: np.ndarray
+        self,
+        placed: PlacedCores,
+        b: int,
+        change_uq: np.ndarray,
+        acting_uq: np.ndarray,
+        pull_uq: np.ndarray,
+        slope_av: np.ndarray,
     ) -> float:
         """Return what the potentials of the cores take from the energy of a change of the valence density, Ha.
 

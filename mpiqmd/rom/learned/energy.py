@@ -162,7 +162,7 @@ class LearnedEnergy:
         energies_b: np.ndarray,
         gradient_bav: np.ndarray,
     ) -> np.ndarray:
-        """Add the energies of the density, their Hamiltonian on the orbitals, and what pulls at model cores; return c (B, f)."""
+        """Add the energies of the density, their Hamiltonian on the orbitals and what pulls at model cores; return c (B, f)."""
         charges_bf, seen_bnq = self.reader.charges(orbitals_bnk)
         response_bf = kernels.respond(charges_bf, placed.tables_baif, self.reader.interaction_f, energies_b)
         self.xc.add(charges_bf, response_bf, energies_b, placed.cores, gradient_bav)

@@ -114,9 +114,7 @@ def tabulated_ion(
     return Tabulated(ion, matrices[0], slopes_vkk)
 
 
-def _add_core(
-    seen: Seen, index: int, degrees_kv: np.ndarray, values_nf: np.ndarray, fields: list[Field]
-) -> np.ndarray:
+def _add_core(seen: Seen, index: int, degrees_kv: np.ndarray, values_nf: np.ndarray, fields: list[Field]) -> np.ndarray:
     """Add what the core of an ion does to the xc potential to the table of its potential and to coefficients as potentials.
 
     Return the energies (nodes,), Ha, that this is not: those of the mean valence density beside its first order.  Collective.

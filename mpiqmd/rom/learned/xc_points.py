@@ -60,9 +60,10 @@ class Reached:
     positions_sav: np.ndarray
 
     @classmethod
-    def of(cls, subspaces: LatentSubspaces, points: LearnedPoints, samples: tuple[np.ndarray, np.ndarray], seed: int) -> Reached:
+    def of(
+        cls, subspaces: LatentSubspaces, points: LearnedPoints, positions_sav: np.ndarray, latent_sd: np.ndarray, seed: int
+    ) -> Reached:
         """Return those of geometries (s, N, 3), bohr, with latent coordinates (s, d), square roots of Ha.  Not collective."""
-        positions_sav, latent_sd = samples
         moved_sd = latent_sd + DISPLACEMENT * np.random.default_rng(seed).normal(size=latent_sd.shape)
         orbitals_snk, _ = subspaces.orthonormal(np.concatenate([latent_sd, moved_sd]))
         charges_sa = points.changes(orbitals_snk) @ points.reading_fq.T
