@@ -82,8 +82,7 @@ class _Pairs:
         for core in cores:
             images_ev, points_e = _seen(core, positions_vq, mean_uq[0], cell_v)
             places_p, pairs_e = np.unique(points_e, return_inverse=True)
-            spline = np.ascontiguousarray(core.coefficients_ic), core.inverse_step
-            self._cores.append((core.index, images_ev, pairs_e + count, spline))
+            self._cores.append((core, images_ev, pairs_e + count))
             places.append(places_p)
             atoms.append(np.full(len(places_p), core.index))
             count += len(places_p)
@@ -103,9 +102,11 @@ class _Pairs:
         """Return the cores themselves in the same way."""
         shape = self._components, len(self.places_p)
         values_bup, slopes_bvup = np.zeros((len(positions_bav), *shape)), np.zeros((len(positions_bav), 3, *shape))
-        for index, images_ev, pairs_e, spline in self._cores:
-            position_bv = np.ascontiguousarray(positions_bav[:, index])
-            core_kernels.add_core(position_bv, images_ev, pairs_e, spline, values_bup, slopes_bvup)
+        for core, images_ev, pairs_e in self._cores:
+            # as in tables, where it does not move it stays
+            positions_bv = np.where(core.moves_v, positions_bav[:, core.index], core.box.lower_v)
+            spline = core.coefficients_ic, core.inverse_step, core.moves_v
+            core_kernels.add_core(positions_bv, images_ev, pairs_e, spline, values_bup, slopes_bvup)
         return values_bup, slopes_bvup
 
 

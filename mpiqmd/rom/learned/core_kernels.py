@@ -15,16 +15,17 @@ def add_core(
     positions: np.ndarray,
     seen_from: np.ndarray,
     places: np.ndarray,
-    spline: tuple[np.ndarray, float],
+    core: tuple[np.ndarray, float, np.ndarray],
     values: np.ndarray,
     slopes: np.ndarray,
 ) -> None:
     """Add ``f(|r - x|)`` and, if there is room, its gradient in r, and the derivatives of both in x, for x (B, 3).
 
     ``seen_from`` (e, 3) are points r or images of them, ``places`` (e,) where they go in ``values`` (B, 1 or 4, Q) and
-    ``slopes`` (B, 3, 1 or 4, Q); ``spline`` holds the coefficients of f (i, 4) and the intervals per bohr.
+    ``slopes`` (B, 3, 1 or 4, Q); ``core`` holds the spline's coefficients of f (i, 4), its intervals per bohr, and along which
+    axes it moves (3,): there are no derivatives along the others.
     """
-    coefficients, inverse_step = spline
+    coefficients, inverse_step, moves = core
     with_gradient = values.shape[1] > 1
     away = np.empty(3)
     for b in range(len(positions)):
@@ -44,9 +45,11 @@ def add_core(
             along = (second - per_length) / distance**2 if distance > CLOSE else 0.0
             values[b, 0, q] += c[0] + t * (c[1] + t * (c[2] + t * c[3]))
             for v in range(3):
-                slopes[b, v, 0, q] -= per_length * away[v]
                 if with_gradient:
                     values[b, 1 + v, q] += per_length * away[v]
+                if moves[v]:
+                    slopes[b, v, 0, q] -= per_length * away[v]
+                if moves[v] and with_gradient:
                     for u in range(3):
                         slopes[b, v, 1 + u, q] -= along * away[v] * away[u] + (per_length if u == v else 0.0)
 

@@ -22,8 +22,10 @@ from mpiqmd.rom.learned.chebyshev import ChebyshevBox
 from mpiqmd.rom.learned.core_density import derivatives
 from mpiqmd.rom.learned.data import MovingCore
 
-BLOCK = 8
+BLOCK = 32
 """Nodes at a time."""
+PIECE = 1 << 14
+"""Numbers of each function at a time."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,10 @@ class CoreTable:
     def seen(self, functions: Orbitals) -> np.ndarray:
         """Return functions and, for a GGA, their gradients near the box, shape (f, u points), their unit (per bohr).
 
-        Collective.
+        In single precision, like the functions.  Collective.
         """
         parts = (Field(functions.grid, local) for local in functions.local)
-        return np.array([self.fields.values(part, self.points_local).ravel() for part in parts])
+        return np.array([self.fields.values(part, self.points_local).ravel().astype(np.float32) for part in parts])
 
     def tabulate(self, weights_kn: np.ndarray, seen_fx: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Field]]:
         """Return ε (nodes,), Ha, ``∫ v f dr`` (nodes, f) and the potentials ``Σ_n w_kn v_n``, Ha.  Collective."""
@@ -130,8 +132,9 @@ class CoreTable:
                 energy_q, potential_uq = derivatives(self.fields.model.functional, self._mean_uq + change_uq)
                 energies.append(float((energy_q - self._energy_q).sum()))
                 pulls.append((potential_uq - self._potential_uq).ravel())
-            rows.append(np.array(pulls) @ seen_fx.T)
-            totals_kx += weights_kn[:, start : start + len(pulls)] @ np.array(pulls)
+            pulls_nx = np.array(pulls)
+            rows.append(_product(pulls_nx, seen_fx))
+            totals_kx += weights_kn[:, start : start + len(pulls)] @ pulls_nx
         comm, volume = self.grid.comm, self.grid.volume_element
         energies_n, values_nf = sum_over_ranks(comm, np.array(energies)), sum_over_ranks(comm, np.concatenate(rows))
         return volume * energies_n, volume * values_nf, [self._potential(total_x) for total_x in totals_kx]
@@ -144,3 +147,12 @@ class CoreTable:
         if self.fields.xc.gradient is not None:
             density = density - self.fields.xc.gradient.divergence(np.array(slope))
         return Field(self.grid, np.ascontiguousarray(density))
+
+
+def _product(left_nx: np.ndarray, right_fx: np.ndarray) -> np.ndarray:
+    """Return ``left right^T`` in double precision of functions in single."""
+    result = np.zeros((len(left_nx), len(right_fx)))
+    for start in range(0, left_nx.shape[1], PIECE):
+        part = slice(start, start + PIECE)
+        result += left_nx[:, part] @ right_fx[:, part].T.astype(float)
+    return result

@@ -89,6 +89,11 @@ class MovingCore:
         """Distance beyond which the core is zero, bohr."""
         return len(self.coefficients_ic) / self.inverse_step
 
+    @property
+    def moves_v(self) -> np.ndarray:
+        """Whether it moves along x, y and z, shape (3,)."""
+        return self.box.upper_v > self.box.lower_v
+
 
 @dataclass(frozen=True)
 class LearnedPoints:

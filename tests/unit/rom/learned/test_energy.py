@@ -28,7 +28,7 @@ def water(request):
     return serial_water(*request.param)
 
 
-DIPOLE_ERROR = 2e-5
+DIPOLE_ERROR = 3e-5
 ROTATION = Rotation.from_euler("xyz", [0.4, -1.1, 2.3]).as_matrix()
 
 
