@@ -118,14 +118,14 @@ def _integrals(
     """Return ``∫ R dr`` (s,), Ha, and how much each of this rank's points contributes.  Collective."""
     grid, points = modes.grid, functions.points_local
     remainder = _remainder(cores, np.ascontiguousarray(cores.values(cores.whole(functions.mean), points)))
-    changes, single = _Changes(cores, functions), _SingleCores(cores, remainder, points)
+    changes, on_grid = _Changes(cores, functions), _RemainderOnGrid(cores, remainder, points)
     exact, importance = [], np.zeros(grid.local_size)
     for start in range(0, len(reached.orbitals_snk), BLOCK):
         # R depends so weakly on the density that single precision is enough for this
         part_snk = reached.orbitals_snk[start : start + BLOCK].astype(np.float32)
         densities_sq = SPIN_WEIGHT * products(modes, part_snk, part_snk, points)
         for rho_q, positions_av in zip(densities_sq, reached.positions_sav[start : start + BLOCK], strict=True):
-            value_q = single.remainder(changes.of(rho_q), positions_av)
+            value_q = on_grid.remainder(changes.of(rho_q), positions_av)
             exact.append(float(value_q.sum()))
             importance[points] += np.abs(value_q)
     return grid.volume_element * sum_over_ranks(grid.comm, np.array(exact)), importance
@@ -147,7 +147,7 @@ class _Changes:
         return self.cores.values(whole, self.points_local) - self._mean_uq
 
 
-class _SingleCores:
+class _RemainderOnGrid:
     """R at this rank's points that matter, with the cores of a geometry."""
 
     def __init__(self, cores: CoreFields, remainder: Remainder, points_local: np.ndarray) -> None:
