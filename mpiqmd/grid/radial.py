@@ -38,14 +38,21 @@ class RadialFunction:
         Uniform mesh from 0 to ``radius``, bohr.
     reduced_r
         g on it, in the unit of f per bohr^l.
+
+    Attributes
+    ----------
+    inverse_step
+        One over the step of the mesh, 1/bohr.
+    coefficients_ic
+        Spline of g: powers 0 to 3 of the distance from the beginning of each interval, shape (intervals, 4).
     """
 
     def __init__(self, angular_momentum: int, mesh_r: np.ndarray, reduced_r: np.ndarray) -> None:
         self.angular_momentum = angular_momentum
         self.radius = float(mesh_r[-1])
-        self._inverse_step = 1.0 / (mesh_r[1] - mesh_r[0])
+        self.inverse_step = float(1.0 / (mesh_r[1] - mesh_r[0]))
         spline = CubicSpline(mesh_r, reduced_r, bc_type=((1, 0.0), (1, 0.0)))
-        self._coefficients = np.ascontiguousarray(spline.c.T[:, ::-1])
+        self.coefficients_ic = np.ascontiguousarray(spline.c.T[:, ::-1])
 
     def reduced(self, distances: np.ndarray) -> np.ndarray:
         """Return ``g(r)`` in the unit of f per bohr^l, of the shape of the distances (bohr); zero beyond the radius."""
@@ -59,13 +66,13 @@ class RadialFunction:
 
     def _locate(self, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the spline's coefficients, shape (..., 4), zero beyond the radius, and the distances from its knots, bohr."""
-        scaled = distances * self._inverse_step
+        scaled = distances * self.inverse_step
         index = scaled.astype(np.intp)
-        inside = index < len(self._coefficients)
+        inside = index < len(self.coefficients_ic)
         index[~inside] = 0
-        coefficients = self._coefficients[index]
+        coefficients = self.coefficients_ic[index]
         coefficients[~inside] = 0.0
-        return coefficients, (scaled - index) / self._inverse_step
+        return coefficients, (scaled - index) / self.inverse_step
 
 
 def band_limited(mesh_r: np.ndarray, values_r: np.ndarray, angular_momentum: int, spacing: float) -> RadialFunction:

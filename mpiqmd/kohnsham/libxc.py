@@ -153,31 +153,29 @@ class FixedPoints:
     """A functional at a fixed number of points, with buffers and C arguments made once: for inner loops.
 
     ``rho`` (Q,) and ``sigma`` (Q,) are written by the caller; :meth:`evaluate` fills ``e``, ``v_rho`` and ``v_sigma`` with
-    libxc's e/ρ, ∂e/∂ρ and ∂e/∂σ.  Densities must be positive.
+    libxc's e/ρ, ∂e/∂ρ and ∂e/∂σ and, with ``second``, ``rr``, ``rs`` and ``ss`` with ∂²e/∂ρ², ∂²e/∂ρ∂σ and ∂²e/∂σ².
+    Densities must be positive.
     """
 
-    def __init__(self, terms: list[LibxcTerm], n_points: int) -> None:
+    def __init__(self, terms: list[LibxcTerm], n_points: int, second: bool = False) -> None:
         self.rho, self.sigma = np.ones(n_points), np.zeros(n_points)
-        self.e, self.v_rho, self.v_sigma = np.zeros(n_points), np.zeros(n_points), np.zeros(n_points)
+        self._parts = [[np.zeros(n_points) for _ in range(6 if second else 3)] for _ in terms]
         self._calls = []
-        self._parts = []
-        for term in terms:
-            out = [np.zeros(n_points) for _ in range(3)]
-            self._parts.append(out)
-            count = ctypes.c_size_t(n_points)
-            if term.family == LDA:
-                arguments: tuple[object, ...] = (term._function, count, _c(self.rho), _c(out[0]), _c(out[1]))
-                self._calls.append((library().xc_lda_exc_vxc, arguments))
-            else:
-                arguments = (term._function, count, _c(self.rho), _c(self.sigma), *map(_c, out))
-                self._calls.append((library().xc_gga_exc_vxc, arguments))
-        if len(terms) == 1:
-            self.e, self.v_rho, self.v_sigma = self._parts[0]
+        for term, out in zip(terms, self._parts, strict=True):
+            lda = term.family == LDA
+            arrays = [self.rho, *out[:2], *out[3:4]] if lda else [self.rho, self.sigma, *out]
+            function = getattr(library(), f"xc_{'lda' if lda else 'gga'}_exc_vxc{'_fxc' if second else ''}")
+            arguments: tuple[object, ...] = (term._function, ctypes.c_size_t(n_points), *map(_c, arrays))
+            self._calls.append((function, arguments))
+        self._totals = self._parts[0] if len(terms) == 1 else [np.zeros(n_points) for _ in self._parts[0]]
+        self.e, self.v_rho, self.v_sigma = self._totals[:3]
+        if second:
+            self.rr, self.rs, self.ss = self._totals[3:]
 
     def evaluate(self) -> None:
         """Fill the outputs for the densities now in ``rho`` and ``sigma``."""
         for function, arguments in self._calls:
             function(*arguments)
         if len(self._parts) > 1:
-            for total, parts in zip((self.e, self.v_rho, self.v_sigma), zip(*self._parts, strict=True), strict=True):
+            for total, parts in zip(self._totals, zip(*self._parts, strict=True), strict=True):
                 np.add(parts[0], parts[1], out=total)

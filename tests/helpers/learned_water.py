@@ -81,10 +81,10 @@ def _learned(trained, training, frame, settings):
     return LearnedWater(trained, training, compiler, compiler.compile())
 
 
-@lru_cache(maxsize=1)
-def loose_water():
+@lru_cache(maxsize=2)
+def loose_water(cores=False):
     """Every atom moves along every axis, so that projectors move too; no mirrors."""
-    trained, rng = serial_water().trained, np.random.default_rng(3)
+    trained, rng = serial_water(kind="cores" if cores else "plain").trained, np.random.default_rng(3)
     frame = EckartFrame(trained.model.molecule)
     moved = geometry(*TRAINING[0]) + rng.uniform(-0.08, 0.08, size=(12, 3, 3))
     positions_sav = np.array([frame.align(positions_av).body_positions_av for positions_av in moved])
@@ -94,12 +94,15 @@ def loose_water():
     return _learned(trained, TrainingSet(positions_sav, np.array(occupied)), frame, COARSE)
 
 
-def serial_water(functional="LDA", boundary="isolated", density="same"):
+KINDS = {"plain": {}, "doubled": {"density_refinement": 2.0}, "cores": {"cores": True}}
+"""Physics: as it is, on a grid of density with twice the points, with model cores that move."""
+
+
+def serial_water(functional="LDA", boundary="isolated", kind="plain"):
     """The same on this process alone, kept for all tests."""
-    return _serial_water(functional, boundary, density)
+    return _serial_water(functional, boundary, kind)
 
 
 @lru_cache
-def _serial_water(functional, boundary, density):
-    doubled = {"density_refinement": 2.0} if density == "doubled" else {}
-    return learn_water(MPI.COMM_SELF, functional, boundary, **doubled)
+def _serial_water(functional, boundary, kind):
+    return learn_water(MPI.COMM_SELF, functional, boundary, **KINDS[kind])

@@ -46,6 +46,11 @@ class ChebyshevBox:
         return [v for v in range(3) if self.upper_v[v] > self.lower_v[v]]
 
     @property
+    def middle_v(self) -> np.ndarray:
+        """The middle of the box, shape (3,), bohr."""
+        return 0.5 * (self.lower_v + self.upper_v)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Nodes along x, y and z: one where the atom does not move."""
         return tuple(self.nodes_v[v] if v in self.axes else 1 for v in range(3))

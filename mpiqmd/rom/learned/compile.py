@@ -24,6 +24,7 @@ from mpiqmd.parallel.dense import eigh
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.rom.learned.balance import BalanceSettings, balanced
 from mpiqmd.rom.learned.chebyshev import training_boxes
+from mpiqmd.rom.learned.core_tables import CoreFields
 from mpiqmd.rom.learned.data import DipoleArrays, LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
 from mpiqmd.rom.learned.densities import ChargedFunctions, DensityFunctions, density_functions
 from mpiqmd.rom.learned.energy import LearnedEnergy
@@ -153,9 +154,10 @@ class LearnedCompiler:
     ) -> None:
         self.model, self.training, self.frame = model, training, frame
         self.settings, self.log = settings or LearnSettings(), log or silent(model.grid.comm)
-        self.states = GroundStates(model, modes, training, frame.n_coordinates, self.log)
-        self.modes, self.comm = self.states.modes, model.grid.comm
         self.boxes = training_boxes(training.positions_sav, self.settings.nodes, self.settings.margin)
+        self.cores = CoreFields(model, self.boxes)
+        self.states = GroundStates(self.cores, modes, training, frame.n_coordinates, self.log)
+        self.modes, self.comm = self.states.modes, model.grid.comm
 
     def compile(self) -> LearnedArrays:
         """Return the model.  Collective."""
@@ -177,7 +179,8 @@ class LearnedCompiler:
         )
         self.log(f"{len(arrays.points.interaction_f)} of them and {len(arrays.points.mean_q)} points are enough at minima")
         charged = ChargedFunctions(functions, rotation_ff @ combinations_fa)
-        reached = Reached.of(subspaces, arrays.points, self._xc_samples(latent_sd, minima_sd), settings.seed)
+        samples_sav, samples_sd = self._xc_samples(latent_sd, minima_sav, minima_sd)
+        reached = Reached.of(subspaces, arrays.points, samples_sav, samples_sd, settings.seed)
         xc = self._xc_points(active.dense, charged, reached)
         return self._start_fit(settings.fit, settings.gap).fitted(replace(arrays, xc=xc))[0]
 
@@ -201,12 +204,13 @@ class LearnedCompiler:
         settings = self.settings
         points, rotation_ff = self._learned_points(active.dense, functions)
         self.log(f"{len(functions)} density functions, {len(points.mean_q)} points")
-        constant, one_electron, ions = self._ions(active, Seen(functions, rotation_ff, settings.tables))
-        first_sd = self._predicted_latent(start, settings.xc_samples // 4, settings.seed + 4)
-        reached = Reached.of(subspaces, points, first_sd, settings.seed)
+        constant, one_electron, ions = self._ions(active, Seen(functions, rotation_ff, settings.tables, self.cores))
+        first_sav, first_sd = self._predicted_latent(start, settings.xc_samples // 4, settings.seed + 4)
+        reached = Reached.of(subspaces, points, first_sav, first_sd, settings.seed)
         xc = self._xc_points(active.dense, ChargedFunctions(functions, rotation_ff), reached)
         dipole = _dipole(functions, rotation_ff, len(subspaces))
-        return LearnedArrays(subspaces, start, constant, one_electron, ions, self.boxes, points, xc, dipole), rotation_ff
+        cores = self.cores.moving
+        return LearnedArrays(subspaces, start, constant, one_electron, ions, self.boxes, points, xc, dipole, cores), rotation_ff
 
     def _memory(self, subspaces: LatentSubspaces) -> float:
         """Return what modes and samples of the density take on this rank at most, bytes."""
@@ -241,14 +245,14 @@ class LearnedCompiler:
         settings = self.settings
         count = int(settings.slopes * len(subspaces))
         found_sd = _some(latent_sd, settings.densities, settings.seed)
-        predicted_sd = self._predicted_latent(start, settings.densities - len(found_sd), settings.seed + 3)
+        _, predicted_sd = self._predicted_latent(start, settings.densities - len(found_sd), settings.seed + 3)
         reached_sd = np.concatenate([found_sd, predicted_sd])
         return density_functions(modes, subspaces, reached_sd, count, settings.functions, settings.seed)
 
     def _learned_points(self, modes: Orbitals, functions: DensityFunctions) -> tuple[LearnedPoints, np.ndarray]:
         """Return the learned grid, and the rotation to the density functions that interact diagonally (f, f)."""
         leading = int(np.sum(functions.singular_values_f > self.settings.responses))
-        interaction_f, rotation_ff = eigh(self.comm, interaction(self.model, functions, leading, self.log))
+        interaction_f, rotation_ff = eigh(self.comm, interaction(functions, self.cores, leading, self.log))
         chosen = choose_points(functions, self.settings.per_function)
         reading_fq = rotation_ff.T @ np.linalg.pinv(functions.at(chosen).T)
         modes_qk = values_at(modes.grid, modes.matrix_local, chosen).T.copy()
@@ -257,7 +261,7 @@ class LearnedCompiler:
 
     def _ions(self, active: OrbitalSpace, seen: Seen) -> tuple[float, OneElectronArrays, list[MovingIon]]:
         """Return the constant energy (Ha), what acts on the orbitals with whole matrices, and the moving ions' tables."""
-        constant, potential = mean_field(self.model, seen.functions.mean)
+        constant, potential = mean_field(seen.functions.mean, self.cores)
         constant_kk = active.dense.matrix_elements(potential)
         constant_kk += active.kinetic_matrix(self.model.laplacian)
         constant_kk += pinned_ions(self.model, active.dense, self.boxes)
@@ -290,11 +294,11 @@ class LearnedCompiler:
         )
         return subspaces, latent_sd, start
 
-    def _predicted_latent(self, start: StartArrays, count: int, seed: int) -> np.ndarray:
-        """Return latent coordinates of predicted minima at random geometries, shape (samples, d)."""
+    def _predicted_latent(self, start: StartArrays, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return random geometries (samples, N, 3), bohr, and latent coordinates of predicted minima there (samples, d)."""
         positions_sav = self._samples(count, seed)
         polynomials = GeometryPolynomials(start.axes_dx, start.offset_d, start.degree)
-        return decide(self.comm, polynomials.terms(positions_sav) @ start.coefficients_td)
+        return positions_sav, decide(self.comm, polynomials.terms(positions_sav) @ start.coefficients_td)
 
     def _active(self, spanning_mn: np.ndarray, changes_dmn: np.ndarray, sizes_d: np.ndarray) -> np.ndarray:
         """Return the combinations of modes that the subspaces need, orthonormal columns, given what z amounts to."""
@@ -315,18 +319,22 @@ class LearnedCompiler:
         rows_dy = weighed_md.transpose(1, 0, 2).reshape(len(changes_dmn), -1)
         return decide(self.comm, bool(np.linalg.svd(rows_dy, compute_uv=False)[-1] > INDEPENDENT))
 
-    def _xc_samples(self, latent_sd: np.ndarray, minima_sd: np.ndarray) -> np.ndarray:
-        """Return latent coordinates (samples, d), square roots of Ha, at which the remainder of the xc energy shall be right.
+    def _xc_samples(
+        self, latent_sd: np.ndarray, minima_sav: np.ndarray, minima_sd: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return geometries (samples, N, 3), bohr, and latent coordinates (samples, d) where the xc remainder shall be right.
 
         Half are those of the training, which are farther out than minima at mixtures of them.
         """
         count = max(self.settings.xc_samples, int(SAMPLES_PER_DIRECTION * latent_sd.shape[1]))
-        learned_sd = _some(latent_sd, count // 2, self.settings.seed)
-        return np.concatenate([learned_sd, minima_sd[: count - len(learned_sd)]])
+        positions_sav, seed = np.array(self.states.positions), self.settings.seed
+        learned_sav, learned_sd = (_some(each, count // 2, seed) for each in (positions_sav, latent_sd))
+        missing = count - len(learned_sd)
+        return np.concatenate([learned_sav, minima_sav[:missing]]), np.concatenate([learned_sd, minima_sd[:missing]])
 
     def _xc_points(self, modes: Orbitals, charged: ChargedFunctions, reached: Reached) -> XcPoints:
         points = max(self.settings.xc_points, int(POINTS_PER_SAMPLE * len(reached.charges_sa)))
-        return choose_xc_points(self.model, modes, charged, reached, points=points, seed=self.settings.seed)
+        return choose_xc_points(self.cores, modes, charged, reached, points=points, seed=self.settings.seed)
 
 
 def _some(samples: np.ndarray, count: int, seed: int) -> np.ndarray:

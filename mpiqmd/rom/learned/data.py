@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -64,6 +64,38 @@ class MovingIon:
 
 
 @dataclass(frozen=True)
+class MovingCore:
+    """The model core density of an atom that moves in the body frame, a spline of the distance; zero beyond its intervals.
+
+    Attributes
+    ----------
+    index
+        The atom's place among the atoms.
+    box
+        Where its position is tabulated.
+    inverse_step
+        Intervals per bohr.
+    coefficients_ic
+        Powers 0 to 3 of the distance from the beginning of each interval (bohr), bohr⁻³ at power 0.
+    """
+
+    index: int
+    box: ChebyshevBox
+    inverse_step: float
+    coefficients_ic: np.ndarray
+
+    @property
+    def radius(self) -> float:
+        """Distance beyond which the core is zero, bohr."""
+        return len(self.coefficients_ic) / self.inverse_step
+
+    @property
+    def moves_v(self) -> np.ndarray:
+        """Whether it moves along x, y and z, shape (3,)."""
+        return self.box.upper_v > self.box.lower_v
+
+
+@dataclass(frozen=True)
 class LearnedPoints:
     """Grid points at which the density is seen, and what is read off it there.
 
@@ -100,7 +132,9 @@ class XcPoints:
     functions_fq, slopes_vfq
         Density functions there, bohr^-3/2, and their gradients (3, f, Q; no points for an LDA), bohr^-5/2.
     mean_q, mean_slope_vq
-        Mean density and its gradient (no points for an LDA).
+        Mean density, with model cores in the middle of their boxes, and its gradient (no points for an LDA).
+    positions_vq
+        Where the points are, bohr; none are kept where no model core moves.
     """
 
     weights_q: np.ndarray
@@ -108,6 +142,7 @@ class XcPoints:
     slopes_vfq: np.ndarray
     mean_q: np.ndarray
     mean_slope_vq: np.ndarray
+    positions_vq: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -147,6 +182,8 @@ class LearnedArrays:
         The learned grid.
     dipole
         What dipole moments are made from.
+    cores
+        Model cores of the moving atoms.
     """
 
     subspaces: LatentSubspaces
@@ -158,3 +195,4 @@ class LearnedArrays:
     points: LearnedPoints
     xc: XcPoints
     dipole: DipoleArrays
+    cores: list[MovingCore] = field(default_factory=list)

@@ -15,6 +15,7 @@ import numpy as np
 
 from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.rom.learned import kernels
+from mpiqmd.rom.learned.core_density import PlacedCores
 from mpiqmd.rom.learned.data import LearnedArrays
 from mpiqmd.rom.learned.density_reader import DensityReader
 from mpiqmd.rom.learned.ion_repulsion import IonTables
@@ -44,6 +45,8 @@ class Placed:
         l(x) of each moving ion on the density functions, Ha, and its derivatives with its position, Ha/bohr; padded.
     overlaps
         Of each ion with projectors, with their slopes, shape (B, 4, p, active), padded.
+    cores
+        Model cores that move, if there are any.
     """
 
     positions_bav: np.ndarray
@@ -53,11 +56,13 @@ class Placed:
     displacements_bl: np.ndarray
     tables_baif: np.ndarray
     overlaps: list[np.ndarray]
+    cores: PlacedCores | None
 
     def chosen(self, members: np.ndarray) -> Placed:
         """Return some of the geometries."""
-        arrays = {f.name: getattr(self, f.name)[members] for f in fields(self) if f.name != "overlaps"}
-        return replace(self, overlaps=[overlaps_bipk[members] for overlaps_bipk in self.overlaps], **arrays)
+        arrays = {f.name: getattr(self, f.name)[members] for f in fields(self) if f.name not in ("overlaps", "cores")}
+        cores = None if self.cores is None else self.cores.chosen(members)
+        return replace(self, overlaps=[overlaps_bipk[members] for overlaps_bipk in self.overlaps], cores=cores, **arrays)
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,7 @@ class LearnedEnergy:
         self.arrays, self.valences_a = arrays, valences_a
         self.orbitals, self.one_electron = LatentOrbitals(arrays.subspaces), OneElectron(arrays.one_electron)
         self.repulsion = IonTables(valences_a, cell_v, arrays.boxes)
-        self.reader, self.xc = DensityReader(arrays.points), XcRemainder(arrays.xc, functional)
+        self.reader, self.xc = DensityReader(arrays.points), XcRemainder(arrays.xc, functional, arrays.cores, cell_v)
         active = arrays.subspaces.active_mk.shape[1]
         self._local = [LocalIon(ion) for ion in arrays.ions]
         self._nonlocal = {ion.index: NonlocalIon(ion, active) for ion in arrays.ions if len(ion.coupling_pp)}
@@ -132,7 +137,8 @@ class LearnedEnergy:
             if ion.index in self._nonlocal:
                 overlaps.append(self._nonlocal[ion.index].look_up(rows_bik))
         displacements_bl = self.one_electron.displacements(positions_bav)
-        return Placed(positions_bav, excess_b, base_b, base_gradient_bav, displacements_bl, tables_baif, overlaps)
+        cores = self.xc.place(positions_bav, base_b, base_gradient_bav)
+        return Placed(positions_bav, excess_b, base_b, base_gradient_bav, displacements_bl, tables_baif, overlaps, cores)
 
     def evaluate(self, placed: Placed, latent_bd: np.ndarray) -> Evaluated:
         """Return energies and their derivatives at padded latent coordinates (B, d)."""
@@ -143,18 +149,23 @@ class LearnedEnergy:
         gradient_bav += along_bx.reshape(gradient_bav.shape)
         for projectors, overlaps_bipk in zip(self._nonlocal.values(), placed.overlaps, strict=True):
             projectors.add(orbitals_bnk, overlaps_bipk, applied_bnk, energies_b, gradient_bav)
-        charges_bf = self._add_density_terms(placed, orbitals_bnk, applied_bnk, energies_b)
+        charges_bf = self._add_density_terms(placed, orbitals_bnk, applied_bnk, energies_b, gradient_bav)
         kernels.add_external_slopes(placed.tables_baif, charges_bf, self._moving, gradient_bav)
         slopes_bd = self.orbitals.pull(orbitals_bnk, inverse_bnn, applied_bnk)
         return Evaluated(energies_b, slopes_bd, gradient_bav, charges_bf)
 
     def _add_density_terms(
-        self, placed: Placed, orbitals_bnk: np.ndarray, applied_bnk: np.ndarray, energies_b: np.ndarray
+        self,
+        placed: Placed,
+        orbitals_bnk: np.ndarray,
+        applied_bnk: np.ndarray,
+        energies_b: np.ndarray,
+        gradient_bav: np.ndarray,
     ) -> np.ndarray:
-        """Add the energies of the density, and their Hamiltonian on the orbitals; return c (B, f), padded."""
+        """Add the energies of the density, their Hamiltonian on the orbitals and what pulls at model cores; return c (B, f)."""
         charges_bf, seen_bnq = self.reader.charges(orbitals_bnk)
         response_bf = kernels.respond(charges_bf, placed.tables_baif, self.reader.interaction_f, energies_b)
-        self.xc.add(charges_bf, response_bf, energies_b)
+        self.xc.add(charges_bf, response_bf, energies_b, placed.cores, gradient_bav)
         self.reader.pull(response_bf, seen_bnq, applied_bnk)
         return charges_bf
 

@@ -9,10 +9,10 @@ import numpy as np
 from mpiqmd.errors import ConfigError, ConvergenceError, GeometryError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
-from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.log import Log
+from mpiqmd.rom.learned.core_tables import CoreFields
 from mpiqmd.rom.learned.densities import DensityFunctions, products, where_it_matters
 from mpiqmd.rom.learned.fitted_start import determined_polynomials
 from mpiqmd.rom.learned.grid_solve import GridEnergy, ResponseHessian, minimised
@@ -41,8 +41,10 @@ class GroundStates:
         Geometries (N, 3), bohr, and occupied subspaces (y,), square roots of Ha; the training's come first.
     """
 
-    def __init__(self, model: KohnShamModel, modes: Orbitals, training: TrainingSet, n_coordinates: int, log: Log) -> None:
-        self.model, self.log, self.energy, self.training = model, log, GridEnergy(model, modes), training
+    def __init__(self, cores: CoreFields, modes: Orbitals, training: TrainingSet, n_coordinates: int, log: Log) -> None:
+        self.cores, self.model, self.log = cores, cores.model, log
+        self.energy, model = GridEnergy(cores.model, modes), cores.model
+        self.training = training
         self.n_coordinates = n_coordinates
         self.modes, self.comm = self.energy.modes, model.grid.comm
         self.centre_av = training.positions_sav[training.central]
@@ -109,4 +111,4 @@ class GroundStates:
         points_local = where_it_matters(density)
         slopes = BRA_AND_KET * SPIN_WEIGHT * products(dense, left, right, points_local)
         functions = DensityFunctions(slopes, points_local, np.ones(len(slopes)), density)
-        return ResponseHessian(directions_dy, interaction(self.model, functions, len(slopes), self.log))
+        return ResponseHessian(directions_dy, interaction(functions, self.cores, len(slopes), self.log))

@@ -1,15 +1,14 @@
-"""How changes of the density interact: Hartree and xc kernel at the mean density, on the grid."""
+"""How changes of the density interact: Hartree and xc kernel at the mean density, with model cores, on the grid."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from mpiqmd.grid.arrays import Field
-from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.terms.hartree import Hartree
-from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.log import Log
+from mpiqmd.rom.learned.core_tables import CoreFields
 from mpiqmd.rom.learned.densities import DensityFunctions
 from mpiqmd.rom.learned.xc_remainder import expanded_share
 
@@ -17,13 +16,13 @@ BLOCK = 8
 """Potentials at a time."""
 
 
-def interaction(model: KohnShamModel, functions: DensityFunctions, leading: int, log: Log) -> np.ndarray:
+def interaction(functions: DensityFunctions, cores: CoreFields, leading: int, log: Log) -> np.ndarray:
     """Return ``<f|K|f'>``, Ha, of leading functions with all, symmetric, shape (f, f); 0 between the others.
 
     Collective.
     """
-    grid, mean = functions.grid, functions.mean
-    xc, hartree = model.term(ExchangeCorrelation), model.term(Hartree)
+    grid, mean = functions.grid, cores.whole(functions.mean)
+    xc, hartree = cores.xc, cores.model.term(Hartree)
     kernel = xc.kernel(mean, expanded_share(mean.local))
     matrix_ff = np.zeros((len(functions), len(functions)))
     countdown = Countdown(log, leading, "interaction of a density function")
@@ -38,9 +37,9 @@ def interaction(model: KohnShamModel, functions: DensityFunctions, leading: int,
     return 0.5 * (matrix_ff + matrix_ff.T)
 
 
-def mean_field(model: KohnShamModel, mean: Field) -> tuple[float, Field]:
+def mean_field(mean: Field, cores: CoreFields) -> tuple[float, Field]:
     """Return the Hartree and xc potential of the mean density, and ``E[ρ̄] - ∫ v ρ̄ dr``, Ha.  Collective."""
-    hartree, hartree_potential = model.term(Hartree).evaluate(mean)
-    xc, xc_potential = model.term(ExchangeCorrelation).evaluate(mean)
+    hartree, hartree_potential = cores.model.term(Hartree).evaluate(mean)
+    xc, xc_potential = cores.xc.evaluate(cores.whole(mean))
     potential = Field(mean.grid, hartree_potential.local + xc_potential.local)
     return hartree + xc - mean.inner(potential), potential

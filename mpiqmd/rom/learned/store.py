@@ -11,7 +11,7 @@ from mpiqmd.datafiles import Unfit
 from mpiqmd.errors import DataFileError
 from mpiqmd.rom.learned.assembly import Assembly, box_arrays
 from mpiqmd.rom.learned.chebyshev import ChebyshevBox
-from mpiqmd.rom.learned.data import DipoleArrays, LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
+from mpiqmd.rom.learned.data import DipoleArrays, LearnedArrays, LearnedPoints, MovingCore, MovingIon, StartArrays, XcPoints
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.one_electron import OneElectronArrays
 
@@ -46,9 +46,16 @@ def to_arrays(learned: LearnedArrays, prefix: str = PREFIX) -> dict[str, np.ndar
     named |= box_arrays(learned.boxes)
     for ion in learned.ions:
         named |= {f"ions/{ion.index}/{name}": getattr(ion, name) for name in _ION}
+    for core in learned.cores:
+        named[f"cores/{core.index}/inverse_step"] = np.array(core.inverse_step)
+        named[f"cores/{core.index}/coefficients_ic"] = core.coefficients_ic
+    if learned.cores:
+        named[_POSITIONS] = learned.xc.positions_vq
     return {prefix + name: array for name, array in named.items()}
 
 
+_POSITIONS = "cores/positions_vq"
+"""Where the points of xc are: only model cores that move have to know."""
 _ION = {
     "degrees_kv": "i 3",
     "left_kj": "i h",
@@ -89,15 +96,28 @@ class _Assembly(Assembly):
         groups = {name: self.group(name, names) for name, names in _GROUPS.items()}
         subspaces, one_electron = LatentSubspaces(**groups["subspaces"]), OneElectronArrays(**groups["one_electron"])
         start = StartArrays(**groups["start"], degree=int(self.take("start/degree", "", True)))
-        points, xc, dipole = LearnedPoints(**groups["points"]), XcPoints(**groups["xc"]), DipoleArrays(**groups["dipole"])
+        points, dipole = LearnedPoints(**groups["points"]), DipoleArrays(**groups["dipole"])
+        positions_vq = self.take(_POSITIONS, "3 p") if _POSITIONS in self.named else np.zeros((3, 0))
+        xc = XcPoints(**groups["xc"], positions_vq=positions_vq)
         lengths, boxes = self.shapes.lengths, self.boxes()
         if start.degree < 0 or lengths["t"] != comb(lengths["y"] + start.degree, start.degree):
             raise Unfit("the polynomial of the start has other terms than its degree asks for")
         if lengths["x"] != 3 * len(boxes) or lengths["s"] not in (0, lengths["p"]):
             raise Unfit("the start, or the slopes at the points of xc, are those of another model")
         ions = [self.ion(a, box) for a, box in enumerate(boxes) if box.axes]
+        cores = [self.core(a, box) for a, box in enumerate(boxes) if f"cores/{a}/inverse_step" in self.named]
+        if cores and not positions_vq.shape[1]:
+            raise Unfit("there are moving cores, but no positions of the points of xc")
         constant = float(self.take("constant", ""))
-        return LearnedArrays(subspaces, start, constant, one_electron, ions, boxes, points, xc, dipole)
+        return LearnedArrays(subspaces, start, constant, one_electron, ions, boxes, points, xc, dipole, cores)
+
+    def core(self, a: int, box: ChebyshevBox) -> MovingCore:
+        """Return the model core of an atom that moves."""
+        self.shapes.lengths.pop("c", None)
+        inverse_step, coefficients_ic = self.take(f"cores/{a}/inverse_step", ""), self.take(f"cores/{a}/coefficients_ic", "c 4")
+        if not box.axes or not len(coefficients_ic) or inverse_step <= 0.0:
+            raise Unfit(f"the model core of atom {a} does not move or has no size")
+        return MovingCore(a, box, float(inverse_step), coefficients_ic)
 
     def ion(self, a: int, box: ChebyshevBox) -> MovingIon:
         """Return the tables of an atom that moves."""

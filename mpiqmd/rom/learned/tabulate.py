@@ -3,7 +3,8 @@
 The local potential of an ion is tabulated on tensor Chebyshev nodes of its box.  In free space its smeared core is a sum of
 Gaussians (:meth:`~mpiqmd.kohnsham.terms.local_potential.LocalPotential.gaussians`), each a product of functions of x, y and z:
 its overlap with a function on the grid, at all nodes together, is three short products along the axes.  What is left is
-short-ranged, and summed near the box alone.  In a periodic cell every node's potential is summed over the grid.
+short-ranged, and summed near the box alone.  In a periodic cell every node's potential is summed over the grid.  What a model
+core does to the xc potential is added (``core_tables``).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mpiqmd.kohnsham.terms.nonlocal_potential import NonlocalPotential
 from mpiqmd.parallel.comm import sum_over_ranks
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.rom.learned.chebyshev import ChebyshevBox
+from mpiqmd.rom.learned.core_tables import CoreFields, CoreTable
 from mpiqmd.rom.learned.data import MovingIon
 from mpiqmd.rom.learned.densities import DensityFunctions
 
@@ -39,11 +41,14 @@ class Seen:
         Turns the density functions into those in which they interact diagonally, shape (f, f).
     smallest
         Contribution to an energy (Ha) below which a product of polynomials is left out.
+    cores
+        The model cores, if there are any.
     """
 
     functions: DensityFunctions
     rotation_ff: np.ndarray
     smallest: float
+    cores: CoreFields
 
     def blocks(self) -> Iterator[Orbitals]:
         """Yield the density functions and, last, the mean density on the whole grid, a few at a time."""
@@ -92,8 +97,10 @@ def tabulated_ion(
     first = [int(np.flatnonzero((degrees_kv == np.eye(3, dtype=int)[v]).all(axis=1))[0]) for v in box.axes]
     tabulate = _summed if local.gaussians is None else _free
     values_nf, fields = tabulate(local, box, seen, degrees_kv[[0, *first]], countdown)
+    energies_n = _add_core(seen, index, degrees_kv[[0, *first]], values_nf, fields)
     rest_kf = box.coefficients(values_nf).reshape(len(degrees_kv), -1)
     rest_kf[[0, *first]] = 0.0  # those are whole matrices
+    rest_kf[:, -1] += box.coefficients(energies_n).ravel()
     left_kj, right_jf = _low_rank(rest_kf, np.append(seen.functions.singular_values_f, 1.0), seen.smallest)
     right_jf[:, :-1] = right_jf[:, :-1] @ seen.rotation_ff
     overlaps_kx, coupling_pp = _overlaps(model, modes, symbol, box)
@@ -105,6 +112,23 @@ def tabulated_ion(
     slopes_vkk = np.zeros((3, *matrices[0].shape))
     slopes_vkk[box.axes] = matrices[1:] / (0.5 * (box.upper_v - box.lower_v)[box.axes])[:, None, None]
     return Tabulated(ion, matrices[0], slopes_vkk)
+
+
+def _add_core(seen: Seen, index: int, degrees_kv: np.ndarray, values_nf: np.ndarray, fields: list[Field]) -> np.ndarray:
+    """Add what the core of an ion does to the xc potential to the table of its potential and to coefficients as potentials.
+
+    Return the energies (nodes,), Ha, that this is not: those of the mean valence density beside its first order.  Collective.
+    """
+    for core in seen.cores.moving:
+        if core.index == index:
+            table = CoreTable(seen.cores, core, seen.cores.whole(seen.functions.mean))
+            seen_fx = np.concatenate([table.seen(block) for block in seen.blocks()])
+            energies_n, core_nf, potentials = table.tabulate(_tensor_rows(core.box, degrees_kv), seen_fx)
+            values_nf += core_nf
+            for field, potential in zip(fields, potentials, strict=True):
+                field.local += potential.local
+            return energies_n - core_nf[:, -1]
+    return np.zeros(len(values_nf))
 
 
 def _low_rank(rows_kf: np.ndarray, scale_f: np.ndarray, smallest: float) -> tuple[np.ndarray, np.ndarray]:

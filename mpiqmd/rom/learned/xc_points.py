@@ -7,7 +7,9 @@ Non-negative weights are sought with
 at sampled latent coordinates z, and the same for the change of R to a random z' nearby, by non-negative least squares on a few
 thousand candidates (``nonnegative_weights``).  The weights multiply an energy, so slopes are exact derivatives; without the
 changes those off the paths of minima would be wrong, minima in the wrong place, and forces with them.  The integrals have the
-density of the orbitals, the points what the charges tell of it; the weights make up for the difference.
+density of the orbitals, the points what the charges tell of it; the weights make up for the difference.  With model cores that
+move, R is that of ``core_density``, and every sample has a geometry; at the points the gradients of cores are those of their
+radial functions, in the integrals those of the grid.
 """
 
 from __future__ import annotations
@@ -16,20 +18,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mpiqmd.grid.arrays import Field, Orbitals
+from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.chosen_points import drawn_points, values_at
-from mpiqmd.grid.differences import Gradient
-from mpiqmd.grid.grid import Grid
 from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
-from mpiqmd.kohnsham.model import KohnShamModel
-from mpiqmd.kohnsham.terms.xc import ExchangeCorrelation
 from mpiqmd.parallel.comm import on_rank_zero, sum_over_ranks
+from mpiqmd.rom.learned.core_density import SMALLEST_DENSITY, MovingCores, derivatives
+from mpiqmd.rom.learned.core_tables import CoreFields
 from mpiqmd.rom.learned.data import LearnedPoints, XcPoints
 from mpiqmd.rom.learned.densities import ChargedFunctions, DensityFunctions, products, slope_at
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.nonnegative_weights import nonnegative_weights
 from mpiqmd.rom.learned.remainder import Remainder
-from mpiqmd.rom.learned.xc_remainder import SMALLEST_DENSITY, expanded_share
+from mpiqmd.rom.learned.xc_remainder import expanded_share
 
 ENERGY_SCALE = 1e-8
 """Unit of the equations, Ha."""
@@ -51,28 +51,34 @@ class Reached:
         Orthonormal orbitals over the active modes, shape (2 s, occupied, active).
     charges_sa
         Their charges, shape (2 s, a).
+    positions_sav
+        The geometries that they belong to, bohr, shape (2 s, N, 3).
     """
 
     orbitals_snk: np.ndarray
     charges_sa: np.ndarray
+    positions_sav: np.ndarray
 
     @classmethod
-    def of(cls, subspaces: LatentSubspaces, points: LearnedPoints, latent_sd: np.ndarray, seed: int) -> Reached:
-        """Return those of latent coordinates (s, d), square roots of Ha.  Not collective."""
+    def of(
+        cls, subspaces: LatentSubspaces, points: LearnedPoints, positions_sav: np.ndarray, latent_sd: np.ndarray, seed: int
+    ) -> Reached:
+        """Return those of geometries (s, N, 3), bohr, with latent coordinates (s, d), square roots of Ha.  Not collective."""
         moved_sd = latent_sd + DISPLACEMENT * np.random.default_rng(seed).normal(size=latent_sd.shape)
         orbitals_snk, _ = subspaces.orthonormal(np.concatenate([latent_sd, moved_sd]))
-        return cls(orbitals_snk, points.changes(orbitals_snk) @ points.reading_fq.T)
+        charges_sa = points.changes(orbitals_snk) @ points.reading_fq.T
+        return cls(orbitals_snk, charges_sa, np.concatenate([positions_sav, positions_sav]))
 
 
 def choose_xc_points(
-    model: KohnShamModel, modes: Orbitals, charged: ChargedFunctions, reached: Reached, *, points: int, seed: int
+    cores: CoreFields, modes: Orbitals, charged: ChargedFunctions, reached: Reached, *, points: int, seed: int
 ) -> XcPoints:
     """Return at most ``points`` points for the remainder about the mean density.  Collective.
 
     Parameters
     ----------
-    model
-        The physics.
+    cores
+        The physics, with the model cores.
     modes
         Active modes on the density's grid.
     charged
@@ -83,10 +89,10 @@ def choose_xc_points(
         How many, and the seed of the choice of candidates.
     """
     grid = modes.grid
-    exact, importance = _integrals(model, modes, charged.functions, reached.orbitals_snk)
+    exact, importance = _integrals(cores, modes, charged.functions, reached)
     chosen = drawn_points(grid, importance, CANDIDATES, seed)
-    at = _at(model, charged, chosen)
-    equations_sq = _and_changes(_contributions(model, at, reached.charges_sa)) / ENERGY_SCALE
+    at = _at(cores, charged, chosen)
+    equations_sq = _and_changes(_contributions(cores, at, reached)) / ENERGY_SCALE
     weights_q = on_rank_zero(grid.comm, nonnegative_weights, equations_sq, _and_changes(exact) / ENERGY_SCALE, points)
     use = weights_q > 0.0
     with_slopes = use[: at.slopes_vfq.shape[2]]
@@ -96,6 +102,7 @@ def choose_xc_points(
         at.slopes_vfq[:, :, with_slopes],
         at.mean_q[use],
         at.mean_slope_vq[:, with_slopes],
+        at.positions_vq[:, use] if cores.moving else at.positions_vq[:, :0],
     )
 
 
@@ -106,52 +113,103 @@ def _and_changes(values: np.ndarray) -> np.ndarray:
 
 
 def _integrals(
-    model: KohnShamModel, modes: Orbitals, functions: DensityFunctions, orbitals_snk: np.ndarray
+    cores: CoreFields, modes: Orbitals, functions: DensityFunctions, reached: Reached
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return ``∫ R dr`` (s,), Ha, and how much each of this rank's points contributes.  Collective."""
-    grid, gradient, mean = modes.grid, model.term(ExchangeCorrelation).gradient, functions.mean
-    points, mean_slope = functions.points_local, None if gradient is None else gradient.apply(mean).reshape(3, -1)
-    remainder = _remainder(
-        model, mean.local.ravel()[points], None if mean_slope is None else np.ascontiguousarray(mean_slope[:, points])
-    )
+    grid, points = modes.grid, functions.points_local
+    remainder = _remainder(cores, np.ascontiguousarray(cores.values(cores.whole(functions.mean), points)))
+    changes, on_grid = _Changes(cores, functions), _RemainderOnGrid(cores, remainder, points)
     exact, importance = [], np.zeros(grid.local_size)
-    for start in range(0, len(orbitals_snk), BLOCK):
+    for start in range(0, len(reached.orbitals_snk), BLOCK):
         # R depends so weakly on the density that single precision is enough for this
-        part_snk = orbitals_snk[start : start + BLOCK].astype(np.float32)
-        for rho in SPIN_WEIGHT * products(modes, part_snk, part_snk, points):
-            slope = None if gradient is None else _slope(grid, gradient, mean, points, rho)
-            value, _, _ = remainder.evaluate(rho, slope)
-            exact.append(float(value.sum()))
-            importance[points] += np.abs(value)
+        part_snk = reached.orbitals_snk[start : start + BLOCK].astype(np.float32)
+        densities_sq = SPIN_WEIGHT * products(modes, part_snk, part_snk, points)
+        for rho_q, positions_av in zip(densities_sq, reached.positions_sav[start : start + BLOCK], strict=True):
+            value_q = on_grid.remainder(changes.of(rho_q), positions_av)
+            exact.append(float(value_q.sum()))
+            importance[points] += np.abs(value_q)
     return grid.volume_element * sum_over_ranks(grid.comm, np.array(exact)), importance
 
 
-def _slope(grid: Grid, gradient: Gradient, mean: Field, points: np.ndarray, rho: np.ndarray) -> np.ndarray:
-    """Return the grid's gradient at this rank's points of a density that is known there, elsewhere the mean.  Collective."""
-    whole = mean.copy()
-    whole.local.reshape(-1)[points] = rho
-    return np.ascontiguousarray(gradient.apply(whole).reshape(3, -1)[:, points])
+class _Changes:
+    """Changes of the valence density, with the grid's gradients, at this rank's points that matter."""
+
+    def __init__(self, cores: CoreFields, functions: DensityFunctions) -> None:
+        self.cores, self.mean, self.points_local = cores, functions.mean, functions.points_local
+        self._mean_uq = cores.values(self.mean, self.points_local)
+
+    def of(self, rho_q: np.ndarray) -> np.ndarray:
+        """Return δ = ρ - ρ̄ (u, points) of a density at these points, bohr⁻³, which is the mean elsewhere.  Collective."""
+        if len(self._mean_uq) == 1:
+            return rho_q - self._mean_uq
+        whole = self.mean.copy()
+        whole.local.reshape(-1)[self.points_local] = rho_q
+        return self.cores.values(whole, self.points_local) - self._mean_uq
 
 
-def _remainder(model: KohnShamModel, mean: np.ndarray, mean_slope: np.ndarray | None) -> Remainder:
-    return Remainder(model.functional, mean, mean_slope, expanded_share(mean))
+class _RemainderOnGrid:
+    """R at this rank's points that matter, with the cores of a geometry."""
+
+    def __init__(self, cores: CoreFields, remainder: Remainder, points_local: np.ndarray) -> None:
+        self.cores, self._remainder, self.points_local = cores, remainder, points_local
+        self._functional = remainder.functional
+        self._mean_uq = remainder.reference_uq
+        self._energy_q, self._potential_uq = derivatives(self._functional, self._mean_uq)
+        self._middles = [cores.core(core.index, core.box.middle_v, points_local) for core in cores.moving]
+
+    def remainder(self, change_uq: np.ndarray, positions_av: np.ndarray) -> np.ndarray:
+        """Return R (points,), Ha bohr⁻³, of a change of the valence density at a geometry (N, 3), bohr.  Collective."""
+        if not self._middles:
+            whole_uq = self._mean_uq + change_uq
+            return self._remainder.evaluate(whole_uq[0], _slope(whole_uq))[0]
+        core_uq, taken_q = np.zeros_like(change_uq), np.zeros(change_uq.shape[1])
+        for core, middle_uq in zip(self.cores.moving, self._middles, strict=True):
+            moved_uq = self.cores.core(core.index, positions_av[core.index], self.points_local) - middle_uq
+            core_uq += moved_uq
+            near = np.flatnonzero(moved_uq.any(axis=0))
+            energy_q, potential_uq = derivatives(self._functional, self._mean_uq[:, near] + moved_uq[:, near])
+            taken_q[near] += energy_q - self._energy_q[near]
+            taken_q[near] += ((potential_uq - self._potential_uq[:, near]) * change_uq[:, near]).sum(axis=0)
+        whole_uq = self._mean_uq + core_uq + change_uq
+        return self._remainder.evaluate(whole_uq[0], _slope(whole_uq), core_uq)[0] - taken_q
 
 
-def _at(model: KohnShamModel, charged: ChargedFunctions, chosen: np.ndarray) -> XcPoints:
+def _slope(values_uq: np.ndarray) -> np.ndarray | None:
+    return None if len(values_uq) == 1 else np.ascontiguousarray(values_uq[1:])
+
+
+def _remainder(cores: CoreFields, mean_uq: np.ndarray) -> Remainder:
+    return Remainder(cores.model.functional, mean_uq[0], _slope(mean_uq), expanded_share(mean_uq[0]))
+
+
+def _at(cores: CoreFields, charged: ChargedFunctions, chosen: np.ndarray) -> XcPoints:
     """Return global grid points, without weights, on every rank.  Collective."""
-    gradient, mean = model.term(ExchangeCorrelation).gradient, charged.functions.mean
-    functions_fq, mean_q = charged.at(chosen), values_at(mean.grid, mean.local.reshape(1, -1), chosen)[0]
+    mean, gradient = cores.whole(charged.functions.mean), cores.xc.gradient
+    z, y, x = mean.grid.local_coordinates
+    axes = np.stack([np.broadcast_to(axis, mean.grid.local_shape).ravel() for axis in (x, y, z)])
+    functions_fq, positions_vq = charged.at(chosen), values_at(mean.grid, axes, chosen)
+    mean_q, weights_q = values_at(mean.grid, mean.local.reshape(1, -1), chosen)[0], np.zeros(len(chosen))
     if gradient is None:
-        return XcPoints(np.zeros(0), functions_fq, np.zeros((3, len(functions_fq), 0)), mean_q, np.zeros((3, 0)))
+        return XcPoints(weights_q, functions_fq, np.zeros((3, len(functions_fq), 0)), mean_q, np.zeros((3, 0)), positions_vq)
     slopes_vfq, mean_slope_vq = charged.slopes_at(gradient, chosen), slope_at(gradient, mean, chosen)
-    return XcPoints(np.zeros(0), functions_fq, slopes_vfq, mean_q, mean_slope_vq)
+    return XcPoints(weights_q, functions_fq, slopes_vfq, mean_q, mean_slope_vq, positions_vq)
 
 
-def _contributions(model: KohnShamModel, at: XcPoints, charges_sa: np.ndarray) -> np.ndarray:
+def _contributions(cores: CoreFields, at: XcPoints, reached: Reached) -> np.ndarray:
     """Return R at every point, shape (s, Q).  Not collective."""
-    uses_gradient, result = model.functional.uses_gradient, np.empty((len(charges_sa), len(at.mean_q)))
-    remainder = _remainder(model, at.mean_q, at.mean_slope_vq if uses_gradient else None)
-    for row, charges_a in zip(result, charges_sa, strict=True):
-        slope_vq = at.mean_slope_vq + charges_a @ at.slopes_vfq if uses_gradient else None
-        row[:] = remainder.evaluate(np.maximum(at.mean_q + charges_a @ at.functions_fq, SMALLEST_DENSITY), slope_vq)[0]
+    uses_gradient, result = cores.model.functional.uses_gradient, np.zeros((len(reached.charges_sa), len(at.mean_q)))
+    mean_uq = np.concatenate([at.mean_q[None], at.mean_slope_vq]) if uses_gradient else at.mean_q[None]
+    functions_ufq = np.concatenate([at.functions_fq[None], at.slopes_vfq]) if uses_gradient else at.functions_fq[None]
+    remainder = _remainder(cores, mean_uq)
+    periodic_cell_v = cores.xc.grid.periodic_cell_v
+    moving = MovingCores(cores.moving, at.positions_vq, at.weights_q, remainder, periodic_cell_v) if cores.moving else None
+    for row, charges_a, positions_av in zip(result, reached.charges_sa, reached.positions_sav, strict=True):
+        change_uq = charges_a @ functions_ufq
+        core_uq = np.zeros_like(mean_uq)
+        if moving is not None:
+            placed = moving.place(positions_av[None], np.zeros(1), np.zeros((1, *positions_av.shape)))
+            (core_uq,), (energy_q,), (potential_uq,) = placed.changes_buq, placed.energies_bq, placed.potentials_buq
+            row -= energy_q + (potential_uq * change_uq).sum(axis=0)
+        whole_uq = mean_uq + core_uq + change_uq
+        row += remainder.evaluate(np.maximum(whole_uq[0], SMALLEST_DENSITY), _slope(whole_uq), core_uq)[0]
     return result

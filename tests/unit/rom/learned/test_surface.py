@@ -17,7 +17,7 @@ from mpiqmd.rom.learned.energy import LearnedEnergy
 from mpiqmd.rom.learned.solver import LearnedSolver
 from mpiqmd.rom.learned.store import from_arrays, to_arrays
 from mpiqmd.rom.learned.training_set import TrainingSet
-from tests.helpers.learned_water import RANK, learn, learn_water, loose_water, serial_water
+from tests.helpers.learned_water import KINDS, RANK, learn, learn_water, loose_water, serial_water
 from tests.helpers.tiny_water import UNSEEN, geometry
 
 OUTSIDE = geometry(2.3, 1.83, 0.0)
@@ -25,6 +25,16 @@ OUTSIDE = geometry(2.3, 1.83, 0.0)
 
 LINEAR = np.array([[0.0, 0.0, 0.0], [1.8, 0.0, 0.0], [-1.8, 0.0, 0.0]])
 ROTATION = Rotation.from_euler("xyz", [0.4, -1.1, 2.3]).as_matrix()
+
+
+CASES = [("LDA", "isolated"), ("PBE", "isolated"), ("LDA", "periodic"), ("PBE", "isolated", "cores")]
+MAKERS = {
+    "LDA": serial_water,
+    "PBE": lambda: serial_water("PBE"),
+    "loose": loose_water,
+    "LDA-cores": lambda: serial_water(kind="cores"),
+    "PBE-cores": lambda: serial_water("PBE", kind="cores"),
+}
 
 
 def same(one, other):
@@ -45,7 +55,7 @@ def together(surface, positions):
 
 
 @pytest.mark.serial
-@pytest.mark.parametrize("case", [("LDA", "isolated"), ("PBE", "isolated"), ("LDA", "periodic")], ids="-".join)
+@pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_a_batch_is_what_its_geometries_are_alone(case, rng):
     surface, positions = serial_water(*case).surface(), moved(rng, 11)
     for one, position in zip(together(surface, positions), positions, strict=True):
@@ -67,8 +77,9 @@ def test_a_batch_with_moving_projectors_is_what_its_geometries_are_alone(rng):
 
 
 @pytest.mark.serial
-def test_the_same_bits_in_any_company(rng):
-    surface, positions = serial_water().surface(), moved(rng, 19)
+@pytest.mark.parametrize("kind", ["plain", "cores"])
+def test_the_same_bits_in_any_company(rng, kind):
+    surface, positions = serial_water(kind=kind).surface(), moved(rng, 19)
     whole = together(surface, positions)
     for size in (1, 3, 8, 9, 16):
         assert all(map(same, together(surface, positions[:size]), whole))
@@ -207,7 +218,7 @@ def test_a_poor_start_changes_nothing_but_the_number_of_evaluations():
 
 
 @pytest.mark.serial
-@pytest.mark.parametrize("make", [serial_water, lambda: serial_water("PBE"), loose_water], ids=["LDA", "PBE", "loose"])
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
 def test_a_file_holds_all_of_it(make, tmp_path):
     water = make()
     with h5py.File(tmp_path / "model.h5", "w") as file:
@@ -235,6 +246,19 @@ def test_a_file_whose_parts_do_not_fit_is_refused(name):
 
 
 @pytest.mark.serial
+@pytest.mark.parametrize("name", ["cores/1/coefficients_ic", "cores/1/inverse_step", "cores/positions_vq"])
+def test_a_file_whose_cores_do_not_fit_is_refused(name):
+    arrays = to_arrays(serial_water(kind="cores").arrays)
+    arrays[f"learned/{name}"] = np.zeros((2, 5))
+    with pytest.raises(DataFileError, match=r"rom\.online = 'learned'"):
+        from_arrays(arrays)
+    if name != "cores/1/inverse_step":
+        del arrays[f"learned/{name}"]
+        with pytest.raises(DataFileError, match="train again"):
+            from_arrays(arrays)
+
+
+@pytest.mark.serial
 def test_a_file_without_a_learned_grid_is_refused():
     with pytest.raises(DataFileError, match=r"rom\.online = 'learned'"):
         from_arrays({"something": np.zeros(3)})
@@ -249,9 +273,11 @@ def test_a_stored_number_has_no_axis_and_an_array_is_contiguous():
     assert assembly.take("dipole/functions_vf", "3 f").flags.c_contiguous
 
 
-def test_any_number_of_ranks_learns_the_same(comm):
+@pytest.mark.parametrize("kind", [("LDA", "isolated", "plain"), ("PBE", "isolated", "cores")], ids="-".join)
+def test_any_number_of_ranks_learns_the_same(comm, kind):
     """Signs of singular vectors may differ, the energies and forces that come of it not."""
-    spread, alone = learn_water(comm), serial_water()
+    functional, boundary, physics = kind
+    spread, alone = learn_water(comm, functional, boundary, **KINDS[physics]), serial_water(functional, boundary, physics)
     placed = alone.energy.place_batch(np.array([geometry(*point) for point in UNSEEN]))
     expected = alone.solver().solve_batch(placed)
     found = spread.solver().solve_batch(spread.energy.place_batch(placed.positions_bav))
