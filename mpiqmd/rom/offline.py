@@ -13,7 +13,8 @@ from mpiqmd.molecule.symmetry import Symmetry
 from mpiqmd.parallel.log import Log
 from mpiqmd.rom.basis import ReducedBasis, build_basis
 from mpiqmd.rom.learned import store as learned
-from mpiqmd.rom.learned.compile import USUAL_ERROR, LearnedCompiler, LearnSettings
+from mpiqmd.rom.learned.compile import LearnedCompiler
+from mpiqmd.rom.learned.learn_settings import USUAL_ERROR, LearnSettings
 from mpiqmd.rom.learned.training_set import closed_training_set
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.options import RomOptions

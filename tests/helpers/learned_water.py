@@ -10,9 +10,10 @@ from mpiqmd.molecule.body_surface import MovingFrame
 from mpiqmd.molecule.frame import EckartFrame, make_frame
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.rom.learned.body_solver import LearnedBodySolver, learned_surface
-from mpiqmd.rom.learned.compile import LearnedCompiler, LearnSettings
+from mpiqmd.rom.learned.compile import LearnedCompiler
 from mpiqmd.rom.learned.data import LearnedArrays
 from mpiqmd.rom.learned.energy import LearnedEnergy
+from mpiqmd.rom.learned.learn_settings import LearnSettings
 from mpiqmd.rom.learned.solver import LearnedSolver
 from mpiqmd.rom.learned.training_set import TrainingSet, closed_training_set
 from mpiqmd.rom.training_distance import TrainingDistance

@@ -33,6 +33,8 @@ FIELD = 1e-3
 """An electric field whose potential counts like those that are reached, atomic units: dipole moments are read off as well."""
 LENGTH = 0.1
 """Displacement of an ion for which slopes of its potential count as much as the potential, bohr."""
+TOLD_APART = 1e-7
+"""Change of density at the points that counts, relative to the largest: functions are in single precision."""
 BATCH = 32
 """Geometries at a time."""
 
@@ -163,7 +165,7 @@ def _fewer_points(points: LearnedPoints, reached: _Reached, read_fa: np.ndarray,
     if count >= changes_sq.shape[1]:
         return replace(points, reading_fq=read_fa.T @ points.reading_fq)
     chosen = np.sort(qr(changes_sq, mode="r", pivoting=True)[1][:count])
-    reading_qa = lstsq(changes_sq[:, chosen], reached.charges_sf @ read_fa, cond=1e-9, lapack_driver="gelsy")[0]
+    reading_qa = lstsq(changes_sq[:, chosen], reached.charges_sf @ read_fa, cond=TOLD_APART, lapack_driver="gelsd")[0]
     return replace(points, modes_qk=points.modes_qk[chosen], mean_q=points.mean_q[chosen], reading_fq=reading_qa.T.copy())
 
 

@@ -9,7 +9,7 @@ start               the finished model's own minima at many geometries, as a pol
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,10 +28,12 @@ from mpiqmd.rom.learned.core_tables import CoreFields
 from mpiqmd.rom.learned.data import DipoleArrays, LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
 from mpiqmd.rom.learned.densities import ChargedFunctions, DensityFunctions, density_functions
 from mpiqmd.rom.learned.energy import LearnedEnergy
-from mpiqmd.rom.learned.fitted_start import MOST_TERMS, StartFit, determined_polynomials
+from mpiqmd.rom.learned.fitted_start import StartFit
 from mpiqmd.rom.learned.ground_states import GroundStates
 from mpiqmd.rom.learned.interaction import interaction, mean_field
 from mpiqmd.rom.learned.latent import LatentSubspaces
+from mpiqmd.rom.learned.latent_directions import LatentFound, latent_directions, see_enough
+from mpiqmd.rom.learned.learn_settings import LearnSettings
 from mpiqmd.rom.learned.one_electron import OneElectronArrays, along_motion
 from mpiqmd.rom.learned.points import choose_points
 from mpiqmd.rom.learned.polynomials import GeometryPolynomials
@@ -40,90 +42,12 @@ from mpiqmd.rom.learned.training_set import TrainingSet
 from mpiqmd.rom.learned.xc_points import Reached, choose_xc_points
 from mpiqmd.sampling.mixtures import sample_geometries
 
-USUAL_ERROR = 5e-8
-"""Energy that the default settings leave out, Ha, about."""
-INDEPENDENT = 0.3
-"""Least length of a combination of latent directions of length one over the modes that are kept."""
 DRAFT_TERMS = 715
 """Most terms of the polynomial of a first model: degree 5 in 6 coordinates, 4 in 9."""
 DRAFT_MINIMA = 1000
 """Its minima, at least: by them it is seen what is needed."""
-STATES_PER_DIRECTION = 2.0
-"""Ground states for each latent direction, at least."""
-AT_ONCE = 10
-"""Reduced ground states that are solved before it is looked at again."""
 SAMPLES_PER_DIRECTION, POINTS_PER_SAMPLE = 2.5, 0.4
 """Samples of the xc energy for each latent direction, and points for each of them, where that is more than the settings say."""
-
-
-@dataclass(frozen=True)
-class LearnSettings:
-    """How finely to compile; errors are of energies, Ha.
-
-    Attributes
-    ----------
-    geometries, solves
-        Ground states to learn from, at least, and how many reduced ones may be solved on the grid where training orbitals and
-        their images are fewer, or few for so many latent directions.
-    latent
-        Mean energy that the latent directions may leave out.
-    active
-        The same for the combinations of modes in which these lie.
-    functions
-        Singular value of the density functions down to which they are kept.
-    responses
-        The same for those whose interaction is kept.
-    per_function
-        Points for each density function.
-    xc_points, xc_samples
-        Points for the remainder of the xc energy, at most, and densities that they are chosen by; more of both where there are
-        many latent directions.
-    densities, slopes
-        Densities at ground states, predicted ones where there are fewer, and slopes of the density in multiples of the latent
-        directions.
-    nodes, margin
-        Fewest Chebyshev nodes per direction of an ion's box, and its room around the training positions, share of their range.
-    tables
-        What table entries may be left out.
-    fit
-        Most terms of the polynomial that predicts the minimum.
-    gap
-        How far above the minimum it may be, in the mean; fewer terms are enough where it is not.
-    seed
-        Of every random choice.
-    """
-
-    geometries: int = 220
-    solves: int = 60
-    latent: float = USUAL_ERROR
-    active: float = 1e-7
-    functions: float = 5e-6
-    responses: float = 1e-4
-    per_function: float = 2.0
-    xc_points: int = 600
-    xc_samples: int = 600
-    densities: int = 460
-    slopes: float = 3.0
-    nodes: int = 7
-    margin: float = 0.15
-    tables: float = 1e-8
-    fit: int = MOST_TERMS
-    gap: float = 1e-8
-    seed: int = 1
-
-    def scaled(self, share: float) -> LearnSettings:
-        """Return what leaves out so many times the energy, about.  Not collective."""
-        more = max(1.0, share**-0.25)
-        return replace(
-            self,
-            latent=share * self.latent,
-            active=share * self.active,
-            functions=float(np.sqrt(share)) * self.functions,
-            gap=share * self.gap,
-            densities=int(more * self.densities),
-            xc_points=int(more * self.xc_points),
-            xc_samples=int(more * self.xc_samples),
-        )
 
 
 class LearnedCompiler:
@@ -162,8 +86,9 @@ class LearnedCompiler:
     def compile(self) -> LearnedArrays:
         """Return the model.  Collective."""
         settings = self.settings
-        self._see_enough()
-        subspaces, latent_sd, start = self._latent_directions()
+        see_enough(self.states, iter(self._samples(4 * settings.solves, settings.seed, 1.0)), settings)
+        found = latent_directions(self.states, settings)
+        subspaces, latent_sd, start = found.subspaces, found.latent_sd, found.start
         self.log(
             f"{len(subspaces)} latent directions over {subspaces.active_mk.shape[1]} of {len(self.modes)} modes, from "
             f"{len(self.states.positions)} geometries; up to {self._memory(subspaces) / 1e9:.2g} GB a rank from here on"
@@ -179,23 +104,10 @@ class LearnedCompiler:
         )
         self.log(f"{len(arrays.points.interaction_f)} of them and {len(arrays.points.mean_q)} points are enough at minima")
         charged = ChargedFunctions(functions, rotation_ff @ combinations_fa)
-        samples_sav, samples_sd = self._xc_samples(latent_sd, minima_sav, minima_sd)
+        samples_sav, samples_sd = self._xc_samples(found, minima_sav, minima_sd)
         reached = Reached.of(subspaces, arrays.points, samples_sav, samples_sd, settings.seed)
         xc = self._xc_points(active.dense, charged, reached)
         return self._start_fit(settings.fit, settings.gap).fitted(replace(arrays, xc=xc))[0]
-
-    def _see_enough(self) -> None:
-        """Add reduced ground states until there are several for each latent direction, or as many as the settings allow.
-
-        Where there are few, the directions are those of the geometries that happen to be there, not of the molecule.
-        """
-        settings, states = self.settings, self.states
-        candidates = iter(self._samples(4 * settings.solves, settings.seed, 1.0))
-        for solved in range(0, settings.solves, AT_ONCE):
-            directions = len(states.principal(settings.latent)[1])
-            if len(states.positions) >= max(settings.geometries, STATES_PER_DIRECTION * directions):
-                break
-            states.add(candidates, min(AT_ONCE, settings.solves - solved))
 
     def _draft(
         self, active: OrbitalSpace, functions: DensityFunctions, subspaces: LatentSubspaces, start: StartArrays
@@ -277,58 +189,19 @@ class LearnedCompiler:
         one_electron = along_motion(constant_kk, slopes_xkk, centre_x, moved_sav, n_coordinates)
         return constant, one_electron, [each.ion for each in found]
 
-    def _latent_directions(self) -> tuple[LatentSubspaces, np.ndarray, StartArrays]:
-        """Return the latent subspaces, the samples' latent coordinates, and a first start."""
-        coordinates_sy, positions_sav = np.array(self.states.coordinates), np.array(self.states.positions)
-        mean_y, directions_dy = self.states.principal(self.settings.latent)
-        latent_sd = decide(self.comm, (coordinates_sy - mean_y) @ directions_dy.T)
-        spanning_mn = decide(self.comm, self.states.reference.spanning(mean_y))
-        changes_dmn = np.array([self.states.reference.change(direction_y) for direction_y in directions_dy])
-        active_mk = self._active(spanning_mn, changes_dmn, np.sqrt(np.mean(latent_sd**2, axis=0)))
-        directions_dnk = np.ascontiguousarray((changes_dmn.transpose(0, 2, 1)) @ active_mk)
-        subspaces = LatentSubspaces(active_mk, np.ascontiguousarray(spanning_mn.T @ active_mk), directions_dnk)
-        polynomials = determined_polynomials(positions_sav, self.frame.n_coordinates, 1.9)
-        fitted_td = np.linalg.lstsq(polynomials.terms(positions_sav), latent_sd, rcond=1e-10)[0]
-        start = StartArrays(
-            polynomials.axes, polynomials.offset, polynomials.degree, decide(self.comm, fitted_td), np.eye(len(subspaces))
-        )
-        return subspaces, latent_sd, start
-
     def _predicted_latent(self, start: StartArrays, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Return random geometries (samples, N, 3), bohr, and latent coordinates of predicted minima there (samples, d)."""
         positions_sav = self._samples(count, seed)
         polynomials = GeometryPolynomials(start.axes_dx, start.offset_d, start.degree)
         return positions_sav, decide(self.comm, polynomials.terms(positions_sav) @ start.coefficients_td)
 
-    def _active(self, spanning_mn: np.ndarray, changes_dmn: np.ndarray, sizes_d: np.ndarray) -> np.ndarray:
-        """Return the combinations of modes that the subspaces need, orthonormal columns, given what z amounts to."""
-        columns = np.concatenate([spanning_mn, *(changes_dmn * sizes_d[:, None, None])], axis=1)
-        vectors, values, _ = np.linalg.svd(self.states.reference.weighed(columns), full_matrices=False)
-        count = int(np.sum(0.5 * np.cumsum(values[::-1] ** 2)[::-1] > self.settings.active))
-        while True:
-            active_mk = np.linalg.qr(self.states.reference.weighed(vectors[:, :count], power=-1.0))[0]
-            if count >= vectors.shape[1] or self._are_independent(active_mk, changes_dmn):
-                return decide(self.comm, active_mk)
-            count += 1 + count // 10
-
-    def _are_independent(self, active_mk: np.ndarray, changes_dmn: np.ndarray) -> bool:
-        """Return whether latent directions, which are orthonormal, are far from dependent where combinations are left out."""
-        seen_dmn = np.einsum("mk,lk,dln->dmn", active_mk, active_mk, changes_dmn, optimize=True)
-        columns_mc = seen_dmn.transpose(1, 0, 2).reshape(len(active_mk), -1)
-        weighed_md = self.states.reference.weighed(columns_mc).reshape(len(active_mk), len(changes_dmn), -1)
-        rows_dy = weighed_md.transpose(1, 0, 2).reshape(len(changes_dmn), -1)
-        return decide(self.comm, bool(np.linalg.svd(rows_dy, compute_uv=False)[-1] > INDEPENDENT))
-
-    def _xc_samples(
-        self, latent_sd: np.ndarray, minima_sav: np.ndarray, minima_sd: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _xc_samples(self, found: LatentFound, minima_sav: np.ndarray, minima_sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return geometries (samples, N, 3), bohr, and latent coordinates (samples, d) where the xc remainder shall be right.
 
         Half are those of the training, which are farther out than minima at mixtures of them.
         """
-        count = max(self.settings.xc_samples, int(SAMPLES_PER_DIRECTION * latent_sd.shape[1]))
-        positions_sav, seed = np.array(self.states.positions), self.settings.seed
-        learned_sav, learned_sd = (_some(each, count // 2, seed) for each in (positions_sav, latent_sd))
+        count, seed = max(self.settings.xc_samples, int(SAMPLES_PER_DIRECTION * len(found.subspaces))), self.settings.seed
+        learned_sav, learned_sd = (_some(each, count // 2, seed) for each in (found.positions_sav, found.latent_sd))
         missing = count - len(learned_sd)
         return np.concatenate([learned_sav, minima_sav[:missing]]), np.concatenate([learned_sd, minima_sd[:missing]])
 

@@ -67,7 +67,7 @@ class StartFit:
     terms
         Most terms of the polynomial.
     gap
-        Energy of the start above the minimum that is low enough, in the mean, Ha.
+        Energy of the start above the minimum that is low enough, Ha: the median of geometries.
     least
         Fewest geometries.
     comm, log
@@ -135,7 +135,7 @@ def _found(solver: LearnedSolver, samples_bav: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _fitted(minima: _Minima, inverse_dd: np.ndarray, n_coordinates: int, terms: int) -> tuple[StartArrays, float]:
-    """Return the start of at most so many terms, and how far above minima that it has not seen it is on average, Ha."""
+    """Return the start of at most so many terms, and the median of how far above minima that it has not seen it is, Ha."""
     positions_sav, latent_sd = minima.positions_sav, minima.latent_sd
     polynomials = determined_polynomials(positions_sav, n_coordinates, 1.5, terms)
     terms_st, unseen = polynomials.terms(positions_sav), np.arange(len(latent_sd)) % HELD_OUT == HELD_OUT - 1
@@ -145,7 +145,7 @@ def _fitted(minima: _Minima, inverse_dd: np.ndarray, n_coordinates: int, terms: 
     off_sd = terms_st[unseen] @ coefficients_td - latent_sd[unseen]
     gaps_s = 0.5 * np.sum(off_sd * np.linalg.solve(inverse_dd, off_sd.T).T, axis=1)
     start = StartArrays(polynomials.axes, polynomials.offset, polynomials.degree, coefficients_td, inverse_dd)
-    return start, float(np.average(gaps_s, weights=weights_s[unseen] ** 2))
+    return start, float(np.median(gaps_s))
 
 
 def fit(terms_st: np.ndarray, latent_sd: np.ndarray, weights_s: np.ndarray) -> np.ndarray:

@@ -20,8 +20,8 @@ from tests.helpers.tiny_water import CORES, with_core
 
 CELL = np.array([7.0, 7.2, 6.6])
 BOXES = [
-    ChebyshevBox(np.array([-0.2, 0.1, -0.3]), np.array([0.2, 0.3, -0.1]), 4),
-    ChebyshevBox(np.array([1.3, -0.2, 0.0]), np.array([1.6, -0.1, 0.0]), 4),
+    ChebyshevBox(np.array([-0.2, 0.1, -0.3]), np.array([0.2, 0.3, -0.1]), (4, 4, 4)),
+    ChebyshevBox(np.array([1.3, -0.2, 0.0]), np.array([1.6, -0.1, 0.0]), (4, 4, 4)),
 ]
 POSITIONS = np.array([[0.11, 0.17, -0.22], [1.41, -0.13, 0.0]])
 
@@ -87,7 +87,7 @@ def test_cores_at_points_are_gaussians_with_their_derivatives(grid, rng):
 def test_points_see_the_images_of_a_core():
     spline = np.zeros((100, 4))
     spline[:, 0] = 1.0 - (np.arange(100) / 100.0) ** 2
-    core = MovingCore(0, ChebyshevBox(np.array([3.2, 0.0, 0.0]), np.array([3.4, 0.0, 0.0]), 4), 50.0, spline)
+    core = MovingCore(0, ChebyshevBox(np.array([3.2, 0.0, 0.0]), np.array([3.4, 0.0, 0.0]), (4, 4, 4)), 50.0, spline)
     beyond_vq = np.array([[-3.0], [0.0], [0.0]])
     assert not len(_Pairs([core], beyond_vq, np.ones((1, 1)), None).places_p)
     pairs = _Pairs([core], beyond_vq, np.ones((1, 1)), CELL)

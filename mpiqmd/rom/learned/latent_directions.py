@@ -1,0 +1,101 @@
+"""Latent directions: the principal ones of the occupied subspaces at many geometries, and the modes that these need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiqmd.parallel.comm import decide
+from mpiqmd.rom.learned.data import StartArrays
+from mpiqmd.rom.learned.fitted_start import determined_polynomials
+from mpiqmd.rom.learned.ground_states import GroundStates
+from mpiqmd.rom.learned.latent import LatentSubspaces
+from mpiqmd.rom.learned.learn_settings import LearnSettings
+from mpiqmd.rom.learned.reference import Reference
+
+INDEPENDENT = 0.3
+"""Least length of a combination of latent directions of length one over the modes that are kept."""
+STATES_PER_DIRECTION = 2.0
+"""Ground states for each latent direction, at least."""
+AT_ONCE = 10
+"""Reduced ground states that are solved before it is looked at again."""
+
+
+@dataclass(frozen=True)
+class LatentFound:
+    """Latent subspaces, and the latent coordinates of the ground states that they come from.
+
+    Attributes
+    ----------
+    subspaces
+        The subspaces.
+    positions_sav, latent_sd
+        The geometries (samples, N, 3), bohr, and coordinates there (samples, d), square roots of Ha.
+    start
+        A first polynomial that predicts them.
+    """
+
+    subspaces: LatentSubspaces
+    positions_sav: np.ndarray
+    latent_sd: np.ndarray
+    start: StartArrays
+
+
+def see_enough(states: GroundStates, candidates: Iterator[np.ndarray], settings: LearnSettings) -> None:
+    """Add reduced ground states until there are several for each latent direction, or as many as the settings allow.
+
+    Where there are few, the directions are those of the geometries that happen to be there, not of the molecule.  Candidates
+    are geometries (N, 3), bohr.  Collective.
+    """
+    for solved in range(0, settings.solves, AT_ONCE):
+        directions = len(states.principal(settings.latent)[1])
+        if len(states.positions) >= max(settings.geometries, STATES_PER_DIRECTION * directions):
+            break
+        states.add(candidates, min(AT_ONCE, settings.solves - solved))
+
+
+def latent_directions(states: GroundStates, settings: LearnSettings) -> LatentFound:
+    """Return the latent subspaces of the ground states.  Collective."""
+    comm, reference = states.comm, states.reference
+    coordinates_sy, positions_sav = np.array(states.coordinates), np.array(states.positions)
+    mean_y, directions_dy = states.principal(settings.latent)
+    latent_sd = decide(comm, (coordinates_sy - mean_y) @ directions_dy.T)
+    spanning_mn = decide(comm, reference.spanning(mean_y))
+    changes_dmn = np.array([reference.change(direction_y) for direction_y in directions_dy])
+    active_mk = decide(
+        comm, _active(reference, spanning_mn, changes_dmn, np.sqrt(np.mean(latent_sd**2, axis=0)), settings.active)
+    )
+    directions_dnk = np.ascontiguousarray((changes_dmn.transpose(0, 2, 1)) @ active_mk)
+    subspaces = LatentSubspaces(active_mk, np.ascontiguousarray(spanning_mn.T @ active_mk), directions_dnk)
+    polynomials = determined_polynomials(positions_sav, states.n_coordinates, 1.9)
+    fitted_td = decide(comm, np.linalg.lstsq(polynomials.terms(positions_sav), latent_sd, rcond=1e-10)[0])
+    start = StartArrays(polynomials.axes, polynomials.offset, polynomials.degree, fitted_td, np.eye(len(subspaces)))
+    return LatentFound(subspaces, positions_sav, latent_sd, start)
+
+
+def _active(
+    reference: Reference, spanning_mn: np.ndarray, changes_dmn: np.ndarray, sizes_d: np.ndarray, left_out: float
+) -> np.ndarray:
+    """Return the combinations of modes that the subspaces need, orthonormal columns, given what z amounts to.
+
+    In the mean they leave out so much energy (Ha).
+    """
+    columns = np.concatenate([spanning_mn, *(changes_dmn * sizes_d[:, None, None])], axis=1)
+    vectors, values, _ = np.linalg.svd(reference.weighed(columns), full_matrices=False)
+    count = int(np.sum(0.5 * np.cumsum(values[::-1] ** 2)[::-1] > left_out))
+    while True:
+        active_mk = np.linalg.qr(reference.weighed(vectors[:, :count], power=-1.0))[0]
+        if count >= vectors.shape[1] or _are_independent(reference, active_mk, changes_dmn):
+            return active_mk
+        count += 1 + count // 10
+
+
+def _are_independent(reference: Reference, active_mk: np.ndarray, changes_dmn: np.ndarray) -> bool:
+    """Return whether latent directions, which are orthonormal, are far from dependent where combinations are left out."""
+    seen_dmn = np.einsum("mk,lk,dln->dmn", active_mk, active_mk, changes_dmn, optimize=True)
+    columns_mc = seen_dmn.transpose(1, 0, 2).reshape(len(active_mk), -1)
+    weighed_md = reference.weighed(columns_mc).reshape(len(active_mk), len(changes_dmn), -1)
+    rows_dy = weighed_md.transpose(1, 0, 2).reshape(len(changes_dmn), -1)
+    return bool(np.linalg.svd(rows_dy, compute_uv=False)[-1] > INDEPENDENT)
