@@ -23,7 +23,7 @@ class LatentOrbitals:
         self.origin_nk, directions_dnk = pad(subspaces.origin_nk), pad(subspaces.directions_dnk)
         self.n, self.k = self.origin_nk.shape
         flat = directions_dnk.reshape(len(directions_dnk), -1)
-        self._spanning, self._slopes = Packed(flat.T), Packed(flat)
+        self._spanning, self._slopes = Packed(flat.T, np.float16), Packed(flat, np.float16)
 
     def orthonormal(self, latent_bd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return Ũ (B, n, k), padded, and L^-1 (B, n, n), dimensionless, of padded latent coordinates (B, d).

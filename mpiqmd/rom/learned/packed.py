@@ -1,7 +1,9 @@
 """Large matrices in the order in which rows are multiplied with them (``panels``).
 
-A matrix is kept in single precision where its rounding is far below what it models.  Only the stored numbers are rounded: the
-arithmetic is in double precision, so that energies stay smooth and forces their exact derivatives.  Results are padded with
+A step takes as long as it takes to read these matrices, so they are kept in few digits: in single precision where rounding is
+far below what they model, in half precision where an energy sees it to second order only, as what minima are predicted by.
+Only the stored numbers are rounded: the arithmetic is in double precision, so that energies stay smooth and forces their exact
+derivatives.  Results are padded with
 zeros to whole panels, and may be the next product's rows.
 """
 
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mpiqmd.rom.learned.panels import PANEL, packed_product
+from mpiqmd.rom.learned.panels import PANEL, READS_HALVES, packed_product
 
 
 def padded(count: int) -> int:
@@ -32,19 +34,24 @@ class Packed:
     matrix_oi
         Shape (outputs, inputs), any unit.
     dtype
-        Precision in which it is kept.
+        Precision to which it is rounded; half precision where no number is too large for it.
 
     Attributes
     ----------
     panels
-        The matrix, shape (panels, inputs, PANEL).
+        The matrix, shape (panels, inputs, PANEL); the bits of numbers in half precision.
     """
 
     def __init__(self, matrix_oi: np.ndarray, dtype: type = np.float32) -> None:
         outputs, inputs = matrix_oi.shape
+        if dtype == np.float16 and np.abs(matrix_oi).max(initial=0.0) > np.finfo(dtype).max:
+            dtype = np.float32
         whole = np.zeros((padded(outputs), inputs), dtype)
         whole[:outputs] = matrix_oi
-        self.panels = np.ascontiguousarray(whole.reshape(-1, PANEL, inputs).transpose(0, 2, 1))
+        panels = np.ascontiguousarray(whole.reshape(-1, PANEL, inputs).transpose(0, 2, 1))
+        if dtype == np.float16:
+            panels = panels.view(np.uint16) if READS_HALVES else panels.astype(np.float32)
+        self.panels = panels
 
     def times(self, rows_ri: np.ndarray) -> np.ndarray:
         """Return ``rows @ matrix^T``, shape (r, padded outputs), in the unit of both, of contiguous rows (r, i or more)."""

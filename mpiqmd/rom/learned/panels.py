@@ -30,17 +30,20 @@ PANEL = 16
 """Outputs of a panel: a multiple of every processor's vectors, so that rows padded to it need no special ends."""
 
 
-def _many_registers() -> bool:
-    """Whether code is compiled for a processor with 32 registers of eight numbers, instead of 16 of four."""
+def _has(feature: str) -> bool:
+    """Whether code is compiled for this very processor, and it has a feature."""
     chosen = numba.config.CPU_NAME or numba.config.CPU_FEATURES
     # an unknown processor has no features that LLVM could tell
     with suppress(RuntimeError):
-        return not chosen and bool(binding.get_host_cpu_features().get("avx512f", False))
+        return not chosen and bool(binding.get_host_cpu_features().get(feature, False))
     return False
 
 
-AT_ONCE = 4 if _many_registers() else 2
-"""Rows that pass a panel together: as many sums as fit into half of the registers."""
+AT_ONCE = 4 if _has("avx512f") else 2
+"""Rows that pass a panel together: as many sums as fit into half of the registers, of which there are 32 of eight numbers or
+16 of four."""
+READS_HALVES = _has("f16c")
+"""Whether panels may hold numbers in half precision, as their bits: others would have to be taken apart by a subroutine."""
 
 
 def _adder(n_rows: int) -> Callable[..., None]:
@@ -94,7 +97,9 @@ class _Sums:
 
     def _add_input(self, builder: Any, i: Any, row_at: list[Any], panel_at: Any, sums: list[Any]) -> None:
         """Add the products of what rows have of an input with what the panel has, in double precision."""
-        kept = builder.load(builder.gep(panel_at, [i]), align=4)
+        kept = builder.load(builder.gep(panel_at, [i]), align=2)
+        if kept.type.element == ir.IntType(16):
+            kept = builder.bitcast(kept, ir.VectorType(ir.HalfType(), PANEL))
         values = kept if kept.type == self.vector else builder.fpext(kept, self.vector)
         for total, row in zip(sums, row_at, strict=True):
             factors = self._repeated(builder, builder.load(builder.gep(row, [i])))

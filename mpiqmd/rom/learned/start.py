@@ -21,8 +21,8 @@ class Start:
 
     def __init__(self, arrays: StartArrays) -> None:
         self.polynomials = GeometryPolynomials(arrays.axes_dx, arrays.offset_d, arrays.degree)
-        self._latent, self._terms = Packed(arrays.coefficients_td.T), Packed(arrays.coefficients_td)
-        self._inverse_hessian = Packed(arrays.inverse_hessian_dd, np.float64)
+        self._latent, self._terms = (Packed(each, np.float16) for each in (arrays.coefficients_td.T, arrays.coefficients_td))
+        self._inverse_hessian = Packed(arrays.inverse_hessian_dd, np.float16)
 
     def predict(self, positions_bav: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return z_p (B, d) at body-frame geometries (B, N, 3), bohr, padded, and the terms (B, t) it is made from."""

@@ -10,7 +10,7 @@ from mpiqmd.rom.learned.panels import PANEL
 pytestmark = pytest.mark.serial
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(1, 1), (5, 63), (64, 64), (70, 130)])
 @pytest.mark.parametrize("rows", [1, 3, 4, 9])
 def test_products_are_those_of_the_rounded_matrix(shape, rows, dtype, rng):
@@ -21,7 +21,7 @@ def test_products_are_those_of_the_rounded_matrix(shape, rows, dtype, rng):
     assert not product[:, shape[0] :].any()
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_rows_have_the_same_bits_in_any_company(dtype, rng):
     packed, rows = Packed(rng.normal(size=(133, 300)), dtype), pad(rng.normal(size=(11, 300)))
     whole = packed.times(rows)
