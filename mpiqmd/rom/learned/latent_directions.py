@@ -67,7 +67,8 @@ def latent_directions(states: GroundStates, settings: LearnSettings) -> LatentFo
     active_mk = decide(
         comm, _active(reference, spanning_mn, changes_dmn, np.sqrt(np.mean(latent_sd**2, axis=0)), settings.active)
     )
-    directions_dnk = np.ascontiguousarray((changes_dmn.transpose(0, 2, 1)) @ active_mk)
+    # other directions by a ten-thousandth, which online fit into half precision
+    directions_dnk = np.ascontiguousarray(((changes_dmn.transpose(0, 2, 1)) @ active_mk).astype(np.float16), float)
     subspaces = LatentSubspaces(active_mk, np.ascontiguousarray(spanning_mn.T @ active_mk), directions_dnk)
     polynomials = determined_polynomials(positions_sav, states.n_coordinates, 1.9)
     fitted_td = decide(comm, np.linalg.lstsq(polynomials.terms(positions_sav), latent_sd, rcond=1e-10)[0])

@@ -147,9 +147,8 @@ def test_orbitals_of_the_kernel_are_the_plain_form(water, rng):
     latent_bd = 0.1 * rng.normal(size=(5, len(subspaces)))
     plain_bnk, plain_inverse_bnn = subspaces.orthonormal(latent_bd)
     orbitals_bnk, inverse_bnn = water.energy.orbitals.orthonormal(pad(latent_bd))
-    # directions are kept in single precision
-    np.testing.assert_allclose(orbitals_bnk[:, :, : plain_bnk.shape[2]], plain_bnk, atol=1e-6)
-    np.testing.assert_allclose(inverse_bnn, plain_inverse_bnn, atol=1e-6)
+    np.testing.assert_allclose(orbitals_bnk[:, :, : plain_bnk.shape[2]], plain_bnk, atol=1e-13)
+    np.testing.assert_allclose(inverse_bnn, plain_inverse_bnn, atol=1e-13)
     assert np.abs(plain_bnk - subspaces.origin_nk).max() > 1e-3 and (orbitals_bnk[:, :, plain_bnk.shape[2] :] == 0.0).all()
 
 
