@@ -14,13 +14,11 @@ import numpy as np
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel, Problem
 from mpiqmd.kohnsham.walls import TOLERATED, Walls, examine_walls
-from mpiqmd.molecule.hardness import PseudoAtom
+from mpiqmd.molecule.hardness import CARRIED, PseudoAtom
 from mpiqmd.parallel.log import Log
 
 COARSE = 5e-3
 """Net force on a free molecule (Ha/bohr) beyond which the grid or the cell is not good enough; a good one has a tenth."""
-CARRIED = 0.75
-"""Part of the waves of a grid, π / h, that orbitals may use where their products live on the same grid, and aliases matter."""
 OCCUPIED = 0.01
 """Occupation from which a level counts as occupied."""
 LATER = 2.0

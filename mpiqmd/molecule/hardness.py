@@ -30,6 +30,8 @@ TOLERATED_OF_ONE = 0.002
 
 Chosen for H; He, Li, B and Al, which it also concerns, were not measured against it.
 """
+CARRIED = 0.75
+"""Part of the waves of a grid, π / h, that orbitals may use where their products live on the same grid, and aliases matter."""
 SPHERE = 9.0
 """Radius of the sphere, bohr."""
 MESH = 900

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mpiqmd.errors import ConfigError
 from mpiqmd.molecule.fitted_cell import FittedCell, fit_cell
 from mpiqmd.molecule.gth import load_gth, smallest_radius
+from mpiqmd.molecule.hardness import CARRIED, PseudoAtom
 from mpiqmd.molecule.molecule import Molecule
 
 FUNCTIONAL = "PBE"
@@ -53,8 +54,13 @@ def count_electrons(molecule: Molecule) -> int:
 
 def propose(molecule: Molecule) -> Proposal:
     """Return cell and spacing for an isolated molecule.  Not collective."""
-    radii = {symbol: smallest_radius(symbol, FUNCTIONAL) for symbol in molecule.symbols}
-    hardest = min(radii, key=radii.__getitem__)
-    bounded = min(max(radii[hardest], SPACINGS[0]), SPACINGS[1])
+    fit = {symbol: _fitting_spacing(symbol) for symbol in set(molecule.symbols)}
+    hardest = min(sorted(fit), key=fit.__getitem__)
+    bounded = min(max(fit[hardest], SPACINGS[0]), SPACINGS[1])
     spacing = round(math.floor(bounded / SPACING_STEP + 1e-9) * SPACING_STEP, 4)
     return Proposal(fit_cell(molecule, spacing), spacing, hardest)
+
+
+def _fitting_spacing(symbol: str) -> float:
+    """Return a spacing (bohr) as narrow as an element's core, with which the full solver does not call the grid too coarse."""
+    return min(smallest_radius(symbol, FUNCTIONAL), PseudoAtom(load_gth(symbol, FUNCTIONAL)).needed_spacing(CARRIED))

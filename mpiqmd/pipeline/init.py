@@ -41,7 +41,7 @@ structure = {structure}
 # edges: even numbers of spacings, equal where that is nearly so or shows symmetry: {symmetries}
 {cell}# bohr, along the axes of the molecule's own frame, in which it never turns
 {lab_cell}# is for scf.frame = "lab", where it may turn
-{spacing}# bohr: as narrow as the core of {hardest}; `mpiqmd check egg-box` tests it
+{spacing}# bohr: what the core of {hardest} needs; `mpiqmd check egg-box` tests it
 # density = "finer"            # a third of the ripple of energies as atoms pass grid points, at two to four times the cost
 
 [xc]

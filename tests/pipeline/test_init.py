@@ -123,7 +123,12 @@ def test_what_cannot_be_computed_is_refused(init, bench, atoms, words):
 def test_the_spacing_is_that_of_the_hardest_element():
     """Cores of the table, silicon's capped: 0.221 for oxygen's projectors, 0.2 for hydrogen."""
     assert smallest_radius("O", "PBE") == pytest.approx(0.22095592) and smallest_radius("H", "PBE") == pytest.approx(0.2)
-    for symbols, hardest, spacing in ((("Si", "Si"), "Si", 0.3), (("O", "O"), "O", 0.22), (("O", "H"), "H", 0.2)):
+    for symbols, hardest, spacing in (
+        (("Si", "Si"), "Si", 0.3),
+        (("O", "O"), "O", 0.19),
+        (("O", "H"), "O", 0.19),
+        (("N", "H"), "H", 0.2),
+    ):
         found = propose(Molecule(symbols, np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 3.0]])))
         assert (found.hardest, found.spacing) == (hardest, spacing)
 

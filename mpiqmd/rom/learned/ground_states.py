@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 
@@ -68,13 +69,12 @@ class GroundStates:
 
         Each is predicted from all before it.  Collective.
         """
-        response = self._response()
         countdown = Countdown(self.log, wanted, "reduced ground state")
         for positions_av in candidates:
             try:
                 problem = self.model.place(positions_av)
                 start_y = self._predicted(positions_av)
-                _, found_y = minimised(self.energy, self.reference, problem, start_y, response, SOLVED)
+                _, found_y = minimised(self.energy, self.reference, problem, start_y, self._response, SOLVED)
             except (ConvergenceError, GeometryError):
                 continue
             orbitals_mn, _ = orthonormalised(self.reference.spanning(found_y))
@@ -92,6 +92,7 @@ class GroundStates:
         coefficients = np.linalg.lstsq(terms_st, np.array(self.coordinates), rcond=1e-10)[0]
         return decide(self.comm, (polynomials.terms(positions_av[None]) @ coefficients)[0])
 
+    @cached_property
     def _response(self) -> ResponseHessian:
         """Return the curvature at the reference with the response along the directions of the training orbitals."""
         coordinates_sy = np.array(self.coordinates)
