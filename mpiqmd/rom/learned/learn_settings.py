@@ -50,7 +50,7 @@ class LearnSettings:
     """
 
     geometries: int = 220
-    solves: int = 60
+    solves: int = 120
     latent: float = USUAL_ERROR
     active: float = 1e-7
     functions: float = 5e-6
