@@ -63,6 +63,12 @@ _LEARNED: Table = {
     "ions/A/right_jf": ("", "right factor, the mean density last"),
     "ions/A/overlaps_kx": ("", "projector overlaps on all products"),
     "ions/A/coupling_pp": ("Ha", "coefficients of its projectors"),
+    "cores/A/coefficients_ic": (
+        "bohr^-3",
+        "spline of the density of a model core: powers 0 to 3 of the distance in each interval",
+    ),
+    "cores/A/inverse_step": ("1/bohr", "intervals of that spline per bohr"),
+    "cores/positions_vq": ("bohr", "points of xc in the body frame, where model cores move"),
 }
 MODEL_DATASETS |= {f"arrays/learned/{path}": entry for path, entry in _LEARNED.items()}
 

@@ -80,6 +80,20 @@ RECORDS = {
             "largest_error": 3e-4,
         },
     },
+    "published": MACHINE
+    | {
+        "time_fs": [0.0, 1.0],
+        "names": ["length_1", "angle"],
+        "series": {run: {"length_1": [1.8, 1.83], "angle": [104.0, 104.5]} for run in ("hifi", "grid", "learned")},
+        "differences": {
+            form: {
+                "length_1": {"max": 7.7e-3, "rms": 1e-3, "unit": "bohr"},
+                "angle": {"max": 1.7, "rms": 0.4, "unit": "degrees"},
+            }
+            for form in ("grid", "learned")
+        },
+        "seconds_per_step": {"hifi": 0.8, "grid": 1.6, "learned": 4e-4},
+    },
     "cards": MACHINE
     | {
         "cards": [
@@ -167,13 +181,14 @@ def test_every_record_gives_a_section_with_figures(tmp_path):
     page = accuracy_page(records)
     assert "<!-- record" not in page
     assert all(f"`{script}`" in page for script in SCRIPTS.values())
+    assert "| grid | length 1 | 7.7e-03 | 1.0e-03 | bohr |" in page and "| learned | 0.4 | 2e+03 |" in page
     assert "| order 8 | 0.625 | 0.244 |" in page and "gpaw 26.7 | 9.00 | 6.0 | 30 | 4.50 | 11.2" in page
     assert "| H3N | sGDML | 56 | 1.0e-04 | 25 | 5.0e-04 | 1.0e-05 | 1.00 | 1.00 |" in page and "| sGDML | 28 |" not in page
     assert "| H2O | 100 | 300 | 7.0e-03 | - | 2000 |" in page and "| H3N | 100 | 300 | 7.0e-03 | 1.5e-04 | 2000 |" in page
     assert "| H3N | 56 | 247 | 161 | 270 | 1320 | 12.6 | 2.00 | 1.0 | 1000 |" in page
     assert all(text in page for text in ("not installed", "failed", "PETSc 3.18"))
     drawn = draw_all(records, tmp_path)
-    stems = {"accuracy", "ripple", "hifi-drift", "reduced-decay", "potentials", "scaling"}
+    stems = {"accuracy", "ripple", "hifi-drift", "reduced-decay", "published", "potentials", "scaling"}
     assert {path.name for path in drawn} == {f"{stem}.png" for stem in stems}
     assert all(path.stat().st_size > 1000 for path in drawn) and not list(tmp_path.glob("*.pdf"))
     assert all(f"(figures/{stem}.png)" in page for stem in stems)
