@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mpiqmd.plots.style import ACCENT, BRIGHT, COLOURS, DARK, GREY, legend_above, panels
+from mpiqmd.plots.style import ACCENT, BRIGHT, COLOURS, DARK, GREY, panels
 
 Rows = list[dict[str, float]]
 
@@ -86,31 +86,36 @@ def potentials_figure(molecules: list[dict[str, Any]]) -> Figure:
 NAMES = {"hifi": "Hi-Fi", "grid": "reduced, on the grid", "learned": "reduced, learned grid"}
 
 
+LATE = 60.0
+"""Last femtoseconds of the published case that are drawn over each other, where runs differ most."""
+
+
 def published_figure(record: dict[str, Any]) -> Figure:
-    """Return the coordinates of full and reduced dynamics over each other, and what reduced ones differ by below each.
+    """Return the last of full and reduced dynamics over each other, and how reduced ones come to differ, a row a coordinate.
 
     Not collective.
     """
     names, times_t, series = record["names"], np.array(record["time_fs"]), record["series"]
     looks = {
         "hifi": {"color": DARK, "linewidth": 1.7},
-        "grid": {"color": BRIGHT},
-        "learned": {"color": ACCENT, "linestyle": "--"},
+        "grid": {"color": BRIGHT, "linewidth": 0.9},
+        "learned": {"color": ACCENT, "linewidth": 0.9, "linestyle": "--"},
     }
-    figure, axes = panels(2, 1.9, len(names))
-    for place, name in enumerate(names):
-        above, below = axes[place], axes[len(names) + place]
+    late_t = times_t >= times_t[-1] - LATE
+    figure, axes = panels(len(names), 1.3, 2, sharex=False)
+    for name, left, right in zip(names, axes[::2], axes[1::2], strict=True):
         for run, curves in series.items():
             values_t = np.array(curves[name])
-            above.plot(times_t[: len(values_t)], values_t, label=NAMES[run], **looks[run])
+            left.plot(times_t[late_t], values_t[late_t], label=NAMES[run], **looks[run])
             if run != "hifi":
-                below.plot(times_t[: len(values_t)], values_t - np.array(series["hifi"][name])[: len(values_t)], **looks[run])
-        unit = record["differences"]["grid"][name]["unit"]
-        above.set_title(f"{name.replace('_', ' ')} ({unit})", fontsize=8)
-        below.set_xlabel("time (fs)")
-    axes[0].set_ylabel("coordinate")
-    axes[len(names)].set_ylabel("reduced - Hi-Fi")
-    legend_above(axes[0])
+                right.plot(times_t, values_t - np.array(series["hifi"][name]), label=NAMES[run], **looks[run])
+        left.set_ylabel(f"{name.replace('_', ' ')}\n({record['differences']['grid'][name]['unit']})")
+        right.set_ylabel("reduced - Hi-Fi")
+    axes[0].set_title(f"the last {LATE:.0f} fs", loc="left")
+    for axis in axes[-2:]:
+        axis.set_xlabel("time (fs)")
+    above = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.2, "columnspacing": 1.0}
+    axes[1].legend(*axes[0].get_legend_handles_labels(), ncols=3, fontsize=7, **above)
     return figure
 
 
