@@ -70,8 +70,8 @@ ABOUT = {
         "Water in a periodic cell, PBE, SG15 pseudopotentials, fourth-order differences, 34 modes of 18 geometries, Berendsen "
         "thermostat: `run/inputs/water-paper.toml`; minimised on the grid with rotated Hellmann-Feynman forces, as published, "
         "and on the learned grid of the same modes with exact forces (`water-paper-learned.toml`). Differences to the full "
-        "dynamics, which starts from the same state: they grow with time, as trajectories of one surface do from a rounding "
-        "error. `python -m run.bench.published_case --output FOLDER`.",
+        "dynamics, which starts from the same state: they grow with time, for "
+        "what 34 modes leave out changes frequencies a little. `python -m run.bench.published_case --output FOLDER`.",
     ),
     "cards": (
         "Molecules",
