@@ -64,7 +64,7 @@ class LearnSettings:
     margin: float = 0.15
     tables: float = 1e-8
     fit: int = MOST_TERMS
-    gap: float = 1e-8
+    gap: float = 3e-8
     seed: int = 1
 
     def scaled(self, share: float) -> LearnSettings:
