@@ -279,7 +279,7 @@ def test_a_stored_number_has_no_axis_and_an_array_is_contiguous():
 def test_any_number_of_ranks_learns_the_same(comm, kind, forces):
     """Signs of singular vectors may differ, the energies and forces that come of it not.
 
-    The least squares of the quadrature turn round-off into other points: forces agree as both agree with the grid (``test_energy``).
+    The least squares of the quadrature turn round-off into other points: forces agree as both agree with the grid.
     """
     functional, boundary, physics = kind
     spread, alone = learn_water(comm, functional, boundary, **KINDS[physics]), serial_water(functional, boundary, physics)
