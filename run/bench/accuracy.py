@@ -24,10 +24,9 @@ from mpiqmd.molecule.bent import water_positions
 from mpiqmd.molecule.evaluation import remove_net_force
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.build import build_model, build_molecule
-from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import write_result
 from mpiqmd.plots.style import save_figure, style
-from run.bench.cases import Stopwatch, machine
+from run.bench.cases import Stopwatch, circumstances
 from run.bench.drawing import accuracy_figure
 
 EDGE = 12.0
@@ -97,7 +96,7 @@ def main() -> None:
                 f"{1e3 * row['energy_ripple']:7.4f}), forces {1e3 * row['force_error']:7.3f} mHa/bohr, "
                 f"{row['cpu_seconds']:6.2f} s"
             )
-        record = {"machine": machine(), "versions": loaded_versions(), "kinds": found}
+        record = circumstances() | {"kinds": found}
         write_result(arguments.output / "accuracy.json", record)
     with style():
         save_figure(accuracy_figure(found), arguments.output / "accuracy")

@@ -26,7 +26,8 @@ from mpiqmd.pipeline.build import build_hifi_surface, build_online_stage
 from mpiqmd.pipeline.results import write_result
 from mpiqmd.statics.derivatives import differentiate
 from mpiqmd.units import HARTREE_IN_INVERSE_CM
-from run.bench.molecules import circumstances, put_among_others
+from run.bench.cases import circumstances
+from run.bench.molecules import put_among_others
 from run.bench.reduced.common import COMM
 from run.bench.unseen_frames import (
     ENERGY_TOLERANCE,

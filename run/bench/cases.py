@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mpiqmd.config import Settings, parse_input
+from mpiqmd.pipeline.circumstances import loaded_versions
 
 WATER = {
     "symbols": ["O", "H", "H"],
@@ -59,6 +60,11 @@ class Stopwatch:
         finally:
             self.cpu += time.process_time() - cpu
             self.wall += time.perf_counter() - wall
+
+
+def circumstances() -> dict[str, Any]:
+    """Return where and with what is measured now: ``machine`` and ``versions``."""
+    return {"machine": machine(), "versions": loaded_versions()}
 
 
 def machine() -> dict[str, Any]:

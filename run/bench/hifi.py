@@ -29,10 +29,9 @@ from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, build_solver
-from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import read_result, write_result
 from mpiqmd.units import ATOMIC_TIME_IN_FS
-from run.bench.cases import CASES, Stopwatch, machine, settings_of
+from run.bench.cases import CASES, Stopwatch, circumstances, settings_of
 
 COMM = MPI.COMM_SELF
 
@@ -137,7 +136,7 @@ def main() -> None:
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     log = Log(COMM)
     record = read_result(arguments.output) if arguments.output.exists() else {"cases": {}}
-    record |= {"machine": machine(), "versions": loaded_versions(), "points": arguments.points}
+    record |= circumstances() | {"points": arguments.points}
     if record["machine"]["threads"]["OMP_NUM_THREADS"] != "1":
         log("OMP_NUM_THREADS is not 1: CPU seconds add up over threads")
     log(f"load average before: {record['machine']['load_average']:.2f} on {record['machine']['cores']} cores")

@@ -22,9 +22,8 @@ from mpiqmd.config import parse_input
 from mpiqmd.md.observables import linear_drift
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.build import build_model, build_molecule
-from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import write_result
-from run.bench.cases import WATER, Stopwatch, machine
+from run.bench.cases import WATER, Stopwatch, circumstances
 from run.bench.hifi import trajectory
 
 COMM = MPI.COMM_SELF
@@ -76,7 +75,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     log, rows = Log(COMM), []
-    record = {"machine": machine(), "versions": loaded_versions(), "points": arguments.points}
+    record = circumstances() | {"points": arguments.points}
     record |= {"timestep": TIMESTEP, "rows": rows}
     for tolerance, rule in (RUNS[index] for index in arguments.runs):
         found = run(tolerance, rule, arguments.points, arguments.steps)

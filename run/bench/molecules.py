@@ -7,14 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mpiqmd.errors import DataFileError
-from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import write_result
-from run.bench.cases import machine
-
-
-def circumstances() -> dict[str, Any]:
-    """Return where and with what is measured now."""
-    return {"machine": machine(), "versions": loaded_versions()}
 
 
 def put_among_others(about: dict[str, Any], found: dict[str, Any], path: Path, name: str) -> None:

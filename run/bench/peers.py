@@ -31,9 +31,8 @@ from typing import Any
 from mpi4py import MPI
 
 from mpiqmd.pipeline.build import build_model, build_molecule
-from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import plain, read_result, write_result
-from run.bench.cases import CASES, ENERGY_TOLERANCE, machine, settings_of
+from run.bench.cases import CASES, ENERGY_TOLERANCE, circumstances, settings_of
 from run.bench.hifi import start_velocities
 from run.bench.peer_codes.adapters import SINGLE_CORE, FailedPeer, MgmolPeer, MissingPeer, PythonPeer, SparcPeer
 
@@ -118,7 +117,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("peers.json"))
     arguments = parser.parse_args()
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    told, record = case(arguments.points, arguments.steps), {"machine": machine(), "versions": loaded_versions()}
+    told, record = case(arguments.points, arguments.steps), circumstances()
     record |= {"case": told, "our_cases": {name: CASES[name] for name in OURS}, "ours": ours(arguments.points), "peers": {}}
     for name in arguments.peers:
         print(f"{name} ...", file=sys.stderr, flush=True)

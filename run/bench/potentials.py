@@ -40,8 +40,9 @@ from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.results import write_result
 from mpiqmd.plots.style import save_figure, style
+from run.bench.cases import circumstances
 from run.bench.drawing import potentials_figure
-from run.bench.molecules import circumstances, put_among_others
+from run.bench.molecules import put_among_others
 from run.bench.peer_codes.adapters import FailedPeer, MissingPeer
 from run.bench.peer_codes.potential_process import Potential, Process, Record, Solved
 from run.bench.reduced.common import COMM

@@ -20,10 +20,9 @@ from typing import Any
 from mpiqmd.md.comparison import common_frames, differences
 from mpiqmd.md.coordinates import coordinates_of
 from mpiqmd.md.trajectory import Trajectory
-from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import write_result
 from mpiqmd.plots.style import save_figure, style
-from run.bench.cases import machine
+from run.bench.cases import circumstances
 from run.bench.drawing import published_figure
 
 INPUTS = Path(__file__).parents[1] / "inputs"
@@ -36,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder of the results")
     arguments = parser.parse_args()
-    record = {"machine": machine(), "versions": loaded_versions()} | compared(*_runs(arguments.output))
+    record = circumstances() | compared(*_runs(arguments.output))
     write_result(arguments.output / "published.json", record)
     with style():
         save_figure(published_figure(record), arguments.output / "published")

@@ -22,9 +22,8 @@ import argparse
 import json
 from pathlib import Path
 
-from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import write_result
-from run.bench.cases import machine
+from run.bench.cases import circumstances
 from run.bench.reduced.accuracy import accuracy, decay, frames, gradient
 from run.bench.reduced.batch import batch
 from run.bench.reduced.common import Bench
@@ -67,7 +66,7 @@ def main() -> None:
     bench = Bench(arguments)
     path = arguments.output / "reduced_model.json"
     record = json.loads(path.read_text()) if path.exists() else {}
-    record |= {"machine": machine(), "versions": loaded_versions()}
+    record |= circumstances()
     for part in arguments.parts:
         record[part] = PARTS[part](bench)
         bench.log(f"{part}: {json.dumps(record[part], indent=2)}")

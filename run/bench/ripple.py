@@ -25,10 +25,9 @@ from mpiqmd.molecule.laboratory import LaboratoryFrame
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log
 from mpiqmd.pipeline.build import build_model, build_molecule
-from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import plain, write_result
 from mpiqmd.statics.egg_box import check_egg_box, egg_box_motions
-from run.bench.cases import Stopwatch, machine, settings_of
+from run.bench.cases import Stopwatch, circumstances, settings_of
 from run.bench.peer_codes.adapters import FailedPeer, MissingPeer, PythonPeer
 from run.bench.peers import GPAW_INSTALL, case
 
@@ -119,7 +118,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     log, found = Log(COMM), {}
-    record = {"machine": machine(), "versions": loaded_versions(), "points": arguments.points, "cases": found}
+    record = circumstances() | {"points": arguments.points, "cases": found}
     for name in arguments.cases:
         log(name)
         found[name] = measure(name, arguments.points, log)

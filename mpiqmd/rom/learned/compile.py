@@ -32,7 +32,7 @@ from mpiqmd.rom.learned.fitted_start import StartFit
 from mpiqmd.rom.learned.ground_states import GroundStates
 from mpiqmd.rom.learned.interaction import interaction, mean_field
 from mpiqmd.rom.learned.latent import LatentSubspaces
-from mpiqmd.rom.learned.latent_directions import LatentFound, latent_directions, see_enough
+from mpiqmd.rom.learned.latent_directions import LatentFound, latent_directions
 from mpiqmd.rom.learned.learn_settings import LearnSettings
 from mpiqmd.rom.learned.one_electron import OneElectronArrays, along_motion
 from mpiqmd.rom.learned.points import choose_points
@@ -86,8 +86,7 @@ class LearnedCompiler:
     def compile(self) -> LearnedArrays:
         """Return the model.  Collective."""
         settings = self.settings
-        see_enough(self.states, iter(self._samples(4 * settings.solves, settings.seed, 1.0)), settings)
-        found = latent_directions(self.states, settings)
+        found = latent_directions(self.states, iter(self._samples(4 * settings.solves, settings.seed, 1.0)), settings)
         subspaces, latent_sd, start = found.subspaces, found.latent_sd, found.start
         self.log(
             f"{len(subspaces)} latent directions over {subspaces.active_mk.shape[1]} of {len(self.modes)} modes, from "

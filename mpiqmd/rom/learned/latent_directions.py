@@ -43,24 +43,14 @@ class LatentFound:
     start: StartArrays
 
 
-def see_enough(states: GroundStates, candidates: Iterator[np.ndarray], settings: LearnSettings) -> None:
-    """Add reduced ground states until there are several for each latent direction, or as many as the settings allow.
+def latent_directions(states: GroundStates, candidates: Iterator[np.ndarray], settings: LearnSettings) -> LatentFound:
+    """Return the latent subspaces of the ground states, and of more at candidate geometries (N, 3), bohr, if they are few.
 
-    Where there are few, the directions are those of the geometries that happen to be there, not of the molecule.  Candidates
-    are geometries (N, 3), bohr.  Collective.
+    Collective.
     """
-    for solved in range(0, settings.solves, AT_ONCE):
-        directions = len(states.principal(settings.latent)[1])
-        if len(states.positions) >= max(settings.geometries, STATES_PER_DIRECTION * directions):
-            break
-        states.add(candidates, min(AT_ONCE, settings.solves - solved))
-
-
-def latent_directions(states: GroundStates, settings: LearnSettings) -> LatentFound:
-    """Return the latent subspaces of the ground states.  Collective."""
+    mean_y, directions_dy = _principal_of_enough(states, candidates, settings)
     comm, reference = states.comm, states.reference
     coordinates_sy, positions_sav = np.array(states.coordinates), np.array(states.positions)
-    mean_y, directions_dy = states.principal(settings.latent)
     latent_sd = decide(comm, (coordinates_sy - mean_y) @ directions_dy.T)
     spanning_mn = decide(comm, reference.spanning(mean_y))
     changes_dmn = np.array([reference.change(direction_y) for direction_y in directions_dy])
@@ -74,6 +64,21 @@ def latent_directions(states: GroundStates, settings: LearnSettings) -> LatentFo
     fitted_td = decide(comm, np.linalg.lstsq(polynomials.terms(positions_sav), latent_sd, rcond=1e-10)[0])
     start = StartArrays(polynomials.axes, polynomials.offset, polynomials.degree, fitted_td, np.eye(len(subspaces)))
     return LatentFound(subspaces, positions_sav, latent_sd, start)
+
+
+def _principal_of_enough(
+    states: GroundStates, candidates: Iterator[np.ndarray], settings: LearnSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Add reduced ground states until there are several for each direction, or as many as allowed; return mean and directions.
+
+    Where there are few, the directions are those of the geometries that happen to be there, not of the molecule.
+    """
+    for solved in range(0, settings.solves, AT_ONCE):
+        mean_y, directions_dy = states.principal(settings.latent)
+        if len(states.positions) >= max(settings.geometries, STATES_PER_DIRECTION * len(directions_dy)):
+            return mean_y, directions_dy
+        states.add(candidates, min(AT_ONCE, settings.solves - solved))
+    return states.principal(settings.latent)
 
 
 def _active(

@@ -56,8 +56,8 @@ class TrainingSet:
     def images(self, positions_av: np.ndarray, orbitals_mn: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return a geometry (N, 3), bohr, and its occupied orbitals (modes, occupied), and all their images that differ."""
         found = [(positions_av, orbitals_mn)]
-        for operation in self.operations:
-            image_av = operation.symmetry.image(positions_av[None])[0]
+        _, *images = with_images(positions_av[None], [operation.symmetry for operation in self.operations])
+        for image_av, operation in zip(images, self.operations, strict=True):
             if all(np.abs(image_av - known_av).max() > SAME_GEOMETRY for known_av, _ in found):
                 found.append((image_av, operation.matrix_mm @ orbitals_mn))
         return found

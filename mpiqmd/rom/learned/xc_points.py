@@ -155,15 +155,15 @@ class _RemainderOnGrid:
         self._functional = remainder.functional
         self._mean_uq = remainder.reference_uq
         self._energy_q, self._potential_uq = derivatives(self._functional, self._mean_uq)
-        self._middles = [cores.core(core.index, core.box.middle_v, points_local) for core in cores.moving]
+        self._moving = [(core, cores.core(core.index, core.box.middle_v, points_local)) for core in cores.moving]
 
     def remainder(self, change_uq: np.ndarray, positions_av: np.ndarray) -> np.ndarray:
         """Return R (points,), Ha bohr⁻³, of a change of the valence density at a geometry (N, 3), bohr.  Collective."""
-        if not self._middles:
+        if not self._moving:
             whole_uq = self._mean_uq + change_uq
             return self._remainder.evaluate(whole_uq[0], _slope(whole_uq))[0]
         core_uq, taken_q = np.zeros_like(change_uq), np.zeros(change_uq.shape[1])
-        for core, middle_uq in zip(self.cores.moving, self._middles, strict=True):
+        for core, middle_uq in self._moving:
             moved_uq = self.cores.core(core.index, positions_av[core.index], self.points_local) - middle_uq
             core_uq += moved_uq
             near = np.flatnonzero(moved_uq.any(axis=0))
