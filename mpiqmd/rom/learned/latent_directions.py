@@ -19,6 +19,8 @@ INDEPENDENT = 0.3
 """Least length of a combination of latent directions of length one over the modes that are kept."""
 STATES_PER_DIRECTION = 2.0
 """Ground states for each latent direction, at least."""
+FAR_OUT = 0.9
+"""Share of the largest latent coordinate of all ground states that is far out."""
 AT_ONCE = 10
 """Reduced ground states that are solved before it is looked at again."""
 
@@ -51,7 +53,8 @@ def latent_directions(states: GroundStates, candidates: Iterator[np.ndarray], se
     mean_y, directions_dy = _principal_of_enough(states, candidates, settings)
     comm, reference = states.comm, states.reference
     coordinates_sy, positions_sav = np.array(states.coordinates), np.array(states.positions)
-    latent_sd = decide(comm, (coordinates_sy - mean_y) @ directions_dy.T)
+    directions_dy = directions_dy * _signs((coordinates_sy - mean_y) @ directions_dy.T)[:, None]
+    directions_dy, latent_sd = decide(comm, (directions_dy, (coordinates_sy - mean_y) @ directions_dy.T))
     spanning_mn = decide(comm, reference.spanning(mean_y))
     changes_dmn = np.array([reference.change(direction_y) for direction_y in directions_dy])
     active_mk = decide(
@@ -79,6 +82,15 @@ def _principal_of_enough(
             return mean_y, directions_dy
         states.add(candidates, min(AT_ONCE, settings.solves - solved))
     return states.principal(settings.latent)
+
+
+def _signs(latent_sd: np.ndarray) -> np.ndarray:
+    """Return a sign for each direction (d,), so that random displacements are the same whatever a decomposition chose.
+
+    The first of the ground states that lie farthest out is on the positive side: images of one lie equally far.
+    """
+    far_sd = np.abs(latent_sd) > FAR_OUT * np.abs(latent_sd).max(axis=0)
+    return np.sign(latent_sd[np.argmax(far_sd, axis=0), np.arange(latent_sd.shape[1])])
 
 
 def _active(

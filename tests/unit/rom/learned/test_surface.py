@@ -273,21 +273,16 @@ def test_a_stored_number_has_no_axis_and_an_array_is_contiguous():
     assert assembly.take("dipole/functions_vf", "3 f").flags.c_contiguous
 
 
-@pytest.mark.parametrize(
-    ("kind", "forces"), [(("LDA", "isolated", "plain"), 3e-5), (("PBE", "isolated", "cores"), 8e-5)], ids=["LDA", "PBE-cores"]
-)
-def test_any_number_of_ranks_learns_the_same(comm, kind, forces):
-    """Signs of singular vectors may differ, the energies and forces that come of it not.
-
-    The least squares of the quadrature turn round-off into other points: forces agree as both agree with the grid.
-    """
+@pytest.mark.parametrize("kind", [("LDA", "isolated", "plain"), ("PBE", "isolated", "cores")], ids=["LDA", "PBE-cores"])
+def test_any_number_of_ranks_learns_the_same(comm, kind):
+    """Round-off chooses other points of the quadrature, and signs of singular vectors; energies and forces are the same."""
     functional, boundary, physics = kind
     spread, alone = learn_water(comm, functional, boundary, **KINDS[physics]), serial_water(functional, boundary, physics)
     placed = alone.energy.place_batch(np.array([geometry(*point) for point in UNSEEN]))
     expected = alone.solver().solve_batch(placed)
     found = spread.solver().solve_batch(spread.energy.place_batch(placed.positions_bav))
     np.testing.assert_allclose(found.energies_b, expected.energies_b, atol=1e-8)
-    np.testing.assert_allclose(found.gradient_bav, expected.gradient_bav, atol=forces)
+    np.testing.assert_allclose(found.gradient_bav, expected.gradient_bav, atol=1e-6)
     everywhere = comm.allgather(found.energies_b.tolist())
     assert all(energies == everywhere[0] for energies in everywhere)
 
