@@ -1,0 +1,125 @@
+"""Symmetry species: what is even or odd under commuting twofold operations of the molecule.
+
+Operations g with g² = 1 that commute have common eigenvectors, even or odd under each.  The label of a species has bit i where
+it is odd under operation i, and
+
+    T = Σ_i 2^i (1 - D_i) / 2
+
+has the labels as its eigenvalues; a product of two species has the exclusive or of their labels.  Where orbitals, displacements
+and what follows from them belong to species, matrices have blocks: the rest is zero and need not be learned, kept or read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiqmd.molecule.symmetry import Symmetry, product_of
+from mpiqmd.rom.learned.training_set import Operation, TrainingSet
+from mpiqmd.rom.snapshots import SAME_GEOMETRY
+
+MOST = 8
+"""Species at most: three signed permutations of the axes are the most that are twofold, commute and are independent."""
+EXACT = 1e-6
+"""Largest element by which what an operation does to the modes may be off an orthogonal matrix."""
+
+
+@dataclass(frozen=True)
+class Species:
+    """Commuting twofold operations.  Replicated, not collective.
+
+    Attributes
+    ----------
+    over_modes_mm, over_positions_xx
+        T of orbitals over the modes, and of flattened displacements of the atoms, without unit.
+    """
+
+    over_modes_mm: np.ndarray
+    over_positions_xx: np.ndarray
+
+    @classmethod
+    def none(cls, modes: int, n_atoms: int) -> Species:
+        """Return one species, to which everything belongs."""
+        return cls(np.zeros((modes, modes)), np.zeros((3 * n_atoms, 3 * n_atoms)))
+
+    @classmethod
+    def of(cls, training: TrainingSet) -> Species:
+        """Return those of the operations that leave the central geometry where it is."""
+        central_av = training.positions_sav[training.central]
+        kept = _commuting([each for each in training.operations if _keeps(each, central_av)])
+        over_modes_mm, over_positions_xx = np.zeros((training.orbitals_smn.shape[1],) * 2), np.zeros((central_av.size,) * 2)
+        for bit, operation in enumerate(kept):
+            over_modes_mm += 2**bit * 0.5 * (np.eye(len(over_modes_mm)) - operation.matrix_mm)
+            moved_xx = np.array([operation.symmetry.image(unit.reshape(-1, 3)).ravel() for unit in np.eye(central_av.size)])
+            over_positions_xx += 2**bit * 0.5 * (np.eye(central_av.size) - moved_xx)
+        return cls(over_modes_mm, over_positions_xx)
+
+
+def _keeps(operation: Operation, central_av: np.ndarray) -> bool:
+    """Return whether an operation is twofold, leaves a geometry where it is, and no mode leads out of the modes by it."""
+    symmetry, matrix_mm = operation.symmetry, operation.matrix_mm
+    if not _is_one(product_of(symmetry, symmetry)) or np.abs(symmetry.image(central_av) - central_av).max() > SAME_GEOMETRY:
+        return False
+    return bool(np.abs(matrix_mm @ matrix_mm - np.eye(len(matrix_mm))).max() < EXACT)
+
+
+def _is_one(symmetry: Symmetry) -> bool:
+    return symmetry.key == ((0, 1, 2), (1, 1, 1))
+
+
+def _commuting(operations: Sequence[Operation]) -> list[Operation]:
+    """Return the generators of a large group of commuting operations, none the product of others."""
+    best: list[Operation] = []
+    for first in range(len(operations)):
+        found: list[Operation] = []
+        group: list[Symmetry] = []
+        for operation in [*operations[first:], *operations[:first]]:
+            new = operation.symmetry
+            if new.key in {each.key for each in group}:
+                continue
+            if all(product_of(new, each.symmetry).key == product_of(each.symmetry, new).key for each in found):
+                found.append(operation)
+                group += [new, *(product_of(new, each) for each in group)]
+        best = max(best, found, key=len)
+    return best
+
+
+def of_species(operator_ii: np.ndarray, columns_ij: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return an orthonormal basis, by label, of the span of columns, each of one species, and the labels (j,).
+
+    The span is that of whole species but for round-off or for what the columns are off, which is projected out.
+    """
+    values, inside = np.linalg.eigh(columns_ij.T @ operator_ii @ columns_ij)
+    labels_j, basis_ij = np.rint(values).astype(int), columns_ij @ inside
+    for label in np.unique(labels_j):
+        place = np.flatnonzero(labels_j == label)
+        basis_ij[:, place] = np.linalg.qr(_projected(operator_ii, basis_ij[:, place], int(label)))[0]
+    return basis_ij, labels_j
+
+
+def _projected(operator_ii: np.ndarray, columns_ij: np.ndarray, label: int) -> np.ndarray:
+    """Return columns without what is of other species, whose labels are the other eigenvalues of T."""
+    for other in range(MOST):
+        if other != label:
+            columns_ij = (operator_ii @ columns_ij - other * columns_ij) / (label - other)
+    return columns_ij
+
+
+def principal(rows_si: np.ndarray, labels_i: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return singular values (k,), descending, right singular vectors (k, i), each of one species, and their labels (k,).
+
+    ``rows`` are closed under the operations: columns of different species are orthogonal.
+    """
+    values, vectors, labels = [], [], []
+    for label in np.unique(labels_i):
+        place = np.flatnonzero(labels_i == label)
+        _, found_k, directions = np.linalg.svd(rows_si[:, place], full_matrices=False)
+        whole = np.zeros((len(found_k), len(labels_i)))
+        whole[:, place] = directions
+        values.append(found_k)
+        vectors.append(whole)
+        labels.append(np.full(len(found_k), label))
+    order = np.argsort(-np.concatenate(values), kind="stable")
+    return np.concatenate(values)[order], np.concatenate(vectors)[order], np.concatenate(labels)[order]
