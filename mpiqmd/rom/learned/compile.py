@@ -87,15 +87,15 @@ class LearnedCompiler:
         """Return the model.  Collective."""
         settings = self.settings
         found = latent_directions(self.states, iter(self._samples(4 * settings.solves, settings.seed, 1.0)), settings)
-        subspaces, latent_sd, start = found.subspaces, found.latent_sd, found.start
+        subspaces, start = found.subspaces, found.start
         self.log(
             f"{len(subspaces)} latent directions over {subspaces.active_mk.shape[1]} of {len(self.modes)} modes, from "
             f"{len(self.states.positions)} geometries; up to {self._memory(subspaces) / 1e9:.2g} GB a rank from here on"
         )
         active = self.modes.combine(subspaces.active_mk)
-        functions = self._functions(active.dense, subspaces, latent_sd, start)
+        functions = self._functions(active.dense, found)
         arrays, rotation_ff = self._draft(active, functions, subspaces, start)
-        fit = self._start_fit(min(settings.fit, DRAFT_TERMS), least=min(5 * settings.fit, DRAFT_MINIMA))
+        fit = self._start_fit(found.labels_d, min(settings.fit, DRAFT_TERMS), least=min(5 * settings.fit, DRAFT_MINIMA))
         arrays, minima_sav, minima_sd = fit.fitted(arrays)
         # now that minima are known, only what they need is kept, and the quadrature is chosen by them
         arrays, combinations_fa = on_rank_zero(
@@ -106,7 +106,7 @@ class LearnedCompiler:
         samples_sav, samples_sd = self._xc_samples(found, minima_sav, minima_sd)
         reached = Reached.of(subspaces, arrays.points, samples_sav, samples_sd, settings.seed)
         xc = self._xc_points(active.dense, charged, reached)
-        return self._start_fit(settings.fit, settings.gap).fitted(replace(arrays, xc=xc))[0]
+        return self._start_fit(found.labels_d, settings.fit, settings.gap).fitted(replace(arrays, xc=xc))[0]
 
     def _draft(
         self, active: OrbitalSpace, functions: DensityFunctions, subspaces: LatentSubspaces, start: StartArrays
@@ -135,9 +135,10 @@ class LearnedCompiler:
         """Return random mixtures of training geometries, shape (samples, N, 3), bohr."""
         return sample_geometries(self.training.positions_sav, self.frame, count, seed, *reach)
 
-    def _start_fit(self, terms: int, gap: float = 0.0, least: int = 0) -> StartFit:
-        """Return what fits a polynomial of at most so many terms to minima, to within a gap (Ha)."""
-        model, n_coordinates = self.model, self.frame.n_coordinates
+    def _start_fit(self, labels_d: np.ndarray, terms: int, gap: float = 0.0, least: int = 0) -> StartFit:
+        """Return what fits a polynomial of at most so many terms of a species to minima, to within a gap (Ha)."""
+        model, centre_av = self.model, self.states.centre_av
+        coordinates = GeometryPolynomials.spanning(self.training.positions_sav, self.frame.n_coordinates, self.states.species)
 
         def make_energy(arrays: LearnedArrays) -> LearnedEnergy:
             return LearnedEnergy(arrays, model.functional, model.valences_a, model.grid.periodic_cell_v)
@@ -146,19 +147,17 @@ class LearnedCompiler:
             return self._samples(count, self.settings.seed + 2)
 
         return StartFit(
-            make_energy, self.states.centre_av, draw, n_coordinates, terms, gap=gap, least=least, comm=self.comm, log=self.log
+            make_energy, centre_av, draw, coordinates, labels_d, terms=terms, gap=gap, least=least, comm=self.comm, log=self.log
         )
 
-    def _functions(
-        self, modes: Orbitals, subspaces: LatentSubspaces, latent_sd: np.ndarray, start: StartArrays
-    ) -> DensityFunctions:
+    def _functions(self, modes: Orbitals, found: LatentFound) -> DensityFunctions:
         """Return the density functions of solved and predicted minima, and of slopes there."""
-        settings = self.settings
-        count = int(settings.slopes * len(subspaces))
-        found_sd = _some(latent_sd, settings.densities, settings.seed)
-        _, predicted_sd = self._predicted_latent(start, settings.densities - len(found_sd), settings.seed + 3)
+        settings, subspaces = self.settings, found.subspaces
+        found_sd = _some(found.latent_sd, settings.densities, settings.seed)
+        _, predicted_sd = self._predicted_latent(found.start, settings.densities - len(found_sd), settings.seed + 3)
         reached_sd = np.concatenate([found_sd, predicted_sd])
-        return density_functions(modes, subspaces, reached_sd, count, settings.functions, settings.seed)
+        count, smallest, seed = int(settings.slopes * len(subspaces)), settings.functions, settings.seed
+        return density_functions(modes, subspaces, found.labels_k, reached_sd, n_slopes=count, smallest=smallest, seed=seed)
 
     def _learned_points(self, modes: Orbitals, functions: DensityFunctions) -> tuple[LearnedPoints, np.ndarray]:
         """Return the learned grid, and the rotation to the density functions that interact diagonally (f, f)."""
@@ -185,7 +184,7 @@ class LearnedCompiler:
             slopes_xkk[3 * a : 3 * a + 3] = each.slopes_vkk
         centre_x = np.array([0.5 * (box.lower_v + box.upper_v) for box in self.boxes]).ravel()
         moved_sav, n_coordinates = self.training.positions_sav, self.frame.n_coordinates
-        one_electron = along_motion(constant_kk, slopes_xkk, centre_x, moved_sav, n_coordinates)
+        one_electron = along_motion(constant_kk, slopes_xkk, centre_x, moved_sav, n_coordinates, self.states.species)
         return constant, one_electron, [each.ion for each in found]
 
     def _predicted_latent(self, start: StartArrays, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

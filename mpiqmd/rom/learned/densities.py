@@ -8,6 +8,7 @@ enter an energy squared.  Everything with the size of the grid is distributed; n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,8 @@ BLOCK = 2048
 """Grid points at a time: a block of all orbitals there stays in cache."""
 SAMPLES = 64
 """Densities at a time."""
+BASES = 32
+"""Sampled coordinates at which slopes are taken."""
 SMALLEST_MEAN = 1e-6
 """Mean density (bohr⁻³) below which changes of density are not looked at: less than 1e-4 electrons lie there."""
 SLOPE_WEIGHT = 1e-2
@@ -132,16 +135,16 @@ def scattered(grid: Grid, points_local: np.ndarray, values: np.ndarray) -> np.nd
 def products(modes: Orbitals, left_snk: np.ndarray, right_snk: np.ndarray, points_local: np.ndarray) -> np.ndarray:
     """Return ``Σ_n (Σ_k a_snk ψ_k)(Σ_k b_snk ψ_k)`` at some of this rank's points, shape (samples, points), bohr⁻³.
 
-    Not collective.
+    A single sample on the left goes with every one on the right.  Not collective.
     """
-    flat, (samples, n, _) = modes.matrix_local, left_snk.shape
-    left, right = left_snk.reshape(samples * n, -1), right_snk.reshape(samples * n, -1)
+    flat, (samples, n, _) = modes.matrix_local, right_snk.shape
+    left, right = (each.reshape(-1, each.shape[2]) for each in (left_snk, right_snk))
     result = np.empty((samples, len(points_local)))
     for start in range(0, len(points_local), BLOCK):
-        piece = flat[:, points_local[start : start + BLOCK]].astype(left.dtype, copy=False)
-        values = left @ piece
-        values *= values if right_snk is left_snk else right @ piece
-        result[:, start : start + BLOCK] = values.reshape(samples, n, -1).sum(axis=1)
+        piece = flat[:, points_local[start : start + BLOCK]].astype(right.dtype, copy=False)
+        values = (right @ piece).reshape(samples, n, -1)
+        values *= values if right_snk is left_snk else (left @ piece).reshape(-1, n, values.shape[2])
+        result[:, start : start + BLOCK] = values.sum(axis=1)
     return result
 
 
@@ -160,7 +163,14 @@ def where_it_matters(mean: Field) -> np.ndarray:
 
 
 def density_functions(
-    modes: Orbitals, subspaces: LatentSubspaces, latent_sd: np.ndarray, n_slopes: int, smallest: float, seed: int
+    modes: Orbitals,
+    subspaces: LatentSubspaces,
+    labels_k: np.ndarray,
+    latent_sd: np.ndarray,
+    *,
+    n_slopes: int,
+    smallest: float,
+    seed: int,
 ) -> DensityFunctions:
     """Return the functions that span the densities at latent coordinates and slopes there.  Collective.
 
@@ -168,12 +178,12 @@ def density_functions(
     ----------
     modes
         Active modes on the density's grid.
-    subspaces
-        What latent coordinates mean.
+    subspaces, labels_k
+        What latent coordinates mean, and the symmetry species of the active modes.
     latent_sd
         Sampled coordinates.
     n_slopes
-        Slopes at random samples, the first of them along each latent direction, then along random ones.
+        Slopes at a few random samples, the first of them along each latent direction, then along random ones.
     smallest
         Singular value down to which functions are kept, electrons^1/2 bohr^-3/2.
     seed
@@ -181,36 +191,38 @@ def density_functions(
     """
     orbitals_snk, _ = subspaces.orthonormal(latent_sd)
     rows = orbitals_snk.reshape(-1, orbitals_snk.shape[2])
-    mean = density_of(modes, rows.T @ rows / len(orbitals_snk))
-    left_snk, right_snk = _slope_orbitals(subspaces, latent_sd, n_slopes, seed)
+    # the mean of the samples and all their images
+    mean = density_of(modes, np.where(labels_k[:, None] == labels_k, rows.T @ rows / len(orbitals_snk), 0.0))
     points_local = where_it_matters(mean)
-    samples = np.empty((len(orbitals_snk) + len(left_snk), len(points_local)), np.float32)
-    mean_q = mean.local.ravel()[points_local]
+    samples = np.empty((len(orbitals_snk) + n_slopes, len(points_local)), np.float32)
+    mean_q, filled = mean.local.ravel()[points_local], 0
     for start in range(0, len(orbitals_snk), SAMPLES):
         part_snk = orbitals_snk[start : start + SAMPLES]
-        rows = slice(start, start + len(part_snk))
-        samples[rows] = SPIN_WEIGHT * products(modes, part_snk, part_snk, points_local) - mean_q
+        samples[filled : filled + len(part_snk)] = SPIN_WEIGHT * products(modes, part_snk, part_snk, points_local) - mean_q
+        filled += len(part_snk)
     # slopes need few digits, half the time
-    for start in range(0, len(left_snk), SAMPLES):
-        left, right = (each[start : start + SAMPLES].astype(np.float32) for each in (left_snk, right_snk))
-        rows = slice(len(orbitals_snk) + start, len(orbitals_snk) + start + len(left))
-        samples[rows] = products(modes, left, right, points_local)
+    for left_nk, right_jnk in _slope_orbitals(subspaces, latent_sd, n_slopes, seed):
+        left, right = left_nk[None].astype(np.float32), right_jnk.astype(np.float32)
+        samples[filled : filled + len(right)] = products(modes, left, right, points_local)
+        filled += len(right)
     values_f, functions = _principal(modes.grid, samples, smallest)
     return DensityFunctions(functions, points_local, values_f, mean)
 
 
-def _slope_orbitals(subspaces: LatentSubspaces, latent_sd: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return orbitals and their scaled changes, whose products are slopes of the density, each (count, occupied, active)."""
+def _slope_orbitals(
+    subspaces: LatentSubspaces, latent_sd: np.ndarray, count: int, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield orbitals (occupied, active) and their scaled changes (j, occupied, active), whose products are slopes of density.
+
+    There are so many changes in all.
+    """
     rng, d = np.random.default_rng(seed), len(subspaces)
     lengths_d = np.minimum(SLOPE_WEIGHT, SLOPE_SPREADS * np.sqrt(np.mean(latent_sd**2, axis=0)))
-    left, right = [], []
-    for number in range(count):
-        direction_d = lengths_d * (np.eye(d)[number] if number < d else rng.normal(size=d))
-        chosen = latent_sd[rng.integers(len(latent_sd))][None]
-        (orbitals_nk,), (inverse_nn,) = subspaces.orthonormal(chosen)
-        left.append(orbitals_nk)
-        right.append(subspaces.slopes(orbitals_nk, inverse_nn, direction_d[None])[0])
-    return np.array(left), BRA_AND_KET * SPIN_WEIGHT * np.array(right)
+    directions_jd = lengths_d * np.concatenate([np.eye(d), rng.normal(size=(max(0, count - d), d))])[:count]
+    bases = rng.integers(len(latent_sd), size=BASES)
+    for base, part_jd in zip(bases, (directions_jd[number::BASES] for number in range(BASES)), strict=True):
+        (orbitals_nk,), (inverse_nn,) = subspaces.orthonormal(latent_sd[base][None])
+        yield orbitals_nk, BRA_AND_KET * SPIN_WEIGHT * subspaces.slopes(orbitals_nk, inverse_nn, part_jd)
 
 
 def _principal(grid: Grid, samples: np.ndarray, smallest: float) -> tuple[np.ndarray, np.ndarray]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from math import comb
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +14,9 @@ from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.log import Log
 from mpiqmd.rom.learned.data import LearnedArrays, StartArrays
 from mpiqmd.rom.learned.energy import LearnedEnergy
-from mpiqmd.rom.learned.polynomials import HIGHEST_DEGREE, GeometryPolynomials
+from mpiqmd.rom.learned.polynomials import GeometryPolynomials, within
 from mpiqmd.rom.learned.solver import LearnedSolver
+from mpiqmd.rom.learned.species import Species
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -30,11 +30,13 @@ BATCH = 32
 INDEPENDENT = 1e-9
 """What a term of a polynomial has beside all others, relative to the largest, if the samples tell it from them."""
 MOST_TERMS = 6188
-"""Of a polynomial: degree 9 in 6 coordinates, 6 in 9, 5 in 12."""
+"""Of a polynomial, of one symmetry species: all up to degree 9 in 6 coordinates, 6 in 9, 5 in 12."""
 LEAST_DEGREE = 3
 """Of the polynomials that are tried first."""
 SAMPLES_PER_TERM, MORE_SAMPLES = 2.2, 40
 """Geometries for each term of a polynomial, and beside them."""
+OVERSAMPLING = 1.5
+"""Geometries, none an image of another, for each term of a species, at least."""
 HELD_OUT = 10
 """One of so many minima is not fitted: these say how good the fit is."""
 NEAR = 0.3
@@ -62,10 +64,12 @@ class StartFit:
         The reference, bohr.
     draw
         Returns the first so many of a sequence of random geometries (at most count, N, 3), bohr.
-    n_coordinates
-        Internal coordinates of the molecule.
+    coordinates
+        Internal coordinates of the molecule, with their symmetry species.
+    labels_d
+        Symmetry species of the latent coordinates.
     terms
-        Most terms of the polynomial.
+        Most terms of the polynomial, of one species.
     gap
         Energy of the start above the minimum that is low enough, Ha: the median of geometries.
     least
@@ -77,7 +81,8 @@ class StartFit:
     make_energy: Callable[[LearnedArrays], LearnedEnergy]
     centre_av: np.ndarray
     draw: Callable[[int], np.ndarray]
-    n_coordinates: int
+    coordinates: GeometryPolynomials
+    labels_d: np.ndarray
     terms: int
     gap: float
     least: int
@@ -90,12 +95,13 @@ class StartFit:
         The polynomial is that of the lowest degree whose gap is low enough.  Collective.
         """
         inverse_dd, dipole_slopes_vd = decide(self.comm, _responses(self.make_energy(arrays), self.centre_av))
+        inverse_dd = np.where(self.labels_d[:, None] == self.labels_d, inverse_dd, 0.0)
         start, dipole = replace(arrays.start, inverse_hessian_dd=inverse_dd), replace(arrays.dipole, slopes_vd=dipole_slopes_vd)
         arrays = replace(arrays, start=start, dipole=dipole)
         minima = _Minima(np.empty((0, *self.centre_av.shape)), np.empty((0, len(inverse_dd))), 0)
-        for terms in self._sizes():
-            minima = self._more(arrays, minima, max(self.least, int(SAMPLES_PER_TERM * terms) + MORE_SAMPLES))
-            start, gap = on_rank_zero(self.comm, _fitted, minima, inverse_dd, self.n_coordinates, terms)
+        for polynomials in self._tried():
+            minima = self._more(arrays, minima, max(self.least, int(SAMPLES_PER_TERM * polynomials.largest) + MORE_SAMPLES))
+            start, gap = on_rank_zero(self.comm, _fitted, minima, inverse_dd, polynomials, self.labels_d)
             arrays = replace(arrays, start=start)
             self.log(
                 f"a polynomial of degree {start.degree} predicts minima to {gap:.1e} Ha, from {len(minima.latent_sd)} of them"
@@ -104,10 +110,11 @@ class StartFit:
                 break
         return arrays, minima.positions_sav, minima.latent_sd
 
-    def _sizes(self) -> list[int]:
-        """Return how many terms the polynomials have that are tried, one after the other."""
-        sizes = [comb(self.n_coordinates + degree, degree) for degree in range(LEAST_DEGREE, HIGHEST_DEGREE + 1)]
-        return [size for size in sizes if size <= self.terms] or [self.terms]
+    def _tried(self) -> Iterator[GeometryPolynomials]:
+        """Yield the polynomials that are tried one after the other, of ascending degree."""
+        highest = within(self.coordinates, lambda polynomials: polynomials.largest <= self.terms)
+        for degree in range(min(LEAST_DEGREE, highest.degree), highest.degree + 1):
+            yield highest.of_degree(degree)
 
     def _more(self, arrays: LearnedArrays, minima: _Minima, count: int) -> _Minima:
         """Return the minima at the first so many samples, those that are inside the tables; ranks share the work."""
@@ -134,26 +141,49 @@ def _found(solver: LearnedSolver, samples_bav: np.ndarray) -> tuple[np.ndarray, 
     return placed.positions_bav[good], minima.latent_bd[good, : len(solver.energy.arrays.subspaces)]
 
 
-def _fitted(minima: _Minima, inverse_dd: np.ndarray, n_coordinates: int, terms: int) -> tuple[StartArrays, float]:
-    """Return the start of at most so many terms, and the median of how far above minima that it has not seen it is, Ha."""
+def _fitted(
+    minima: _Minima, inverse_dd: np.ndarray, polynomials: GeometryPolynomials, labels_d: np.ndarray
+) -> tuple[StartArrays, float]:
+    """Return the start of at most this degree, and the median of how far above minima that it has not seen it is, Ha."""
     positions_sav, latent_sd = minima.positions_sav, minima.latent_sd
-    polynomials = determined_polynomials(positions_sav, n_coordinates, 1.5, terms)
-    terms_st, unseen = polynomials.terms(positions_sav), np.arange(len(latent_sd)) % HELD_OUT == HELD_OUT - 1
+    highest, most = polynomials.degree, len(positions_sav) / OVERSAMPLING
+    polynomials = within(polynomials, lambda lower: lower.degree <= highest and lower.largest <= most)
+    unseen = np.arange(len(latent_sd)) % HELD_OUT == HELD_OUT - 1
     square_s = np.sum((positions_sav - positions_sav.mean(axis=0)) ** 2, axis=(1, 2))
     weights_s = 1.0 / (square_s / square_s.mean() + NEAR)
-    coefficients_td = fit(terms_st[~unseen], latent_sd[~unseen], weights_s[~unseen])
-    off_sd = terms_st[unseen] @ coefficients_td - latent_sd[unseen]
+    coefficients_td = fit(polynomials, positions_sav[~unseen], latent_sd[~unseen], labels_d, weights_s[~unseen])
+    off_sd = polynomials.terms(positions_sav[unseen]) @ coefficients_td - latent_sd[unseen]
     gaps_s = 0.5 * np.sum(off_sd * np.linalg.solve(inverse_dd, off_sd.T).T, axis=1)
     start = StartArrays(polynomials.axes, polynomials.offset, polynomials.degree, coefficients_td, inverse_dd)
     return start, float(np.median(gaps_s))
 
 
-def fit(terms_st: np.ndarray, latent_sd: np.ndarray, weights_s: np.ndarray) -> np.ndarray:
-    """Return the coefficients (t, d) that fit latent coordinates best, the smallest where samples do not determine them.
+def fit(
+    polynomials: GeometryPolynomials,
+    positions_sav: np.ndarray,
+    values_sd: np.ndarray,
+    labels_d: np.ndarray,
+    weights_s: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the coefficients (t, d) that fit values best, zero where a term and a value are of different symmetry species.
 
-    Rows count as their weights, without unit, say; their unit is that of the coordinates.  Not collective.
+    Rows count as their weights, without unit; coefficients have the unit of the values.  Not collective.
     """
-    seen_dt, triangle = qr_multiply(terms_st * weights_s[:, None], (latent_sd * weights_s[:, None]).T, overwrite_a=True)
+    terms_st, weights_s = polynomials.terms(positions_sav), np.ones(len(values_sd)) if weights_s is None else weights_s
+    coefficients_td = np.zeros((len(polynomials), len(labels_d)))
+    for label in np.unique(labels_d):
+        terms, values = np.flatnonzero(polynomials.labels_t == label), np.flatnonzero(labels_d == label)
+        if len(terms):
+            coefficients_td[np.ix_(terms, values)] = fit_one(terms_st[:, terms], values_sd[:, values], weights_s)
+    return coefficients_td
+
+
+def fit_one(terms_st: np.ndarray, values_sd: np.ndarray, weights_s: np.ndarray) -> np.ndarray:
+    """Return the coefficients (t, d) that fit values best, the smallest where samples do not determine them.
+
+    Rows count as their weights, without unit; coefficients have the unit of the values.  Not collective.
+    """
+    seen_dt, triangle = qr_multiply(terms_st * weights_s[:, None], (values_sd * weights_s[:, None]).T, overwrite_a=True)
     diagonal = np.abs(np.diag(triangle))
     if diagonal.min() > INDEPENDENT * diagonal.max():
         return solve_triangular(triangle, seen_dt.T)
@@ -161,14 +191,15 @@ def fit(terms_st: np.ndarray, latent_sd: np.ndarray, weights_s: np.ndarray) -> n
 
 
 def determined_polynomials(
-    positions_sav: np.ndarray, n_coordinates: int, oversampling: float, most: int = MOST_TERMS
+    positions_sav: np.ndarray, n_coordinates: int, oversampling: float, species: Species
 ) -> GeometryPolynomials:
     """Return polynomials of the highest degree that geometries (samples, N, 3), bohr, determine.  Not collective.
 
-    There are so many geometries a term at least, and at most ``most`` terms, in at most ``n_coordinates`` coordinates.
+    There are so many geometries a term at least, and at most ``n_coordinates`` coordinates; images count as geometries, so all
+    terms count, whatever their species.
     """
-    terms = min(most, int(len(positions_sav) / oversampling))
-    return GeometryPolynomials.spanning(positions_sav, n_coordinates, max(1, terms))
+    coordinates = GeometryPolynomials.spanning(positions_sav, n_coordinates, species)
+    return within(coordinates, lambda polynomials: oversampling * len(polynomials) <= len(positions_sav))
 
 
 def _responses(energy: LearnedEnergy, positions_av: np.ndarray, displacement: float = 1e-4) -> tuple[np.ndarray, np.ndarray]:

@@ -15,10 +15,11 @@ from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.log import Log
 from mpiqmd.rom.learned.core_tables import CoreFields
 from mpiqmd.rom.learned.densities import DensityFunctions, products, where_it_matters
-from mpiqmd.rom.learned.fitted_start import determined_polynomials
+from mpiqmd.rom.learned.fitted_start import determined_polynomials, fit
 from mpiqmd.rom.learned.grid_solve import GridEnergy, ResponseHessian, minimised
 from mpiqmd.rom.learned.interaction import interaction
 from mpiqmd.rom.learned.reference import Reference, orthonormalised
+from mpiqmd.rom.learned.species import Species, principal
 from mpiqmd.rom.learned.training_set import TrainingSet
 
 SOLVED = 1e-8
@@ -36,6 +37,8 @@ class GroundStates:
     ----------
     energy
         The reduced energy on the grid, with the modes.
+    species
+        Symmetry species of the modes.
     reference
         Where coordinates of occupied subspaces start, at the training geometry ``centre_av``.
     positions, coordinates
@@ -49,20 +52,24 @@ class GroundStates:
         self.n_coordinates = n_coordinates
         self.modes, self.comm = self.energy.modes, model.grid.comm
         self.centre_av = training.positions_sav[training.central]
-        self.reference = Reference.at(model.place(self.centre_av), self.modes, training.orbitals_smn[training.central])
+        self.species = decide(self.comm, Species.of(training))
+        central_mn = training.orbitals_smn[training.central]
+        self.reference = Reference.at(model.place(self.centre_av), self.modes, central_mn, self.species)
         self.positions = list(training.positions_sav)
         self.coordinates = [self.reference.coordinates(each) for each in training.orbitals_smn]
 
-    def principal(self, left_out: float) -> tuple[np.ndarray, np.ndarray]:
+    def principal(self, left_out: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the mean of the coordinates, (y,), and their principal directions (d, y), but for so much energy, Ha.
 
-        Collective.
+        With the symmetry species of every direction (d,), by which they are sorted; the mean is of the first.  Collective.
         """
-        coordinates_sy = np.array(self.coordinates)
-        mean_y = coordinates_sy.mean(axis=0)
-        _, values, directions = np.linalg.svd(coordinates_sy - mean_y, full_matrices=False)
-        rest = 0.5 * np.cumsum(values[::-1] ** 2)[::-1] / len(values)
-        return decide(self.comm, (mean_y, directions[: int(np.sum(rest > left_out))]))
+        coordinates_sy, labels_y = np.array(self.coordinates), self.reference.labels_y
+        mean_y = np.where(labels_y == 0, coordinates_sy.mean(axis=0), 0.0)
+        values, directions, labels = principal(coordinates_sy - mean_y, labels_y)
+        rest = 0.5 * np.cumsum(values[::-1] ** 2)[::-1] / len(coordinates_sy)
+        kept = np.flatnonzero(rest > left_out)
+        kept = kept[np.argsort(labels[kept], kind="stable")]
+        return decide(self.comm, (mean_y, directions[kept], labels[kept]))
 
     def add(self, candidates: Iterator[np.ndarray], wanted: int) -> None:
         """Add so many reduced ground states at candidate geometries (N, 3), bohr, those that converge, and their images.
@@ -87,16 +94,15 @@ class GroundStates:
         self.log(f"warning: {countdown.done} of {wanted} reduced ground states were found; the others did not converge")
 
     def _predicted(self, positions_av: np.ndarray) -> np.ndarray:
-        polynomials = determined_polynomials(np.array(self.positions), self.n_coordinates, 1.9)
-        terms_st = polynomials.terms(np.array(self.positions))
-        coefficients = np.linalg.lstsq(terms_st, np.array(self.coordinates), rcond=1e-10)[0]
+        polynomials = determined_polynomials(np.array(self.positions), self.n_coordinates, 1.9, self.species)
+        coefficients = fit(polynomials, np.array(self.positions), np.array(self.coordinates), self.reference.labels_y)
         return decide(self.comm, (polynomials.terms(positions_av[None]) @ coefficients)[0])
 
     @cached_property
     def _response(self) -> ResponseHessian:
         """Return the curvature at the reference with the response along the directions of the training orbitals."""
         coordinates_sy = np.array(self.coordinates)
-        _, values, directions = np.linalg.svd(coordinates_sy - coordinates_sy.mean(axis=0), full_matrices=False)
+        values, directions, _ = principal(coordinates_sy - coordinates_sy.mean(axis=0), self.reference.labels_y)
         directions_dy = decide(self.comm, directions[: int(np.sum(values > LEAST_SPREAD))])
         if not len(directions_dy):
             raise ConfigError(
@@ -104,9 +110,9 @@ class GroundStates:
                 "orbitals do not differ, and there is nothing to learn. Train on geometries that differ and keep more modes "
                 "than there are orbitals, or use rom.online = 'grid'."
             )
-        origin = self.reference.occupied_mn.T[None]
-        left = np.repeat(origin, len(directions_dy), axis=0)
-        right = np.array([self.reference.change(direction_y).T for direction_y in directions_dy])
+        # what only makes steps needs few digits
+        left = self.reference.occupied_mn.T[None].astype(np.float32)
+        right = np.array([self.reference.change(direction_y).T for direction_y in directions_dy], np.float32)
         dense = self.modes.dense
         density = dense.combine(self.reference.occupied_mn).density(np.full(self.model.n_occupied, SPIN_WEIGHT))
         points_local = where_it_matters(density)

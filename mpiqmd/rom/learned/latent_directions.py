@@ -9,11 +9,12 @@ import numpy as np
 
 from mpiqmd.parallel.comm import decide
 from mpiqmd.rom.learned.data import StartArrays
-from mpiqmd.rom.learned.fitted_start import determined_polynomials
+from mpiqmd.rom.learned.fitted_start import determined_polynomials, fit
 from mpiqmd.rom.learned.ground_states import GroundStates
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.learn_settings import LearnSettings
 from mpiqmd.rom.learned.reference import Reference
+from mpiqmd.rom.learned.species import principal
 
 INDEPENDENT = 0.3
 """Least length of a combination of latent directions of length one over the modes that are kept."""
@@ -35,6 +36,8 @@ class LatentFound:
         The subspaces.
     positions_sav, latent_sd
         The geometries (samples, N, 3), bohr, and coordinates there (samples, d), square roots of Ha.
+    labels_d, labels_k
+        Symmetry species of the latent coordinates and of the active modes.
     start
         A first polynomial that predicts them.
     """
@@ -42,6 +45,8 @@ class LatentFound:
     subspaces: LatentSubspaces
     positions_sav: np.ndarray
     latent_sd: np.ndarray
+    labels_d: np.ndarray
+    labels_k: np.ndarray
     start: StartArrays
 
 
@@ -50,36 +55,35 @@ def latent_directions(states: GroundStates, candidates: Iterator[np.ndarray], se
 
     Collective.
     """
-    mean_y, directions_dy = _principal_of_enough(states, candidates, settings)
+    mean_y, directions_dy, labels_d = _principal_of_enough(states, candidates, settings)
     comm, reference = states.comm, states.reference
     coordinates_sy, positions_sav = np.array(states.coordinates), np.array(states.positions)
     directions_dy = directions_dy * _signs((coordinates_sy - mean_y) @ directions_dy.T)[:, None]
     directions_dy, latent_sd = decide(comm, (directions_dy, (coordinates_sy - mean_y) @ directions_dy.T))
     spanning_mn = decide(comm, reference.spanning(mean_y))
     changes_dmn = np.array([reference.change(direction_y) for direction_y in directions_dy])
-    active_mk = decide(
-        comm, _active(reference, spanning_mn, changes_dmn, np.sqrt(np.mean(latent_sd**2, axis=0)), settings.active)
-    )
+    sizes_d = np.sqrt(np.mean(latent_sd**2, axis=0))
+    active_mk, labels_k = decide(comm, _active(reference, spanning_mn, changes_dmn, sizes_d, settings.active))
     # other directions by a ten-thousandth, which online fit into half precision
     directions_dnk = np.ascontiguousarray(((changes_dmn.transpose(0, 2, 1)) @ active_mk).astype(np.float16), float)
     subspaces = LatentSubspaces(active_mk, np.ascontiguousarray(spanning_mn.T @ active_mk), directions_dnk)
-    polynomials = determined_polynomials(positions_sav, states.n_coordinates, 1.9)
-    fitted_td = decide(comm, np.linalg.lstsq(polynomials.terms(positions_sav), latent_sd, rcond=1e-10)[0])
+    polynomials = determined_polynomials(positions_sav, states.n_coordinates, 1.9, states.species)
+    fitted_td = decide(comm, fit(polynomials, positions_sav, latent_sd, labels_d))
     start = StartArrays(polynomials.axes, polynomials.offset, polynomials.degree, fitted_td, np.eye(len(subspaces)))
-    return LatentFound(subspaces, positions_sav, latent_sd, start)
+    return LatentFound(subspaces, positions_sav, latent_sd, labels_d, labels_k, start)
 
 
 def _principal_of_enough(
     states: GroundStates, candidates: Iterator[np.ndarray], settings: LearnSettings
-) -> tuple[np.ndarray, np.ndarray]:
-    """Add reduced ground states until there are several for each direction, or as many as allowed; return mean and directions.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Add reduced ground states until there are several for each direction, or as many as allowed; return what these are.
 
     Where there are few, the directions are those of the geometries that happen to be there, not of the molecule.
     """
     for solved in range(0, settings.solves, AT_ONCE):
-        mean_y, directions_dy = states.principal(settings.latent)
-        if len(states.positions) >= max(settings.geometries, STATES_PER_DIRECTION * len(directions_dy)):
-            return mean_y, directions_dy
+        found = states.principal(settings.latent)
+        if len(states.positions) >= max(settings.geometries, STATES_PER_DIRECTION * len(found[1])):
+            return found
         states.add(candidates, min(AT_ONCE, settings.solves - solved))
     return states.principal(settings.latent)
 
@@ -95,19 +99,28 @@ def _signs(latent_sd: np.ndarray) -> np.ndarray:
 
 def _active(
     reference: Reference, spanning_mn: np.ndarray, changes_dmn: np.ndarray, sizes_d: np.ndarray, left_out: float
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the combinations of modes that the subspaces need, orthonormal columns, given what z amounts to.
 
-    In the mean they leave out so much energy (Ha).
+    In the mean they leave out so much energy (Ha); with the species of each, by which they are sorted.
     """
     columns = np.concatenate([spanning_mn, *(changes_dmn * sizes_d[:, None, None])], axis=1)
-    vectors, values, _ = np.linalg.svd(reference.weighed(columns), full_matrices=False)
+    orbitals_mo = np.concatenate([reference.occupied_mn, reference.empty_mv], axis=1)
+    labels_o = np.concatenate([reference.labels_n, reference.labels_v])
+    values, inside, labels = principal(reference.weighed(columns).T @ orbitals_mo, labels_o)
     count = int(np.sum(0.5 * np.cumsum(values[::-1] ** 2)[::-1] > left_out))
     while True:
-        active_mk = np.linalg.qr(reference.weighed(vectors[:, :count], power=-1.0))[0]
-        if count >= vectors.shape[1] or _are_independent(reference, active_mk, changes_dmn):
-            return active_mk
+        kept = np.argsort(labels[:count], kind="stable")
+        active_mk = _orthonormal(reference.weighed(orbitals_mo @ inside[kept].T, power=-1.0), labels[kept])
+        if count >= len(values) or _are_independent(reference, active_mk, changes_dmn):
+            return active_mk, labels[kept]
         count += 1 + count // 10
+
+
+def _orthonormal(columns_mk: np.ndarray, labels_k: np.ndarray) -> np.ndarray:
+    """Return orthonormal columns with the same span within each species."""
+    blocks = [np.linalg.qr(columns_mk[:, labels_k == label])[0] for label in np.unique(labels_k)]
+    return np.concatenate(blocks, axis=1)
 
 
 def _are_independent(reference: Reference, active_mk: np.ndarray, changes_dmn: np.ndarray) -> bool:

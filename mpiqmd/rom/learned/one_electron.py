@@ -17,6 +17,10 @@ from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.rom.learned import kernels
 from mpiqmd.rom.learned.chebyshev import MOVES
 from mpiqmd.rom.learned.packed import Packed, pad
+from mpiqmd.rom.learned.species import Species, of_species, principal
+
+ROUND_OFF = 1e-9
+"""Elements of matrices that are zero, relative to the largest."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,16 @@ class OneElectronArrays:
 
 
 def along_motion(
-    constant_kk: np.ndarray, slopes_xkk: np.ndarray, centre_x: np.ndarray, positions_sav: np.ndarray, n_coordinates: int
+    constant_kk: np.ndarray,
+    slopes_xkk: np.ndarray,
+    centre_x: np.ndarray,
+    positions_sav: np.ndarray,
+    n_coordinates: int,
+    species: Species,
 ) -> OneElectronArrays:
     """Return the matrices along the directions in which molecules move; a frame's conditions leave fewer than 3 N.
+
+    Elements that are zero but for round-off, as symmetry has it, are zero.
 
     Parameters
     ----------
@@ -54,16 +65,24 @@ def along_motion(
         Training geometries (samples, N, 3), bohr.
     n_coordinates
         How many of these directions there are at least, if training has shown all.
+    species
+        To one of which each direction belongs.
     """
     flat = positions_sav.reshape(len(positions_sav), -1)
     mean_x = flat.mean(axis=0)
-    _, spread, axes_lx = np.linalg.svd(flat - mean_x, full_matrices=False)
-    axes_lx = axes_lx[spread > MOVES]
+    basis_xj, labels_j = of_species(species.over_positions_xx, np.eye(len(mean_x)))
+    spread, axes_lj, _ = principal((flat - mean_x) @ basis_xj, labels_j)
+    axes_lx = axes_lj[spread > MOVES] @ basis_xj.T
     if len(axes_lx) < n_coordinates:
         # training has not shown all that the frame allows
         axes_lx = np.eye(len(mean_x))[np.abs(slopes_xkk).max(axis=(1, 2)) > 0.0]
     constant_kk = constant_kk + np.tensordot(mean_x - centre_x, slopes_xkk, axes=1)
-    return OneElectronArrays(constant_kk, np.tensordot(axes_lx, slopes_xkk, axes=1), axes_lx, axes_lx @ mean_x)
+    first_order_lkk = np.tensordot(axes_lx, slopes_xkk, axes=1)
+    return OneElectronArrays(_without_round_off(constant_kk), _without_round_off(first_order_lkk), axes_lx, axes_lx @ mean_x)
+
+
+def _without_round_off(values: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(values) > ROUND_OFF * np.abs(values).max(), values, 0.0)
 
 
 class OneElectron:

@@ -3,15 +3,15 @@
 A step takes as long as it takes to read these matrices, so they are kept in few digits: in single precision where rounding is
 far below what they model, in half precision where an energy sees it to second order only, as what minima are predicted by.
 Only the stored numbers are rounded: the arithmetic is in double precision, so that energies stay smooth and forces their exact
-derivatives.  Results are padded with
-zeros to whole panels, and may be the next product's rows.
+derivatives.  Zeros are not read where a whole panel has them.  Results are padded with zeros to whole panels, and may be the
+next product's rows.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from mpiqmd.rom.learned.panels import PANEL, READS_HALVES, packed_product
+from mpiqmd.rom.learned.panels import PANEL, READS_HALVES, Panels, packed_product
 
 
 def padded(count: int) -> int:
@@ -39,7 +39,7 @@ class Packed:
     Attributes
     ----------
     panels
-        The matrix, shape (panels, inputs, PANEL); the bits of numbers in half precision.
+        The matrix.
     """
 
     def __init__(self, matrix_oi: np.ndarray, dtype: type = np.float32) -> None:
@@ -48,11 +48,21 @@ class Packed:
             dtype = np.float32
         whole = np.zeros((padded(outputs), inputs), dtype)
         whole[:outputs] = matrix_oi
-        panels = np.ascontiguousarray(whole.reshape(-1, PANEL, inputs).transpose(0, 2, 1))
+        panels_pio = whole.reshape(-1, PANEL, inputs).transpose(0, 2, 1)
+        used_pi = panels_pio.any(axis=2)
+        values = np.ascontiguousarray(panels_pio[used_pi])
         if dtype == np.float16:
-            panels = panels.view(np.uint16) if READS_HALVES else panels.astype(np.float32)
-        self.panels = panels
+            values = values.view(np.uint16) if READS_HALVES else values.astype(np.float32)
+        self.panels: Panels = (values, _runs(used_pi), len(used_pi))
 
     def times(self, rows_ri: np.ndarray) -> np.ndarray:
         """Return ``rows @ matrix^T``, shape (r, padded outputs), in the unit of both, of contiguous rows (r, i or more)."""
         return packed_product(rows_ri, self.panels)
+
+
+def _runs(used_pi: np.ndarray) -> np.ndarray:
+    """Return the panel, the first input, how many, and how many were before, of consecutive inputs in use; (runs, 4)."""
+    edges = np.diff(used_pi.astype(np.int8), axis=1, prepend=0, append=0)
+    panels, first = np.nonzero(edges == 1)
+    lengths = np.nonzero(edges == -1)[1] - first
+    return np.stack([panels, first, lengths, np.cumsum(lengths) - lengths], axis=1).astype(np.intp)

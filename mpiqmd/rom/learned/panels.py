@@ -2,10 +2,11 @@
 
     result_ro = Σ_i rows_ri matrix_oi
 
-The matrix is kept in *panels* of :data:`PANEL` outputs, shape (panels, inputs, PANEL).  While the inputs pass, the sums of a
-few rows with a panel stay in registers: the matrix is read once, in the order in which it lies in memory, and every number
-meets all these rows when it is.  Compilers do not find this order in loops over arrays, so the innermost loop is written in
-LLVM's vector instructions (K. Goto, R. A. van de Geijn, ACM Trans. Math. Softw. 34, 12 (2008), describe the scheme).
+The matrix is kept in *panels* of :data:`PANEL` outputs.  While the inputs pass, the sums of a few rows with a panel stay in
+registers: the matrix is read once, in the order in which it lies in memory, and every number meets all these rows when it is.
+Inputs from which a panel has zeros only are left out: those that remain are *runs* of consecutive ones, few where symmetry
+makes the zeros.  Compilers do not find this order in loops over arrays, so the innermost loop is written in LLVM's vector
+instructions (K. Goto, R. A. van de Geijn, ACM Trans. Math. Softw. 34, 12 (2008), describe the scheme).
 
 Every sum is taken in the order of its inputs, whatever the number of rows and the processor's vectors: a row has the same
 numbers in any company, bit for bit.
@@ -30,6 +31,15 @@ PANEL = 16
 """Outputs of a panel: a multiple of every processor's vectors, so that rows padded to it need no special ends."""
 
 
+Panels = tuple[np.ndarray, np.ndarray, int]
+"""A matrix in panels.
+
+values: what the outputs of a panel have of an input, shape (inputs of all panels, PANEL); bits of numbers in half precision.
+runs: consecutive inputs of one panel: the panel, the first input, how many, and where they begin in values; shape (runs, 4).
+Last, how many panels there are.
+"""
+
+
 def _has(feature: str) -> bool:
     """Whether code is compiled for this very processor, and it has a feature."""
     chosen = numba.config.CPU_NAME or numba.config.CPU_FEATURES
@@ -50,11 +60,14 @@ def _adder(n_rows: int) -> Callable[..., None]:
     """Return what adds the products of so many rows with a panel to a result, for use in kernels."""
 
     @intrinsic
-    def add_products(typing_context: Any, rows: Any, panels: Any, result: Any, place: Any) -> tuple[Any, Callable]:
-        """Add ``Σ_i rows[r, i] panels[p, i, o]`` to ``result[r, p PANEL + o]``; ``place`` is the first r, and p."""
-        if any(array.layout != "C" for array in (rows, panels, result)):
+    def add_products(typing_context: Any, rows: Any, values: Any, result: Any, place: Any) -> tuple[Any, Callable]:
+        """Add ``Σ_j rows[r, i + j] values[w + j, o]`` to ``result[r, p PANEL + o]``.
+
+        ``place`` is the first r, and of a run its panel p, its first input i, how many j there are, and where it begins, w.
+        """
+        if any(array.layout != "C" for array in (rows, values, result)):
             raise TypingError("rows, panels and results are contiguous")
-        signature = types.void(rows, panels, result, types.UniTuple(types.intp, 2))
+        signature = types.void(rows, values, result, types.UniTuple(types.intp, 5))
         return signature, _Sums(n_rows).generate
 
     return add_products
@@ -71,16 +84,16 @@ class _Sums:
     def generate(self, context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         """Write sums that stay in registers while inputs pass."""
         kinds = zip(signature.args[:3], arguments[:3], strict=True)
-        rows, panels, result = (context.make_array(kind)(context, builder, array) for kind, array in kinds)
-        first_row, panel = cgutils.unpack_tuple(builder, arguments[3])
-        inputs = cgutils.unpack_tuple(builder, panels.shape)[1]
-        row_at, column = self._addresses(builder, rows, first_row), builder.mul(panel, panel.type(PANEL))
+        rows, values, result = (context.make_array(kind)(context, builder, array) for kind, array in kinds)
+        first_row, panel, first_input, length, begin = cgutils.unpack_tuple(builder, arguments[3])
+        row_at = [builder.gep(at, [first_input]) for at in self._addresses(builder, rows, first_row)]
+        column = builder.mul(panel, panel.type(PANEL))
         result_at = [self._vectors(builder, at, column, self.vector) for at in self._addresses(builder, result, first_row)]
         kept = ir.VectorType(context.get_data_type(signature.args[1].dtype), PANEL)
-        panel_at = self._vectors(builder, panels.data, builder.mul(column, inputs), kept)
+        values_at = self._vectors(builder, values.data, builder.mul(begin, begin.type(PANEL)), kept)
         sums = [cgutils.alloca_once_value(builder, builder.load(at, align=8)) for at in result_at]
-        with cgutils.for_range(builder, inputs) as loop:
-            self._add_input(builder, loop.index, row_at, panel_at, sums)
+        with cgutils.for_range(builder, length) as loop:
+            self._add_input(builder, loop.index, row_at, values_at, sums)
         for total, at in zip(sums, result_at, strict=True):
             builder.store(builder.load(total), at, align=8)
         return context.get_dummy_value()
@@ -95,9 +108,9 @@ class _Sums:
         """Return the address of the vectors of a kind that begin so many numbers after a start."""
         return builder.bitcast(builder.gep(start, [place]), kind.as_pointer())
 
-    def _add_input(self, builder: Any, i: Any, row_at: list[Any], panel_at: Any, sums: list[Any]) -> None:
+    def _add_input(self, builder: Any, i: Any, row_at: list[Any], values_at: Any, sums: list[Any]) -> None:
         """Add the products of what rows have of an input with what the panel has, in double precision."""
-        kept = builder.load(builder.gep(panel_at, [i]), align=2)
+        kept = builder.load(builder.gep(values_at, [i]), align=2)
         if kept.type.element == ir.IntType(16):
             kept = builder.bitcast(kept, ir.VectorType(ir.HalfType(), PANEL))
         values = kept if kept.type == self.vector else builder.fpext(kept, self.vector)
@@ -122,14 +135,15 @@ _add_some, _add_one = _adder(AT_ONCE), _adder(1)
 
 
 @compiled()
-def packed_product(rows: np.ndarray, panels: np.ndarray) -> np.ndarray:
+def packed_product(rows: np.ndarray, panels: Panels) -> np.ndarray:
     """Return ``rows @ matrix^T`` (r, o), padded with zeros, of rows (r, i or more) and a matrix in panels."""
-    n_rows, (count, _, width) = len(rows), panels.shape
-    result = np.zeros((n_rows, count * width))
+    (values, runs, n_panels), n_rows = panels, len(rows)
+    result = np.zeros((n_rows, n_panels * PANEL))
     together = n_rows - n_rows % AT_ONCE
-    for p in range(count):
+    for k in range(len(runs)):
+        panel, first, length, begin = runs[k, 0], runs[k, 1], runs[k, 2], runs[k, 3]
         for r in range(0, together, AT_ONCE):
-            _add_some(rows, panels, result, (r, p))
+            _add_some(rows, values, result, (r, panel, first, length, begin))
         for r in range(together, n_rows):
-            _add_one(rows, panels, result, (r, p))
+            _add_one(rows, values, result, (r, panel, first, length, begin))
     return result

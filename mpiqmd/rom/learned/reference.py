@@ -15,6 +15,7 @@ from scipy.linalg import null_space
 from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT, Electrons, OrbitalSpace
 from mpiqmd.kohnsham.model import Problem
 from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.rom.learned.species import Species, of_species
 
 SHIFT = 0.3
 """Distance of occupied levels from where empty ones of no kinetic energy are taken to be, Ha."""
@@ -30,19 +31,23 @@ class Reference:
         C_o and C_v, orthonormal columns.
     scale_vn
         ``sqrt(2 w (ε_v - ε_n))``, square roots of Ha.
+    labels_n, labels_v
+        Symmetry species of the orbitals (``species``).
     """
 
     occupied_mn: np.ndarray
     empty_mv: np.ndarray
     scale_vn: np.ndarray
+    labels_n: np.ndarray
+    labels_v: np.ndarray
 
     @classmethod
-    def at(cls, problem: Problem, modes: OrbitalSpace, orbitals_mn: np.ndarray) -> Reference:
-        """Return the reference of orthonormal orbitals near the ground state of a problem.  Collective."""
+    def at(cls, problem: Problem, modes: OrbitalSpace, orbitals_mn: np.ndarray, species: Species) -> Reference:
+        """Return the reference of orthonormal orbitals near the ground state of a problem that keeps species.  Collective."""
         n = orbitals_mn.shape[1]
         _, potential = problem.density_terms(Electrons(modes.combine(orbitals_mn), np.eye(n)).density)
         hamiltonian_mm = problem.linear.matrix(modes) + modes.dense.matrix_elements(potential)
-        return on_rank_zero(problem.grid.comm, cls._canonical, hamiltonian_mm, orbitals_mn)
+        return on_rank_zero(problem.grid.comm, cls._canonical, hamiltonian_mm, orbitals_mn, species.over_modes_mm)
 
     @classmethod
     def of_kinetic(cls, kinetic_mm: np.ndarray, orbitals_mn: np.ndarray) -> Reference:
@@ -53,15 +58,20 @@ class Reference:
         empty_mv = null_space(orbitals_mn.T)
         levels_v, inside = np.linalg.eigh(empty_mv.T @ kinetic_mm @ empty_mv)
         gaps_vn = np.repeat(levels_v[:, None] + SHIFT, orbitals_mn.shape[1], axis=1)
-        return cls(orbitals_mn, empty_mv @ inside, np.sqrt(BRA_AND_KET * SPIN_WEIGHT * gaps_vn))
+        scale_vn = np.sqrt(BRA_AND_KET * SPIN_WEIGHT * gaps_vn)
+        return cls(orbitals_mn, empty_mv @ inside, scale_vn, np.zeros(len(gaps_vn[0]), int), np.zeros(len(gaps_vn), int))
 
     @classmethod
-    def _canonical(cls, hamiltonian_mm: np.ndarray, orbitals_mn: np.ndarray) -> Reference:
-        occupied_n, inside = np.linalg.eigh(orbitals_mn.T @ hamiltonian_mm @ orbitals_mn)
-        empty_mv = null_space(orbitals_mn.T)
-        empty_v, outside = np.linalg.eigh(empty_mv.T @ hamiltonian_mm @ empty_mv)
+    def _canonical(cls, hamiltonian_mm: np.ndarray, orbitals_mn: np.ndarray, operator_mm: np.ndarray) -> Reference:
+        occupied_n, occupied_mn, labels_n = _levels(hamiltonian_mm, *of_species(operator_mm, orbitals_mn))
+        empty_v, empty_mv, labels_v = _levels(hamiltonian_mm, *of_species(operator_mm, null_space(occupied_mn.T)))
         gaps_vn = np.maximum(empty_v[:, None] - occupied_n, 1e-2)
-        return cls(orbitals_mn @ inside, empty_mv @ outside, np.sqrt(BRA_AND_KET * SPIN_WEIGHT * gaps_vn))
+        return cls(occupied_mn, empty_mv, np.sqrt(BRA_AND_KET * SPIN_WEIGHT * gaps_vn), labels_n, labels_v)
+
+    @property
+    def labels_y(self) -> np.ndarray:
+        """Symmetry species of the coordinates y, shape (y,)."""
+        return (self.labels_v[:, None] ^ self.labels_n).ravel()
 
     def coordinates(self, orbitals_mn: np.ndarray) -> np.ndarray:
         """Return y, shape (empty occupied,), square roots of Ha, of the subspace of orbitals (modes, occupied)."""
@@ -91,6 +101,18 @@ class Reference:
         residual_mn = applied_mn - orbitals_mn @ (orbitals_mn.T @ applied_mn)
         slopes_vn = BRA_AND_KET * SPIN_WEIGHT * (self.empty_mv.T @ residual_mn) @ inverse_nn
         return (slopes_vn / self.scale_vn).ravel()
+
+
+def _levels(
+    hamiltonian_mm: np.ndarray, orbitals_mn: np.ndarray, labels_n: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return energies (n,), Ha, and orbitals (modes, n) that are canonical within each species, with their labels."""
+    levels_n, canonical_mn = np.empty(len(labels_n)), np.empty_like(orbitals_mn)
+    for label in np.unique(labels_n):
+        place = np.flatnonzero(labels_n == label)
+        levels_n[place], inside = np.linalg.eigh(orbitals_mn[:, place].T @ hamiltonian_mm @ orbitals_mn[:, place])
+        canonical_mn[:, place] = orbitals_mn[:, place] @ inside
+    return levels_n, canonical_mn, labels_n
 
 
 def orthonormalised(spanning_mn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

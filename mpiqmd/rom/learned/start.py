@@ -20,8 +20,12 @@ class Start:
     """Predicts latent coordinates, and the step from there to the minimum.  Replicated, not collective."""
 
     def __init__(self, arrays: StartArrays) -> None:
-        self.polynomials = GeometryPolynomials(arrays.axes_dx, arrays.offset_d, arrays.degree)
-        self._latent, self._terms = (Packed(each, np.float16) for each in (arrays.coefficients_td.T, arrays.coefficients_td))
+        polynomials = GeometryPolynomials(arrays.axes_dx, arrays.offset_d, arrays.degree)
+        # terms that predict the same coordinates next to each other: symmetry leaves most coefficients zero
+        _, kinds_t = np.unique(arrays.coefficients_td != 0.0, axis=0, return_inverse=True)
+        self.polynomials, order_t = polynomials.sorted_by(kinds_t.ravel())
+        coefficients_td = arrays.coefficients_td[order_t]
+        self._latent, self._terms = (Packed(each, np.float16) for each in (coefficients_td.T, coefficients_td))
         self._inverse_hessian = Packed(arrays.inverse_hessian_dd, np.float16)
 
     def predict(self, positions_bav: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

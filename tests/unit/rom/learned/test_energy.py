@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from mpiqmd.kohnsham.electrons import Electrons
-from mpiqmd.rom.learned.fitted_start import fit
+from mpiqmd.rom.learned.fitted_start import fit_one
 from mpiqmd.rom.learned.kernels import polynomial_pull
 from mpiqmd.rom.learned.packed import pad
 from mpiqmd.rom.learned.start import Start
@@ -226,8 +226,8 @@ def test_a_start_that_samples_do_not_determine_is_the_smallest_that_fits(rng):
     """Mixtures of few geometries span fewer coordinates than the molecule has: terms of the others are not told apart."""
     terms, latent = rng.normal(size=(50, 20)), rng.normal(size=(20, 3))
     terms[:, 15:] = terms[:, :5] * (1.0 + 1e-14)
-    found = fit(terms, terms @ latent, np.ones(50))
+    found = fit_one(terms, terms @ latent, np.ones(50))
     np.testing.assert_allclose(terms @ found, terms @ latent, atol=1e-10)
     assert np.abs(found).max() < 10.0
     terms[:, 15:] = rng.normal(size=(50, 5))
-    np.testing.assert_allclose(fit(terms, terms @ latent, np.ones(50)), latent, atol=1e-10)
+    np.testing.assert_allclose(fit_one(terms, terms @ latent, np.ones(50)), latent, atol=1e-10)

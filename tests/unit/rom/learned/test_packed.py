@@ -29,6 +29,19 @@ def test_rows_have_the_same_bits_in_any_company(dtype, rng):
         assert np.array_equal(packed.times(rows[:count]), whole[:count])
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_zeros_of_a_whole_panel_are_not_kept(dtype, rng):
+    """Three blocks on the diagonal, one of which begins inside a panel, and outputs without any input at the end."""
+    blocks = [(slice(0, 20), slice(3, 40)), (slice(20, 48), slice(40, 55)), (slice(48, 50), slice(60, 61))]
+    matrix, rows = np.zeros((90, 70)), pad(rng.normal(size=(6, 70)))
+    for outputs, inputs in blocks:
+        matrix[outputs, inputs] = rng.normal(size=matrix[outputs, inputs].shape)
+    packed = Packed(matrix, dtype)
+    np.testing.assert_allclose(packed.times(rows)[:, :90], rows[:, :70] @ matrix.astype(dtype).astype(float).T, atol=1e-12)
+    assert len(packed.panels[0]) == 37 + (37 + 15) + 15 + 1
+    assert len(Packed(np.zeros((20, 5))).panels[0]) == 0 and not Packed(np.zeros((20, 5))).times(rows).any()
+
+
 def test_longer_rows_are_read_as_far_as_there_are_inputs(rng):
     matrix, rows = rng.normal(size=(5, 7)), rng.normal(size=(3, 70))
     np.testing.assert_allclose(Packed(matrix, np.float64).times(rows)[:, :5], rows[:, :7] @ matrix.T, rtol=1e-13)
