@@ -8,6 +8,21 @@ from mpiqmd.grid.arrays import Field
 from mpiqmd.grid.grid import Grid
 from mpiqmd.parallel.comm import on_rank_zero, sum_over_ranks
 
+SCATTER = 2654435761
+"""Indices times this, modulo 2^32, are in no order: the golden ratio of 2^32."""
+UNTIED = 1e-6
+"""By how much values at points may be taken for larger than they are, so that round-off does not choose between images."""
+
+
+def scattered_order(points: np.ndarray) -> np.ndarray:
+    """Return numbers from 0 to 2^32 that are in no order, but always the same, shape (points,), for global indices."""
+    return (points * SCATTER) % 2**32
+
+
+def untied(points: np.ndarray) -> np.ndarray:
+    """Return factors (points,), one and a little, that tell global points apart where values are alike.  Not collective."""
+    return 1.0 + UNTIED * scattered_order(points) / 2.0**32
+
 
 def leading_points(grid: Grid, importance_local: np.ndarray, count: int) -> np.ndarray:
     """Return global indices, ascending, of the points that matter most, shape (count,).  Collective."""
@@ -15,7 +30,8 @@ def leading_points(grid: Grid, importance_local: np.ndarray, count: int) -> np.n
 
     def lead() -> np.ndarray:
         assert whole is not None
-        return np.sort(np.argsort(-whole.ravel(), kind="stable")[:count])
+        flat = whole.ravel() * untied(np.arange(grid.size))
+        return np.sort(np.argsort(-flat, kind="stable")[:count])
 
     return on_rank_zero(grid.comm, lead)
 
@@ -29,7 +45,7 @@ def drawn_points(grid: Grid, importance_local: np.ndarray, count: int, seed: int
 
     def draw() -> np.ndarray:
         assert whole is not None
-        flat = whole.ravel()
+        flat = whole.ravel() * untied(np.arange(grid.size))
         leading = np.argsort(-flat, kind="stable")[: count // 2]
         chance = np.sqrt(flat)
         chance[leading] = 0.0
@@ -53,6 +69,12 @@ def own_points(grid: Grid, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         own &= (index[axis] >= part.start) & (index[axis] < part.stop)
     local = [index[axis][own] - grid.local_slices[axis].start for axis in range(3)]
     return own, np.ravel_multi_index(local, grid.local_shape)
+
+
+def global_points(grid: Grid, points_local: np.ndarray) -> np.ndarray:
+    """Return the global indices (points,) of points of this rank, given those in its flattened block.  Not collective."""
+    index = np.unravel_index(points_local, grid.local_shape)
+    return np.ravel_multi_index([place + start for place, start in zip(index, grid.start, strict=True)], grid.shape)
 
 
 def values_at(grid: Grid, functions_local: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -50,6 +50,16 @@ def flipped_places(grid: Grid, axis: int) -> np.ndarray:
     return (n - np.arange(n)) % n if grid.is_periodic else np.arange(n)[::-1]
 
 
+def image_points(grid: Grid, points: np.ndarray, axes: Sequence[int], signs_v: Sequence[float]) -> np.ndarray:
+    """Return where an operation takes global grid points: indices of the flattened grid, as they are.  Not collective."""
+    place_k, image_k = np.unravel_index(points, grid.shape), [np.zeros(0, int)] * 3
+    for v in range(3):
+        # the coordinate v of the image is that along axes[v]; array axes are z, y, x
+        place = place_k[2 - axes[v]]
+        image_k[2 - v] = flipped_places(grid, 2 - v)[place] if signs_v[v] < 0 else place
+    return np.ravel_multi_index(image_k, grid.shape)
+
+
 class _Move:
     """Where the values of an image come from, axis by axis.
 

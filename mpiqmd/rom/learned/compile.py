@@ -20,7 +20,6 @@ from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.frame import BodyFrame
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.parallel.countdown import Countdown
-from mpiqmd.parallel.dense import eigh
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.rom.learned.balance import BalanceSettings, balanced
 from mpiqmd.rom.learned.chebyshev import training_boxes
@@ -28,16 +27,18 @@ from mpiqmd.rom.learned.core_tables import CoreFields
 from mpiqmd.rom.learned.data import DipoleArrays, LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
 from mpiqmd.rom.learned.densities import ChargedFunctions, DensityFunctions, density_functions
 from mpiqmd.rom.learned.energy import LearnedEnergy
+from mpiqmd.rom.learned.equivalent_ions import image_of, is_image
 from mpiqmd.rom.learned.fitted_start import StartFit
 from mpiqmd.rom.learned.ground_states import GroundStates
-from mpiqmd.rom.learned.interaction import interaction, mean_field
+from mpiqmd.rom.learned.interaction import diagonal, interaction, mean_field
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.latent_directions import LatentFound, latent_directions
 from mpiqmd.rom.learned.learn_settings import LearnSettings
 from mpiqmd.rom.learned.one_electron import OneElectronArrays, along_motion
 from mpiqmd.rom.learned.points import choose_points
 from mpiqmd.rom.learned.polynomials import GeometryPolynomials
-from mpiqmd.rom.learned.tabulate import Seen, pinned_ions, tabulated_ion
+from mpiqmd.rom.learned.species import parity
+from mpiqmd.rom.learned.tabulate import Seen, Tabulated, pinned_ions, tabulated_ion, with_projectors
 from mpiqmd.rom.learned.training_set import TrainingSet
 from mpiqmd.rom.learned.xc_points import Reached, choose_xc_points
 from mpiqmd.sampling.mixtures import sample_geometries
@@ -87,14 +88,14 @@ class LearnedCompiler:
         """Return the model.  Collective."""
         settings = self.settings
         found = latent_directions(self.states, iter(self._samples(4 * settings.solves, settings.seed, 1.0)), settings)
-        subspaces, start = found.subspaces, found.start
+        subspaces = found.subspaces
         self.log(
             f"{len(subspaces)} latent directions over {subspaces.active_mk.shape[1]} of {len(self.modes)} modes, from "
             f"{len(self.states.positions)} geometries; up to {self._memory(subspaces) / 1e9:.2g} GB a rank from here on"
         )
         active = self.modes.combine(subspaces.active_mk)
         functions = self._functions(active.dense, found)
-        arrays, rotation_ff = self._draft(active, functions, subspaces, start)
+        arrays, rotation_ff = self._draft(active, functions, found)
         fit = self._start_fit(found.labels_d, min(settings.fit, DRAFT_TERMS), least=min(5 * settings.fit, DRAFT_MINIMA))
         arrays, minima_sav, minima_sd = fit.fitted(arrays)
         # now that minima are known, only what they need is kept, and the quadrature is chosen by them
@@ -108,14 +109,13 @@ class LearnedCompiler:
         xc = self._xc_points(active.dense, charged, reached)
         return self._start_fit(found.labels_d, settings.fit, settings.gap).fitted(replace(arrays, xc=xc))[0]
 
-    def _draft(
-        self, active: OrbitalSpace, functions: DensityFunctions, subspaces: LatentSubspaces, start: StartArrays
-    ) -> tuple[LearnedArrays, np.ndarray]:
+    def _draft(self, active: OrbitalSpace, functions: DensityFunctions, found: LatentFound) -> tuple[LearnedArrays, np.ndarray]:
         """Return a first model, with all functions, and the rotation to those that its charges are of (f, f).  Collective."""
-        settings = self.settings
+        settings, subspaces, start = self.settings, found.subspaces, found.start
         points, rotation_ff = self._learned_points(active.dense, functions)
         self.log(f"{len(functions)} density functions, {len(points.mean_q)} points")
-        constant, one_electron, ions = self._ions(active, Seen(functions, rotation_ff, settings.tables, self.cores))
+        seen = Seen(functions, rotation_ff, settings.tables, self.cores)
+        constant, one_electron, ions = self._ions(active, found.labels_k, seen)
         first_sav, first_sd = self._predicted_latent(start, settings.xc_samples // 4, settings.seed + 4)
         reached = Reached.of(subspaces, points, first_sav, first_sd, settings.seed)
         xc = self._xc_points(active.dense, ChargedFunctions(functions, rotation_ff), reached)
@@ -125,7 +125,7 @@ class LearnedCompiler:
 
     def _memory(self, subspaces: LatentSubspaces) -> float:
         """Return what modes and samples of the density take on this rank at most, bytes."""
-        samples = self.settings.densities + self.settings.slopes * len(subspaces)
+        samples = self.settings.densities + self.settings.slopes * len(subspaces) / len(self.states.species)
         active, dense = subspaces.active_mk.shape[1], self.model.density_grid.local_size
         own = np.dtype(float).itemsize * (len(self.modes) + active) * self.model.grid.local_size
         # functions are kept beside a part of the samples that they are combined from
@@ -156,36 +156,64 @@ class LearnedCompiler:
         found_sd = _some(found.latent_sd, settings.densities, settings.seed)
         _, predicted_sd = self._predicted_latent(found.start, settings.densities - len(found_sd), settings.seed + 3)
         reached_sd = np.concatenate([found_sd, predicted_sd])
-        count, smallest, seed = int(settings.slopes * len(subspaces)), settings.functions, settings.seed
-        return density_functions(modes, subspaces, found.labels_k, reached_sd, n_slopes=count, smallest=smallest, seed=seed)
+        species, smallest, seed = self.states.species, settings.functions, settings.seed
+        # every slope counts with its images
+        count = int(settings.slopes * len(subspaces) / len(species))
+        return density_functions(
+            modes,
+            subspaces,
+            found.labels_k,
+            reached_sd,
+            n_slopes=count,
+            smallest=smallest,
+            seed=seed,
+            species=species,
+        )
 
     def _learned_points(self, modes: Orbitals, functions: DensityFunctions) -> tuple[LearnedPoints, np.ndarray]:
         """Return the learned grid, and the rotation to the density functions that interact diagonally (f, f)."""
         leading = int(np.sum(functions.singular_values_f > self.settings.responses))
-        interaction_f, rotation_ff = eigh(self.comm, interaction(functions, self.cores, leading, self.log))
+        interaction_ff = interaction(functions, self.cores, leading, self.log)
+        interaction_f, rotation_ff = diagonal(self.comm, interaction_ff, functions.labels_f)
         chosen = choose_points(functions, self.settings.per_function)
         reading_fq = rotation_ff.T @ np.linalg.pinv(functions.at(chosen).T)
         modes_qk = values_at(modes.grid, modes.matrix_local, chosen).T.copy()
         mean_q = values_at(modes.grid, functions.mean.local.reshape(1, -1), chosen)[0]
         return LearnedPoints(modes_qk, mean_q, decide(self.comm, reading_fq), interaction_f), rotation_ff
 
-    def _ions(self, active: OrbitalSpace, seen: Seen) -> tuple[float, OneElectronArrays, list[MovingIon]]:
+    def _ions(self, active: OrbitalSpace, labels_k: np.ndarray, seen: Seen) -> tuple[float, OneElectronArrays, list[MovingIon]]:
         """Return the constant energy (Ha), what acts on the orbitals with whole matrices, and the moving ions' tables."""
         constant, potential = mean_field(seen.functions.mean, self.cores)
         constant_kk = active.dense.matrix_elements(potential)
         constant_kk += active.kinetic_matrix(self.model.laplacian)
         constant_kk += pinned_ions(self.model, active.dense, self.boxes)
-        moving = [a for a, box in enumerate(self.boxes) if box.axes]
-        countdown = Countdown(self.log, sum(len(self.boxes[a].nodes()) for a in moving), "point of the tables")
-        found = [tabulated_ion(self.model, active.dense, seen, a, self.boxes[a], countdown) for a in moving]
+        found = self._tabulated(active.dense, labels_k, seen)
         slopes_xkk = np.zeros((3 * len(self.boxes), *constant_kk.shape))
-        for a, each in zip(moving, found, strict=True):
+        for a, each in found.items():
             constant_kk += each.mean_kk
             slopes_xkk[3 * a : 3 * a + 3] = each.slopes_vkk
         centre_x = np.array([0.5 * (box.lower_v + box.upper_v) for box in self.boxes]).ravel()
         moved_sav, n_coordinates = self.training.positions_sav, self.frame.n_coordinates
         one_electron = along_motion(constant_kk, slopes_xkk, centre_x, moved_sav, n_coordinates, self.states.species)
-        return constant, one_electron, [each.ion for each in found]
+        ions = [with_projectors(self.model, active.dense, found[a].ion, seen.smallest) for a in sorted(found)]
+        return constant, one_electron, ions
+
+    def _tabulated(self, modes: Orbitals, labels_k: np.ndarray, seen: Seen) -> dict[int, Tabulated]:
+        """Return the tables of every moving ion, made once for those that operations take into each other.  Collective."""
+        moving, group = [a for a, box in enumerate(self.boxes) if box.axes], self.states.species.group()
+        found: dict[int, Tabulated] = {}
+        countdown = Countdown(self.log, sum(len(self.boxes[a].nodes()) for a in moving), "point of the tables")
+        for a in moving:
+            if a in found:
+                countdown.advance(count=len(self.boxes[a].nodes()))
+                continue
+            found[a] = tabulated_ion(self.model, modes, seen, a, self.boxes[a], countdown)
+            for bits, symmetry in group:
+                other = int(symmetry.permutation_a[a])
+                if other not in found and is_image(self.boxes[a], self.boxes[other], symmetry):
+                    parities = parity(seen.functions.labels_f, bits), parity(labels_k, bits)
+                    found[other] = image_of(found[a], self.boxes[other], symmetry, *parities)
+        return found
 
     def _predicted_latent(self, start: StartArrays, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Return random geometries (samples, N, 3), bohr, and latent coordinates of predicted minima there (samples, d)."""

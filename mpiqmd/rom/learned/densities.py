@@ -19,8 +19,9 @@ from mpiqmd.grid.differences import Gradient
 from mpiqmd.grid.grid import Grid
 from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
 from mpiqmd.parallel.comm import sum_over_ranks
-from mpiqmd.parallel.dense import eigh, inverse_square_root
 from mpiqmd.rom.learned.latent import LatentSubspaces
+from mpiqmd.rom.learned.principal_densities import Closed, principal_densities
+from mpiqmd.rom.learned.species import Species
 
 BLOCK = 2048
 """Grid points at a time: a block of all orbitals there stays in cache."""
@@ -49,13 +50,16 @@ class DensityFunctions:
         Indices of these points in this rank's flattened block.
     singular_values_f
         Largest coefficients to be expected, about: the spread of all samples along each.
+    labels_f
+        Symmetry species.
     mean
-        ρ̄, bohr⁻³.
+        ρ̄, bohr⁻³, which is symmetric.
     """
 
     local: np.ndarray
     points_local: np.ndarray
     singular_values_f: np.ndarray
+    labels_f: np.ndarray
     mean: Field
 
     def __len__(self) -> int:
@@ -69,6 +73,11 @@ class DensityFunctions:
     def block(self, part: slice) -> Orbitals:
         """Return some of the functions on the whole grid.  Not collective."""
         return Orbitals(self.grid, scattered(self.grid, self.points_local, self.local[part]))
+
+    def sums(self, chosen: list[np.ndarray]) -> Orbitals:
+        """Return sums of some functions each on the whole grid.  Not collective."""
+        values = np.array([self.local[members].sum(axis=0) for members in chosen])
+        return Orbitals(self.grid, scattered(self.grid, self.points_local, values))
 
     def overlaps(self, fields: Orbitals) -> np.ndarray:
         """Return ``∫ v b_f dr``, shape (fields, f); of potentials in Ha bohr^3/2.  Collective."""
@@ -171,8 +180,9 @@ def density_functions(
     n_slopes: int,
     smallest: float,
     seed: int,
+    species: Species,
 ) -> DensityFunctions:
-    """Return the functions that span the densities at latent coordinates and slopes there.  Collective.
+    """Return the functions that span the densities at latent coordinates, slopes there, and all images of both.  Collective.
 
     Parameters
     ----------
@@ -183,11 +193,13 @@ def density_functions(
     latent_sd
         Sampled coordinates.
     n_slopes
-        Slopes at a few random samples, the first of them along each latent direction, then along random ones.
+        Slopes at a few random samples, along random directions.
     smallest
         Singular value down to which functions are kept, electrons^1/2 bohr^-3/2.
     seed
         Of the choice of slopes.
+    species
+        The operations whose images count.
     """
     orbitals_snk, _ = subspaces.orthonormal(latent_sd)
     rows = orbitals_snk.reshape(-1, orbitals_snk.shape[2])
@@ -205,8 +217,8 @@ def density_functions(
         left, right = left_nk[None].astype(np.float32), right_jnk.astype(np.float32)
         samples[filled : filled + len(right)] = products(modes, left, right, points_local)
         filled += len(right)
-    values_f, functions = _principal(modes.grid, samples, smallest)
-    return DensityFunctions(functions, points_local, values_f, mean)
+    found = principal_densities(Closed(modes.grid, points_local, species), samples, smallest)
+    return DensityFunctions(found.functions, points_local, found.values_f, found.labels_f, mean)
 
 
 def _slope_orbitals(
@@ -218,38 +230,11 @@ def _slope_orbitals(
     """
     rng, d = np.random.default_rng(seed), len(subspaces)
     lengths_d = np.minimum(SLOPE_WEIGHT, SLOPE_SPREADS * np.sqrt(np.mean(latent_sd**2, axis=0)))
-    directions_jd = lengths_d * np.concatenate([np.eye(d), rng.normal(size=(max(0, count - d), d))])[:count]
-    bases = rng.integers(len(latent_sd), size=BASES)
-    for base, part_jd in zip(bases, (directions_jd[number::BASES] for number in range(BASES)), strict=True):
+    directions_jd = lengths_d * rng.normal(size=(count, d))
+    bases = rng.integers(len(latent_sd), size=min(BASES, count))
+    for number, base in enumerate(bases):
         (orbitals_nk,), (inverse_nn,) = subspaces.orthonormal(latent_sd[base][None])
-        yield orbitals_nk, BRA_AND_KET * SPIN_WEIGHT * subspaces.slopes(orbitals_nk, inverse_nn, part_jd)
-
-
-def _principal(grid: Grid, samples: np.ndarray, smallest: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return singular values and orthonormal principal components, this rank's part (f, points); samples are overwritten.
-
-    Collective.
-    """
-    values, vectors = eigh(grid.comm, _gram(grid, samples))
-    kept = np.flatnonzero(values > smallest**2)[::-1]
-    functions = _combined(samples, vectors[:, kept] / np.sqrt(values[kept]))
-    # the small ones are orthogonal to the square root of round-off only
-    return np.sqrt(values[kept]), _combined(functions, inverse_square_root(grid.comm, _gram(grid, functions)))
-
-
-def _gram(grid: Grid, functions: np.ndarray) -> np.ndarray:
-    """Return overlaps (f, f) of functions (f, points), which may be of single precision, in double."""
-    total = np.zeros((len(functions), len(functions)))
-    for start in range(0, functions.shape[1], BLOCK):
-        block = functions[:, start : start + BLOCK].astype(float)
-        total += block @ block.T
-    return grid.volume_element * sum_over_ranks(grid.comm, total)
-
-
-def _combined(functions: np.ndarray, combination: np.ndarray) -> np.ndarray:
-    """Return ``C^T F``, made in the memory of F block by block."""
-    count = combination.shape[1]
-    for start in range(0, functions.shape[1], BLOCK):
-        block = functions[:, start : start + BLOCK]
-        block[:count] = combination.T @ block.astype(float)
-    return functions[:count]
+        yield (
+            orbitals_nk,
+            BRA_AND_KET * SPIN_WEIGHT * subspaces.slopes(orbitals_nk, inverse_nn, directions_jd[number :: len(bases)]),
+        )

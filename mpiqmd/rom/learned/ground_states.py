@@ -102,8 +102,9 @@ class GroundStates:
     def _response(self) -> ResponseHessian:
         """Return the curvature at the reference with the response along the directions of the training orbitals."""
         coordinates_sy = np.array(self.coordinates)
-        values, directions, _ = principal(coordinates_sy - coordinates_sy.mean(axis=0), self.reference.labels_y)
-        directions_dy = decide(self.comm, directions[: int(np.sum(values > LEAST_SPREAD))])
+        values, directions, labels = principal(coordinates_sy - coordinates_sy.mean(axis=0), self.reference.labels_y)
+        count = int(np.sum(values > LEAST_SPREAD))
+        directions_dy, labels_d = decide(self.comm, (directions[:count], labels[:count]))
         if not len(directions_dy):
             raise ConfigError(
                 f"rom.online = 'learned' with {len(self.modes)} modes of {len(self.positions)} geometries: their "
@@ -117,5 +118,5 @@ class GroundStates:
         density = dense.combine(self.reference.occupied_mn).density(np.full(self.model.n_occupied, SPIN_WEIGHT))
         points_local = where_it_matters(density)
         slopes = BRA_AND_KET * SPIN_WEIGHT * products(dense, left, right, points_local)
-        functions = DensityFunctions(slopes, points_local, np.ones(len(slopes)), density)
+        functions = DensityFunctions(slopes, points_local, np.ones(len(slopes)), labels_d, density)
         return ResponseHessian(directions_dy, interaction(functions, self.cores, len(slopes), self.log))

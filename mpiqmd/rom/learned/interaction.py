@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from mpiqmd.grid.arrays import Field
 from mpiqmd.kohnsham.terms.hartree import Hartree
 from mpiqmd.parallel.countdown import Countdown
+from mpiqmd.parallel.dense import eigh
 from mpiqmd.parallel.log import Log
 from mpiqmd.rom.learned.core_tables import CoreFields
 from mpiqmd.rom.learned.densities import DensityFunctions
+from mpiqmd.rom.learned.species import blocks_of
 from mpiqmd.rom.learned.xc_remainder import expanded_share
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 BLOCK = 8
 """Potentials at a time."""
@@ -19,22 +26,43 @@ BLOCK = 8
 def interaction(functions: DensityFunctions, cores: CoreFields, leading: int, log: Log) -> np.ndarray:
     """Return ``<f|K|f'>``, Ha, of leading functions with all, symmetric, shape (f, f); 0 between the others.
 
-    Collective.
+    Functions of different symmetry species do not interact: one of each makes a potential together.  Collective.
     """
-    grid, mean = functions.grid, cores.whole(functions.mean)
+    grid, mean, labels_f = functions.grid, cores.whole(functions.mean), functions.labels_f
     xc, hartree = cores.xc, cores.model.term(Hartree)
     kernel = xc.kernel(mean, expanded_share(mean.local))
     matrix_ff = np.zeros((len(functions), len(functions)))
-    countdown = Countdown(log, leading, "interaction of a density function")
-    for start in range(0, leading, BLOCK):
-        block = functions.block(slice(start, min(start + BLOCK, leading)))
+    together = _one_of_each(labels_f[:leading])
+    countdown = Countdown(log, len(together), "interaction of density functions")
+    for start in range(0, len(together), BLOCK):
+        chosen = together[start : start + BLOCK]
+        block = functions.sums(chosen)
         potentials = hartree.direct_potentials(block)
         for number in range(len(block)):
             potentials.local[number] += kernel.apply(Field(grid, block.local[number])).local
-        matrix_ff[start : start + len(block)] = functions.overlaps(potentials)
+        for members, row_f in zip(chosen, functions.overlaps(potentials), strict=True):
+            matrix_ff[members] = np.where(labels_f[members][:, None] == labels_f, row_f, 0.0)
         countdown.advance(count=len(block))
     matrix_ff[leading:, :leading] = matrix_ff[:leading, leading:].T
     return 0.5 * (matrix_ff + matrix_ff.T)
+
+
+def _one_of_each(labels_f: np.ndarray) -> list[np.ndarray]:
+    """Return places of functions, one of each species as long as there are any."""
+    blocks = blocks_of(labels_f)
+    longest = max(map(len, blocks), default=0)
+    return [np.array([block[number] for block in blocks if number < len(block)]) for number in range(longest)]
+
+
+def diagonal(comm: MPI.Comm, interaction_ff: np.ndarray, labels_f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return K, Ha, shape (f,), of functions that interact with themselves alone, and the rotation to these (f, f).
+
+    They have the species of those before.  Collective.
+    """
+    interaction_f, rotation_ff = np.zeros(len(labels_f)), np.zeros(interaction_ff.shape)
+    for block in blocks_of(labels_f):
+        interaction_f[block], rotation_ff[np.ix_(block, block)] = eigh(comm, interaction_ff[np.ix_(block, block)])
+    return interaction_f, rotation_ff
 
 
 def mean_field(mean: Field, cores: CoreFields) -> tuple[float, Field]:

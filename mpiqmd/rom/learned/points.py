@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import qr
 
-from mpiqmd.grid.chosen_points import leading_points
+from mpiqmd.grid.chosen_points import leading_points, untied
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.rom.learned.densities import DensityFunctions
 
@@ -22,7 +22,7 @@ def choose_points(functions: DensityFunctions, per_function: float) -> np.ndarra
     grid, importance_local = functions.grid, np.zeros(functions.grid.local_size)
     importance_local[functions.points_local] = (functions.local**2).sum(axis=0)
     candidates = leading_points(grid, importance_local, CANDIDATES)
-    at_candidates_fq = functions.at(candidates)
+    at_candidates_fq = functions.at(candidates) * untied(candidates)
     count = min(int(np.ceil(per_function * len(at_candidates_fq))), len(candidates))
     return candidates[on_rank_zero(grid.comm, _pivots, at_candidates_fq, count)]
 

@@ -32,17 +32,23 @@ class Species:
 
     Attributes
     ----------
+    operations
+        The operations, none the product of others.
     over_modes_mm, over_positions_xx
         T of orbitals over the modes, and of flattened displacements of the atoms, without unit.
     """
 
+    operations: list[Symmetry]
     over_modes_mm: np.ndarray
     over_positions_xx: np.ndarray
 
     @classmethod
     def none(cls, modes: int, n_atoms: int) -> Species:
         """Return one species, to which everything belongs."""
-        return cls(np.zeros((modes, modes)), np.zeros((3 * n_atoms, 3 * n_atoms)))
+        return cls([], np.zeros((modes, modes)), np.zeros((3 * n_atoms, 3 * n_atoms)))
+
+    def __len__(self) -> int:
+        return 2 ** len(self.operations)
 
     @classmethod
     def of(cls, training: TrainingSet) -> Species:
@@ -54,7 +60,14 @@ class Species:
             over_modes_mm += 2**bit * 0.5 * (np.eye(len(over_modes_mm)) - operation.matrix_mm)
             moved_xx = np.array([operation.symmetry.image(unit.reshape(-1, 3)).ravel() for unit in np.eye(central_av.size)])
             over_positions_xx += 2**bit * 0.5 * (np.eye(central_av.size) - moved_xx)
-        return cls(over_modes_mm, over_positions_xx)
+        return cls([operation.symmetry for operation in kept], over_modes_mm, over_positions_xx)
+
+    def group(self) -> list[tuple[int, Symmetry]]:
+        """Return all products of the operations, without the identity, each with the bits of those it is made of."""
+        found: list[tuple[int, Symmetry]] = []
+        for bit, new in enumerate(self.operations):
+            found += [(2**bit, new), *((2**bit | bits, product_of(new, each)) for bits, each in found)]
+        return found
 
 
 def _keeps(operation: Operation, central_av: np.ndarray) -> bool:
@@ -84,6 +97,17 @@ def _commuting(operations: Sequence[Operation]) -> list[Operation]:
                 group += [new, *(product_of(new, each) for each in group)]
         best = max(best, found, key=len)
     return best
+
+
+def parity(labels: np.ndarray, bits: int) -> np.ndarray:
+    """Return +1 or -1: what an operation, given the bits of those it is made of, does to what has these labels."""
+    odd = np.asarray(labels) & bits
+    return 1.0 - 2.0 * ((odd ^ odd >> 1 ^ odd >> 2) & 1)
+
+
+def blocks_of(labels: np.ndarray) -> list[np.ndarray]:
+    """Return where each species is, one array of places after the other."""
+    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
 
 def of_species(operator_ii: np.ndarray, columns_ij: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ core does to the xc potential is added (``core_tables``).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -90,7 +90,7 @@ class Tabulated:
 def tabulated_ion(
     model: KohnShamModel, modes: Orbitals, seen: Seen, index: int, box: ChebyshevBox, countdown: Countdown
 ) -> Tabulated:
-    """Return the tables and the matrices of one moving ion.  Collective."""
+    """Return the tables and the matrices of one moving ion, but for its projectors.  Collective."""
     symbol = (model.molecule.symbols[index],)
     local = model.term(LocalPotential).restricted(symbol)
     degrees_kv = np.array(list(np.ndindex(box.shape)))
@@ -103,15 +103,26 @@ def tabulated_ion(
     rest_kf[:, -1] += box.coefficients(energies_n).ravel()
     left_kj, right_jf = _low_rank(rest_kf, np.append(seen.functions.singular_values_f, 1.0), seen.smallest)
     right_jf[:, :-1] = right_jf[:, :-1] @ seen.rotation_ff
-    overlaps_kx, coupling_pp = _overlaps(model, modes, symbol, box)
     used = np.abs(left_kj).max(axis=1, initial=0.0) > 0.0
-    used |= np.abs(overlaps_kx).max(axis=1, initial=0.0) > seen.smallest
     used[0] = True
-    ion = MovingIon(index, box, degrees_kv[used], left_kj[used], right_jf, overlaps_kx[used], coupling_pp)
+    ion = MovingIon(index, box, degrees_kv[used], left_kj[used], right_jf, np.zeros((int(used.sum()), 0)), np.zeros((0, 0)))
     matrices = np.array([modes.matrix_elements(field) for field in fields])
     slopes_vkk = np.zeros((3, *matrices[0].shape))
     slopes_vkk[box.axes] = matrices[1:] / (0.5 * (box.upper_v - box.lower_v)[box.axes])[:, None, None]
     return Tabulated(ion, matrices[0], slopes_vkk)
+
+
+def with_projectors(model: KohnShamModel, modes: Orbitals, ion: MovingIon, smallest: float) -> MovingIon:
+    """Return the tables of an ion with the overlaps of its projectors, but for what is below ``smallest`` (Ha).  Collective."""
+    overlaps_kx, coupling_pp = _overlaps(model, modes, (model.molecule.symbols[ion.index],), ion.box)
+    # by degrees, of all products of the box
+    left_kj, places = np.zeros((len(overlaps_kx), ion.left_kj.shape[1])), np.ravel_multi_index(ion.degrees_kv.T, ion.box.shape)
+    left_kj[places] = ion.left_kj
+    used = np.abs(left_kj).max(axis=1, initial=0.0) > 0.0
+    used |= np.abs(overlaps_kx).max(axis=1, initial=0.0) > smallest
+    used[0] = True
+    degrees_kv = ion.box.degrees_kv()[used]
+    return replace(ion, degrees_kv=degrees_kv, left_kj=left_kj[used], overlaps_kx=overlaps_kx[used], coupling_pp=coupling_pp)
 
 
 def _add_core(seen: Seen, index: int, degrees_kv: np.ndarray, values_nf: np.ndarray, fields: list[Field]) -> np.ndarray:

@@ -1,0 +1,116 @@
+"""Principal components of densities and all their images, species by species.
+
+A set that is closed under commuting twofold operations falls into species: with ``P_χ = Π_i (1 ± g_i) / 2`` the parts
+``P_χ f_s`` of few functions f_s have the components of all images of all of them.  Such a part is known from one point of each
+orbit, so overlaps are sums over these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpiqmd.grid.arrays import Orbitals
+from mpiqmd.grid.chosen_points import global_points, scattered_order
+from mpiqmd.grid.grid import Grid
+from mpiqmd.grid.images import image, image_points
+from mpiqmd.parallel.comm import sum_over_ranks
+from mpiqmd.parallel.dense import eigh, inverse_square_root
+from mpiqmd.rom.learned.species import Species
+
+BLOCK = 2048
+"""Grid points at a time."""
+AT_ONCE = 32
+"""Functions whose images are in memory at a time."""
+
+
+class Closed:
+    """Some of this rank's grid points, with all their images, and the operations that make these.
+
+    Construction is not collective.
+
+    Parameters
+    ----------
+    grid, points_local
+        The grid, and indices of the points in this rank's flattened block.
+    species
+        The operations.
+    """
+
+    def __init__(self, grid: Grid, points_local: np.ndarray, species: Species) -> None:
+        self.grid, self.points_local, self.species = grid, points_local, species
+        own = global_points(grid, points_local)
+        orbit = np.array([own, *(image_points(grid, own, g.axes, g.signs_v) for _, g in species.group())])
+        # the one that comes first in no order stands for all: ranks share them
+        keys = scattered_order(orbit)
+        sizes = np.array([len(np.unique(column)) for column in orbit.T]) if len(orbit) > 1 else np.ones(len(own))
+        self.first = np.flatnonzero(keys[0] == keys.min(axis=0))
+        self.weights_q = sizes[self.first].astype(float)
+
+    def part(self, functions: np.ndarray, label: int) -> np.ndarray:
+        """Return what functions (j, points) have of a species, in single precision.  Collective."""
+        result = np.empty_like(functions)
+        for start in range(0, len(functions), AT_ONCE):
+            block = np.zeros((len(functions[start : start + AT_ONCE]), self.grid.local_size))
+            block[:, self.points_local] = functions[start : start + AT_ONCE]
+            whole = Orbitals(self.grid, block.reshape(-1, *self.grid.local_shape))
+            for bit, operation in enumerate(self.species.operations):
+                turned = image(whole, operation.axes, operation.signs_v)
+                sign = -0.5 if label >> bit & 1 else 0.5
+                whole = Orbitals(self.grid, 0.5 * whole.local + sign * turned.local)
+            result[start : start + AT_ONCE] = whole.matrix_local[:, self.points_local]
+        return result
+
+    def gram(self, functions: np.ndarray) -> np.ndarray:
+        """Return overlaps (j, j) of functions (j, points) of one species, in double precision.  Collective."""
+        total = np.zeros((len(functions), len(functions)))
+        for start in range(0, len(self.first), BLOCK):
+            places = self.first[start : start + BLOCK]
+            block = functions[:, places] * np.sqrt(self.weights_q[start : start + BLOCK])
+            total += block @ block.T
+        return self.grid.volume_element * sum_over_ranks(self.grid.comm, total)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Principal components by descending singular value.
+
+    Attributes
+    ----------
+    functions
+        At this rank's points, orthonormal, shape (f, points), in single precision.
+    values_f, labels_f
+        Singular values and species.
+    """
+
+    functions: np.ndarray
+    values_f: np.ndarray
+    labels_f: np.ndarray
+
+
+def principal_densities(closed: Closed, samples: np.ndarray, smallest: float) -> Principal:
+    """Return the principal components of samples (s, points) and their images down to a singular value.  Collective."""
+    functions, values, labels = [], [], []
+    for label in range(len(closed.species)):
+        part = closed.part(samples, label)
+        found_j, vectors = eigh(closed.grid.comm, closed.gram(part))
+        kept = np.flatnonzero(found_j > smallest**2)[::-1]
+        if not len(kept):
+            continue
+        combined = _combined(part, vectors[:, kept] / np.sqrt(found_j[kept]))
+        # the small ones are orthogonal to the square root of round-off only
+        functions.append(_combined(combined, inverse_square_root(closed.grid.comm, closed.gram(combined))).copy())
+        values.append(np.sqrt(found_j[kept]))
+        labels.append(np.full(len(kept), label))
+    order = np.argsort(-np.concatenate(values), kind="stable")
+    return Principal(np.concatenate(functions)[order], np.concatenate(values)[order], np.concatenate(labels)[order])
+
+
+def _combined(functions: np.ndarray, combination: np.ndarray) -> np.ndarray:
+    """Return ``C^T F``, made in the memory of F block by block."""
+    count = combination.shape[1]
+    for start in range(0, functions.shape[1], BLOCK):
+        block = functions[:, start : start + BLOCK]
+        block[:count] = combination.T @ block.astype(float)
+    return functions[:count]
