@@ -23,7 +23,7 @@ from scipy.linalg import lstsq, qr
 from mpiqmd.rom.learned.data import LearnedArrays, LearnedPoints, MovingIon
 from mpiqmd.rom.learned.energy import LearnedEnergy, Placed
 from mpiqmd.rom.learned.local_ions import polynomial_rows
-from mpiqmd.rom.learned.packed import pad
+from mpiqmd.rom.learned.packed import halved, pad
 
 SLOPE_WEIGHT = 1e-3
 """Length of a slope along random latent directions beside minima, square roots of Ha: what predictions are off by, about."""
@@ -86,11 +86,12 @@ def balanced(
         How much to leave out.
     """
     arrays = energy.arrays
-    reached = _reached(energy, positions_sav, latent_sd, settings.seed)
+    seen = _in_half_precision(arrays)
+    reached = _reached(energy, seen, positions_sav, latent_sd, settings.seed)
     expand_fa, read_fa, sizes_a = _coordinates(reached, settings.functions)
     interaction_aa = expand_fa.T @ (arrays.points.interaction_f[:, None] * expand_fa)
     interaction_a, rotation_aa = np.linalg.eigh(0.5 * (interaction_aa + interaction_aa.T))
-    points = _fewer_points(arrays.points, reached, read_fa @ rotation_aa, settings.per_function)
+    points = _fewer_points(seen, reached, read_fa @ rotation_aa, settings.per_function)
     scale_f = np.append(np.sqrt(sizes_a), 1.0)
     ions = []
     for ion in arrays.ions:
@@ -106,18 +107,31 @@ def balanced(
     return replace(arrays, points=points, ions=ions, dipole=dipole, xc=xc), combinations_fa
 
 
-def _reached(energy: LearnedEnergy, positions_sav: np.ndarray, latent_sd: np.ndarray, seed: int) -> _Reached:
-    """Return what is reached, slopes of every second batch of samples last."""
+def _in_half_precision(arrays: LearnedArrays) -> LearnedPoints:
+    """Return the points with modes of half precision, and the mean density such that changes at z = 0 are the same.
+
+    Charges are read by regression from what such modes see, which need not be the density itself.
+    """
+    points, subspaces = arrays.points, arrays.subspaces
+    rounded = replace(points, modes_qk=halved(points.modes_qk))
+    origin_nk, _ = subspaces.orthonormal(np.zeros((1, len(subspaces))))
+    return replace(rounded, mean_q=points.mean_q + (rounded.changes(origin_nk) - points.changes(origin_nk))[0])
+
+
+def _reached(
+    energy: LearnedEnergy, points: LearnedPoints, positions_sav: np.ndarray, latent_sd: np.ndarray, seed: int
+) -> _Reached:
+    """Return what is reached, slopes of every second batch of samples last; changes at these points."""
     interaction_f, rng = energy.arrays.points.interaction_f, np.random.default_rng(seed)
     charges, external, changes, slopes, slopes_of_changes = [], [], [], [], []
     for number, (placed, batch_bd) in enumerate(_batches(energy, positions_sav, latent_sd)):
-        charges_bf, changes_bq = _seen(energy, placed, batch_bd)
+        charges_bf, changes_bq = _seen(energy, points, placed, batch_bd)
         charges.append(charges_bf)
         changes.append(changes_bq)
         external.append(placed.tables_baif[:, :, 0, : len(interaction_f)].sum(axis=1))
         if number % 2 == 0:
             moved_bd = batch_bd + DISPLACEMENT * rng.normal(size=batch_bd.shape)
-            moved_charges_bf, moved_changes_bq = _seen(energy, placed, moved_bd)
+            moved_charges_bf, moved_changes_bq = _seen(energy, points, placed, moved_bd)
             slopes.append((moved_charges_bf - charges_bf) * (SLOPE_WEIGHT / DISPLACEMENT))
             slopes_of_changes.append((moved_changes_bq - changes_bq) * (SLOPE_WEIGHT / DISPLACEMENT))
     minima_sf, external_sf = np.concatenate(charges), np.concatenate(external)
@@ -136,11 +150,10 @@ def _batches(energy: LearnedEnergy, positions_sav: np.ndarray, latent_sd: np.nda
         yield energy.place_batch(positions_sav[part]), latent_sd[part]
 
 
-def _seen(energy: LearnedEnergy, placed: Placed, latent_bd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _seen(energy: LearnedEnergy, points: LearnedPoints, placed: Placed, latent_bd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return charges (B, f) and changes of density at the points (B, Q)."""
-    points, subspaces = energy.arrays.points, energy.arrays.subspaces
     charges_bf = energy.evaluate(placed, pad(latent_bd)).charges_bf[:, : len(points.interaction_f)]
-    orbitals_bnk, _ = subspaces.orthonormal(latent_bd)
+    orbitals_bnk, _ = energy.arrays.subspaces.orthonormal(latent_bd)
     return charges_bf, points.changes(orbitals_bnk)
 
 
@@ -162,8 +175,6 @@ def _fewer_points(points: LearnedPoints, reached: _Reached, read_fa: np.ndarray,
     """Return the points that tell the samples apart, and how the new charges are read off them."""
     changes_sq = reached.changes_sq
     count = int(np.ceil(per_function * read_fa.shape[1]))
-    if count >= changes_sq.shape[1]:
-        return replace(points, reading_fq=read_fa.T @ points.reading_fq)
     chosen = np.sort(qr(changes_sq, mode="r", pivoting=True)[1][:count])
     reading_qa = lstsq(changes_sq[:, chosen], reached.charges_sf @ read_fa, cond=TOLD_APART, lapack_driver="gelsd")[0]
     return replace(points, modes_qk=points.modes_qk[chosen], mean_q=points.mean_q[chosen], reading_fq=reading_qa.T.copy())

@@ -26,6 +26,11 @@ def pad(rows_ri: np.ndarray) -> np.ndarray:
     return result
 
 
+def halved(values: np.ndarray) -> np.ndarray:
+    """Return numbers rounded to half precision, in double."""
+    return values.astype(np.float16).astype(float)
+
+
 class Packed:
     """A matrix to be multiplied with rows from the left: ``rows @ matrix^T``.  Replicated, not collective.
 
@@ -34,7 +39,8 @@ class Packed:
     matrix_oi
         Shape (outputs, inputs), any unit.
     dtype
-        Precision to which it is rounded; half precision where no number is too large for it.
+        Precision to which it is rounded: half precision where no number is too large for it, or where single precision is
+        asked for and all are of half precision already.
 
     Attributes
     ----------
@@ -44,6 +50,8 @@ class Packed:
 
     def __init__(self, matrix_oi: np.ndarray, dtype: type = np.float32) -> None:
         outputs, inputs = matrix_oi.shape
+        if dtype == np.float32 and np.array_equal(halved(matrix_oi), matrix_oi):
+            dtype = np.float16
         if dtype == np.float16 and np.abs(matrix_oi).max(initial=0.0) > np.finfo(dtype).max:
             dtype = np.float32
         whole = np.zeros((padded(outputs), inputs), dtype)

@@ -28,6 +28,7 @@ from mpiqmd.rom.learned.data import LearnedPoints, XcPoints
 from mpiqmd.rom.learned.densities import ChargedFunctions, DensityFunctions, products, slope_at
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.nonnegative_weights import nonnegative_weights
+from mpiqmd.rom.learned.packed import halved
 from mpiqmd.rom.learned.remainder import Remainder
 from mpiqmd.rom.learned.xc_remainder import expanded_share
 
@@ -187,11 +188,11 @@ def _at(cores: CoreFields, charged: ChargedFunctions, chosen: np.ndarray) -> XcP
     mean, gradient = cores.whole(charged.functions.mean), cores.xc.gradient
     z, y, x = mean.grid.local_coordinates
     axes = np.stack([np.broadcast_to(axis, mean.grid.local_shape).ravel() for axis in (x, y, z)])
-    functions_fq, positions_vq = charged.at(chosen), values_at(mean.grid, axes, chosen)
+    functions_fq, positions_vq = halved(charged.at(chosen)), values_at(mean.grid, axes, chosen)
     mean_q, weights_q = values_at(mean.grid, mean.local.reshape(1, -1), chosen)[0], np.zeros(len(chosen))
     if gradient is None:
         return XcPoints(weights_q, functions_fq, np.zeros((3, len(functions_fq), 0)), mean_q, np.zeros((3, 0)), positions_vq)
-    slopes_vfq, mean_slope_vq = charged.slopes_at(gradient, chosen), slope_at(gradient, mean, chosen)
+    slopes_vfq, mean_slope_vq = halved(charged.slopes_at(gradient, chosen)), slope_at(gradient, mean, chosen)
     return XcPoints(weights_q, functions_fq, slopes_vfq, mean_q, mean_slope_vq, positions_vq)
 
 
