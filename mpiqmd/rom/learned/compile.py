@@ -27,7 +27,7 @@ from mpiqmd.rom.learned.core_tables import CoreFields
 from mpiqmd.rom.learned.data import DipoleArrays, LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
 from mpiqmd.rom.learned.densities import ChargedFunctions, DensityFunctions, density_functions
 from mpiqmd.rom.learned.energy import LearnedEnergy
-from mpiqmd.rom.learned.equivalent_ions import image_of, is_image
+from mpiqmd.rom.learned.equivalent_ions import equivalent, image_of
 from mpiqmd.rom.learned.fitted_start import StartFit
 from mpiqmd.rom.learned.ground_states import GroundStates
 from mpiqmd.rom.learned.interaction import diagonal, interaction, mean_field
@@ -200,19 +200,14 @@ class LearnedCompiler:
 
     def _tabulated(self, modes: Orbitals, labels_k: np.ndarray, seen: Seen) -> dict[int, Tabulated]:
         """Return the tables of every moving ion, made once for those that operations take into each other.  Collective."""
-        moving, group = [a for a, box in enumerate(self.boxes) if box.axes], self.states.species.group()
-        found: dict[int, Tabulated] = {}
-        countdown = Countdown(self.log, sum(len(self.boxes[a].nodes()) for a in moving), "point of the tables")
-        for a in moving:
-            if a in found:
-                countdown.advance(count=len(self.boxes[a].nodes()))
-                continue
-            found[a] = tabulated_ion(self.model, modes, seen, a, self.boxes[a], countdown)
-            for bits, symmetry in group:
-                other = int(symmetry.permutation_a[a])
-                if other not in found and is_image(self.boxes[a], self.boxes[other], symmetry):
-                    parities = parity(seen.functions.labels_f, bits), parity(labels_k, bits)
-                    found[other] = image_of(found[a], self.boxes[other], symmetry, *parities)
+        boxes = {a: box for a, box in enumerate(self.boxes) if box.axes}
+        origins = equivalent(boxes, self.states.species)
+        alone = [a for a in boxes if a not in origins]
+        countdown = Countdown(self.log, sum(len(boxes[a].nodes()) for a in alone), "point of the tables")
+        found = {a: tabulated_ion(self.model, modes, seen, a, boxes[a], countdown) for a in alone}
+        for a, (origin, bits, symmetry) in origins.items():
+            parities = parity(seen.functions.labels_f, bits), parity(labels_k, bits)
+            found[a] = image_of(found[origin], boxes[a], symmetry, *parities)
         return found
 
     def _predicted_latent(self, start: StartArrays, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

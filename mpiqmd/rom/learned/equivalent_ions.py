@@ -10,20 +10,37 @@ so that only one of them is made on the grid.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from mpiqmd.molecule.symmetry import Symmetry
 from mpiqmd.rom.learned.chebyshev import ChebyshevBox
+from mpiqmd.rom.learned.species import Species
 from mpiqmd.rom.learned.tabulate import Tabulated
 
 SAME_BOX = 1e-6
 """By how much corners of a box may be off the image of those of another, bohr: tables are smooth, this changes no digit."""
 
 
-def is_image(box: ChebyshevBox, other: ChebyshevBox, symmetry: Symmetry) -> bool:
-    """Return whether an operation takes a box into another with as many nodes.  Not collective."""
+def equivalent(boxes: Mapping[int, ChebyshevBox], species: Species) -> dict[int, tuple[int, int, Symmetry]]:
+    """Return the atoms that are images of earlier ones: of which, by which operation, and the bits of what it is made of.
+
+    Not collective.  ``boxes`` are where atoms may be.
+    """
+    found: dict[int, tuple[int, int, Symmetry]] = {}
+    for a, box in boxes.items():
+        for bits, symmetry in species.group():
+            other = int(symmetry.permutation_a[a])
+            is_new = other > a and other in boxes and other not in found
+            if a not in found and is_new and _is_image(box, boxes[other], symmetry):
+                found[other] = a, bits, symmetry
+    return found
+
+
+def _is_image(box: ChebyshevBox, other: ChebyshevBox, symmetry: Symmetry) -> bool:
+    """Return whether an operation takes a box into another with as many nodes."""
     corners = np.sort([symmetry.turn(box.lower_v), symmetry.turn(box.upper_v)], axis=0)
     nodes_v = tuple(box.nodes_v[axis] for axis in symmetry.axes)
     return nodes_v == other.nodes_v and bool(np.abs(corners - [other.lower_v, other.upper_v]).max() < SAME_BOX)

@@ -5,9 +5,10 @@ import pytest
 
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import grid_symmetries
-from mpiqmd.rom.learned.species import Species, of_species, principal
+from mpiqmd.rom.learned.species import Species, of_species, parity, principal
 from mpiqmd.rom.learned.training_set import Operation, TrainingSet
-from tests.helpers.learned_water import serial_water
+from tests.helpers.learned_water import COARSE, learn, serial_water
+from tests.helpers.tiny_water import UNSEEN, geometry
 
 pytestmark = pytest.mark.serial
 
@@ -79,6 +80,28 @@ def _all_signs(rows, labels):
     """Yield the images of rows in a basis of species."""
     for flips in range(8):
         yield rows * np.array([(-1.0) ** bin(int(label) & flips).count("1") for label in labels])
+
+
+def test_equivalent_atoms_share_their_tables(monkeypatch):
+    """Made on the grid for one, mirrored for the other: the numbers are those of both on the grid."""
+    water = serial_water()
+    shared = learn(water.trained, water.training, COARSE)
+    monkeypatch.setattr(Species, "group", lambda species: [])
+    alone = learn(water.trained, water.training, COARSE)
+    for one, other in zip(shared.arrays.ions, alone.arrays.ions, strict=True):
+        assert one.index == other.index
+        assert one.left_kj.shape == other.left_kj.shape
+    placed = water.energy.place_batch(np.array([geometry(*point) for point in UNSEEN]))
+    found, expected = (each.solver().solve_batch(each.energy.place_batch(placed.positions_bav)) for each in (shared, alone))
+    np.testing.assert_allclose(found.energies_b, expected.energies_b, atol=1e-9)
+    np.testing.assert_allclose(found.gradient_bav, expected.gradient_bav, atol=1e-7)
+
+
+def test_parity_counts_the_operations_under_which_a_species_is_odd():
+    labels = np.arange(8)
+    np.testing.assert_array_equal(parity(labels, 0b001), [1, -1, 1, -1, 1, -1, 1, -1])
+    np.testing.assert_array_equal(parity(labels, 0b110), [1, 1, -1, -1, -1, -1, 1, 1])
+    np.testing.assert_array_equal(parity(labels, 0b111), [(-1) ** bin(label).count("1") for label in labels])
 
 
 def test_a_model_of_water_has_blocks():
