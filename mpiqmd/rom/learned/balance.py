@@ -9,7 +9,8 @@ covariances at sampled minima, ``F_c^T F_c = <c c^T>`` and ``F_v^T F_v = <v v^T>
 
 are the coordinates in which both have the same size Σ ("balanced truncation", B. C. Moore, IEEE Trans. Automat. Contr. 26, 17
 (1981)): less than half of the density functions are enough.  Fewer points then tell them apart, read by regression on the same
-samples, and the tables of the ions have a lower rank, weighted by where ions are.
+samples, and the tables of the ions have a lower rank, weighted by where ions are.  Functions are of one symmetry species each,
+as before: samples stand for their images.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from mpiqmd.rom.learned.data import LearnedArrays, LearnedPoints, MovingIon
 from mpiqmd.rom.learned.energy import LearnedEnergy, Placed
 from mpiqmd.rom.learned.local_ions import polynomial_rows
 from mpiqmd.rom.learned.packed import halved, pad
+from mpiqmd.rom.learned.species import blocks_of
 
 SLOPE_WEIGHT = 1e-3
 """Length of a slope along random latent directions beside minima, square roots of Ha: what predictions are off by, about."""
@@ -63,11 +65,11 @@ class BalanceSettings:
 
 @dataclass(frozen=True)
 class _Reached:
-    """What samples of minima, and slopes there, reach: charges (s, f), potentials (v, f) and changes of density (s, Q)."""
+    """What samples of minima, and slopes there, reach: charges (s, f), potentials (v, f), changes (s, species, Q)."""
 
     charges_sf: np.ndarray
     potentials_vf: np.ndarray
-    changes_sq: np.ndarray
+    changes_sgq: np.ndarray
     minima: int
 
 
@@ -88,11 +90,15 @@ def balanced(
     arrays = energy.arrays
     seen = _in_half_precision(arrays)
     reached = _reached(energy, seen, positions_sav, latent_sd, settings.seed)
-    expand_fa, read_fa, sizes_a = _coordinates(reached, settings.functions)
+    kept = _coordinates(reached, arrays.points.labels_f, settings.functions)
+    expand_fa, labels_a = kept.expand_fa, kept.labels_a
     interaction_aa = expand_fa.T @ (arrays.points.interaction_f[:, None] * expand_fa)
-    interaction_a, rotation_aa = np.linalg.eigh(0.5 * (interaction_aa + interaction_aa.T))
-    points = _fewer_points(seen, reached, read_fa @ rotation_aa, settings.per_function)
-    scale_f = np.append(np.sqrt(sizes_a), 1.0)
+    interaction_a, rotation_aa = np.zeros(len(labels_a)), np.zeros(interaction_aa.shape)
+    for block in blocks_of(labels_a):
+        within = np.ix_(block, block)
+        interaction_a[block], rotation_aa[within] = np.linalg.eigh(0.5 * (interaction_aa + interaction_aa.T)[within])
+    points = _fewer_points(seen, reached, kept.read_fa @ rotation_aa, labels_a, settings.per_function)
+    scale_f = np.append(np.sqrt(kept.sizes_a), 1.0)
     ions = []
     for ion in arrays.ions:
         right_jf = np.concatenate([ion.right_jf[:, :-1] @ expand_fa, ion.right_jf[:, -1:]], axis=1)
@@ -115,7 +121,7 @@ def _in_half_precision(arrays: LearnedArrays) -> LearnedPoints:
     points, subspaces = arrays.points, arrays.subspaces
     rounded = replace(points, modes_qk=halved(points.modes_qk))
     origin_nk, _ = subspaces.orthonormal(np.zeros((1, len(subspaces))))
-    return replace(rounded, mean_q=points.mean_q + (rounded.changes(origin_nk) - points.changes(origin_nk))[0])
+    return replace(rounded, mean_q=points.mean_q + (rounded.changes(origin_nk) - points.changes(origin_nk))[0, 0])
 
 
 def _reached(
@@ -125,15 +131,15 @@ def _reached(
     interaction_f, rng = energy.arrays.points.interaction_f, np.random.default_rng(seed)
     charges, external, changes, slopes, slopes_of_changes = [], [], [], [], []
     for number, (placed, batch_bd) in enumerate(_batches(energy, positions_sav, latent_sd)):
-        charges_bf, changes_bq = _seen(energy, points, placed, batch_bd)
+        charges_bf, changes_bgq = _seen(energy, points, placed, batch_bd)
         charges.append(charges_bf)
-        changes.append(changes_bq)
+        changes.append(changes_bgq)
         external.append(placed.tables_baif[:, :, 0, : len(interaction_f)].sum(axis=1))
         if number % 2 == 0:
             moved_bd = batch_bd + DISPLACEMENT * rng.normal(size=batch_bd.shape)
-            moved_charges_bf, moved_changes_bq = _seen(energy, points, placed, moved_bd)
+            moved_charges_bf, moved_changes_bgq = _seen(energy, points, placed, moved_bd)
             slopes.append((moved_charges_bf - charges_bf) * (SLOPE_WEIGHT / DISPLACEMENT))
-            slopes_of_changes.append((moved_changes_bq - changes_bq) * (SLOPE_WEIGHT / DISPLACEMENT))
+            slopes_of_changes.append((moved_changes_bgq - changes_bgq) * (SLOPE_WEIGHT / DISPLACEMENT))
     minima_sf, external_sf = np.concatenate(charges), np.concatenate(external)
     response_sf = interaction_f * minima_sf
     field_vf = FIELD * np.sqrt(len(minima_sf)) * energy.arrays.dipole.functions_vf
@@ -151,19 +157,46 @@ def _batches(energy: LearnedEnergy, positions_sav: np.ndarray, latent_sd: np.nda
 
 
 def _seen(energy: LearnedEnergy, points: LearnedPoints, placed: Placed, latent_bd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return charges (B, f) and changes of density at the points (B, Q)."""
+    """Return charges (B, f) and changes of density at the points by species (B, species, Q)."""
     charges_bf = energy.evaluate(placed, pad(latent_bd)).charges_bf[:, : len(points.interaction_f)]
     orbitals_bnk, _ = energy.arrays.subspaces.orthonormal(latent_bd)
     return charges_bf, points.changes(orbitals_bnk)
 
 
-def _coordinates(reached: _Reached, smallest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return A and B, each (f, a), and Σ (a,), Ha."""
-    charges, potentials = (_factor(rows, reached.minima) for rows in (reached.charges_sf, reached.potentials_vf))
+@dataclass(frozen=True)
+class _Kept:
+    """A and B, each (f, a), and Σ (a,), Ha, with the symmetry species of the new functions, by which they are sorted."""
+
+    expand_fa: np.ndarray
+    read_fa: np.ndarray
+    sizes_a: np.ndarray
+    labels_a: np.ndarray
+
+
+def _coordinates(reached: _Reached, labels_f: np.ndarray, smallest: float) -> _Kept:
+    """Return the coordinates that are kept, at least one."""
+    blocks = blocks_of(labels_f)
+    found = [_balanced_block(reached, block) for block in blocks]
+    least = min(smallest, max(sizes.max() for _, _, sizes in found) * (1.0 - 1e-12))
+    counts = [int(np.sum(sizes > least)) for _, _, sizes in found]
+    expand_fa, read_fa = np.zeros((len(labels_f), sum(counts))), np.zeros((len(labels_f), sum(counts)))
+    filled = 0
+    for block, (expand, read, _), count in zip(blocks, found, counts, strict=True):
+        columns = slice(filled, filled + count)
+        expand_fa[block, columns], read_fa[block, columns] = expand[:, :count], read[:, :count]
+        filled += count
+    sizes_a = np.concatenate([sizes[:count] for (_, _, sizes), count in zip(found, counts, strict=True)])
+    return _Kept(expand_fa, read_fa, sizes_a, np.repeat([labels_f[block[0]] for block in blocks], counts))
+
+
+def _balanced_block(reached: _Reached, block: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return all of A and B, each (f of one species, a), and Σ (a,), Ha, descending."""
+    charges, potentials = (
+        _factor(rows_sf[:, block], reached.minima) for rows_sf in (reached.charges_sf, reached.potentials_vf)
+    )
     left, sizes, right = np.linalg.svd(charges @ potentials.T, full_matrices=False)
-    kept = max(1, int(np.sum(sizes > smallest)))
-    roots_a = np.sqrt(sizes[:kept])
-    return charges.T @ left[:, :kept] / roots_a, potentials.T @ right[:kept].T / roots_a, sizes[:kept]
+    roots_a = np.sqrt(np.maximum(sizes, np.finfo(float).tiny))
+    return charges.T @ left / roots_a, potentials.T @ right.T / roots_a, sizes
 
 
 def _factor(rows_sf: np.ndarray, count: int) -> np.ndarray:
@@ -171,13 +204,20 @@ def _factor(rows_sf: np.ndarray, count: int) -> np.ndarray:
     return np.linalg.qr(rows_sf, mode="r") / np.sqrt(count)
 
 
-def _fewer_points(points: LearnedPoints, reached: _Reached, read_fa: np.ndarray, per_function: float) -> LearnedPoints:
-    """Return the points that tell the samples apart, and how the new charges are read off them."""
-    changes_sq = reached.changes_sq
-    count = int(np.ceil(per_function * read_fa.shape[1]))
-    chosen = np.sort(qr(changes_sq, mode="r", pivoting=True)[1][:count])
-    reading_qa = lstsq(changes_sq[:, chosen], reached.charges_sf @ read_fa, cond=TOLD_APART, lapack_driver="gelsd")[0]
-    return replace(points, modes_qk=points.modes_qk[chosen], mean_q=points.mean_q[chosen], reading_fq=reading_qa.T.copy())
+def _fewer_points(
+    points: LearnedPoints, reached: _Reached, read_fa: np.ndarray, labels_a: np.ndarray, per_function: float
+) -> LearnedPoints:
+    """Return the points that tell the samples and their images apart, and how the new charges are read off them."""
+    changes_sgq, charges_sa = reached.changes_sgq, reached.charges_sf @ read_fa
+    count = int(np.ceil(per_function * np.bincount(labels_a).max()))
+    chosen = np.sort(qr(changes_sgq.reshape(-1, changes_sgq.shape[2]), mode="r", pivoting=True)[1][:count])
+    reading_aq = np.zeros((len(labels_a), len(chosen)))
+    for block in blocks_of(labels_a):
+        seen_sq = changes_sgq[:, labels_a[block[0]], chosen]
+        reading_aq[block] = lstsq(seen_sq, charges_sa[:, block], cond=TOLD_APART, lapack_driver="gelsd")[0].T
+    return replace(
+        points, modes_qk=points.modes_qk[chosen], mean_q=points.mean_q[chosen], reading_fq=reading_aq, labels_f=labels_a
+    )
 
 
 def _lower_rank(ion: MovingIon, positions_sv: np.ndarray, scale_f: np.ndarray, smallest: float) -> MovingIon:

@@ -37,7 +37,7 @@ from mpiqmd.rom.learned.learn_settings import LearnSettings
 from mpiqmd.rom.learned.one_electron import OneElectronArrays, along_motion
 from mpiqmd.rom.learned.points import choose_points
 from mpiqmd.rom.learned.polynomials import GeometryPolynomials
-from mpiqmd.rom.learned.species import parity
+from mpiqmd.rom.learned.species import blocks_of, parity
 from mpiqmd.rom.learned.tabulate import Seen, Tabulated, pinned_ions, tabulated_ion, with_projectors
 from mpiqmd.rom.learned.training_set import TrainingSet
 from mpiqmd.rom.learned.xc_points import Reached, choose_xc_points
@@ -112,7 +112,7 @@ class LearnedCompiler:
     def _draft(self, active: OrbitalSpace, functions: DensityFunctions, found: LatentFound) -> tuple[LearnedArrays, np.ndarray]:
         """Return a first model, with all functions, and the rotation to those that its charges are of (f, f).  Collective."""
         settings, subspaces, start = self.settings, found.subspaces, found.start
-        points, rotation_ff = self._learned_points(active.dense, functions)
+        points, rotation_ff = self._learned_points(active.dense, found.labels_k, functions)
         self.log(f"{len(functions)} density functions, {len(points.mean_q)} points")
         seen = Seen(functions, rotation_ff, settings.tables, self.cores)
         constant, one_electron, ions = self._ions(active, found.labels_k, seen)
@@ -157,8 +157,8 @@ class LearnedCompiler:
         _, predicted_sd = self._predicted_latent(found.start, settings.densities - len(found_sd), settings.seed + 3)
         reached_sd = np.concatenate([found_sd, predicted_sd])
         species, smallest, seed = self.states.species, settings.functions, settings.seed
-        # every slope counts with its images
-        count = int(settings.slopes * len(subspaces) / len(species))
+        # a slope counts with its images, but these are not taken elsewhere
+        count = int(settings.slopes * len(subspaces) / np.sqrt(len(np.unique(found.labels_d))))
         return density_functions(
             modes,
             subspaces,
@@ -170,16 +170,22 @@ class LearnedCompiler:
             species=species,
         )
 
-    def _learned_points(self, modes: Orbitals, functions: DensityFunctions) -> tuple[LearnedPoints, np.ndarray]:
+    def _learned_points(
+        self, modes: Orbitals, labels_k: np.ndarray, functions: DensityFunctions
+    ) -> tuple[LearnedPoints, np.ndarray]:
         """Return the learned grid, and the rotation to the density functions that interact diagonally (f, f)."""
         leading = int(np.sum(functions.singular_values_f > self.settings.responses))
         interaction_ff = interaction(functions, self.cores, leading, self.log)
         interaction_f, rotation_ff = diagonal(self.comm, interaction_ff, functions.labels_f)
         chosen = choose_points(functions, self.settings.per_function)
-        reading_fq = rotation_ff.T @ np.linalg.pinv(functions.at(chosen).T)
+        at_chosen_fq = rotation_ff.T @ functions.at(chosen)
+        reading_fq = np.empty_like(at_chosen_fq)
+        for block in blocks_of(functions.labels_f):
+            reading_fq[block] = np.linalg.pinv(at_chosen_fq[block].T)
         modes_qk = values_at(modes.grid, modes.matrix_local, chosen).T.copy()
         mean_q = values_at(modes.grid, functions.mean.local.reshape(1, -1), chosen)[0]
-        return LearnedPoints(modes_qk, mean_q, decide(self.comm, reading_fq), interaction_f), rotation_ff
+        reading_fq = decide(self.comm, reading_fq)
+        return LearnedPoints(modes_qk, mean_q, reading_fq, interaction_f, labels_k, functions.labels_f), rotation_ff
 
     def _ions(self, active: OrbitalSpace, labels_k: np.ndarray, seen: Seen) -> tuple[float, OneElectronArrays, list[MovingIon]]:
         """Return the constant energy (Ha), what acts on the orbitals with whole matrices, and the moving ions' tables."""

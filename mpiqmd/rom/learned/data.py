@@ -97,28 +97,56 @@ class MovingCore:
 
 @dataclass(frozen=True)
 class LearnedPoints:
-    """Grid points at which the density is seen, and what is read off it there.
+    """Grid points at which the density is seen, by symmetry species, and what is read off it there.
+
+    A point stands for its images: with φ^τ what an orbital has of modes of species τ, the density at ``g q`` is
+
+        ρ(g q) = Σ_σ χ_σ(g) ρ_σ(q),     ρ_σ = w Σ_n Σ_τ φ_n^τ φ_n^{τσ}
 
     Attributes
     ----------
     modes_qk
         Active modes at the points, shape (Q, active), bohr^-3/2.
     mean_q
-        Mean density there, bohr⁻³.
+        Mean density there, which is symmetric, bohr⁻³.
     reading_fq
-        ζ: coefficients of the density functions from a change of density at the points.
+        ζ: coefficients of the density functions from what a change of density has of their species at the points.
     interaction_f
         K between density functions, which is diagonal, Ha.
+    labels_k, labels_f
+        Species of the active modes and of the density functions.
     """
 
     modes_qk: np.ndarray
     mean_q: np.ndarray
     reading_fq: np.ndarray
     interaction_f: np.ndarray
+    labels_k: np.ndarray
+    labels_f: np.ndarray
+
+    @property
+    def n_species(self) -> int:
+        """How many species there may be: a power of two."""
+        return 1 << int(max(self.labels_k.max(initial=0), self.labels_f.max(initial=0))).bit_length()
 
     def changes(self, orbitals_snk: np.ndarray) -> np.ndarray:
-        """Return ρ - ρ̄ at the points (s, Q), bohr⁻³, of orthonormal orbitals (s, occupied, active).  Not collective."""
-        return SPIN_WEIGHT * ((orbitals_snk @ self.modes_qk.T) ** 2).sum(axis=1) - self.mean_q
+        """Return what ρ - ρ̄ has of each species at the points, shape (s, species, Q), bohr⁻³.  Not collective.
+
+        ``orbitals`` (s, occupied, active) are orthonormal.
+        """
+        species = range(self.n_species)
+        parts = [orbitals_snk[:, :, self.labels_k == label] @ self.modes_qk[:, self.labels_k == label].T for label in species]
+        rho = [sum((parts[other] * parts[other ^ label]).sum(axis=1) for other in species) for label in species]
+        changes_sgq = SPIN_WEIGHT * np.stack(rho, axis=1)
+        changes_sgq[:, 0] -= self.mean_q
+        return changes_sgq
+
+    def charges(self, changes_sgq: np.ndarray) -> np.ndarray:
+        """Return the coefficients of the density functions (s, f) of changes by species (s, species, Q).  Not collective."""
+        charges_sf = np.empty((len(changes_sgq), len(self.labels_f)))
+        for label in np.unique(self.labels_f):
+            charges_sf[:, self.labels_f == label] = changes_sgq[:, label] @ self.reading_fq[self.labels_f == label].T
+        return charges_sf
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ class DensityFunctions:
         Largest coefficients to be expected, about: the spread of all samples along each.
     labels_f
         Symmetry species.
+    representatives
+        Places among these points of those that stand for all their images.
     mean
         ρ̄, bohr⁻³, which is symmetric.
     """
@@ -60,6 +62,7 @@ class DensityFunctions:
     points_local: np.ndarray
     singular_values_f: np.ndarray
     labels_f: np.ndarray
+    representatives: np.ndarray
     mean: Field
 
     def __len__(self) -> int:
@@ -217,8 +220,9 @@ def density_functions(
         left, right = left_nk[None].astype(np.float32), right_jnk.astype(np.float32)
         samples[filled : filled + len(right)] = products(modes, left, right, points_local)
         filled += len(right)
-    found = principal_densities(Closed(modes.grid, points_local, species), samples, smallest)
-    return DensityFunctions(found.functions, points_local, found.values_f, found.labels_f, mean)
+    closed = Closed(modes.grid, points_local, species)
+    found = principal_densities(closed, samples, smallest)
+    return DensityFunctions(found.functions, points_local, found.values_f, found.labels_f, closed.first, mean)
 
 
 def _slope_orbitals(

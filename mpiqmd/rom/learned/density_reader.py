@@ -1,8 +1,8 @@
 """The density at the points of the learned grid, what is read off it there, and the way back from what acts on it.
 
-    c = ζ (ρ - ρ̄),     v = ζ^T dE/dc
+    c = ζ (ρ - ρ̄),     v = ζ^T dE/dc,     (v φ)^τ = Σ_σ v_σ φ^{τσ}
 
-The density functions are chosen so that their interaction K is diagonal.
+species by species (``data.LearnedPoints``).  The density functions are chosen so that their interaction K is diagonal.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.rom.learned import kernels
 from mpiqmd.rom.learned.data import LearnedPoints
-from mpiqmd.rom.learned.packed import Packed, pad
+from mpiqmd.rom.learned.packed import Packed, pad, padded
 
 
 class DensityReader:
@@ -25,15 +25,30 @@ class DensityReader:
     """
 
     def __init__(self, points: LearnedPoints) -> None:
-        self._at_points, self._back = Packed(points.modes_qk), Packed(points.modes_qk.T)
-        self._mean_q, self.interaction_f = pad(points.mean_q), pad(points.interaction_f)
-        self._charges, self._potential = Packed(points.reading_fq), Packed(points.reading_fq.T)
+        self._n_species, size = points.n_species, padded(len(points.mean_q))
+        at_points = _by_species(points.modes_qk.T, points.labels_k, self._n_species, size)
+        reading = _by_species(points.reading_fq, points.labels_f, self._n_species, size)
+        self._at_points, self._back = Packed(at_points.T), Packed(at_points)
+        self._mean_q, self.interaction_f = np.zeros(self._n_species * size), pad(points.interaction_f)
+        self._mean_q[: len(points.mean_q)] = points.mean_q
+        self._charges, self._potential = Packed(reading), Packed(reading.T)
 
     def charges(self, orbitals_bnk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return c (B, f) of orbitals (B, n, k), and the orbitals at the points (B, n, Q), bohr^-3/2; all are padded."""
-        seen_bnq, rho_bq = kernels.see_density(orbitals_bnk, self._at_points.panels, SPIN_WEIGHT)
+        """Return c (B, f) of orbitals (B, n, k), and what these have of every species at the points (B, n, species Q).
+
+        The latter in bohr^-3/2; all are padded.
+        """
+        seen_bnq, rho_bq = kernels.see_density(orbitals_bnk, self._at_points.panels, self._n_species, SPIN_WEIGHT)
         return self._charges.times(rho_bq - self._mean_q), seen_bnq
 
     def pull(self, response_bf: np.ndarray, seen_bnq: np.ndarray, applied_bnk: np.ndarray) -> None:
-        """Add what dE/dc (B, f), Ha, does to the orbitals (B, n, k), given those at the points, which are overwritten."""
-        kernels.add_local(self._potential.times(response_bf), seen_bnq, self._back.panels, applied_bnk)
+        """Add what dE/dc (B, f), Ha, does to the orbitals (B, n, k), given those at the points."""
+        potential_bq = self._potential.times(response_bf)
+        kernels.add_local(potential_bq, seen_bnq, self._n_species, self._back.panels, applied_bnk)
+
+
+def _by_species(values_jq: np.ndarray, labels_j: np.ndarray, n_species: int, size: int) -> np.ndarray:
+    """Return rows (j, species size) that have their values at the points of their species, zeros at the others."""
+    result = np.zeros((len(values_jq), n_species, size))
+    result[np.arange(len(labels_j)), labels_j, : values_jq.shape[1]] = values_jq
+    return result.reshape(len(values_jq), -1)

@@ -118,5 +118,5 @@ class GroundStates:
         density = dense.combine(self.reference.occupied_mn).density(np.full(self.model.n_occupied, SPIN_WEIGHT))
         points_local = where_it_matters(density)
         slopes = BRA_AND_KET * SPIN_WEIGHT * products(dense, left, right, points_local)
-        functions = DensityFunctions(slopes, points_local, np.ones(len(slopes)), labels_d, density)
+        functions = DensityFunctions(slopes, points_local, np.ones(len(slopes)), labels_d, np.arange(0), density)
         return ResponseHessian(directions_dy, interaction(functions, self.cores, len(slopes), self.log))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpiqmd.compiling import compiled
-from mpiqmd.rom.learned.panels import packed_product
+from mpiqmd.rom.learned.panels import Panels, packed_product
 
 FARTHEST = 3.0
 """Distance from the middle of a box, in half-widths, beyond which polynomials are those at this distance."""
@@ -249,17 +249,26 @@ def newton_steps(slopes: np.ndarray, inverse_hessian: np.ndarray) -> tuple[np.nd
 
 
 @compiled(fastmath=SUMS)
-def see_density(orbitals: np.ndarray, at_points: np.ndarray, weight: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the orbitals (B, n, Q) and the densities ``w Σ_n φ_n²`` (B, Q) at points, given the packed modes there."""
+def see_density(orbitals: np.ndarray, at_points: Panels, n_species: int, weight: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return φ^τ (B, n, species Q) and ``ρ_σ = w Σ_n Σ_τ φ_n^τ φ_n^{τσ}`` (B, species Q) at points, given the packed modes."""
     size, n, k = orbitals.shape
     seen = packed_product(orbitals.reshape(size * n, k), at_points).reshape(size, n, -1)
-    rho = np.zeros((size, seen.shape[2]))
+    count = seen.shape[2] // n_species
+    rho = np.zeros((size, n_species * count))
     for b in range(size):
         for i in range(n):
-            row, target = seen[b, i], rho[b]
-            for q in range(len(row)):
-                target[q] += weight * row[q] * row[q]
+            for first in range(n_species):
+                for other in range(n_species):
+                    one, two = first * count, other * count
+                    add_products(rho[b], (first ^ other) * count, weight, seen[b, i, one : one + count], seen[b, i, two:])
     return seen, rho
+
+
+@compiled(fastmath=SUMS)
+def add_products(target: np.ndarray, start: int, factor: float, left: np.ndarray, right: np.ndarray) -> None:
+    """Add ``factor left_q right_q`` to what begins at a place of a row."""
+    for q in range(len(left)):
+        target[start + q] += factor * left[q] * right[q]
 
 
 @compiled(fastmath=SUMS)
@@ -279,13 +288,17 @@ def respond(charges: np.ndarray, external: np.ndarray, interaction: np.ndarray, 
 
 
 @compiled()
-def add_local(potential: np.ndarray, seen: np.ndarray, back: np.ndarray, applied: np.ndarray) -> None:
-    """Add ``(v φ_n) · modes`` to ``applied`` (B, n, k): potentials (B, Q), orbitals at points (B, n, Q), overwritten."""
-    size, n, count = seen.shape
+def add_local(potential: np.ndarray, seen: np.ndarray, n_species: int, back: Panels, applied: np.ndarray) -> None:
+    """Add ``(v φ_n) · modes`` to ``applied`` (B, n, k): potentials (B, species Q), orbitals at points (B, n, species Q)."""
+    size, n, length = seen.shape
+    count, pulled = length // n_species, np.zeros(seen.shape)
     for b in range(size):
         for i in range(n):
-            seen[b, i] *= potential[b]
-    found = packed_product(seen.reshape(size * n, count), back)
+            for first in range(n_species):
+                for other in range(n_species):
+                    one, two = first * count, other * count
+                    add_products(pulled[b, i], (first ^ other) * count, 1.0, potential[b, one : one + count], seen[b, i, two:])
+    found = packed_product(pulled.reshape(size * n, length), back)
     for b in range(size):
         for i in range(n):
             applied[b, i] += found[b * n + i]

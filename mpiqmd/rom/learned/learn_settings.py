@@ -36,7 +36,7 @@ class LearnSettings:
         many latent directions.
     densities, slopes
         Densities at ground states, predicted ones where there are fewer, and slopes of the density in multiples of the latent
-        directions.
+        directions, fewer by the root of the number of species.
     nodes, margin
         Fewest Chebyshev nodes per direction of an ion's box, and its room around the training positions, share of their range.
     tables
@@ -59,7 +59,7 @@ class LearnSettings:
     xc_points: int = 600
     xc_samples: int = 600
     densities: int = 460
-    slopes: float = 3.0
+    slopes: float = 4.0
     nodes: int = 7
     margin: float = 0.15
     tables: float = 1e-8

@@ -1,7 +1,8 @@
 """The learned grid: points at which the density is seen, by pivoted QR of the density functions.
 
 Points are taken one after the other where the functions not yet told apart are largest (Q. Du, P. Sorensen, SIAM J. Sci.
-Comput. 38, A1 (2016), "Q-DEIM"); two for each function make the reading ``ζ = B^+`` of its coefficients stable.
+Comput. 38, A1 (2016), "Q-DEIM"); two for each function make the reading ``ζ = B^+`` of its coefficients stable.  A point stands
+for its images and tells the functions of every species apart: two for each function of the largest species are enough.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ CANDIDATES = 10_000
 
 
 def choose_points(functions: DensityFunctions, per_function: float) -> np.ndarray:
-    """Return global indices of points, so many for each function, shape (Q,).  Collective."""
+    """Return global indices of points, so many for each function of the largest species, shape (Q,).  Collective."""
     grid, importance_local = functions.grid, np.zeros(functions.grid.local_size)
-    importance_local[functions.points_local] = (functions.local**2).sum(axis=0)
+    places = functions.representatives
+    importance_local[functions.points_local[places]] = (functions.local[:, places] ** 2).sum(axis=0)
     candidates = leading_points(grid, importance_local, CANDIDATES)
     at_candidates_fq = functions.at(candidates) * untied(candidates)
-    count = min(int(np.ceil(per_function * len(at_candidates_fq))), len(candidates))
+    count = min(int(np.ceil(per_function * np.bincount(functions.labels_f).max())), len(candidates))
     return candidates[on_rank_zero(grid.comm, _pivots, at_candidates_fq, count)]
 
 

@@ -14,6 +14,7 @@ from mpiqmd.rom.learned.chebyshev import ChebyshevBox
 from mpiqmd.rom.learned.data import DipoleArrays, LearnedArrays, LearnedPoints, MovingCore, MovingIon, StartArrays, XcPoints
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.one_electron import OneElectronArrays
+from mpiqmd.rom.learned.species import MOST
 
 PREFIX = "learned/"
 _SUBSPACES = {"active_mk": "m k", "origin_nk": "n k", "directions_dnk": "d n k"}
@@ -22,6 +23,8 @@ _START = {"axes_dx": "y x", "offset_d": "y", "coefficients_td": "t d", "inverse_
 """The same, with y coordinates of flattened positions x and t terms."""
 _POINTS = {"modes_qk": "q k", "mean_q": "q", "reading_fq": "f q", "interaction_f": "f"}
 """The same, with q points and f density functions."""
+_SPECIES = {"labels_k": "k", "labels_f": "f"}
+"""Whole numbers, in the group of the points."""
 _XC = {"weights_q": "p", "functions_fq": "f p", "slopes_vfq": "3 f s", "mean_q": "p", "mean_slope_vq": "3 s"}
 """The same, with p points of xc and s of them or, for an LDA, none."""
 _ONE_ELECTRON = {"constant_kk": "k k", "first_order_lkk": "l k k", "axes_lx": "l x", "offset_l": "l"}
@@ -42,6 +45,7 @@ def to_arrays(learned: LearnedArrays, prefix: str = PREFIX) -> dict[str, np.ndar
     named = {"constant": np.array(learned.constant)}
     for group, names in _GROUPS.items():
         named |= {f"{group}/{name}": getattr(getattr(learned, group), name) for name in names}
+    named |= {f"points/{name}": getattr(learned.points, name) for name in _SPECIES}
     named["start/degree"] = np.array(learned.start.degree)
     named |= box_arrays(learned.boxes)
     for ion in learned.ions:
@@ -96,7 +100,10 @@ class _Assembly(Assembly):
         groups = {name: self.group(name, names) for name, names in _GROUPS.items()}
         subspaces, one_electron = LatentSubspaces(**groups["subspaces"]), OneElectronArrays(**groups["one_electron"])
         start = StartArrays(**groups["start"], degree=int(self.take("start/degree", "", True)))
-        points, dipole = LearnedPoints(**groups["points"]), DipoleArrays(**groups["dipole"])
+        labels = {name: self.take(f"points/{name}", axes, integer=True) for name, axes in _SPECIES.items()}
+        if any((each < 0).any() or (each >= MOST).any() for each in labels.values()):
+            raise Unfit(f"symmetry species are numbers from 0 to {MOST - 1}")
+        points, dipole = LearnedPoints(**groups["points"], **labels), DipoleArrays(**groups["dipole"])
         positions_vq = self.take(_POSITIONS, "3 p") if _POSITIONS in self.named else np.zeros((3, 0))
         xc = XcPoints(**groups["xc"], positions_vq=positions_vq)
         lengths, boxes = self.shapes.lengths, self.boxes()

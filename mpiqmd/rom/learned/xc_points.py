@@ -67,7 +67,7 @@ class Reached:
         """Return those of geometries (s, N, 3), bohr, with latent coordinates (s, d), square roots of Ha.  Not collective."""
         moved_sd = latent_sd + DISPLACEMENT * np.random.default_rng(seed).normal(size=latent_sd.shape)
         orbitals_snk, _ = subspaces.orthonormal(np.concatenate([latent_sd, moved_sd]))
-        charges_sa = points.changes(orbitals_snk) @ points.reading_fq.T
+        charges_sa = points.charges(points.changes(orbitals_snk))
         return cls(orbitals_snk, charges_sa, np.concatenate([positions_sav, positions_sav]))
 
 
