@@ -20,7 +20,7 @@ def scattered_order(points: np.ndarray) -> np.ndarray:
 
 
 def untied(points: np.ndarray) -> np.ndarray:
-    """Return factors (points,), one and a little, that tell global points apart where values are alike.  Not collective."""
+    """Return factors (points,), without unit, one or just above, that tell points of like values apart.  Not collective."""
     return 1.0 + UNTIED * scattered_order(points) / 2.0**32
 
 

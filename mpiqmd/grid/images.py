@@ -51,7 +51,7 @@ def flipped_places(grid: Grid, axis: int) -> np.ndarray:
 
 
 def image_points(grid: Grid, points: np.ndarray, axes: Sequence[int], signs_v: Sequence[float]) -> np.ndarray:
-    """Return where an operation takes global grid points: indices of the flattened grid, as they are.  Not collective."""
+    """Return where an operation takes global grid points, shape (points,): indices of the flattened grid.  Not collective."""
     place_k, image_k = np.unravel_index(points, grid.shape), [np.zeros(0, int)] * 3
     for v in range(3):
         # the coordinate v of the image is that along axes[v]; array axes are z, y, x

@@ -91,21 +91,16 @@ def balanced(
     seen = _in_half_precision(arrays)
     reached = _reached(energy, seen, positions_sav, latent_sd, settings.seed)
     kept = _coordinates(reached, arrays.points.labels_f, settings.functions)
-    expand_fa, labels_a = kept.expand_fa, kept.labels_a
-    interaction_aa = expand_fa.T @ (arrays.points.interaction_f[:, None] * expand_fa)
-    interaction_a, rotation_aa = np.zeros(len(labels_a)), np.zeros(interaction_aa.shape)
-    for block in blocks_of(labels_a):
-        within = np.ix_(block, block)
-        interaction_a[block], rotation_aa[within] = np.linalg.eigh(0.5 * (interaction_aa + interaction_aa.T)[within])
-    points = _fewer_points(seen, reached, kept.read_fa @ rotation_aa, labels_a, settings.per_function)
+    interaction_a, rotation_aa = _diagonal(arrays.points.interaction_f, kept)
+    points = _fewer_points(seen, reached, kept.read_fa @ rotation_aa, kept.labels_a, settings.per_function)
     scale_f = np.append(np.sqrt(kept.sizes_a), 1.0)
     ions = []
     for ion in arrays.ions:
-        right_jf = np.concatenate([ion.right_jf[:, :-1] @ expand_fa, ion.right_jf[:, -1:]], axis=1)
+        right_jf = np.concatenate([ion.right_jf[:, :-1] @ kept.expand_fa, ion.right_jf[:, -1:]], axis=1)
         smaller = _lower_rank(replace(ion, right_jf=right_jf), positions_sav[:, ion.index], scale_f, settings.tables)
         turned_jf = np.concatenate([smaller.right_jf[:, :-1] @ rotation_aa, smaller.right_jf[:, -1:]], axis=1)
         ions.append(replace(smaller, right_jf=turned_jf))
-    combinations_fa = expand_fa @ rotation_aa
+    combinations_fa = kept.expand_fa @ rotation_aa
     dipole = replace(arrays.dipole, functions_vf=arrays.dipole.functions_vf @ combinations_fa)
     slopes_vaq = combinations_fa.T @ arrays.xc.slopes_vfq
     xc = replace(arrays.xc, functions_fq=combinations_fa.T @ arrays.xc.functions_fq, slopes_vfq=slopes_vaq)
@@ -187,6 +182,16 @@ def _coordinates(reached: _Reached, labels_f: np.ndarray, smallest: float) -> _K
         filled += count
     sizes_a = np.concatenate([sizes[:count] for (_, _, sizes), count in zip(found, counts, strict=True)])
     return _Kept(expand_fa, read_fa, sizes_a, np.repeat([labels_f[block[0]] for block in blocks], counts))
+
+
+def _diagonal(interaction_f: np.ndarray, kept: _Kept) -> tuple[np.ndarray, np.ndarray]:
+    """Return K, Ha, shape (a,), of combinations that interact with themselves alone, and the rotation to these (a, a)."""
+    interaction_aa = kept.expand_fa.T @ (interaction_f[:, None] * kept.expand_fa)
+    interaction_a, rotation_aa = np.zeros(len(interaction_aa)), np.zeros(interaction_aa.shape)
+    for block in blocks_of(kept.labels_a):
+        within = np.ix_(block, block)
+        interaction_a[block], rotation_aa[within] = np.linalg.eigh(0.5 * (interaction_aa + interaction_aa.T)[within])
+    return interaction_a, rotation_aa
 
 
 def _balanced_block(reached: _Reached, block: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

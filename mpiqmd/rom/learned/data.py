@@ -142,7 +142,7 @@ class LearnedPoints:
         return changes_sgq
 
     def charges(self, changes_sgq: np.ndarray) -> np.ndarray:
-        """Return the coefficients of the density functions (s, f) of changes by species (s, species, Q).  Not collective."""
+        """Return coefficients (s, f), bohr^-3/2, of changes by species (s, species, Q), bohr⁻³.  Not collective."""
         charges_sf = np.empty((len(changes_sgq), len(self.labels_f)))
         for label in np.unique(self.labels_f):
             charges_sf[:, self.labels_f == label] = changes_sgq[:, label] @ self.reading_fq[self.labels_f == label].T

@@ -250,7 +250,7 @@ def newton_steps(slopes: np.ndarray, inverse_hessian: np.ndarray) -> tuple[np.nd
 
 @compiled(fastmath=SUMS)
 def see_density(orbitals: np.ndarray, at_points: Panels, n_species: int, weight: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return φ^τ (B, n, species Q) and ``ρ_σ = w Σ_n Σ_τ φ_n^τ φ_n^{τσ}`` (B, species Q) at points, given the packed modes."""
+    """Return φ^τ, shape (B, n, species Q), bohr^-3/2, and ``ρ_σ = w Σ_n Σ_τ φ_n^τ φ_n^{τσ}``, shape (B, species Q), bohr⁻³."""
     size, n, k = orbitals.shape
     seen = packed_product(orbitals.reshape(size * n, k), at_points).reshape(size, n, -1)
     count = seen.shape[2] // n_species

@@ -27,7 +27,7 @@ def pad(rows_ri: np.ndarray) -> np.ndarray:
 
 
 def halved(values: np.ndarray) -> np.ndarray:
-    """Return numbers rounded to half precision, in double."""
+    """Return numbers of any shape and unit rounded to half precision, in double."""
     return values.astype(np.float16).astype(float)
 
 

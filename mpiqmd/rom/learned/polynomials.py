@@ -82,7 +82,10 @@ class GeometryPolynomials:
         return GeometryPolynomials(self.axes, self.offset, degree, self.labels)
 
     def sorted_by(self, kinds_t: np.ndarray) -> tuple[GeometryPolynomials, np.ndarray]:
-        """Return the same, terms of one degree above the first in the order of their kinds (t,), and which each was (t,)."""
+        """Return the same, terms of one degree in the order of their kinds (t,), and the number (t,) that each had.
+
+        The coordinates themselves stay as they are.
+        """
         order_t = np.lexsort([np.where(self.degrees_t > 1, kinds_t, 0), self.degrees_t])
         place_t, other = np.argsort(order_t), copy(self)
         other.parents = place_t[self.parents[order_t[1:] - 1]]

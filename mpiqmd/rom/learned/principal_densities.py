@@ -49,7 +49,7 @@ class Closed:
         self.weights_q = sizes[self.first].astype(float)
 
     def part(self, functions: np.ndarray, label: int) -> np.ndarray:
-        """Return what functions (j, points) have of a species, in single precision.  Collective."""
+        """Return what functions (j, points), of any unit, have of a species, in single precision.  Collective."""
         result = np.empty_like(functions)
         for start in range(0, len(functions), AT_ONCE):
             block = np.zeros((len(functions[start : start + AT_ONCE]), self.grid.local_size))
@@ -63,7 +63,7 @@ class Closed:
         return result
 
     def gram(self, functions: np.ndarray) -> np.ndarray:
-        """Return overlaps (j, j) of functions (j, points) of one species, in double precision.  Collective."""
+        """Return overlaps, shape (j, j), their unit squared bohr³, of functions (j, points) of one species.  Collective."""
         total = np.zeros((len(functions), len(functions)))
         for start in range(0, len(self.first), BLOCK):
             places = self.first[start : start + BLOCK]

@@ -70,7 +70,7 @@ class Reference:
 
     @property
     def labels_y(self) -> np.ndarray:
-        """Symmetry species of the coordinates y, shape (y,)."""
+        """Symmetry species of the coordinates y, shape (y,), numbers without unit."""
         return (self.labels_v[:, None] ^ self.labels_n).ravel()
 
     def coordinates(self, orbitals_mn: np.ndarray) -> np.ndarray:

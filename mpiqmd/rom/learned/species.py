@@ -55,7 +55,8 @@ class Species:
         """Return those of the operations that leave the central geometry where it is."""
         central_av = training.positions_sav[training.central]
         kept = _commuting([each for each in training.operations if _keeps(each, central_av)])
-        over_modes_mm, over_positions_xx = np.zeros((training.orbitals_smn.shape[1],) * 2), np.zeros((central_av.size,) * 2)
+        modes = training.orbitals_smn.shape[1]
+        over_modes_mm, over_positions_xx = np.zeros((modes, modes)), np.zeros((central_av.size, central_av.size))
         for bit, operation in enumerate(kept):
             over_modes_mm += 2**bit * 0.5 * (np.eye(len(over_modes_mm)) - operation.matrix_mm)
             moved_xx = np.array([operation.symmetry.image(unit.reshape(-1, 3)).ravel() for unit in np.eye(central_av.size)])
@@ -100,18 +101,18 @@ def _commuting(operations: Sequence[Operation]) -> list[Operation]:
 
 
 def parity(labels: np.ndarray, bits: int) -> np.ndarray:
-    """Return +1 or -1: what an operation, given the bits of those it is made of, does to what has these labels."""
+    """Return +1 or -1, as shaped: what an operation, given the bits of those it is made of, does to what has these labels."""
     odd = np.asarray(labels) & bits
     return 1.0 - 2.0 * ((odd ^ odd >> 1 ^ odd >> 2) & 1)
 
 
 def blocks_of(labels: np.ndarray) -> list[np.ndarray]:
-    """Return where each species is, one array of places after the other."""
+    """Return the places of each species in labels of shape (j,), one array of numbers after the other."""
     return [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
 
 def of_species(operator_ii: np.ndarray, columns_ij: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return an orthonormal basis, by label, of the span of columns, each of one species, and the labels (j,).
+    """Return an orthonormal basis (i, j), by label, of the span of columns, each of one species, and the labels (j,).
 
     The span is that of whole species but for round-off or for what the columns are off, which is projected out.
     """

@@ -42,22 +42,22 @@ def _seconds(bench: Bench, owner: Owner, steps: int, output_every: int) -> dict[
 
 
 def operations(bench: Bench) -> dict[str, float]:
-    """Multiplications of one step with one evaluation of the energy, by what they are for."""
+    """Multiplications of one step with one evaluation of the energy, by what they are for; zeros do not count."""
     arrays, uses_gradient = bench.surface.grid_free.solver.energy.arrays, bench.model.functional.uses_gradient
     directions, n, active = arrays.subspaces.directions_dnk.shape
     functions, points = arrays.points.reading_fq.shape
-    visited = points + (4 if uses_gradient else 1) * len(arrays.xc.weights_q)
+    xc = (4 if uses_gradient else 1) * len(arrays.xc.weights_q)
     slopes = 4  # a table is read with its derivatives along x, y and z
     tables = sum(ion.left_kj.size + ion.right_jf.size + ion.overlaps_kx.size for ion in arrays.ions)
-    matrices = 1 + len(arrays.one_electron.first_order_lkk)
+    matrices = np.count_nonzero(arrays.one_electron.constant_kk) + np.count_nonzero(arrays.one_electron.first_order_lkk)
     counts = {
         "tables of moving atoms": slopes * tables,
-        "orbitals at points, and back": 2 * n * visited * active,
-        "charges and potentials": 2 * functions * points,
-        "one-electron matrices": n * matrices * active**2,
-        "latent directions": 2 * directions * n * active,
-        "predicted start": 2 * arrays.start.coefficients_td.size,
+        "orbitals at points, and back": 2 * n * points * active,
+        "charges and potentials": 2 * functions * (points + xc),
+        "one-electron matrices": n * matrices,
+        "latent directions": 2 * np.count_nonzero(arrays.subspaces.directions_dnk),
+        "predicted start": 2 * np.count_nonzero(arrays.start.coefficients_td),
         "step": directions**2,
     }
-    sizes = {"modes": len(arrays.subspaces.active_mk), "density_functions": functions, "points": visited}
+    sizes = {"modes": len(arrays.subspaces.active_mk), "density_functions": functions, "points": points + xc}
     return sizes | {"multiplications": counts, "multiplications_per_step": int(np.sum(list(counts.values())))}
