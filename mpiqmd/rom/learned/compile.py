@@ -91,7 +91,7 @@ class LearnedCompiler:
         subspaces = found.subspaces
         self.log(
             f"{len(subspaces)} latent directions over {subspaces.active_mk.shape[1]} of {len(self.modes)} modes, from "
-            f"{len(self.states.positions)} geometries; up to {self._memory(subspaces) / 1e9:.2g} GB a rank from here on"
+            f"{len(self.states.positions)} geometries; up to {self._memory(found) / 1e9:.2g} GB a rank from here on"
         )
         active = self.modes.combine(subspaces.active_mk)
         functions = self._functions(active.dense, found)
@@ -123,13 +123,17 @@ class LearnedCompiler:
         cores = self.cores.moving
         return LearnedArrays(subspaces, start, constant, one_electron, ions, self.boxes, points, xc, dipole, cores), rotation_ff
 
-    def _memory(self, subspaces: LatentSubspaces) -> float:
+    def _slopes(self, found: LatentFound) -> int:
+        """Return at how many slopes of the density to look: one counts with its images, but these are not taken elsewhere."""
+        return int(self.settings.slopes * len(found.subspaces) / np.sqrt(len(np.unique(found.labels_d))))
+
+    def _memory(self, found: LatentFound) -> float:
         """Return what modes and samples of the density take on this rank at most, bytes."""
-        samples = self.settings.densities + self.settings.slopes * len(subspaces) / len(self.states.species)
-        active, dense = subspaces.active_mk.shape[1], self.model.density_grid.local_size
+        # samples, what they have of a species, and functions, of which there are a few for each direction
+        samples = 2 * (self.settings.densities + self._slopes(found)) + 3 * len(found.subspaces)
+        active, dense = found.subspaces.active_mk.shape[1], self.model.density_grid.local_size
         own = np.dtype(float).itemsize * (len(self.modes) + active) * self.model.grid.local_size
-        # functions are kept beside a part of the samples that they are combined from
-        return own + 1.2 * np.dtype(np.float32).itemsize * samples * dense + np.dtype(float).itemsize * active * dense
+        return own + np.dtype(np.float32).itemsize * samples * dense + np.dtype(float).itemsize * active * dense
 
     def _samples(self, count: int, seed: int, *reach: float) -> np.ndarray:
         """Return random mixtures of training geometries, shape (samples, N, 3), bohr."""
@@ -157,14 +161,12 @@ class LearnedCompiler:
         _, predicted_sd = self._predicted_latent(found.start, settings.densities - len(found_sd), settings.seed + 3)
         reached_sd = np.concatenate([found_sd, predicted_sd])
         species, smallest, seed = self.states.species, settings.functions, settings.seed
-        # a slope counts with its images, but these are not taken elsewhere
-        count = int(settings.slopes * len(subspaces) / np.sqrt(len(np.unique(found.labels_d))))
         return density_functions(
             modes,
             subspaces,
             found.labels_k,
             reached_sd,
-            n_slopes=count,
+            n_slopes=self._slopes(found),
             smallest=smallest,
             seed=seed,
             species=species,
