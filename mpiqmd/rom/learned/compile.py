@@ -31,7 +31,6 @@ from mpiqmd.rom.learned.equivalent_ions import equivalent, image_of
 from mpiqmd.rom.learned.fitted_start import StartFit
 from mpiqmd.rom.learned.ground_states import GroundStates
 from mpiqmd.rom.learned.interaction import diagonal, interaction, mean_field
-from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.latent_directions import LatentFound, latent_directions
 from mpiqmd.rom.learned.learn_settings import LearnSettings
 from mpiqmd.rom.learned.one_electron import OneElectronArrays, along_motion
