@@ -49,6 +49,9 @@ DRAFT_MINIMA = 1000
 SAMPLES_PER_DIRECTION, POINTS_PER_SAMPLE = 2.5, 0.4
 """Samples of the xc energy for each latent direction, and points for each of them, where that is more than the settings say."""
 
+FUNCTIONS_PER_DIRECTION = 3.5
+"""Density functions for each latent direction, about."""
+
 
 class LearnedCompiler:
     """Makes :class:`LearnedArrays`.  Construction is collective.
@@ -128,8 +131,8 @@ class LearnedCompiler:
 
     def _memory(self, found: LatentFound) -> float:
         """Return what modes and samples of the density take on this rank at most, bytes."""
-        # samples, what they have of a species, and functions, of which there are a few for each direction
-        samples = 2 * (self.settings.densities + self._slopes(found)) + 3 * len(found.subspaces)
+        # samples, and functions, of which there are a few for each direction, while they are put into order
+        samples = self.settings.densities + self._slopes(found) + 2 * FUNCTIONS_PER_DIRECTION * len(found.subspaces)
         active, dense = found.subspaces.active_mk.shape[1], self.model.density_grid.local_size
         own = np.dtype(float).itemsize * (len(self.modes) + active) * self.model.grid.local_size
         return own + np.dtype(np.float32).itemsize * samples * dense + np.dtype(float).itemsize * active * dense

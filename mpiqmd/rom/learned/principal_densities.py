@@ -104,7 +104,18 @@ def principal_densities(closed: Closed, samples: np.ndarray, smallest: float) ->
         values.append(np.sqrt(found_j[kept]))
         labels.append(np.full(len(kept), label))
     order = np.argsort(-np.concatenate(values), kind="stable")
-    return Principal(np.concatenate(functions)[order], np.concatenate(values)[order], np.concatenate(labels)[order])
+    values_f, labels_f = np.concatenate(values)[order], np.concatenate(labels)[order]
+    return Principal(_in_order(functions, np.argsort(order)), values_f, labels_f)
+
+
+def _in_order(blocks: list[np.ndarray], places: np.ndarray) -> np.ndarray:
+    """Return all functions, each at its place; blocks are let go one by one, for two copies of all would not always fit."""
+    result, filled = np.empty((len(places), blocks[0].shape[1]), np.float32), 0
+    while blocks:
+        block = blocks.pop(0)
+        result[places[filled : filled + len(block)]] = block
+        filled += len(block)
+    return result
 
 
 def _combined(functions: np.ndarray, combination: np.ndarray) -> np.ndarray:
