@@ -50,9 +50,10 @@ class Packed:
 
     def __init__(self, matrix_oi: np.ndarray, dtype: type = np.float32) -> None:
         outputs, inputs = matrix_oi.shape
-        if dtype == np.float32 and np.array_equal(halved(matrix_oi), matrix_oi):
+        fits = np.abs(matrix_oi).max(initial=0.0) <= np.finfo(np.float16).max
+        if dtype == np.float32 and fits and np.array_equal(halved(matrix_oi), matrix_oi):
             dtype = np.float16
-        if dtype == np.float16 and np.abs(matrix_oi).max(initial=0.0) > np.finfo(dtype).max:
+        if dtype == np.float16 and not fits:
             dtype = np.float32
         whole = np.zeros((padded(outputs), inputs), dtype)
         whole[:outputs] = matrix_oi

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mpiqmd.rom.learned import kernels
-from mpiqmd.rom.learned.packed import Packed, pad, padded
+from mpiqmd.rom.learned.packed import Packed, halved, pad, padded
 from mpiqmd.rom.learned.panels import PANEL
 
 pytestmark = pytest.mark.serial
@@ -40,6 +40,14 @@ def test_zeros_of_a_whole_panel_are_not_kept(dtype, rng):
     np.testing.assert_allclose(packed.times(rows)[:, :90], rows[:, :70] @ matrix.astype(dtype).astype(float).T, atol=1e-12)
     assert len(packed.panels[0]) == 37 + (37 + 15) + 15 + 1
     assert len(Packed(np.zeros((20, 5))).panels[0]) == 0 and not Packed(np.zeros((20, 5))).times(rows).any()
+
+
+def test_numbers_of_half_precision_are_kept_as_such_and_larger_ones_are_not(rng):
+    exact, inexact = halved(rng.normal(size=(20, 30))), rng.normal(size=(20, 30))
+    half, single, large = Packed(exact), Packed(inexact), Packed(1e6 * exact)
+    assert half.panels[0].nbytes <= single.panels[0].nbytes == large.panels[0].nbytes
+    rows = pad(rng.normal(size=(2, 30)))
+    np.testing.assert_allclose(half.times(rows)[:, :20], rows[:, :30] @ exact.T, rtol=1e-12, atol=1e-12)
 
 
 def test_longer_rows_are_read_as_far_as_there_are_inputs(rng):
