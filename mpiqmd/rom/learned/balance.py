@@ -25,7 +25,7 @@ from mpiqmd.rom.learned.data import LearnedArrays, LearnedPoints, MovingIon
 from mpiqmd.rom.learned.energy import LearnedEnergy, Placed
 from mpiqmd.rom.learned.local_ions import polynomial_rows
 from mpiqmd.rom.learned.packed import halved, pad
-from mpiqmd.rom.learned.species import blocks_of
+from mpiqmd.rom.learned.species import blocks_of, eigh_of_blocks
 
 SLOPE_WEIGHT = 1e-3
 """Length of a slope along random latent directions beside minima, square roots of Ha: what predictions are off by, about."""
@@ -92,7 +92,11 @@ def balanced(
     reached = _reached(energy, seen, positions_sav, latent_sd, settings.seed)
     kept = _coordinates(reached, arrays.points.labels_f, settings.functions)
     interaction_a, rotation_aa = _diagonal(arrays.points.interaction_f, kept)
-    points = _fewer_points(seen, reached, kept.read_fa @ rotation_aa, kept.labels_a, settings.per_function)
+    read_fa, count = kept.read_fa @ rotation_aa, int(np.ceil(settings.per_function * np.bincount(kept.labels_a).max()))
+    if count < len(seen.mean_q):
+        points = _fewer_points(seen, reached, read_fa, kept.labels_a, count)
+    else:
+        points = replace(arrays.points, reading_fq=read_fa.T @ arrays.points.reading_fq, labels_f=kept.labels_a)
     scale_f = np.append(np.sqrt(kept.sizes_a), 1.0)
     ions = []
     for ion in arrays.ions:
@@ -187,11 +191,7 @@ def _coordinates(reached: _Reached, labels_f: np.ndarray, smallest: float) -> _K
 def _diagonal(interaction_f: np.ndarray, kept: _Kept) -> tuple[np.ndarray, np.ndarray]:
     """Return K, Ha, shape (a,), of combinations that interact with themselves alone, and the rotation to these (a, a)."""
     interaction_aa = kept.expand_fa.T @ (interaction_f[:, None] * kept.expand_fa)
-    interaction_a, rotation_aa = np.zeros(len(interaction_aa)), np.zeros(interaction_aa.shape)
-    for block in blocks_of(kept.labels_a):
-        within = np.ix_(block, block)
-        interaction_a[block], rotation_aa[within] = np.linalg.eigh(0.5 * (interaction_aa + interaction_aa.T)[within])
-    return interaction_a, rotation_aa
+    return eigh_of_blocks(0.5 * (interaction_aa + interaction_aa.T), kept.labels_a)
 
 
 def _balanced_block(reached: _Reached, block: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -210,11 +210,10 @@ def _factor(rows_sf: np.ndarray, count: int) -> np.ndarray:
 
 
 def _fewer_points(
-    points: LearnedPoints, reached: _Reached, read_fa: np.ndarray, labels_a: np.ndarray, per_function: float
+    points: LearnedPoints, reached: _Reached, read_fa: np.ndarray, labels_a: np.ndarray, count: int
 ) -> LearnedPoints:
-    """Return the points that tell the samples and their images apart, and how the new charges are read off them."""
+    """Return so many points that tell the samples and their images apart, and how the new charges are read off them."""
     changes_sgq, charges_sa = reached.changes_sgq, reached.charges_sf @ read_fa
-    count = int(np.ceil(per_function * np.bincount(labels_a).max()))
     chosen = np.sort(qr(changes_sgq.reshape(-1, changes_sgq.shape[2]), mode="r", pivoting=True)[1][:count])
     reading_aq = np.zeros((len(labels_a), len(chosen)))
     for block in blocks_of(labels_a):

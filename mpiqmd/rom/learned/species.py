@@ -11,7 +11,7 @@ and what follows from them belong to species, matrices have blocks: the rest is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,11 +42,6 @@ class Species:
     over_modes_mm: np.ndarray
     over_positions_xx: np.ndarray
 
-    @classmethod
-    def none(cls, modes: int, n_atoms: int) -> Species:
-        """Return one species, to which everything belongs."""
-        return cls([], np.zeros((modes, modes)), np.zeros((3 * n_atoms, 3 * n_atoms)))
-
     def __len__(self) -> int:
         return 2 ** len(self.operations)
 
@@ -69,6 +64,18 @@ class Species:
         for bit, new in enumerate(self.operations):
             found += [(2**bit, new), *((2**bit | bits, product_of(new, each)) for bits, each in found)]
         return found
+
+    def motion(self, positions_sav: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return the mean of flattened positions (x,), bohr, and their principal directions about it.
+
+        These are spreads (l,), bohr, descending, directions (l, x), each of one species, and their labels (l,).  ``positions``
+        (samples, N, 3), bohr, are closed under the operations.
+        """
+        flat = positions_sav.reshape(len(positions_sav), -1)
+        mean_x = flat.mean(axis=0)
+        basis_xj, labels_j = of_species(self.over_positions_xx, np.eye(len(mean_x)))
+        spread_l, axes_lj, labels_l = principal((flat - mean_x) @ basis_xj, labels_j)
+        return mean_x, spread_l, axes_lj @ basis_xj.T, labels_l
 
 
 def _keeps(operation: Operation, central_av: np.ndarray) -> bool:
@@ -111,6 +118,20 @@ def blocks_of(labels: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
 
+def eigh_of_blocks(
+    matrix_jj: np.ndarray, labels_j: np.ndarray, eigh: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = np.linalg.eigh
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return eigenvalues (j,), in the unit of the matrix, and eigenvectors (j, j) within each species, in its places.
+
+    What a symmetric matrix has between species is taken for zero.  ``eigh`` does it for one; as collective as this.
+    """
+    values_j, vectors_jj = np.zeros(len(labels_j)), np.zeros(matrix_jj.shape)
+    for block in blocks_of(labels_j):
+        within = np.ix_(block, block)
+        values_j[block], vectors_jj[within] = eigh(matrix_jj[within])
+    return values_j, vectors_jj
+
+
 def of_species(operator_ii: np.ndarray, columns_ij: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return an orthonormal basis (i, j), by label, of the span of columns, each of one species, and the labels (j,).
 
@@ -118,9 +139,8 @@ def of_species(operator_ii: np.ndarray, columns_ij: np.ndarray) -> tuple[np.ndar
     """
     values, inside = np.linalg.eigh(columns_ij.T @ operator_ii @ columns_ij)
     labels_j, basis_ij = np.rint(values).astype(int), columns_ij @ inside
-    for label in np.unique(labels_j):
-        place = np.flatnonzero(labels_j == label)
-        basis_ij[:, place] = np.linalg.qr(_projected(operator_ii, basis_ij[:, place], int(label)))[0]
+    for block in blocks_of(labels_j):
+        basis_ij[:, block] = np.linalg.qr(_projected(operator_ii, basis_ij[:, block], int(labels_j[block[0]])))[0]
     return basis_ij, labels_j
 
 
@@ -138,13 +158,12 @@ def principal(rows_si: np.ndarray, labels_i: np.ndarray) -> tuple[np.ndarray, np
     ``rows`` are closed under the operations: columns of different species are orthogonal.
     """
     values, vectors, labels = [], [], []
-    for label in np.unique(labels_i):
-        place = np.flatnonzero(labels_i == label)
-        _, found_k, directions = np.linalg.svd(rows_si[:, place], full_matrices=False)
+    for block in blocks_of(labels_i):
+        _, found_k, directions = np.linalg.svd(rows_si[:, block], full_matrices=False)
         whole = np.zeros((len(found_k), len(labels_i)))
-        whole[:, place] = directions
+        whole[:, block] = directions
         values.append(found_k)
         vectors.append(whole)
-        labels.append(np.full(len(found_k), label))
+        labels.append(np.full(len(found_k), labels_i[block[0]]))
     order = np.argsort(-np.concatenate(values), kind="stable")
     return np.concatenate(values)[order], np.concatenate(vectors)[order], np.concatenate(labels)[order]
