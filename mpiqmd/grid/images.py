@@ -44,6 +44,18 @@ def image(orbitals: Orbitals, axes: Sequence[int], signs_v: Sequence[float]) -> 
     return Orbitals(grid, _traded(grid, block, move))
 
 
+def even_or_odd(orbitals: Orbitals, axes: Sequence[int], signs_v: Sequence[float], parity: int) -> Orbitals:
+    """Return ``(φ ± g φ) / 2``: what functions have that a twofold operation leaves (parity 1), or changes the sign of (-1).
+
+    Collective.  Raises what :func:`image` raises.
+    """
+    part = image(orbitals, axes, signs_v)
+    part.local *= parity
+    part.local += orbitals.local
+    part.local *= 0.5
+    return part
+
+
 def flipped_places(grid: Grid, axis: int) -> np.ndarray:
     """Return the index of every point's mirror image along an array axis (0 is z), shape (points,).  Not collective."""
     n = grid.shape[axis]

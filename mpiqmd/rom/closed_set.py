@@ -19,7 +19,7 @@ from itertools import product
 import numpy as np
 
 from mpiqmd.grid.arrays import Orbitals
-from mpiqmd.grid.images import image
+from mpiqmd.grid.images import even_or_odd, image
 from mpiqmd.grid.svd import Decomposition, decompose
 from mpiqmd.molecule.symmetry import Symmetry, identity, inverse_of, product_of
 from mpiqmd.parallel.dense import eigh
@@ -127,11 +127,7 @@ class ClosedSet:
     def _projected(self, functions: Orbitals, characters: dict[Flip, int]) -> Orbitals:
         """Return functions projected on one parity."""
         for flip in _generators(list(characters)):
-            flipped = image(functions, (0, 1, 2), flip)
-            flipped.local *= characters[flip]
-            flipped.local += functions.local
-            flipped.local *= 0.5
-            functions = flipped
+            functions = even_or_odd(functions, (0, 1, 2), flip, characters[flip])
         return functions
 
 

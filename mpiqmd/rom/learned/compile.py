@@ -10,6 +10,7 @@ start               the finished model's own minima at many geometries, as a pol
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.frame import BodyFrame
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.parallel.countdown import Countdown
+from mpiqmd.parallel.dense import eigh
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.rom.learned.balance import BalanceSettings, balanced
 from mpiqmd.rom.learned.chebyshev import training_boxes
@@ -30,13 +32,13 @@ from mpiqmd.rom.learned.energy import LearnedEnergy
 from mpiqmd.rom.learned.equivalent_ions import equivalent, image_of
 from mpiqmd.rom.learned.fitted_start import StartFit
 from mpiqmd.rom.learned.ground_states import GroundStates
-from mpiqmd.rom.learned.interaction import diagonal, interaction, mean_field
+from mpiqmd.rom.learned.interaction import interaction, mean_field
 from mpiqmd.rom.learned.latent_directions import LatentFound, latent_directions
 from mpiqmd.rom.learned.learn_settings import LearnSettings
 from mpiqmd.rom.learned.one_electron import OneElectronArrays, along_motion
 from mpiqmd.rom.learned.points import choose_points
 from mpiqmd.rom.learned.polynomials import GeometryPolynomials
-from mpiqmd.rom.learned.species import blocks_of, parity
+from mpiqmd.rom.learned.species import blocks_of, eigh_of_blocks, parity
 from mpiqmd.rom.learned.tabulate import Seen, Tabulated, pinned_ions, tabulated_ion, with_projectors
 from mpiqmd.rom.learned.training_set import TrainingSet
 from mpiqmd.rom.learned.xc_points import Reached, choose_xc_points
@@ -180,7 +182,7 @@ class LearnedCompiler:
         """Return the learned grid, and the rotation to the density functions that interact diagonally (f, f)."""
         leading = int(np.sum(functions.singular_values_f > self.settings.responses))
         interaction_ff = interaction(functions, self.cores, leading, self.log)
-        interaction_f, rotation_ff = diagonal(self.comm, interaction_ff, functions.labels_f)
+        interaction_f, rotation_ff = eigh_of_blocks(interaction_ff, functions.labels_f, partial(eigh, self.comm))
         chosen = choose_points(functions, self.settings.per_function)
         at_chosen_fq = rotation_ff.T @ functions.at(chosen)
         reading_fq = np.empty_like(at_chosen_fq)

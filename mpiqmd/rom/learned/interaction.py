@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from mpiqmd.grid.arrays import Field
 from mpiqmd.kohnsham.terms.hartree import Hartree
 from mpiqmd.parallel.countdown import Countdown
-from mpiqmd.parallel.dense import eigh
 from mpiqmd.parallel.log import Log
 from mpiqmd.rom.learned.core_tables import CoreFields
 from mpiqmd.rom.learned.densities import DensityFunctions
 from mpiqmd.rom.learned.species import blocks_of
 from mpiqmd.rom.learned.xc_remainder import expanded_share
-
-if TYPE_CHECKING:
-    from mpi4py import MPI
 
 BLOCK = 8
 """Potentials at a time."""
@@ -52,17 +46,6 @@ def _one_of_each(labels_f: np.ndarray) -> list[np.ndarray]:
     blocks = blocks_of(labels_f)
     longest = max(map(len, blocks), default=0)
     return [np.array([block[number] for block in blocks if number < len(block)]) for number in range(longest)]
-
-
-def diagonal(comm: MPI.Comm, interaction_ff: np.ndarray, labels_f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return K, Ha, shape (f,), of functions that interact with themselves alone, and the rotation to these (f, f).
-
-    They have the species of those before.  Collective.
-    """
-    interaction_f, rotation_ff = np.zeros(len(labels_f)), np.zeros(interaction_ff.shape)
-    for block in blocks_of(labels_f):
-        interaction_f[block], rotation_ff[np.ix_(block, block)] = eigh(comm, interaction_ff[np.ix_(block, block)])
-    return interaction_f, rotation_ff
 
 
 def mean_field(mean: Field, cores: CoreFields) -> tuple[float, Field]:

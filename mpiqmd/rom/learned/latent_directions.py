@@ -13,8 +13,9 @@ from mpiqmd.rom.learned.fitted_start import determined_polynomials, fit
 from mpiqmd.rom.learned.ground_states import GroundStates
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.learn_settings import LearnSettings
+from mpiqmd.rom.learned.packed import halved
 from mpiqmd.rom.learned.reference import Reference
-from mpiqmd.rom.learned.species import principal
+from mpiqmd.rom.learned.species import blocks_of, principal
 
 INDEPENDENT = 0.3
 """Least length of a combination of latent directions of length one over the modes that are kept."""
@@ -58,14 +59,15 @@ def latent_directions(states: GroundStates, candidates: Iterator[np.ndarray], se
     mean_y, directions_dy, labels_d = _principal_of_enough(states, candidates, settings)
     comm, reference = states.comm, states.reference
     coordinates_sy, positions_sav = np.array(states.coordinates), np.array(states.positions)
-    directions_dy = directions_dy * _signs((coordinates_sy - mean_y) @ directions_dy.T)[:, None]
-    directions_dy, latent_sd = decide(comm, (directions_dy, (coordinates_sy - mean_y) @ directions_dy.T))
+    latent_sd = (coordinates_sy - mean_y) @ directions_dy.T
+    signs_d = _signs(latent_sd)
+    directions_dy, latent_sd = decide(comm, (signs_d[:, None] * directions_dy, signs_d * latent_sd))
     spanning_mn = decide(comm, reference.spanning(mean_y))
     changes_dmn = np.array([reference.change(direction_y) for direction_y in directions_dy])
     sizes_d = np.sqrt(np.mean(latent_sd**2, axis=0))
     active_mk, labels_k = decide(comm, _active(reference, spanning_mn, changes_dmn, sizes_d, settings.active))
     # other directions by a ten-thousandth, which online fit into half precision
-    directions_dnk = np.ascontiguousarray(((changes_dmn.transpose(0, 2, 1)) @ active_mk).astype(np.float16), float)
+    directions_dnk = halved(np.ascontiguousarray(changes_dmn.transpose(0, 2, 1) @ active_mk))
     subspaces = LatentSubspaces(active_mk, np.ascontiguousarray(spanning_mn.T @ active_mk), directions_dnk)
     polynomials = determined_polynomials(positions_sav, states.n_coordinates, 1.9, states.species)
     fitted_td = decide(comm, fit(polynomials, positions_sav, latent_sd, labels_d))
@@ -119,8 +121,7 @@ def _active(
 
 def _orthonormal(columns_mk: np.ndarray, labels_k: np.ndarray) -> np.ndarray:
     """Return orthonormal columns with the same span within each species."""
-    blocks = [np.linalg.qr(columns_mk[:, labels_k == label])[0] for label in np.unique(labels_k)]
-    return np.concatenate(blocks, axis=1)
+    return np.concatenate([np.linalg.qr(columns_mk[:, block])[0] for block in blocks_of(labels_k)], axis=1)
 
 
 def _are_independent(reference: Reference, active_mk: np.ndarray, changes_dmn: np.ndarray) -> bool:

@@ -17,7 +17,7 @@ from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.rom.learned import kernels
 from mpiqmd.rom.learned.chebyshev import MOVES
 from mpiqmd.rom.learned.packed import Packed, pad
-from mpiqmd.rom.learned.species import Species, of_species, principal
+from mpiqmd.rom.learned.species import Species
 
 ROUND_OFF = 1e-9
 """Elements of matrices that are zero, relative to the largest."""
@@ -68,11 +68,8 @@ def along_motion(
     species
         To one of which each direction belongs.
     """
-    flat = positions_sav.reshape(len(positions_sav), -1)
-    mean_x = flat.mean(axis=0)
-    basis_xj, labels_j = of_species(species.over_positions_xx, np.eye(len(mean_x)))
-    spread, axes_lj, _ = principal((flat - mean_x) @ basis_xj, labels_j)
-    axes_lx = axes_lj[spread > MOVES] @ basis_xj.T
+    mean_x, spread_l, axes_lx, _ = species.motion(positions_sav)
+    axes_lx = axes_lx[spread_l > MOVES]
     if len(axes_lx) < n_coordinates:
         # training has not shown all that the frame allows
         axes_lx = np.eye(len(mean_x))[np.abs(slopes_xkk).max(axis=(1, 2)) > 0.0]

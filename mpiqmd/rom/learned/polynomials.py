@@ -10,7 +10,7 @@ from math import comb
 import numpy as np
 
 from mpiqmd.rom.learned import geometry_kernels
-from mpiqmd.rom.learned.species import Species, of_species, principal
+from mpiqmd.rom.learned.species import Species
 
 HIGHEST_DEGREE = 12
 MOST_TERMS = 20_000
@@ -58,13 +58,10 @@ class GeometryPolynomials:
 
         There are at most ``n_coordinates``, those that the frame leaves; each belongs to one symmetry species.
         """
-        flat = positions_sav.reshape(len(positions_sav), -1)
-        mean = flat.mean(axis=0)
-        basis_xj, labels_j = of_species(species.over_positions_xx, np.eye(flat.shape[1]))
-        spread, axes, labels = principal((flat - mean) @ basis_xj, labels_j)
+        mean, spread, axes, labels = species.motion(positions_sav)
         count = min(n_coordinates, int(np.sum(spread > 1e-6 * spread[0])))
-        axes = axes[:count] @ basis_xj.T
-        half = np.abs((flat - mean) @ axes.T).max(axis=0)
+        axes = axes[:count]
+        half = np.abs((positions_sav.reshape(len(positions_sav), -1) - mean) @ axes.T).max(axis=0)
         scaled = axes / half[:, None]
         # round-off of the mean would mix species
         return cls(scaled, np.where(labels[:count] == 0, scaled @ mean, 0.0), degree, labels[:count])

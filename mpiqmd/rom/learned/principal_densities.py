@@ -14,7 +14,7 @@ import numpy as np
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.chosen_points import global_points, scattered_order
 from mpiqmd.grid.grid import Grid
-from mpiqmd.grid.images import image, image_points
+from mpiqmd.grid.images import even_or_odd, image_points
 from mpiqmd.parallel.comm import sum_over_ranks
 from mpiqmd.parallel.dense import eigh, inverse_square_root
 from mpiqmd.rom.learned.species import Species
@@ -44,9 +44,9 @@ class Closed:
         orbit = np.array([own, *(image_points(grid, own, g.axes, g.signs_v) for _, g in species.group())])
         # the one that comes first in no order stands for all: ranks share them
         keys = scattered_order(orbit)
-        sizes = np.array([len(np.unique(column)) for column in orbit.T]) if len(orbit) > 1 else np.ones(len(own))
         self.first = np.flatnonzero(keys[0] == keys.min(axis=0))
-        self.weights_q = sizes[self.first].astype(float)
+        # a point on a plane of symmetry is an image of itself
+        self.weights_q = 1.0 + np.count_nonzero(np.diff(np.sort(orbit[:, self.first], axis=0), axis=0), axis=0)
 
     def part(self, functions: np.ndarray, label: int) -> np.ndarray:
         """Return what functions (j, points), of any unit, have of a species, in single precision.  Collective."""
@@ -56,9 +56,7 @@ class Closed:
             block[:, self.points_local] = functions[start : start + AT_ONCE]
             whole = Orbitals(self.grid, block.reshape(-1, *self.grid.local_shape))
             for bit, operation in enumerate(self.species.operations):
-                turned = image(whole, operation.axes, operation.signs_v)
-                sign = -0.5 if label >> bit & 1 else 0.5
-                whole = Orbitals(self.grid, 0.5 * whole.local + sign * turned.local)
+                whole = even_or_odd(whole, operation.axes, operation.signs_v, -1 if label >> bit & 1 else 1)
             result[start : start + AT_ONCE] = whole.matrix_local[:, self.points_local]
         return result
 

@@ -15,7 +15,7 @@ from scipy.linalg import null_space
 from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT, Electrons, OrbitalSpace
 from mpiqmd.kohnsham.model import Problem
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.rom.learned.species import Species, of_species
+from mpiqmd.rom.learned.species import Species, eigh_of_blocks, of_species
 
 SHIFT = 0.3
 """Distance of occupied levels from where empty ones of no kinetic energy are taken to be, Ha."""
@@ -107,12 +107,8 @@ def _levels(
     hamiltonian_mm: np.ndarray, orbitals_mn: np.ndarray, labels_n: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return energies (n,), Ha, and orbitals (modes, n) that are canonical within each species, with their labels."""
-    levels_n, canonical_mn = np.empty(len(labels_n)), np.empty_like(orbitals_mn)
-    for label in np.unique(labels_n):
-        place = np.flatnonzero(labels_n == label)
-        levels_n[place], inside = np.linalg.eigh(orbitals_mn[:, place].T @ hamiltonian_mm @ orbitals_mn[:, place])
-        canonical_mn[:, place] = orbitals_mn[:, place] @ inside
-    return levels_n, canonical_mn, labels_n
+    levels_n, inside_nn = eigh_of_blocks(orbitals_mn.T @ hamiltonian_mm @ orbitals_mn, labels_n)
+    return levels_n, orbitals_mn @ inside_nn, labels_n
 
 
 def orthonormalised(spanning_mn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

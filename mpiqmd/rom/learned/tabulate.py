@@ -103,9 +103,7 @@ def tabulated_ion(
     rest_kf[:, -1] += box.coefficients(energies_n).ravel()
     left_kj, right_jf = _low_rank(rest_kf, np.append(seen.functions.singular_values_f, 1.0), seen.smallest)
     right_jf[:, :-1] = right_jf[:, :-1] @ seen.rotation_ff
-    used = np.abs(left_kj).max(axis=1, initial=0.0) > 0.0
-    used[0] = True
-    ion = MovingIon(index, box, degrees_kv[used], left_kj[used], right_jf, np.zeros((int(used.sum()), 0)), np.zeros((0, 0)))
+    ion = MovingIon(index, box, degrees_kv, left_kj, right_jf, np.zeros((len(degrees_kv), 0)), np.zeros((0, 0)))
     matrices = np.array([modes.matrix_elements(field) for field in fields])
     slopes_vkk = np.zeros((3, *matrices[0].shape))
     slopes_vkk[box.axes] = matrices[1:] / (0.5 * (box.upper_v - box.lower_v)[box.axes])[:, None, None]
@@ -115,9 +113,9 @@ def tabulated_ion(
 def with_projectors(model: KohnShamModel, modes: Orbitals, ion: MovingIon, smallest: float) -> MovingIon:
     """Return the tables of an ion with the overlaps of its projectors, but for what is below ``smallest`` (Ha).  Collective."""
     overlaps_kx, coupling_pp = _overlaps(model, modes, (model.molecule.symbols[ion.index],), ion.box)
-    # by degrees, of all products of the box
-    left_kj, places = np.zeros((len(overlaps_kx), ion.left_kj.shape[1])), np.ravel_multi_index(ion.degrees_kv.T, ion.box.shape)
-    left_kj[places] = ion.left_kj
+    # rows of an image of another atom are in the order of the other's products
+    left_kj = np.empty_like(ion.left_kj)
+    left_kj[np.ravel_multi_index(ion.degrees_kv.T, ion.box.shape)] = ion.left_kj
     used = np.abs(left_kj).max(axis=1, initial=0.0) > 0.0
     used |= np.abs(overlaps_kx).max(axis=1, initial=0.0) > smallest
     used[0] = True
