@@ -106,8 +106,7 @@ def balanced(
         ions.append(replace(smaller, right_jf=turned_jf))
     combinations_fa = kept.expand_fa @ rotation_aa
     dipole = replace(arrays.dipole, functions_vf=arrays.dipole.functions_vf @ combinations_fa)
-    slopes_vaq = combinations_fa.T @ arrays.xc.slopes_vfq
-    xc = replace(arrays.xc, functions_fq=combinations_fa.T @ arrays.xc.functions_fq, slopes_vfq=slopes_vaq)
+    xc = arrays.xc.combined(combinations_fa, kept.labels_a)
     points = replace(points, interaction_f=interaction_a)
     return replace(arrays, points=points, ions=ions, dipole=dipole, xc=xc), combinations_fa
 

@@ -107,10 +107,10 @@ class LearnedCompiler:
             self.comm, balanced, fit.make_energy(arrays), minima_sav, minima_sd, BalanceSettings(seed=settings.seed)
         )
         self.log(f"{len(arrays.points.interaction_f)} of them and {len(arrays.points.mean_q)} points are enough at minima")
-        charged = ChargedFunctions(functions, rotation_ff @ combinations_fa)
+        charged = ChargedFunctions(functions, rotation_ff @ combinations_fa, arrays.points.labels_f)
         samples_sav, samples_sd = self._xc_samples(found, minima_sav, minima_sd)
         reached = Reached.of(subspaces, arrays.points, samples_sav, samples_sd, settings.seed)
-        xc = self._xc_points(active.dense, charged, reached)
+        xc = self._xc_points(active.dense, found.labels_k, charged, reached)
         return self._start_fit(found.labels_d, settings.fit, settings.gap).fitted(replace(arrays, xc=xc))[0]
 
     def _draft(self, active: OrbitalSpace, functions: DensityFunctions, found: LatentFound) -> tuple[LearnedArrays, np.ndarray]:
@@ -122,7 +122,8 @@ class LearnedCompiler:
         constant, one_electron, ions = self._ions(active, found.labels_k, seen)
         first_sav, first_sd = self._predicted_latent(start, settings.xc_samples // 4, settings.seed + 4)
         reached = Reached.of(subspaces, points, first_sav, first_sd, settings.seed)
-        xc = self._xc_points(active.dense, ChargedFunctions(functions, rotation_ff), reached)
+        charged = ChargedFunctions(functions, rotation_ff, functions.labels_f)
+        xc = self._xc_points(active.dense, found.labels_k, charged, reached)
         dipole = _dipole(functions, rotation_ff, len(subspaces))
         cores = self.cores.moving
         return LearnedArrays(subspaces, start, constant, one_electron, ions, self.boxes, points, xc, dipole, cores), rotation_ff
@@ -238,9 +239,9 @@ class LearnedCompiler:
         missing = count - len(learned_sd)
         return np.concatenate([learned_sav, minima_sav[:missing]]), np.concatenate([learned_sd, minima_sd[:missing]])
 
-    def _xc_points(self, modes: Orbitals, charged: ChargedFunctions, reached: Reached) -> XcPoints:
+    def _xc_points(self, modes: Orbitals, labels_k: np.ndarray, charged: ChargedFunctions, reached: Reached) -> XcPoints:
         points = max(self.settings.xc_points, int(POINTS_PER_SAMPLE * len(reached.charges_sa)))
-        return choose_xc_points(self.cores, modes, charged, reached, points=points, seed=self.settings.seed)
+        return choose_xc_points(self.cores, modes, labels_k, charged, reached, points=points, seed=self.settings.seed)
 
 
 def _some(samples: np.ndarray, count: int, seed: int) -> np.ndarray:

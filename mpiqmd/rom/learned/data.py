@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,6 +10,11 @@ from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.rom.learned.chebyshev import ChebyshevBox
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.one_electron import OneElectronArrays
+
+
+def n_species(labels: np.ndarray) -> int:
+    """Return how many symmetry species there may be, given labels (any shape): a power of two.  Not collective."""
+    return 1 << int(labels.max(initial=0)).bit_length()
 
 
 @dataclass(frozen=True)
@@ -126,8 +131,8 @@ class LearnedPoints:
 
     @property
     def n_species(self) -> int:
-        """How many species there may be: a power of two."""
-        return 1 << int(max(self.labels_k.max(initial=0), self.labels_f.max(initial=0))).bit_length()
+        """How many species there may be."""
+        return n_species(np.concatenate([self.labels_k, self.labels_f]))
 
     def changes(self, orbitals_snk: np.ndarray) -> np.ndarray:
         """Return what ρ - ρ̄ has of each species at the points, shape (s, species, Q), bohr⁻³.  Not collective.
@@ -153,6 +158,8 @@ class LearnedPoints:
 class XcPoints:
     """Points and non-negative weights for what the second-order expansion of the xc energy leaves over.
 
+    A point stands for its images, which have its weight, unless model cores move.
+
     Attributes
     ----------
     weights_q
@@ -163,6 +170,8 @@ class XcPoints:
         Mean density, with model cores in the middle of their boxes, and its gradient (no points for an LDA).
     positions_vq
         Where the points are, bohr; none are kept where no model core moves.
+    labels_f
+        Species of the density functions; zeros where points stand for themselves alone.
     """
 
     weights_q: np.ndarray
@@ -171,6 +180,34 @@ class XcPoints:
     mean_q: np.ndarray
     mean_slope_vq: np.ndarray
     positions_vq: np.ndarray
+    labels_f: np.ndarray
+
+    @property
+    def n_images(self) -> int:
+        """How many images a point stands for, itself included."""
+        return n_species(self.labels_f)
+
+    def combined(self, combinations_fa: np.ndarray, labels_a: np.ndarray) -> XcPoints:
+        """Return the points with combinations of the functions, shape (f, a) and without unit, each of a species (a,).
+
+        Not collective.
+        """
+        return replace(
+            self,
+            functions_fq=combinations_fa.T @ self.functions_fq,
+            slopes_vfq=combinations_fa.T @ self.slopes_vfq,
+            labels_f=labels_a if self.n_images > 1 else np.zeros_like(labels_a),
+        )
+
+    @property
+    def mean_uq(self) -> np.ndarray:
+        """The mean density and, for a GGA, its gradient, shape (1 or 4, Q), bohr⁻³ and bohr⁻⁴."""
+        return np.concatenate([self.mean_q[None], self.mean_slope_vq]) if self.mean_slope_vq.size else self.mean_q[None]
+
+    @property
+    def functions_ufq(self) -> np.ndarray:
+        """The functions and, for a GGA, their gradients, shape (1 or 4, f, Q), bohr^-3/2 and bohr^-5/2."""
+        return np.concatenate([self.functions_fq[None], self.slopes_vfq]) if self.slopes_vfq.size else self.functions_fq[None]
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiqmd.grid.arrays import Field, Orbitals
-from mpiqmd.grid.chosen_points import own_points, values_at
+from mpiqmd.grid.chosen_points import values_at
 from mpiqmd.grid.differences import Gradient
 from mpiqmd.grid.grid import Grid
 from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
-from mpiqmd.parallel.comm import sum_over_ranks
 from mpiqmd.rom.learned.latent import LatentSubspaces
-from mpiqmd.rom.learned.principal_densities import Closed, principal_densities
-from mpiqmd.rom.learned.species import Species
+from mpiqmd.rom.learned.orbits import Orbits
+from mpiqmd.rom.learned.principal_densities import principal_densities
+from mpiqmd.rom.learned.species import Species, blocks_of
+from mpiqmd.rom.learned.xc_kernels import to_images
 
 BLOCK = 2048
 """Grid points at a time: a block of all orbitals there stays in cache."""
@@ -39,30 +40,27 @@ SLOPE_SPREADS = 100.0
 
 @dataclass(frozen=True)
 class DensityFunctions:
-    """Orthonormal functions on the density's grid that span the changes of density.
+    """Orthonormal functions on the density's grid that span the changes of density, each of one symmetry species.
 
     Attributes
     ----------
     local
-        b_f at this rank's points that matter, by descending singular value, shape (f, points); in single precision, which
-        are other functions by a ten-millionth, and half the memory.
-    points_local
-        Indices of these points in this rank's flattened block.
+        b_f at this rank's points that stand for their images, by descending singular value, shape (f, Q); in single precision,
+        which are other functions by a ten-millionth, and half the memory.
     singular_values_f
         Largest coefficients to be expected, about: the spread of all samples along each.
     labels_f
         Symmetry species.
-    representatives
-        Places among these points of those that stand for all their images.
+    orbits
+        The points that matter, and those that stand for them.
     mean
         ρ̄, bohr⁻³, which is symmetric.
     """
 
     local: np.ndarray
-    points_local: np.ndarray
     singular_values_f: np.ndarray
     labels_f: np.ndarray
-    representatives: np.ndarray
+    orbits: Orbits
     mean: Field
 
     def __len__(self) -> int:
@@ -74,31 +72,22 @@ class DensityFunctions:
         return self.mean.grid
 
     def block(self, part: slice) -> Orbitals:
-        """Return some of the functions on the whole grid.  Not collective."""
-        return Orbitals(self.grid, scattered(self.grid, self.points_local, self.local[part]))
+        """Return some of the functions on the whole grid.  Collective."""
+        values = self.orbits.spread(self.local[part], self.labels_f[part])
+        return Orbitals(self.grid, scattered(self.grid, self.orbits.points_local, values))
 
     def sums(self, chosen: list[np.ndarray]) -> Orbitals:
-        """Return sums of some functions each on the whole grid.  Not collective."""
-        values = np.array([self.local[members].sum(axis=0) for members in chosen])
-        return Orbitals(self.grid, scattered(self.grid, self.points_local, values))
+        """Return sums of some functions each on the whole grid.  Collective."""
+        values = np.array([self.orbits.spread(self.local[some], self.labels_f[some]).sum(axis=0) for some in chosen])
+        return Orbitals(self.grid, scattered(self.grid, self.orbits.points_local, values))
 
     def overlaps(self, fields: Orbitals) -> np.ndarray:
         """Return ``∫ v b_f dr``, shape (fields, f); of potentials in Ha bohr^3/2.  Collective."""
-        rows = np.zeros((len(fields), len(self)))
-        for start in range(0, len(self.points_local), BLOCK):
-            block = slice(start, start + BLOCK)
-            rows += fields.matrix_local[:, self.points_local[block]] @ self.local[:, block].T.astype(float)
-        return self.grid.volume_element * sum_over_ranks(self.grid.comm, rows)
+        return self.orbits.overlaps(fields.matrix_local[:, self.orbits.points_local], self.local, self.labels_f)
 
     def at(self, chosen: np.ndarray) -> np.ndarray:
-        """Return the functions at global grid points on every rank, shape (f, Q), bohr^-3/2.  Collective."""
-        places = np.full(self.grid.local_size, -1)
-        places[self.points_local] = np.arange(len(self.points_local))
-        own, index = own_points(self.grid, chosen)
-        values = np.zeros((len(self), len(chosen)))
-        inside = places[index] >= 0
-        values[:, np.flatnonzero(own)[inside]] = self.local[:, places[index[inside]]]
-        return sum_over_ranks(self.grid.comm, values)
+        """Return the functions at global grid points on every rank, shape (f, chosen), bohr^-3/2.  Collective."""
+        return self.orbits.at(self.local, self.labels_f, chosen)
 
 
 @dataclass(frozen=True)
@@ -110,11 +99,14 @@ class ChargedFunctions:
     functions
         The density functions.
     combinations_fa
-        Columns are the combinations, shape (f, a).
+        Columns are the combinations, each of one species, shape (f, a).
+    labels_a
+        Their species.
     """
 
     functions: DensityFunctions
     combinations_fa: np.ndarray
+    labels_a: np.ndarray
 
     def at(self, chosen: np.ndarray) -> np.ndarray:
         """Return the combinations at global grid points on every rank, shape (a, Q), bohr^-3/2.  Collective."""
@@ -144,20 +136,39 @@ def scattered(grid: Grid, points_local: np.ndarray, values: np.ndarray) -> np.nd
     return whole.reshape(-1, *grid.local_shape)
 
 
-def products(modes: Orbitals, left_snk: np.ndarray, right_snk: np.ndarray, points_local: np.ndarray) -> np.ndarray:
-    """Return ``Σ_n (Σ_k a_snk ψ_k)(Σ_k b_snk ψ_k)`` at some of this rank's points, shape (samples, points), bohr⁻³.
+def products(
+    modes: Orbitals,
+    left_snk: np.ndarray,
+    right_snk: np.ndarray,
+    places: np.ndarray,
+    labels_k: np.ndarray | None = None,
+    n_images: int = 1,
+) -> np.ndarray:
+    """Return ``Σ_n (Σ_k a_snk ψ_k)(Σ_k b_snk ψ_k)`` at some points and all their images, shape (samples, images, Q), bohr⁻³.
 
-    A single sample on the left goes with every one on the right.  Not collective.
+    A single sample on the left goes with every one on the right.  ``places`` (Q,) are indices in this rank's flattened block;
+    what modes are at the images follows from their symmetry species, labels (k,).  Not collective.
     """
-    flat, (samples, n, _) = modes.matrix_local, right_snk.shape
-    left, right = (each.reshape(-1, each.shape[2]) for each in (left_snk, right_snk))
-    result = np.empty((samples, len(points_local)))
-    for start in range(0, len(points_local), BLOCK):
-        piece = flat[:, points_local[start : start + BLOCK]].astype(right.dtype, copy=False)
-        values = (right @ piece).reshape(samples, n, -1)
-        values *= values if right_snk is left_snk else (left @ piece).reshape(-1, n, values.shape[2])
-        result[:, start : start + BLOCK] = values.sum(axis=1)
+    samples, _, k = right_snk.shape
+    labels_k = np.zeros(k, int) if labels_k is None else labels_k
+    width = max(1, BLOCK // n_images)
+    result = np.empty((samples, n_images, len(places)))
+    for start in range(0, len(places), width):
+        piece = modes.matrix_local[:, places[start : start + width]].astype(right_snk.dtype, copy=False)
+        values = _at_images(right_snk, piece, labels_k, n_images)
+        values *= values if right_snk is left_snk else _at_images(left_snk, piece, labels_k, n_images)
+        result[:, :, start : start + width] = values.sum(axis=1)
     return result
+
+
+def _at_images(orbitals_snk: np.ndarray, modes_kq: np.ndarray, labels_k: np.ndarray, n_images: int) -> np.ndarray:
+    """Return orbitals at all images of points, shape (s, n, images, q), given the modes at the points."""
+    (samples, n, k), count = orbitals_snk.shape, modes_kq.shape[1]
+    values = np.zeros((samples * n, n_images, count), orbitals_snk.dtype)
+    for block in blocks_of(labels_k):
+        values[:, labels_k[block[0]]] = orbitals_snk.reshape(-1, k)[:, block] @ modes_kq[block]
+    to_images(values.reshape(samples * n, -1), n_images)
+    return values.reshape(samples, n, n_images, count)
 
 
 def density_of(modes: Orbitals, density_matrix_kk: np.ndarray) -> Field:
@@ -209,20 +220,25 @@ def density_functions(
     # the mean of the samples and all their images
     mean = density_of(modes, np.where(labels_k[:, None] == labels_k, rows.T @ rows / len(orbitals_snk), 0.0))
     points_local = where_it_matters(mean)
-    samples = np.empty((len(orbitals_snk) + n_slopes, len(points_local)), np.float32)
-    mean_q, filled = mean.local.ravel()[points_local], 0
+    orbits = Orbits(modes.grid, points_local, species)
+    parts_gsq = np.empty((orbits.n_images, len(orbitals_snk) + n_slopes, len(orbits.first)), np.float32)
+    mean_q, filled = mean.local.ravel()[orbits.first], 0
+
+    def see(left_snk: np.ndarray, right_snk: np.ndarray) -> None:
+        nonlocal filled
+        seen_sgq = orbits.as_species(products(modes, left_snk, right_snk, orbits.first, labels_k, orbits.n_images))
+        parts_gsq[:, filled : filled + len(seen_sgq)] = seen_sgq.transpose(1, 0, 2)
+        filled += len(seen_sgq)
+
     for start in range(0, len(orbitals_snk), SAMPLES):
-        part_snk = orbitals_snk[start : start + SAMPLES]
-        samples[filled : filled + len(part_snk)] = SPIN_WEIGHT * products(modes, part_snk, part_snk, points_local) - mean_q
-        filled += len(part_snk)
+        part_snk = np.sqrt(SPIN_WEIGHT) * orbitals_snk[start : start + SAMPLES]
+        see(part_snk, part_snk)
+    parts_gsq[0, :filled] -= mean_q.astype(np.float32)
     # slopes need few digits, half the time
     for left_nk, right_jnk in _slope_orbitals(subspaces, latent_sd, n_slopes, seed):
-        left, right = left_nk[None].astype(np.float32), right_jnk.astype(np.float32)
-        samples[filled : filled + len(right)] = products(modes, left, right, points_local)
-        filled += len(right)
-    closed = Closed(modes.grid, points_local, species)
-    found = principal_densities(closed, samples, smallest)
-    return DensityFunctions(found.functions, points_local, found.values_f, found.labels_f, closed.first, mean)
+        see(left_nk[None].astype(np.float32), right_jnk.astype(np.float32))
+    found = principal_densities(orbits, parts_gsq, smallest)
+    return DensityFunctions(found.functions, found.values_f, found.labels_f, orbits, mean)
 
 
 def _slope_orbitals(

@@ -12,7 +12,7 @@ import numpy as np
 from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.rom.learned import kernels
 from mpiqmd.rom.learned.data import LearnedPoints
-from mpiqmd.rom.learned.packed import Packed, pad, padded
+from mpiqmd.rom.learned.packed import Packed, by_species, pad, padded
 
 
 class DensityReader:
@@ -26,8 +26,8 @@ class DensityReader:
 
     def __init__(self, points: LearnedPoints) -> None:
         self._n_species, size = points.n_species, padded(len(points.mean_q))
-        at_points = _by_species(points.modes_qk.T, points.labels_k, self._n_species, size)
-        reading = _by_species(points.reading_fq, points.labels_f, self._n_species, size)
+        at_points = by_species(points.modes_qk.T, points.labels_k, self._n_species, size)
+        reading = by_species(points.reading_fq, points.labels_f, self._n_species, size)
         self._at_points, self._back = Packed(at_points.T), Packed(at_points)
         self._mean_q, self.interaction_f = np.zeros(self._n_species * size), pad(points.interaction_f)
         self._mean_q[: len(points.mean_q)] = points.mean_q
@@ -45,10 +45,3 @@ class DensityReader:
         """Add what dE/dc (B, f), Ha, does to the orbitals (B, n, k), given those at the points."""
         potential_bq = self._potential.times(response_bf)
         kernels.add_local(potential_bq, seen_bnq, self._n_species, self._back.panels, applied_bnk)
-
-
-def _by_species(values_jq: np.ndarray, labels_j: np.ndarray, n_species: int, size: int) -> np.ndarray:
-    """Return rows (j, species size) that have their values at the points of their species, zeros at the others."""
-    result = np.zeros((len(values_jq), n_species, size))
-    result[np.arange(len(labels_j)), labels_j, : values_jq.shape[1]] = values_jq
-    return result.reshape(len(values_jq), -1)

@@ -18,6 +18,7 @@ from mpiqmd.rom.learned.densities import DensityFunctions, products, where_it_ma
 from mpiqmd.rom.learned.fitted_start import determined_polynomials, fit
 from mpiqmd.rom.learned.grid_solve import GridEnergy, ResponseHessian, minimised
 from mpiqmd.rom.learned.interaction import interaction
+from mpiqmd.rom.learned.orbits import Orbits
 from mpiqmd.rom.learned.reference import Reference, orthonormalised
 from mpiqmd.rom.learned.species import Species, principal
 from mpiqmd.rom.learned.training_set import TrainingSet
@@ -116,7 +117,7 @@ class GroundStates:
         right = np.array([self.reference.change(direction_y).T for direction_y in directions_dy], np.float32)
         dense = self.modes.dense
         density = dense.combine(self.reference.occupied_mn).density(np.full(self.model.n_occupied, SPIN_WEIGHT))
-        points_local = where_it_matters(density)
-        slopes = BRA_AND_KET * SPIN_WEIGHT * products(dense, left, right, points_local)
-        functions = DensityFunctions(slopes, points_local, np.ones(len(slopes)), labels_d, np.arange(0), density)
+        orbits = Orbits(dense.grid, where_it_matters(density), self.species)
+        slopes = BRA_AND_KET * SPIN_WEIGHT * products(dense, left, right, orbits.first)[:, 0]
+        functions = DensityFunctions(slopes, np.ones(len(slopes)), labels_d, orbits, density)
         return ResponseHessian(directions_dy, interaction(functions, self.cores, len(slopes), self.log))

@@ -302,22 +302,3 @@ def add_local(potential: np.ndarray, seen: np.ndarray, n_species: int, back: Pan
     for b in range(size):
         for i in range(n):
             applied[b, i] += found[b * n + i]
-
-
-@compiled()
-def weigh_remainder(
-    values: tuple[np.ndarray, ...], mean: tuple[np.ndarray, ...], weights: np.ndarray, potential: np.ndarray
-) -> float:
-    """Return ``Σ_q w_q R(ρ_q)`` of a local functional and set ``w dR/dρ`` at the first points of ``potential``.
-
-    ``values`` are ρ, e/ρ and de/dρ; ``mean`` those at which e is expanded: ρ̄, e, de/dρ and the expanded d²e/dρ².
-    """
-    rho, energy, slope = values
-    rho0, energy0, slope0, curvature = mean
-    total = 0.0
-    for q in range(len(weights)):
-        change = rho[q] - rho0[q]
-        value = rho[q] * energy[q] - energy0[q] - change * (slope0[q] + 0.5 * curvature[q] * change)
-        total += weights[q] * value
-        potential[q] = weights[q] * (slope[q] - slope0[q] - curvature[q] * change)
-    return total

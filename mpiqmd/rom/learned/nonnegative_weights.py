@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import qr, qr_delete, qr_insert, solve_triangular
 
+WINDOW, LEAST_GAIN = 100, 0.05
+"""So many steps more must make the residual smaller by such a share, or there are enough."""
+
 
 def nonnegative_weights(equations: np.ndarray, exact: np.ndarray, points: int) -> np.ndarray:
     """Return non-negative weights with at most ``points`` non-zeros.  Rank 0 only."""
@@ -34,30 +37,23 @@ def _leading_left_vectors(matrix: np.ndarray, count: int) -> np.ndarray:
 def early_stopped_nnls(matrix: np.ndarray, right: np.ndarray, points: int) -> np.ndarray:
     """Return w >= 0 that reduces ``|A w - b|`` with at most ``points`` non-zeros.
 
-    Lawson and Hanson's active-set algorithm, stopped when enough columns are in use or the residual stops falling; the
+    Lawson and Hanson's active-set algorithm, stopped when enough columns are in use or the residual all but stops falling; the
     inner least-squares problems are solved by QR, updated column by column.
     """
     weights = np.zeros(matrix.shape[1])
     columns = _Columns(matrix, right)
-    blocked: set[int] = set()
-    best, smallest = np.inf, 1e-14 * np.abs(matrix.T @ right).max()
+    smallest, sizes = 1e-14 * np.abs(matrix.T @ right).max(), [float(np.linalg.norm(right))]
     # as many columns as rows solve everything
     points = min(points, len(matrix) - 1)
-    for _ in range(4 * points):
+    while len(sizes) <= WINDOW or sizes[-1] < (1.0 - LEAST_GAIN) * sizes[-1 - WINDOW]:
         dual = matrix.T @ columns.residual()
         dual[columns.used] = -np.inf
-        dual[list(blocked)] = -np.inf
         newest = int(np.argmax(dual))
         if dual[newest] <= smallest or len(columns.used) >= points:
             break
         columns.append(newest)
         _make_feasible(columns, weights)
-        size = float(np.linalg.norm(columns.residual()))
-        if newest not in columns.used or size >= best:
-            blocked.add(newest)
-        else:
-            blocked.clear()
-        best = min(best, size)
+        sizes.append(float(np.linalg.norm(columns.residual())))
     return weights
 
 

@@ -21,8 +21,7 @@ CANDIDATES = 10_000
 def choose_points(functions: DensityFunctions, per_function: float) -> np.ndarray:
     """Return global indices of points, so many for each function of the largest species, shape (Q,).  Collective."""
     grid, importance_local = functions.grid, np.zeros(functions.grid.local_size)
-    places = functions.representatives
-    importance_local[functions.points_local[places]] = (functions.local[:, places] ** 2).sum(axis=0)
+    importance_local[functions.orbits.first] = (functions.local**2).sum(axis=0)
     candidates = leading_points(grid, importance_local, CANDIDATES)
     at_candidates_fq = functions.at(candidates) * untied(candidates)
     count = min(int(np.ceil(per_function * np.bincount(functions.labels_f).max())), len(candidates))

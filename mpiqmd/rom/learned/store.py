@@ -23,8 +23,8 @@ _START = {"axes_dx": "y x", "offset_d": "y", "coefficients_td": "t d", "inverse_
 """The same, with y coordinates of flattened positions x and t terms."""
 _POINTS = {"modes_qk": "q k", "mean_q": "q", "reading_fq": "f q", "interaction_f": "f"}
 """The same, with q points and f density functions."""
-_SPECIES = {"labels_k": "k", "labels_f": "f"}
-"""Whole numbers, in the group of the points."""
+_SPECIES = {"points": {"labels_k": "k", "labels_f": "f"}, "xc": {"labels_f": "f"}}
+"""Whole numbers, by group."""
 _XC = {"weights_q": "p", "functions_fq": "f p", "slopes_vfq": "3 f s", "mean_q": "p", "mean_slope_vq": "3 s"}
 """The same, with p points of xc and s of them or, for an LDA, none."""
 _ONE_ELECTRON = {"constant_kk": "k k", "first_order_lkk": "l k k", "axes_lx": "l x", "offset_l": "l"}
@@ -45,7 +45,8 @@ def to_arrays(learned: LearnedArrays, prefix: str = PREFIX) -> dict[str, np.ndar
     named = {"constant": np.array(learned.constant)}
     for group, names in _GROUPS.items():
         named |= {f"{group}/{name}": getattr(getattr(learned, group), name) for name in names}
-    named |= {f"points/{name}": getattr(learned.points, name) for name in _SPECIES}
+    for group, names in _SPECIES.items():
+        named |= {f"{group}/{name}": getattr(getattr(learned, group), name) for name in names}
     named["start/degree"] = np.array(learned.start.degree)
     named |= box_arrays(learned.boxes)
     for ion in learned.ions:
@@ -100,12 +101,9 @@ class _Assembly(Assembly):
         groups = {name: self.group(name, names) for name, names in _GROUPS.items()}
         subspaces, one_electron = LatentSubspaces(**groups["subspaces"]), OneElectronArrays(**groups["one_electron"])
         start = StartArrays(**groups["start"], degree=int(self.take("start/degree", "", True)))
-        labels = {name: self.take(f"points/{name}", axes, integer=True) for name, axes in _SPECIES.items()}
-        if any((each < 0).any() or (each >= MOST).any() for each in labels.values()):
-            raise Unfit(f"symmetry species are numbers from 0 to {MOST - 1}")
-        points, dipole = LearnedPoints(**groups["points"], **labels), DipoleArrays(**groups["dipole"])
+        points, dipole = LearnedPoints(**groups["points"], **self.labels("points")), DipoleArrays(**groups["dipole"])
         positions_vq = self.take(_POSITIONS, "3 p") if _POSITIONS in self.named else np.zeros((3, 0))
-        xc = XcPoints(**groups["xc"], positions_vq=positions_vq)
+        xc = XcPoints(**groups["xc"], **self.labels("xc"), positions_vq=positions_vq)
         lengths, boxes = self.shapes.lengths, self.boxes()
         if start.degree < 0 or lengths["t"] != comb(lengths["y"] + start.degree, start.degree):
             raise Unfit("the polynomial of the start has other terms than its degree asks for")
@@ -117,6 +115,13 @@ class _Assembly(Assembly):
             raise Unfit("there are moving cores, but no positions of the points of xc")
         constant = float(self.take("constant", ""))
         return LearnedArrays(subspaces, start, constant, one_electron, ions, boxes, points, xc, dipole, cores)
+
+    def labels(self, group: str) -> dict[str, np.ndarray]:
+        """Return the symmetry species of one group by name."""
+        labels = {name: self.take(f"{group}/{name}", axes, integer=True) for name, axes in _SPECIES[group].items()}
+        if any((each < 0).any() or (each >= MOST).any() for each in labels.values()):
+            raise Unfit(f"symmetry species are numbers from 0 to {MOST - 1}")
+        return labels
 
     def core(self, a: int, box: ChebyshevBox) -> MovingCore:
         """Return the model core of an atom that moves."""

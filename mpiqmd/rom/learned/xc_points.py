@@ -2,14 +2,14 @@
 
 Non-negative weights are sought with
 
-    Σ_q w_q R(ρ̄_q + Σ_f c_f b_f,q) = ∫ R(ρ) dr
+    Σ_q w_q Σ_g R(ρ̄_q + Σ_f χ_f(g) c_f b_f,q) = ∫ R(ρ) dr
 
-at sampled latent coordinates z, and the same for the change of R to a random z' nearby, by non-negative least squares on a few
-thousand candidates (``nonnegative_weights``).  The weights multiply an energy, so slopes are exact derivatives; without the
-changes those off the paths of minima would be wrong, minima in the wrong place, and forces with them.  The integrals have the
-density of the orbitals, the points what the charges tell of it; the weights make up for the difference.  With model cores that
-move, R is that of ``core_density``, and every sample has a geometry; at the points the gradients of cores are those of their
-radial functions, in the integrals those of the grid.
+(g: the images of a point, ``xc_remainder``) at sampled latent coordinates z, and the same for the change of R to a random z'
+nearby, by non-negative least squares on a few thousand candidates (``nonnegative_weights``).  The weights multiply an energy,
+so slopes are exact derivatives; without the changes those off the paths of minima would be wrong, minima in the wrong place,
+and forces with them.  The integrals have the density of the orbitals, the points what the charges tell of it; the weights
+make up for the difference.  With model cores that move, R is that of ``core_density``, and every sample has a geometry; at the
+points the gradients of cores are those of their radial functions, in the integrals those of the grid.
 """
 
 from __future__ import annotations
@@ -24,18 +24,20 @@ from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.parallel.comm import on_rank_zero, sum_over_ranks
 from mpiqmd.rom.learned.core_density import SMALLEST_DENSITY, MovingCores, derivatives
 from mpiqmd.rom.learned.core_tables import CoreFields
-from mpiqmd.rom.learned.data import LearnedPoints, XcPoints
+from mpiqmd.rom.learned.data import LearnedPoints, XcPoints, n_species
 from mpiqmd.rom.learned.densities import ChargedFunctions, DensityFunctions, products, slope_at
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.nonnegative_weights import nonnegative_weights
 from mpiqmd.rom.learned.packed import halved
 from mpiqmd.rom.learned.remainder import Remainder
+from mpiqmd.rom.learned.species import blocks_of
+from mpiqmd.rom.learned.xc_kernels import to_images
 from mpiqmd.rom.learned.xc_remainder import expanded_share
 
 ENERGY_SCALE = 1e-8
 """Unit of the equations, Ha."""
 CANDIDATES = 6_000
-"""Grid points among which to choose: half those that matter most, half drawn at random."""
+"""Grid points, images included, among which to choose: half those that matter most, half drawn at random."""
 DISPLACEMENT = 1e-3
 """From z to z', square roots of Ha along every direction: what predictions are off by, about."""
 BLOCK = 16
@@ -72,7 +74,14 @@ class Reached:
 
 
 def choose_xc_points(
-    cores: CoreFields, modes: Orbitals, charged: ChargedFunctions, reached: Reached, *, points: int, seed: int
+    cores: CoreFields,
+    modes: Orbitals,
+    labels_k: np.ndarray,
+    charged: ChargedFunctions,
+    reached: Reached,
+    *,
+    points: int,
+    seed: int,
 ) -> XcPoints:
     """Return at most ``points`` points for the remainder about the mean density.  Collective.
 
@@ -80,8 +89,8 @@ def choose_xc_points(
     ----------
     cores
         The physics, with the model cores.
-    modes
-        Active modes on the density's grid.
+    modes, labels_k
+        Active modes on the density's grid, and their symmetry species.
     charged
         What the charges are coefficients of.
     reached
@@ -90,9 +99,12 @@ def choose_xc_points(
         How many, and the seed of the choice of candidates.
     """
     grid = modes.grid
-    exact, importance = _integrals(cores, modes, charged.functions, reached)
-    chosen = drawn_points(grid, importance, CANDIDATES, seed)
-    at = _at(cores, charged, chosen)
+    exact, importance = _integrals(cores, modes, labels_k, charged.functions, reached)
+    labels_a = np.zeros_like(charged.labels_a) if cores.moving else charged.labels_a
+    if labels_a.any():
+        importance = _of_orbits(charged.functions, importance)
+    chosen = drawn_points(grid, importance, CANDIDATES // n_species(labels_a), seed)
+    at = _at(cores, charged, labels_a, chosen)
     equations_sq = _and_changes(_contributions(cores, at, reached)) / ENERGY_SCALE
     weights_q = on_rank_zero(grid.comm, nonnegative_weights, equations_sq, _and_changes(exact) / ENERGY_SCALE, points)
     use = weights_q > 0.0
@@ -104,6 +116,7 @@ def choose_xc_points(
         at.mean_q[use],
         at.mean_slope_vq[:, with_slopes],
         at.positions_vq[:, use] if cores.moving else at.positions_vq[:, :0],
+        labels_a,
     )
 
 
@@ -114,17 +127,18 @@ def _and_changes(values: np.ndarray) -> np.ndarray:
 
 
 def _integrals(
-    cores: CoreFields, modes: Orbitals, functions: DensityFunctions, reached: Reached
+    cores: CoreFields, modes: Orbitals, labels_k: np.ndarray, functions: DensityFunctions, reached: Reached
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return ``∫ R dr`` (s,), Ha, and how much each of this rank's points contributes.  Collective."""
-    grid, points = modes.grid, functions.points_local
+    grid, orbits, points = modes.grid, functions.orbits, functions.orbits.points_local
     remainder = _remainder(cores, np.ascontiguousarray(cores.values(cores.whole(functions.mean), points)))
     changes, on_grid = _Changes(cores, functions), _RemainderOnGrid(cores, remainder, points)
     exact, importance = [], np.zeros(grid.local_size)
     for start in range(0, len(reached.orbitals_snk), BLOCK):
         # R depends so weakly on the density that single precision is enough for this
         part_snk = reached.orbitals_snk[start : start + BLOCK].astype(np.float32)
-        densities_sq = SPIN_WEIGHT * products(modes, part_snk, part_snk, points)
+        densities_sgq = products(modes, part_snk, part_snk, orbits.first, labels_k, orbits.n_images)
+        densities_sq = orbits.everywhere(SPIN_WEIGHT * densities_sgq)
         for rho_q, positions_av in zip(densities_sq, reached.positions_sav[start : start + BLOCK], strict=True):
             value_q = on_grid.remainder(changes.of(rho_q), positions_av)
             exact.append(float(value_q.sum()))
@@ -136,7 +150,7 @@ class _Changes:
     """Changes of the valence density, with the grid's gradients, at this rank's points that matter."""
 
     def __init__(self, cores: CoreFields, functions: DensityFunctions) -> None:
-        self.cores, self.mean, self.points_local = cores, functions.mean, functions.points_local
+        self.cores, self.mean, self.points_local = cores, functions.mean, functions.orbits.points_local
         self._mean_uq = cores.values(self.mean, self.points_local)
 
     def of(self, rho_q: np.ndarray) -> np.ndarray:
@@ -183,34 +197,54 @@ def _remainder(cores: CoreFields, mean_uq: np.ndarray) -> Remainder:
     return Remainder(cores.model.functional, mean_uq[0], _slope(mean_uq), expanded_share(mean_uq[0]))
 
 
-def _at(cores: CoreFields, charged: ChargedFunctions, chosen: np.ndarray) -> XcPoints:
+def _at(cores: CoreFields, charged: ChargedFunctions, labels_a: np.ndarray, chosen: np.ndarray) -> XcPoints:
     """Return global grid points, without weights, on every rank.  Collective."""
     mean, gradient = cores.whole(charged.functions.mean), cores.xc.gradient
     z, y, x = mean.grid.local_coordinates
     axes = np.stack([np.broadcast_to(axis, mean.grid.local_shape).ravel() for axis in (x, y, z)])
     functions_fq, positions_vq = halved(charged.at(chosen)), values_at(mean.grid, axes, chosen)
     mean_q, weights_q = values_at(mean.grid, mean.local.reshape(1, -1), chosen)[0], np.zeros(len(chosen))
-    if gradient is None:
-        return XcPoints(weights_q, functions_fq, np.zeros((3, len(functions_fq), 0)), mean_q, np.zeros((3, 0)), positions_vq)
-    slopes_vfq, mean_slope_vq = halved(charged.slopes_at(gradient, chosen)), slope_at(gradient, mean, chosen)
-    return XcPoints(weights_q, functions_fq, slopes_vfq, mean_q, mean_slope_vq, positions_vq)
+    slopes_vfq, mean_slope_vq = np.zeros((3, len(functions_fq), 0)), np.zeros((3, 0))
+    if gradient is not None:
+        slopes_vfq, mean_slope_vq = halved(charged.slopes_at(gradient, chosen)), slope_at(gradient, mean, chosen)
+    return XcPoints(weights_q, functions_fq, slopes_vfq, mean_q, mean_slope_vq, positions_vq, labels_a)
+
+
+def _of_orbits(functions: DensityFunctions, importance: np.ndarray) -> np.ndarray:
+    """Return the mean importance of all images at this rank's points that stand for them, zero elsewhere.  Collective."""
+    orbits, result = functions.orbits, np.zeros_like(importance)
+    result[orbits.first] = orbits.by_species(importance[None, orbits.points_local])[0, 0]
+    return result
 
 
 def _contributions(cores: CoreFields, at: XcPoints, reached: Reached) -> np.ndarray:
-    """Return R at every point, shape (s, Q).  Not collective."""
-    uses_gradient, result = cores.model.functional.uses_gradient, np.zeros((len(reached.charges_sa), len(at.mean_q)))
-    mean_uq = np.concatenate([at.mean_q[None], at.mean_slope_vq]) if uses_gradient else at.mean_q[None]
-    functions_ufq = np.concatenate([at.functions_fq[None], at.slopes_vfq]) if uses_gradient else at.functions_fq[None]
+    """Return R at every point, its images included, shape (s, Q).  Not collective."""
+    result, mean_uq = np.zeros((len(reached.charges_sa), len(at.mean_q))), at.mean_uq
     remainder = _remainder(cores, mean_uq)
-    periodic_cell_v = cores.xc.grid.periodic_cell_v
-    moving = MovingCores(cores.moving, at.positions_vq, at.weights_q, remainder, periodic_cell_v) if cores.moving else None
-    for row, charges_a, positions_av in zip(result, reached.charges_sa, reached.positions_sav, strict=True):
-        change_uq = charges_a @ functions_ufq
+    cell_v = cores.xc.grid.periodic_cell_v
+    moving = MovingCores(cores.moving, at.positions_vq, at.weights_q, remainder, cell_v) if cores.moving else None
+    changes = (
+        change_guq
+        for start in range(0, len(result), BLOCK)
+        for change_guq in _changes_at_images(at, reached.charges_sa[start : start + BLOCK])
+    )
+    for row, change_guq, positions_av in zip(result, changes, reached.positions_sav, strict=True):
         core_uq = np.zeros_like(mean_uq)
         if moving is not None:
             placed = moving.place(positions_av[None], np.zeros(1), np.zeros((1, *positions_av.shape)))
             (core_uq,), (energy_q,), (potential_uq,) = placed.changes_buq, placed.energies_bq, placed.potentials_buq
-            row -= energy_q + (potential_uq * change_uq).sum(axis=0)
-        whole_uq = mean_uq + core_uq + change_uq
-        row += remainder.evaluate(np.maximum(whole_uq[0], SMALLEST_DENSITY), _slope(whole_uq), core_uq)[0]
+            row -= energy_q + (potential_uq * change_guq[0]).sum(axis=0)
+        for change_uq in change_guq:
+            whole_uq = mean_uq + core_uq + change_uq
+            row += remainder.evaluate(np.maximum(whole_uq[0], SMALLEST_DENSITY), _slope(whole_uq), core_uq)[0]
     return result
+
+
+def _changes_at_images(at: XcPoints, charges_sa: np.ndarray) -> np.ndarray:
+    """Return changes of u at the images of every point, taken back from there, shape (s, images, u, Q).  Not collective."""
+    functions_uaq, images = at.functions_ufq, at.n_images
+    changes_usgq = np.zeros((len(functions_uaq), len(charges_sa), images, len(at.mean_q)))
+    for block in blocks_of(at.labels_f):
+        changes_usgq[:, :, at.labels_f[block[0]]] = charges_sa[:, block] @ functions_uaq[:, block]
+    to_images(changes_usgq.reshape(-1, images * len(at.mean_q)), images)
+    return changes_usgq.transpose(1, 2, 0, 3)

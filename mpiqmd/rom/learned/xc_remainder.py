@@ -1,8 +1,11 @@
 """What the second-order expansion of the xc energy leaves over, by quadrature, from the charges of the density functions.
 
-    E = Σ_q w_q R(u_q),     u = (ρ, ∇ρ),     ρ = ρ̄ + Σ_f c_f b_f          (R: ``remainder``)
+    E = Σ_q w_q Σ_g R(u_gq),     u = (ρ, ∇ρ),     ρ(g q) = ρ̄(q) + Σ_σ χ_σ(g) Σ_{f of σ} c_f b_f(q)          (R: ``remainder``)
 
-Because the weights multiply an energy, dE/dc is its exact derivative.  Where model cores move, R is that of ``core_density``.
+over the images g of every point under the commuting twofold operations, with ±1 for χ: the energy is as symmetric as the
+molecule, and only one of the images is read.  Gradients are taken back by g, which R does not see.  Because the weights
+multiply an energy, dE/dc is its exact derivative.  Where model cores move, R is that of ``core_density``, and a point stands
+for itself.
 """
 
 from __future__ import annotations
@@ -11,10 +14,10 @@ import numpy as np
 
 from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.kohnsham.libxc import FixedPoints
-from mpiqmd.rom.learned import kernels
+from mpiqmd.rom.learned import xc_kernels
 from mpiqmd.rom.learned.core_density import SMALLEST_DENSITY, MovingCores, PlacedCores
 from mpiqmd.rom.learned.data import MovingCore, XcPoints
-from mpiqmd.rom.learned.packed import Packed
+from mpiqmd.rom.learned.packed import Packed, by_species, padded
 from mpiqmd.rom.learned.remainder import Remainder
 
 EXPANDED = 1e-3
@@ -25,6 +28,12 @@ def expanded_share(mean: np.ndarray) -> np.ndarray:
     """Return the share, 0 to 1, shape (Q,), of the second order that is expanded where the mean density is so large."""
     squares = np.maximum(mean, 0.0) ** 2
     return squares / (squares + EXPANDED**2)
+
+
+def _at_images(values: np.ndarray, size: int, images: int) -> np.ndarray:
+    """Return what is the same at all images (..., images size), of points (..., q): the last one fills up the size."""
+    room = [(0, 0)] * (values.ndim - 1) + [(0, size - values.shape[-1])]
+    return np.tile(np.pad(values, room, mode="edge"), images)
 
 
 class XcRemainder:
@@ -43,12 +52,18 @@ class XcRemainder:
     def __init__(
         self, points: XcPoints, functional: Functional, cores: list[MovingCore], cell_v: np.ndarray | None = None
     ) -> None:
-        slope0 = points.mean_slope_vq if functional.uses_gradient else None
-        self.weights_q = points.weights_q
-        self._remainder = Remainder(functional, points.mean_q, slope0, expanded_share(points.mean_q))
-        self._at_points = FixedPoints(functional.terms, len(points.weights_q))
+        images, count = self._n_images, size = points.n_images, len(points.weights_q)
+        if images > 1:
+            # those of every image begin with a new panel
+            size = padded(count)
+        mean_q, self.weights_q = _at_images(points.mean_q, size, images), _at_images(points.weights_q, size, images)
+        self.weights_q.reshape(images, size)[:, count:] = 0.0
+        slope0 = _at_images(points.mean_slope_vq, size, images) if functional.uses_gradient else None
+        self._remainder = Remainder(functional, mean_q, slope0, expanded_share(mean_q))
+        self._at_points = FixedPoints(functional.terms, len(mean_q))
         used = (points.functions_fq, *(points.slopes_vfq if functional.uses_gradient else ()))
-        self._values, self._back = [Packed(each_fq.T) for each_fq in used], [Packed(each_fq) for each_fq in used]
+        parts = [by_species(each_fq, points.labels_f, images, size) for each_fq in used]
+        self._values, self._back = [Packed(each.T) for each in parts], [Packed(each) for each in parts]
         self._cores = MovingCores(cores, points.positions_vq, self.weights_q, self._remainder, cell_v) if cores else None
 
     def place(self, positions_bav: np.ndarray, energies_b: np.ndarray, gradient_bav: np.ndarray) -> PlacedCores | None:
@@ -71,6 +86,8 @@ class XcRemainder:
         With moving cores at their places, their gradient (B, N, 3), Ha/bohr, is added to as well.
         """
         seen_ubq = [packed.times(charges_bf) for packed in self._values]
+        for seen_bq in seen_ubq:
+            xc_kernels.to_images(seen_bq, self._n_images)
         pull_ubq = np.zeros((len(seen_ubq), *seen_ubq[0].shape))
         weigh = self._weigh_density if len(seen_ubq) == 1 else self._weigh
         for b in range(len(charges_bf)):
@@ -82,6 +99,7 @@ class XcRemainder:
                 change_uq = np.array([each_q[: len(self.weights_q)] for each_q in change_uq])
                 energies_b[b] += self._cores.add(cores, b, change_uq, self._acting_uq, pull_uq, gradient_bav[b])
         for packed, pull_bq in zip(self._back, pull_ubq, strict=True):
+            xc_kernels.to_images(pull_bq, self._n_images)
             response_bf += packed.times(pull_bq)
 
     def _weigh_density(self, change_uq: list[np.ndarray], pull_uq: np.ndarray, core_uq: np.ndarray | None = None) -> float:
@@ -94,7 +112,7 @@ class XcRemainder:
         self._set_density(rho0_q, change_uq[0])
         at.evaluate()
         values = at.rho, at.e, at.v_rho
-        energy = kernels.weigh_remainder(values, (rho0_q, r.e0, r.v_rho0, r.second["rr"]), self.weights_q, pull_uq[0])
+        energy = xc_kernels.weigh_remainder(values, (rho0_q, r.e0, r.v_rho0, r.second["rr"]), self.weights_q, pull_uq[0])
         if core_uq is not None:
             self._acting_uq = self._acting_on_cores(pull_uq[0])[None]
         self._hold(pull_uq[0])

@@ -129,7 +129,7 @@ def test_the_quadrature_has_exact_derivatives_even_where_there_is_no_density(fun
     slopes = 0.1 * rng.normal(size=(3, f, count)), 0.2 * rng.normal(size=(3, count))
     slopes_vfq, mean_slope_vq = slopes if functional == "PBE" else (np.zeros((3, f, 0)), np.zeros((3, 0)))
     weights_q, positions_vq = rng.uniform(0.1, 1.0, size=count), points(rng)
-    at = XcPoints(weights_q, functions_fq, slopes_vfq, mean_q, mean_slope_vq, positions_vq)
+    at = XcPoints(weights_q, functions_fq, slopes_vfq, mean_q, mean_slope_vq, positions_vq, np.zeros(len(functions_fq), int))
     xc = XcRemainder(at, Functional(functional), fields.moving, CELL)
     charges_f = np.array([0.5, 0.4, -0.3])
 

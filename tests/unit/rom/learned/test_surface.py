@@ -210,9 +210,9 @@ def test_a_poor_start_changes_nothing_but_the_number_of_evaluations():
     placed = water.energy.place_batch(np.array([geometry(*point) for point in UNSEEN]))
     arrays = replace(water.arrays, start=replace(water.arrays.start, coefficients_td=0.0 * water.arrays.start.coefficients_td))
     model = water.model
-    poor = LearnedSolver(LearnedEnergy(arrays, model.functional, model.valences_a, None), 1e-12).solve_batch(placed)
-    good = water.solver().solve_batch(placed)
-    assert not poor.failures and (poor.evaluations_b > good.evaluations_b).all()
+    poor = LearnedSolver(LearnedEnergy(arrays, model.functional, model.valences_a, None), 1e-11).solve_batch(placed)
+    good = LearnedSolver(water.energy, 1e-11).solve_batch(placed)
+    assert not poor.failures and (poor.evaluations_b > good.evaluations_b + 1).all()
     np.testing.assert_allclose(poor.energies_b, good.energies_b, atol=1e-10)
     np.testing.assert_allclose(poor.latent_bd, good.latent_bd, atol=1e-5)
 
