@@ -161,19 +161,17 @@ def next_round(
     now, remedies = rounds.settings_now, judgement["remedies"]
     left_out = now.rom.compilation_error
     found = found_in(reduced, left_out, checked, judgement)
-    if remedies == ["compilation"]:
-        return Round(now.rom.energy_fraction, FINER * left_out, [], found)
-    fraction = None
+    finer, fraction = FINER * left_out if "compilation" in remedies else left_out, None
     if "modes" in remedies:
         fraction = finer_fraction(reduced.basis, now.rom, training_excess(checked.errors, tolerance_of(now)))
     added = np.empty((0, 0, 3))
-    if remedies != ["modes"]:
+    if not {"modes", "compilation"}.issuperset(remedies):
         pool_sav = candidates(now, plan, stage, rounds.number, log)
         count = how_many_more(len(reduced.training_positions_sav))
         added = largest_estimates(stage, pool_sav, count, plan.symmetries, log)
-    if fraction is None and not len(added):
+    if fraction is None and finer == left_out and not len(added):
         return None
-    return Round(fraction or now.rom.energy_fraction, left_out, added.tolist(), found)
+    return Round(fraction or now.rom.energy_fraction, finer, added.tolist(), found)
 
 
 def found_in(reduced: ReducedModel, compilation_error: float, checked: Validation, judgement: dict[str, Any]) -> dict[str, Any]:

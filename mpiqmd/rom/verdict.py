@@ -4,7 +4,7 @@ A model is good enough if, on the unseen geometries, the rms error of the force 
 that of the energies within ``train.energy_error``, and the largest of both within ``LARGEST_PER_RMS`` times as much.  Energies
 count without the mean error at the training geometries, a constant that no difference of energies has.  Otherwise the errors
 tell the remedies: what the same modes do not have on the grid comes from the compilation; where the training geometries are
-not good enough either, the modes are too few; where they are much better than the unseen ones, the geometries are.
+not good enough on the grid either, the modes are too few; where they are much better than the unseen ones, the geometries are.
 
 Few unseen geometries may refute a model, but do not prove it good: fewer than ``ENOUGH`` leave a reservation, fewer than
 ``LEAST`` prove nothing.
@@ -13,7 +13,7 @@ Few unseen geometries may refute a model, but do not prove it good: fewer than `
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, NamedTuple
 
 from mpiqmd.findings import Finding
@@ -178,11 +178,19 @@ def _leads_astray(errors: Mapping[str, Any], count: int) -> bool:
 
 def _remedies(worst: Mapping[str, Any] | None, trained: _Size | None, size: _Size, tolerance: Tolerance) -> list[str]:
     """Return from where the error arises: from the grid-free form, from the modes, from between the geometries."""
-    excess = size.excess(tolerance)
+    at_training, form = 0.0 if trained is None else trained.excess(tolerance), []
     if worst is not None:
-        in_use, on_grid = (_Size.of(worst["unseen"][form]) for form in ("in_use", "on_grid"))
-        if in_use and on_grid and on_grid.excess(tolerance) < AS_LARGE * in_use.excess(tolerance):
+        in_use, on_grid = _excesses(worst["unseen"], tolerance)
+        if on_grid <= 1.0 or on_grid < AS_LARGE * in_use:
             return ["compilation"]
-    at_training = 0.0 if trained is None else trained.excess(tolerance)
-    geometries = ["geometries"] if at_training <= 1.0 or at_training < AS_LARGE * excess else []
-    return (["modes"] if at_training > 1.0 else []) + geometries
+        in_use, on_grid = _excesses(worst["training"], tolerance)
+        if at_training > 1.0 and on_grid < AS_LARGE * in_use:
+            at_training, form = on_grid, ["compilation"]
+    geometries = ["geometries"] if at_training <= 1.0 or at_training < AS_LARGE * size.excess(tolerance) else []
+    return [*form, *(["modes"] if at_training > 1.0 else []), *geometries]
+
+
+def _excesses(forms: Mapping[str, Any], tolerance: Tolerance) -> tuple[float, float]:
+    """Return the excess of the form in use and on the grid at the same geometries; infinite on the grid if it is not known."""
+    in_use, on_grid = _Size.of(forms["in_use"]), _Size.of(forms["on_grid"])
+    return (0.0, inf) if in_use is None or on_grid is None else (in_use.excess(tolerance), on_grid.excess(tolerance))

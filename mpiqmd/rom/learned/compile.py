@@ -37,7 +37,7 @@ from mpiqmd.rom.learned.latent_directions import LatentFound, latent_directions
 from mpiqmd.rom.learned.learn_settings import LearnSettings
 from mpiqmd.rom.learned.one_electron import OneElectronArrays, along_motion
 from mpiqmd.rom.learned.points import choose_points
-from mpiqmd.rom.learned.polynomials import GeometryPolynomials
+from mpiqmd.rom.learned.polynomials import GeometryPolynomials, predicted
 from mpiqmd.rom.learned.species import blocks_of, eigh_of_blocks, parity
 from mpiqmd.rom.learned.tabulate import Seen, Tabulated, pinned_ions, tabulated_ion, with_projectors
 from mpiqmd.rom.learned.training_set import TrainingSet
@@ -102,14 +102,16 @@ class LearnedCompiler:
         arrays, rotation_ff = self._draft(active, functions, found)
         fit = self._start_fit(found.labels_d, min(settings.fit, DRAFT_TERMS), least=min(5 * settings.fit, DRAFT_MINIMA))
         arrays, minima_sav, minima_sd = fit.fitted(arrays)
-        # now that minima are known, only what they need is kept, and the quadrature is chosen by them
+        # now that minima are known, only what they and the ground states need is kept, and the quadrature is chosen by them
+        learned_sav, learned_sd = self._distinct(found)
+        seen_sav, seen_sd = np.concatenate([minima_sav, learned_sav]), np.concatenate([minima_sd, learned_sd])
         arrays, combinations_fa = on_rank_zero(
-            self.comm, balanced, fit.make_energy(arrays), minima_sav, minima_sd, BalanceSettings(seed=settings.seed)
+            self.comm, balanced, fit.make_energy(arrays), seen_sav, seen_sd, BalanceSettings(seed=settings.seed)
         )
         self.log(f"{len(arrays.points.interaction_f)} of them and {len(arrays.points.mean_q)} points are enough at minima")
         charged = ChargedFunctions(functions, rotation_ff @ combinations_fa, arrays.points.labels_f)
-        samples_sav, samples_sd = self._xc_samples(found, minima_sav, minima_sd)
-        reached = Reached.of(subspaces, arrays.points, samples_sav, samples_sd, settings.seed)
+        sampled = self._xc_samples(found, minima_sav, minima_sd)
+        reached = Reached.of(subspaces, arrays.points, arrays.start, sampled, settings.seed)
         xc = self._xc_points(active.dense, found.labels_k, charged, reached)
         return self._start_fit(found.labels_d, settings.fit, settings.gap).fitted(replace(arrays, xc=xc))[0]
 
@@ -120,8 +122,8 @@ class LearnedCompiler:
         self.log(f"{len(functions)} density functions, {len(points.mean_q)} points")
         seen = Seen(functions, rotation_ff, settings.tables, self.cores)
         constant, one_electron, ions = self._ions(active, found.labels_k, seen)
-        first_sav, first_sd = self._predicted_latent(start, settings.xc_samples // 4, settings.seed + 4)
-        reached = Reached.of(subspaces, points, first_sav, first_sd, settings.seed)
+        sampled = self._predicted_latent(start, settings.xc_samples // 4, settings.seed + 4)
+        reached = Reached.of(subspaces, points, start, sampled, settings.seed)
         charged = ChargedFunctions(functions, rotation_ff, functions.labels_f)
         xc = self._xc_points(active.dense, found.labels_k, charged, reached)
         dipole = _dipole(functions, rotation_ff, len(subspaces))
@@ -134,8 +136,9 @@ class LearnedCompiler:
 
     def _memory(self, found: LatentFound) -> float:
         """Return what modes and samples of the density take on this rank at most, bytes."""
-        # samples, and functions, of which there are a few for each direction, while they are put into order
-        samples = self.settings.densities + self._slopes(found) + 2 * FUNCTIONS_PER_DIRECTION * len(found.subspaces)
+        # functions, of which there are a few for each direction, are put into order, at one point for all its images
+        functions = 2 * FUNCTIONS_PER_DIRECTION * len(found.subspaces) / len(self.states.species)
+        samples = self.settings.densities + self._slopes(found) + functions
         active, dense = found.subspaces.active_mk.shape[1], self.model.density_grid.local_size
         own = np.dtype(float).itemsize * (len(self.modes) + active) * self.model.grid.local_size
         return own + np.dtype(np.float32).itemsize * samples * dense + np.dtype(float).itemsize * active * dense
@@ -226,16 +229,22 @@ class LearnedCompiler:
     def _predicted_latent(self, start: StartArrays, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Return random geometries (samples, N, 3), bohr, and latent coordinates of predicted minima there (samples, d)."""
         positions_sav = self._samples(count, seed)
-        polynomials = GeometryPolynomials(start.axes_dx, start.offset_d, start.degree)
-        return positions_sav, decide(self.comm, polynomials.terms(positions_sav) @ start.coefficients_td)
+        return positions_sav, decide(self.comm, predicted(start, positions_sav))
+
+    def _distinct(self, found: LatentFound) -> tuple[np.ndarray, np.ndarray]:
+        """Return the geometries and latent coordinates of ground states without images, of which energies are the same."""
+        # a point of xc stands for itself alone where cores move
+        kept = slice(None) if self.cores.moving else self.states.species.distinct(found.positions_sav)
+        return found.positions_sav[kept], found.latent_sd[kept]
 
     def _xc_samples(self, found: LatentFound, minima_sav: np.ndarray, minima_sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return geometries (samples, N, 3), bohr, and latent coordinates (samples, d) where the xc remainder shall be right.
 
-        Half are those of the training, which are farther out than minima at mixtures of them.
+        Half of them, or all that there are, are ground states, which are farther out than minima at mixtures of geometries:
+        where one is not seen, the quadrature has been off by a hundredth of the remainder.
         """
         count, seed = max(self.settings.xc_samples, int(SAMPLES_PER_DIRECTION * len(found.subspaces))), self.settings.seed
-        learned_sav, learned_sd = (_some(each, count // 2, seed) for each in (found.positions_sav, found.latent_sd))
+        learned_sav, learned_sd = (_some(each, count // 2, seed) for each in self._distinct(found))
         missing = count - len(learned_sd)
         return np.concatenate([learned_sav, minima_sav[:missing]]), np.concatenate([learned_sd, minima_sd[:missing]])
 

@@ -10,6 +10,7 @@ from math import comb
 import numpy as np
 
 from mpiqmd.rom.learned import geometry_kernels
+from mpiqmd.rom.learned.data import StartArrays
 from mpiqmd.rom.learned.species import Species
 
 HIGHEST_DEGREE = 12
@@ -96,6 +97,12 @@ class GeometryPolynomials:
         """
         flat_bx = positions_bav.reshape(len(positions_bav), self.axes.shape[1])
         return geometry_kernels.polynomial_terms(flat_bx, self.axes, self.offset, self.parents, self.factors)
+
+
+def predicted(start: StartArrays, positions_sav: np.ndarray) -> np.ndarray:
+    """Return latent coordinates (s, d), square roots of Ha, of the minima at geometries (s, N, 3), bohr.  Not collective."""
+    polynomials = GeometryPolynomials(start.axes_dx, start.offset_d, start.degree)
+    return polynomials.terms(positions_sav) @ start.coefficients_td
 
 
 def within(polynomials: GeometryPolynomials, allowed: Callable[[GeometryPolynomials], bool]) -> GeometryPolynomials:

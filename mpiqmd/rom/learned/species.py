@@ -65,6 +65,16 @@ class Species:
             found += [(2**bit, new), *((2**bit | bits, product_of(new, each)) for bits, each in found)]
         return found
 
+    def distinct(self, positions_sav: np.ndarray) -> np.ndarray:
+        """Return the numbers of geometries, of (samples, N, 3), bohr, that are no images of others before them; shape (s,)."""
+        images_gsav = np.array([positions_sav, *(g.image(positions_sav) for _, g in self.group())])
+        kept: list[int] = []
+        for s in range(len(positions_sav)):
+            away = np.abs(images_gsav[:, kept] - positions_sav[s]).max(axis=(2, 3), initial=0.0)
+            if not (away < SAME_GEOMETRY).any():
+                kept.append(s)
+        return np.array(kept)
+
     def motion(self, positions_sav: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return the mean of flattened positions (x,), bohr, and their principal directions about it.
 

@@ -4,12 +4,14 @@ Non-negative weights are sought with
 
     Σ_q w_q Σ_g R(ρ̄_q + Σ_f χ_f(g) c_f b_f,q) = ∫ R(ρ) dr
 
-(g: the images of a point, ``xc_remainder``) at sampled latent coordinates z, and the same for the change of R to a random z'
-nearby, by non-negative least squares on a few thousand candidates (``nonnegative_weights``).  The weights multiply an energy,
-so slopes are exact derivatives; without the changes those off the paths of minima would be wrong, minima in the wrong place,
-and forces with them.  The integrals have the density of the orbitals, the points what the charges tell of it; the weights
-make up for the difference.  With model cores that move, R is that of ``core_density``, and every sample has a geometry; at the
-points the gradients of cores are those of their radial functions, in the integrals those of the grid.
+(g: the images of a point, ``xc_remainder``) at sampled latent coordinates z, and the same for the changes of R to a random z'
+nearby and to where the minimum goes when the molecule moves a little, by non-negative least squares on a few thousand
+candidates (``nonnegative_weights``).  The weights multiply an energy, so slopes are exact derivatives; without the changes
+those off the paths of minima would be wrong, minima in the wrong place, and forces with them, and those along the paths.
+
+The integrals have the density of the orbitals, the points what the charges tell of it; the weights make up for the difference.
+With model cores that move, R is that of ``core_density``, and every sample has a geometry; at the points the gradients of cores
+are those of their radial functions, in the integrals those of the grid.
 """
 
 from __future__ import annotations
@@ -24,11 +26,12 @@ from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.parallel.comm import on_rank_zero, sum_over_ranks
 from mpiqmd.rom.learned.core_density import SMALLEST_DENSITY, MovingCores, derivatives
 from mpiqmd.rom.learned.core_tables import CoreFields
-from mpiqmd.rom.learned.data import LearnedPoints, XcPoints, n_species
+from mpiqmd.rom.learned.data import LearnedPoints, StartArrays, XcPoints, n_species
 from mpiqmd.rom.learned.densities import ChargedFunctions, DensityFunctions, products, slope_at
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.nonnegative_weights import nonnegative_weights
 from mpiqmd.rom.learned.packed import halved
+from mpiqmd.rom.learned.polynomials import predicted
 from mpiqmd.rom.learned.remainder import Remainder
 from mpiqmd.rom.learned.species import blocks_of
 from mpiqmd.rom.learned.xc_kernels import to_images
@@ -40,22 +43,28 @@ CANDIDATES = 6_000
 """Grid points, images included, among which to choose: half those that matter most, half drawn at random."""
 DISPLACEMENT = 1e-3
 """From z to z', square roots of Ha along every direction: what predictions are off by, about."""
+TOWARDS = 0.05
+"""Share of the way to another sample that the molecule moves."""
 BLOCK = 16
 """Samples at a time."""
 
 
+Sampled = tuple[np.ndarray, np.ndarray]
+"""Geometries (s, N, 3), bohr, and latent coordinates there (s, d), square roots of Ha."""
+
+
 @dataclass(frozen=True)
 class Reached:
-    """Densities at sampled latent coordinates and, in the second half, at random ones nearby.
+    """Densities at sampled latent coordinates, then as many at random ones nearby, and as many where minima go.
 
     Attributes
     ----------
     orbitals_snk
-        Orthonormal orbitals over the active modes, shape (2 s, occupied, active).
+        Orthonormal orbitals over the active modes, shape (3 s, occupied, active).
     charges_sa
-        Their charges, shape (2 s, a).
+        Their charges, shape (3 s, a).
     positions_sav
-        The geometries that they belong to, bohr, shape (2 s, N, 3).
+        The geometries that they belong to, bohr, shape (3 s, N, 3).
     """
 
     orbitals_snk: np.ndarray
@@ -64,13 +73,24 @@ class Reached:
 
     @classmethod
     def of(
-        cls, subspaces: LatentSubspaces, points: LearnedPoints, positions_sav: np.ndarray, latent_sd: np.ndarray, seed: int
+        cls,
+        subspaces: LatentSubspaces,
+        points: LearnedPoints,
+        start: StartArrays,
+        sampled: tuple[np.ndarray, np.ndarray],
+        seed: int,
     ) -> Reached:
-        """Return those of geometries (s, N, 3), bohr, with latent coordinates (s, d), square roots of Ha.  Not collective."""
-        moved_sd = latent_sd + DISPLACEMENT * np.random.default_rng(seed).normal(size=latent_sd.shape)
-        orbitals_snk, _ = subspaces.orthonormal(np.concatenate([latent_sd, moved_sd]))
+        """Return those of samples: geometries (s, N, 3), bohr, and latent coordinates (s, d), square roots of Ha.
+
+        By the polynomial of a start it is seen where minima go.  Not collective.
+        """
+        rng, (positions_sav, latent_sd) = np.random.default_rng(seed), sampled
+        nearby_sd = latent_sd + DISPLACEMENT * rng.normal(size=latent_sd.shape)
+        moved_sav = positions_sav + TOWARDS * (positions_sav[rng.permutation(len(positions_sav))] - positions_sav)
+        moved_sd = latent_sd + predicted(start, moved_sav) - predicted(start, positions_sav)
+        orbitals_snk, _ = subspaces.orthonormal(np.concatenate([latent_sd, nearby_sd, moved_sd]))
         charges_sa = points.charges(points.changes(orbitals_snk))
-        return cls(orbitals_snk, charges_sa, np.concatenate([positions_sav, positions_sav]))
+        return cls(orbitals_snk, charges_sa, np.concatenate([positions_sav, positions_sav, moved_sav]))
 
 
 def choose_xc_points(
@@ -121,9 +141,9 @@ def choose_xc_points(
 
 
 def _and_changes(values: np.ndarray) -> np.ndarray:
-    """Return what the first half of samples (2 s, ...) has, and what the second half has more; not collective."""
-    first, moved = np.split(values, 2)
-    return np.concatenate([first, moved - first])
+    """Return what the first third of samples (3 s, ...) has, and what the others have more; not collective."""
+    first, nearby, moved = np.split(values, 3)
+    return np.concatenate([first, nearby - first, moved - first])
 
 
 def _integrals(

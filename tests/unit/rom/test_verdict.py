@@ -21,9 +21,12 @@ def of(energy, force, count=60, unanswered=0):
     return statistics(Errors(energies_s, forces_sav, np.full(count, np.nan)), 0.0)
 
 
-def errors(trained, unseen, on_grid=None):
+def errors(trained, unseen, on_grid=None, trained_on_grid=None):
     """What a training keeps in its model, of pairs of energy and force errors."""
-    worst = on_grid and {"unseen": {"in_use": unseen, "on_grid": on_grid}}
+    worst = on_grid and {
+        "unseen": {"in_use": unseen, "on_grid": on_grid},
+        "training": {"in_use": trained, "on_grid": trained_on_grid or trained},
+    }
     return {"online": "learned", "offset": 0.0, "training": trained, "unseen": unseen, "worst": worst}
 
 
@@ -49,6 +52,18 @@ def test_what_the_grid_does_not_have_comes_from_the_compilation():
     judged = verdict(errors(of(1e-7, 1e-6), of(1e-3, 1e-2), on_grid=of(1e-6, 1e-5, count=4)), TOLERANCE)
     assert judged["remedies"] == ["compilation"] and "grid-free form" in judged["words"]
     assert verdict(errors(of(1e-7, 1e-6), of(1e-3, 1e-2), on_grid=of(1e-3, 1e-2)), TOLERANCE)["remedies"] == ["geometries"]
+    nearly = verdict(errors(of(1e-7, 1e-6), of(1e-6, 3e-5), on_grid=of(1e-6, 1.9e-5)), TOLERANCE)
+    assert nearly["remedies"] == ["compilation"]
+
+
+def test_modes_are_not_to_blame_for_what_the_form_loses_at_training_geometries():
+    def remedies(on_grid):
+        unseen = of(1e-6, 1e-3)
+        return verdict(errors(of(1e-6, 4e-4), unseen, on_grid=unseen, trained_on_grid=on_grid), TOLERANCE)["remedies"]
+
+    assert remedies(of(1e-8, 1e-6)) == ["compilation", "geometries"]
+    assert remedies(of(1e-8, 1e-4)) == ["compilation", "modes", "geometries"]
+    assert remedies(of(1e-8, 3e-4)) == ["modes"]
 
 
 def test_the_remedy_follows_from_the_training_errors():
