@@ -23,7 +23,8 @@ from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.dense import eigh
 from mpiqmd.parallel.log import Log, silent
-from mpiqmd.rom.learned.balance import BalanceSettings, balanced
+from mpiqmd.rom.learned.balance import BalanceSettings, balanced, nearby
+from mpiqmd.rom.learned.balance import Samples as BalanceSamples
 from mpiqmd.rom.learned.chebyshev import training_boxes
 from mpiqmd.rom.learned.core_tables import CoreFields
 from mpiqmd.rom.learned.data import DipoleArrays, LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
@@ -41,7 +42,7 @@ from mpiqmd.rom.learned.polynomials import GeometryPolynomials, predicted
 from mpiqmd.rom.learned.species import blocks_of, eigh_of_blocks, parity
 from mpiqmd.rom.learned.tabulate import Seen, Tabulated, pinned_ions, tabulated_ion, with_projectors
 from mpiqmd.rom.learned.training_set import TrainingSet
-from mpiqmd.rom.learned.xc_points import Reached, choose_xc_points
+from mpiqmd.rom.learned.xc_points import Reached, Sampled, choose_xc_points
 from mpiqmd.sampling.mixtures import sample_geometries
 
 DRAFT_TERMS = 715
@@ -103,11 +104,8 @@ class LearnedCompiler:
         fit = self._start_fit(found.labels_d, min(settings.fit, DRAFT_TERMS), least=min(5 * settings.fit, DRAFT_MINIMA))
         arrays, minima_sav, minima_sd = fit.fitted(arrays)
         # now that minima are known, only what they and the ground states need is kept, and the quadrature is chosen by them
-        learned_sav, learned_sd = self._distinct(found)
-        seen_sav, seen_sd = np.concatenate([minima_sav, learned_sav]), np.concatenate([minima_sd, learned_sd])
-        arrays, combinations_fa = on_rank_zero(
-            self.comm, balanced, fit.make_energy(arrays), seen_sav, seen_sd, BalanceSettings(seed=settings.seed)
-        )
+        samples = self._samples_of(active.dense, functions, rotation_ff, found, (minima_sav, minima_sd))
+        arrays, combinations_fa = on_rank_zero(self.comm, balanced, fit.make_energy(arrays), samples, BalanceSettings())
         self.log(f"{len(arrays.points.interaction_f)} of them and {len(arrays.points.mean_q)} points are enough at minima")
         charged = ChargedFunctions(functions, rotation_ff @ combinations_fa, arrays.points.labels_f)
         sampled = self._xc_samples(found, minima_sav, minima_sd)
@@ -231,13 +229,23 @@ class LearnedCompiler:
         positions_sav = self._samples(count, seed)
         return positions_sav, decide(self.comm, predicted(start, positions_sav))
 
-    def _distinct(self, found: LatentFound) -> tuple[np.ndarray, np.ndarray]:
+    def _samples_of(
+        self, modes: Orbitals, functions: DensityFunctions, rotation_ff: np.ndarray, found: LatentFound, minima: Sampled
+    ) -> BalanceSamples:
+        """Return the minima and the ground states, and the charges of the rotated density functions there.  Collective."""
+        positions_sav, latent_sd = (np.concatenate(pair) for pair in zip(minima, self._distinct(found), strict=True))
+        nearby_sd = nearby(latent_sd, self.settings.seed)
+        orbitals_snk, _ = found.subspaces.orthonormal(np.concatenate([latent_sd, nearby_sd]))
+        charges_sf = functions.charges(modes, found.labels_k, orbitals_snk) @ rotation_ff
+        return BalanceSamples(positions_sav, latent_sd, nearby_sd, charges_sf)
+
+    def _distinct(self, found: LatentFound) -> Sampled:
         """Return the geometries and latent coordinates of ground states without images, of which energies are the same."""
         # a point of xc stands for itself alone where cores move
         kept = slice(None) if self.cores.moving else self.states.species.distinct(found.positions_sav)
         return found.positions_sav[kept], found.latent_sd[kept]
 
-    def _xc_samples(self, found: LatentFound, minima_sav: np.ndarray, minima_sd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _xc_samples(self, found: LatentFound, minima_sav: np.ndarray, minima_sd: np.ndarray) -> Sampled:
         """Return geometries (samples, N, 3), bohr, and latent coordinates (samples, d) where the xc remainder shall be right.
 
         Half of them, or all that there are, are ground states, which are farther out than minima at mixtures of geometries:

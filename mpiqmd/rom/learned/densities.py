@@ -85,6 +85,18 @@ class DensityFunctions:
         """Return ``∫ v b_f dr``, shape (fields, f); of potentials in Ha bohr^3/2.  Collective."""
         return self.orbits.overlaps(fields.matrix_local[:, self.orbits.points_local], self.local, self.labels_f)
 
+    def charges(self, modes: Orbitals, labels_k: np.ndarray, orbitals_snk: np.ndarray) -> np.ndarray:
+        """Return ``∫ b_f (ρ - ρ̄) dr``, shape (s, f), bohr^-3/2, of orthonormal orbitals (s, occupied, active).  Collective.
+
+        They are over active modes of these species on the density's grid.
+        """
+        orbits, rows = self.orbits, []
+        for start in range(0, len(orbitals_snk), SAMPLES):
+            parts_sgq = species_of_densities(modes, labels_k, orbitals_snk[start : start + SAMPLES], orbits)
+            parts_sgq[:, 0] -= self.mean.local.ravel()[orbits.first]
+            rows.append(orbits.products(parts_sgq, self.local, self.labels_f))
+        return np.concatenate(rows)
+
     def at(self, chosen: np.ndarray) -> np.ndarray:
         """Return the functions at global grid points on every rank, shape (f, chosen), bohr^-3/2.  Collective."""
         return self.orbits.at(self.local, self.labels_f, chosen)
@@ -171,6 +183,12 @@ def _at_images(orbitals_snk: np.ndarray, modes_kq: np.ndarray, labels_k: np.ndar
     return values.reshape(samples, n, n_images, count)
 
 
+def species_of_densities(modes: Orbitals, labels_k: np.ndarray, orbitals_snk: np.ndarray, orbits: Orbits) -> np.ndarray:
+    """Return what densities have of every species, shape (s, species, Q), bohr⁻³.  Not collective."""
+    values_sgq = products(modes, orbitals_snk, orbitals_snk, orbits.first, labels_k, orbits.n_images)
+    return SPIN_WEIGHT * orbits.as_species(values_sgq)
+
+
 def density_of(modes: Orbitals, density_matrix_kk: np.ndarray) -> Field:
     """Return the density of a density matrix over active modes on the density's grid, block by block.  Not collective."""
     flat, total = modes.matrix_local, np.empty(modes.grid.local_size)
@@ -224,19 +242,18 @@ def density_functions(
     parts_gsq = np.empty((orbits.n_images, len(orbitals_snk) + n_slopes, len(orbits.first)), np.float32)
     mean_q, filled = mean.local.ravel()[orbits.first], 0
 
-    def see(left_snk: np.ndarray, right_snk: np.ndarray) -> None:
+    def keep(parts_sgq: np.ndarray) -> None:
         nonlocal filled
-        seen_sgq = orbits.as_species(products(modes, left_snk, right_snk, orbits.first, labels_k, orbits.n_images))
-        parts_gsq[:, filled : filled + len(seen_sgq)] = seen_sgq.transpose(1, 0, 2)
-        filled += len(seen_sgq)
+        parts_gsq[:, filled : filled + len(parts_sgq)] = parts_sgq.transpose(1, 0, 2)
+        filled += len(parts_sgq)
 
     for start in range(0, len(orbitals_snk), SAMPLES):
-        part_snk = np.sqrt(SPIN_WEIGHT) * orbitals_snk[start : start + SAMPLES]
-        see(part_snk, part_snk)
+        keep(species_of_densities(modes, labels_k, orbitals_snk[start : start + SAMPLES], orbits))
     parts_gsq[0, :filled] -= mean_q.astype(np.float32)
     # slopes need few digits, half the time
     for left_nk, right_jnk in _slope_orbitals(subspaces, latent_sd, n_slopes, seed):
-        see(left_nk[None].astype(np.float32), right_jnk.astype(np.float32))
+        left_snk, right_snk = left_nk[None].astype(np.float32), right_jnk.astype(np.float32)
+        keep(orbits.as_species(products(modes, left_snk, right_snk, orbits.first, labels_k, orbits.n_images)))
     found = principal_densities(orbits, parts_gsq, smallest)
     return DensityFunctions(found.functions, found.values_f, found.labels_f, orbits, mean)
 

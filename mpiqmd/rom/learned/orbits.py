@@ -99,7 +99,11 @@ class Orbits:
 
         In the unit of both times bohr³.
         """
-        rows, parts_vgq = np.zeros((len(fields), len(functions))), self.by_species(fields)
+        return self.products(self.by_species(fields), functions, labels_j)
+
+    def products(self, parts_vgq: np.ndarray, functions: np.ndarray, labels_j: np.ndarray) -> np.ndarray:
+        """Return the same, shape (fields, j), given what fields have of every species (fields, species, Q).  Collective."""
+        rows = np.zeros((len(parts_vgq), len(functions)))
         for block in blocks_of(labels_j):
             part_vq = parts_vgq[:, labels_j[block[0]]] * self.weights_q
             for start in range(0, len(self.first), BLOCK):

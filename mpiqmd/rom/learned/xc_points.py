@@ -30,7 +30,6 @@ from mpiqmd.rom.learned.data import LearnedPoints, StartArrays, XcPoints, n_spec
 from mpiqmd.rom.learned.densities import ChargedFunctions, DensityFunctions, products, slope_at
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.nonnegative_weights import nonnegative_weights
-from mpiqmd.rom.learned.packed import halved
 from mpiqmd.rom.learned.polynomials import predicted
 from mpiqmd.rom.learned.remainder import Remainder
 from mpiqmd.rom.learned.species import blocks_of
@@ -222,11 +221,11 @@ def _at(cores: CoreFields, charged: ChargedFunctions, labels_a: np.ndarray, chos
     mean, gradient = cores.whole(charged.functions.mean), cores.xc.gradient
     z, y, x = mean.grid.local_coordinates
     axes = np.stack([np.broadcast_to(axis, mean.grid.local_shape).ravel() for axis in (x, y, z)])
-    functions_fq, positions_vq = halved(charged.at(chosen)), values_at(mean.grid, axes, chosen)
+    functions_fq, positions_vq = charged.at(chosen), values_at(mean.grid, axes, chosen)
     mean_q, weights_q = values_at(mean.grid, mean.local.reshape(1, -1), chosen)[0], np.zeros(len(chosen))
     slopes_vfq, mean_slope_vq = np.zeros((3, len(functions_fq), 0)), np.zeros((3, 0))
     if gradient is not None:
-        slopes_vfq, mean_slope_vq = halved(charged.slopes_at(gradient, chosen)), slope_at(gradient, mean, chosen)
+        slopes_vfq, mean_slope_vq = charged.slopes_at(gradient, chosen), slope_at(gradient, mean, chosen)
     return XcPoints(weights_q, functions_fq, slopes_vfq, mean_q, mean_slope_vq, positions_vq, labels_a)
 
 

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from mpiqmd.grid import Grid
-from mpiqmd.grid.arrays import Orbitals
+from mpiqmd.grid.arrays import Field, Orbitals
 from mpiqmd.grid.chosen_points import global_points, values_at
 from mpiqmd.grid.images import even_or_odd, image, image_points
+from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import grid_symmetries
-from mpiqmd.rom.learned.densities import products
+from mpiqmd.rom.learned.densities import DensityFunctions, products
 from mpiqmd.rom.learned.orbits import Orbits
 from mpiqmd.rom.learned.principal_densities import principal_densities
 from mpiqmd.rom.learned.species import Species
@@ -118,3 +119,20 @@ def test_components_are_those_of_the_closed_set(comm):
     np.testing.assert_allclose(components.gram(), np.eye(len(components)), atol=1e-5)
     seen = components.gram(closed)
     np.testing.assert_allclose((seen**2).sum(axis=0), np.diag(closed.gram()), rtol=1e-5)
+
+
+def test_charges_are_integrals_over_the_grid(comm):
+    grid, functions, species = make(comm)
+    orbits = Orbits(grid, np.arange(grid.local_size), species)
+    labels_k, labels_f = np.array([0, 3, 3, 6, 5]), np.array([0, 3, 5])
+    parts = orbits.by_species(functions.matrix_local)
+    modes = Orbitals(grid, orbits.spread(parts[np.arange(5), labels_k], labels_k).reshape(functions.local.shape))
+    shapes = parts[np.arange(3), labels_f].astype(np.float32)
+    mean = Field(grid, orbits.spread(parts[4:, 0], np.zeros(1, int)).reshape(grid.local_shape))
+    found = DensityFunctions(shapes, np.ones(3), labels_f, orbits, mean)
+    orbitals_snk = np.random.default_rng(3).normal(size=(4, 2, 5))
+    density = SPIN_WEIGHT * products(modes, orbitals_snk, orbitals_snk, np.arange(grid.local_size))[:, 0]
+    change = Orbitals(grid, (density - mean.local.ravel()).reshape(-1, *grid.local_shape))
+    expected = change.gram(found.block(slice(0, 3)))
+    np.testing.assert_allclose(found.charges(modes, labels_k, orbitals_snk), expected, atol=1e-10)
+    np.testing.assert_allclose(found.overlaps(change), expected, atol=1e-10)
