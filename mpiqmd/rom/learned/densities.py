@@ -26,8 +26,8 @@ from mpiqmd.rom.learned.xc_kernels import to_images
 
 BLOCK = 2048
 """Grid points at a time: a block of all orbitals there stays in cache."""
-SAMPLES = 64
-"""Densities at a time."""
+SAMPLES, INTEGRALS = 64, 512
+"""Densities at a time, and how many are integrated with the functions together."""
 BASES = 32
 """Sampled coordinates at which slopes are taken."""
 SMALLEST_MEAN = 1e-6
@@ -90,10 +90,15 @@ class DensityFunctions:
 
         They are over active modes of these species on the density's grid.
         """
-        orbits, rows = self.orbits, []
-        for start in range(0, len(orbitals_snk), SAMPLES):
-            parts_sgq = species_of_densities(modes, labels_k, orbitals_snk[start : start + SAMPLES], orbits)
-            parts_sgq[:, 0] -= self.mean.local.ravel()[orbits.first]
+        orbits, rows, mean_q = self.orbits, [], self.mean.local.ravel()[self.orbits.first]
+        for start in range(0, len(orbitals_snk), INTEGRALS):
+            # single precision is a hundredth of what functions leave of a density
+            part_snk = orbitals_snk[start : start + INTEGRALS].astype(np.float32)
+            parts_sgq = np.empty((len(part_snk), orbits.n_images, len(mean_q)), np.float32)
+            for first in range(0, len(part_snk), SAMPLES):
+                few = slice(first, first + SAMPLES)
+                parts_sgq[few] = species_of_densities(modes, labels_k, part_snk[few], orbits)
+            parts_sgq[:, 0] -= mean_q.astype(np.float32)
             rows.append(orbits.products(parts_sgq, self.local, self.labels_f))
         return np.concatenate(rows)
 
