@@ -1,4 +1,4 @@
-"""Geometries between others: random mixtures of samples, for fits and for trials where nothing else is known of a region."""
+"""Random geometries like others, for fits and for trials where nothing else is known of a region: mixtures, normal variates."""
 
 from __future__ import annotations
 
@@ -41,3 +41,18 @@ def sample_geometries(positions_sav: np.ndarray, frame: BodyFrame, count: int, s
         with suppress(GeometryError):
             samples.append(frame.align(mixed).body_positions_av)
     return np.array(samples).reshape(-1, *mean.shape)
+
+
+def normal_geometries(positions_sav: np.ndarray, frame: BodyFrame, count: int, seed: int) -> np.ndarray:
+    """Return random geometries in the body frame, shape (at most count, N, 3), bohr, with the mean and covariance of samples.
+
+    They are as thermal motion has them, if the samples (samples, N, 3), bohr, are, and farther out in all directions at once
+    than mixtures of a few.  Those without a body frame are left out.  Not collective; the same for the same arguments.
+    """
+    rng, mean = np.random.default_rng(seed), positions_sav.mean(axis=0)
+    weights_cs = rng.normal(size=(count, len(positions_sav))) / np.sqrt(len(positions_sav))
+    geometries = []
+    for displaced in mean + np.tensordot(weights_cs, positions_sav - mean, axes=1):
+        with suppress(GeometryError):
+            geometries.append(frame.align(displaced).body_positions_av)
+    return np.array(geometries).reshape(-1, *mean.shape)

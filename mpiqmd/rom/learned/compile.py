@@ -43,7 +43,8 @@ from mpiqmd.rom.learned.species import blocks_of, eigh_of_blocks, parity
 from mpiqmd.rom.learned.tabulate import Seen, Tabulated, pinned_ions, tabulated_ion, with_projectors
 from mpiqmd.rom.learned.training_set import TrainingSet
 from mpiqmd.rom.learned.xc_points import Reached, Sampled, choose_xc_points
-from mpiqmd.sampling.mixtures import sample_geometries
+from mpiqmd.rom.snapshots import SAME_GEOMETRY
+from mpiqmd.sampling.mixtures import normal_geometries, sample_geometries
 
 DRAFT_TERMS = 715
 """Most terms of the polynomial of a first model: degree 5 in 6 coordinates, 4 in 9."""
@@ -92,7 +93,7 @@ class LearnedCompiler:
     def compile(self) -> LearnedArrays:
         """Return the model.  Collective."""
         settings = self.settings
-        found = latent_directions(self.states, iter(self._samples(4 * settings.solves, settings.seed, 1.0)), settings)
+        found = latent_directions(self.states, iter(self._candidates()), settings)
         subspaces = found.subspaces
         self.log(
             f"{len(subspaces)} latent directions over {subspaces.active_mk.shape[1]} of {len(self.modes)} modes, from "
@@ -141,9 +142,17 @@ class LearnedCompiler:
         own = np.dtype(float).itemsize * (len(self.modes) + active) * self.model.grid.local_size
         return own + np.dtype(np.float32).itemsize * samples * dense + np.dtype(float).itemsize * active * dense
 
-    def _samples(self, count: int, seed: int, *reach: float) -> np.ndarray:
+    def _samples(self, count: int, seed: int) -> np.ndarray:
         """Return random mixtures of training geometries, shape (samples, N, 3), bohr."""
-        return sample_geometries(self.training.positions_sav, self.frame, count, seed, *reach)
+        return sample_geometries(self.training.positions_sav, self.frame, count, seed)
+
+    def _candidates(self) -> np.ndarray:
+        """Return random geometries for reduced ground states, inside the tables, shape (samples, N, 3), bohr."""
+        known_sav, count = self.training.positions_sav, 4 * self.settings.solves
+        drawn_sav = normal_geometries(known_sav, self.frame, count, self.settings.seed)
+        lower_av, upper_av = (np.array([getattr(box, edge) for box in self.boxes]) for edge in ("lower_v", "upper_v"))
+        beyond_sav = np.maximum(lower_av - drawn_sav, drawn_sav - upper_av)
+        return drawn_sav[beyond_sav.max(axis=(1, 2)) < SAME_GEOMETRY]
 
     def _start_fit(self, labels_d: np.ndarray, terms: int, gap: float = 0.0, least: int = 0) -> StartFit:
         """Return what fits a polynomial of at most so many terms of a species to minima, to within a gap (Ha)."""
@@ -248,12 +257,12 @@ class LearnedCompiler:
     def _xc_samples(self, found: LatentFound, minima_sav: np.ndarray, minima_sd: np.ndarray) -> Sampled:
         """Return geometries (samples, N, 3), bohr, and latent coordinates (samples, d) where the xc remainder shall be right.
 
-        Half of them, or all that there are, are ground states, which are farther out than minima at mixtures of geometries:
-        where one is not seen, the quadrature has been off by a hundredth of the remainder.
+        All ground states are among them, which are farther out than minima at mixtures of geometries: where one is not seen,
+        the quadrature has been off by a hundredth of the remainder.
         """
-        count, seed = max(self.settings.xc_samples, int(SAMPLES_PER_DIRECTION * len(found.subspaces))), self.settings.seed
-        learned_sav, learned_sd = (_some(each, count // 2, seed) for each in self._distinct(found))
-        missing = count - len(learned_sd)
+        learned_sav, learned_sd = self._distinct(found)
+        count = max(self.settings.xc_samples, int(SAMPLES_PER_DIRECTION * len(found.subspaces)))
+        missing = max(count - len(learned_sd), count // 2)
         return np.concatenate([learned_sav, minima_sav[:missing]]), np.concatenate([learned_sd, minima_sd[:missing]])
 
     def _xc_points(self, modes: Orbitals, labels_k: np.ndarray, charged: ChargedFunctions, reached: Reached) -> XcPoints:

@@ -80,11 +80,13 @@ def _principal_of_enough(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Add reduced ground states until there are several for each direction, or as many as allowed; return what these are.
 
-    Where there are few, the directions are those of the geometries that happen to be there, not of the molecule.
+    Where there are few, the directions are those of the geometries that happen to be there, not of the molecule.  Some are
+    always added: what the training geometries leave out is seen at others.
     """
     for solved in range(0, settings.solves, AT_ONCE):
         found = states.principal(settings.latent)
-        if len(states.positions) >= max(settings.geometries, STATES_PER_DIRECTION * len(found[1])):
+        wanted = max(settings.geometries, STATES_PER_DIRECTION * len(found[1]))
+        if solved >= settings.least_solves and len(states.positions) >= wanted:
             return found
         states.add(candidates, min(AT_ONCE, settings.solves - solved))
     return states.principal(settings.latent)

@@ -18,9 +18,9 @@ class LearnSettings:
 
     Attributes
     ----------
-    geometries, solves
+    geometries, solves, least_solves
         Ground states to learn from, at least, and how many reduced ones may be solved on the grid where training orbitals and
-        their images are fewer, or few for so many latent directions.
+        their images are fewer, or few for so many latent directions; and how many are in any case.
     latent
         Mean energy that the latent directions may leave out.
     active
@@ -51,6 +51,7 @@ class LearnSettings:
 
     geometries: int = 220
     solves: int = 120
+    least_solves: int = 40
     latent: float = USUAL_ERROR
     active: float = 1e-7
     functions: float = 5e-6
