@@ -77,7 +77,7 @@ ABOUT = {
         "Molecules",
         'What a model with a learned grid (`rom.online = "learned"`) is worth: errors against full solutions on frames of '
         "its own NVE dynamics, which no training has seen, forces by the exact gradient; one step, all included. LDA, GTH, "
-        "order 8, 64 points in 12 or 13 bohr, CO2 and HCN 0.2 bohr; water by `run/inputs/water.toml`, the others by normal "
+        "order 8, 64 points in 12 to 14 bohr, CO2 and HCN 0.2 bohr; water by `run/inputs/water.toml`, the others by normal "
         "modes at 400 K: `python -m run.bench.card INPUT.toml --model FOLDER/model.h5 --output FOLDER/card`. A full solution "
         "is one from atoms to 1e-10 Ha. Frequencies are harmonic ones at the minimum. Times are of a machine busy with other "
         "work.",
