@@ -15,6 +15,7 @@ from typing import Any
 
 from mpiqmd.keys.composites import ListOf, OneOrThree, WordOr
 from mpiqmd.keys.kinds import (
+    COMPILATION_ERROR,
     COUNT,
     FUNCTIONAL,
     MASS,
@@ -265,7 +266,7 @@ class ReducedModel:
         role="compile",
     )
     compilation_error: float = key(
-        POSITIVE_ENERGY,
+        COMPILATION_ERROR,
         5e-8,
         "energy that the grid-free form may leave out of what the modes have, about; a learned model costs more with less",
         role="basis",

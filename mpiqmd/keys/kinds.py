@@ -55,6 +55,9 @@ SPACING = Bounds(0.005, 4.0)
 """Of the grid, bohr: far beyond what resolves atoms on either side, but what a slip of the unit leaves."""
 POSITIVE_TIME = Quantity("time", Bounds(above=0.0))
 POSITIVE_ENERGY = Quantity("energy", Bounds(above=0.0))
+SMALLEST_COMPILATION_ERROR = 1e-12
+"""Ha: the numbers of a model have no more digits."""
+COMPILATION_ERROR = Quantity("energy", Bounds(minimum=SMALLEST_COMPILATION_ERROR))
 POSITIVE_FORCE = Quantity("force", Bounds(above=0.0))
 MASS = Quantity("mass", Bounds(minimum=100.0), ': did you mean dalton? Write "15.999 Da"')
 ANGLE = Quantity("angle", Bounds(above=0.0, maximum=math.pi), ': did you mean degrees? Write "104.5 deg"')

@@ -16,6 +16,7 @@ import numpy as np
 
 from mpiqmd.config.settings import Settings
 from mpiqmd.datafiles import reading
+from mpiqmd.keys.kinds import SMALLEST_COMPILATION_ERROR
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.checking import candidates, tolerance_of
 from mpiqmd.pipeline.identity import recipe
@@ -77,7 +78,7 @@ class Round:
         fraction, left_out = float(written["energy_fraction"]), float(written["compilation_error"])
         if not 0.0 < fraction <= 1.0:
             raise ValueError(f"an energy fraction of {fraction}")
-        if not 0.0 < left_out < np.inf:
+        if not SMALLEST_COMPILATION_ERROR <= left_out < np.inf:
             raise ValueError(f"a compilation error of {left_out}")
         return cls(fraction, left_out, added.tolist(), dict(written["found"]))
 
@@ -161,7 +162,7 @@ def next_round(
     now, remedies = rounds.settings_now, judgement["remedies"]
     left_out = now.rom.compilation_error
     found = found_in(reduced, left_out, checked, judgement)
-    finer, fraction = FINER * left_out if "compilation" in remedies else left_out, None
+    finer, fraction = max(FINER * left_out, SMALLEST_COMPILATION_ERROR) if "compilation" in remedies else left_out, None
     if "modes" in remedies:
         fraction = finer_fraction(reduced.basis, now.rom, training_excess(checked.errors, tolerance_of(now)))
     added = np.empty((0, 0, 3))

@@ -50,7 +50,7 @@ from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals
 from mpiqmd.rom.snapshots import SnapshotStore
 from mpiqmd.rom.training import Outcome, TrainingSolver
 from mpiqmd.rom.validation import Validation, errors_to_keep
-from mpiqmd.rom.verdict import stored_verdict, verdict
+from mpiqmd.rom.verdict import FULL_WARNINGS, full_warnings, stored_verdict, verdict, warning_on_full
 from mpiqmd.sampling.plan import Plan
 from mpiqmd.sampling.rules.rule import CandidateRule
 from mpiqmd.sampling.samples import Samples
@@ -157,11 +157,14 @@ def train(settings: Settings, folder: Path, plan: Plan, solver: TrainingSolver) 
             break
         rounds.finish(following)
         log(f"round {rounds.number} of at most {settings.train.rounds}: {following.words}")
-    keep_model(path, folder / MODEL_FILE, reduced, checked.validation.errors, settings)
+    keep_model(path, folder / MODEL_FILE, with_warnings(reduced, solver), checked.validation.errors, settings)
     last = found_in(reduced, now.rom.compilation_error, checked.validation, judgement)
     title = f"{model.molecule.formula}, {settings.xc.functional}"
     on_rank_zero(model.grid.comm, _plot, folder, reduced.basis, title)
     print_errors(checked.validation, judgement, log.afterwards)
+    on_full = warning_on_full(full_warnings(with_warnings(reduced, solver).notes))
+    if on_full is not None:
+        log.afterwards(on_full)
     return describe_basis(reduced.basis, store) | {
         "seconds_per_geometry": seconds,
         "errors": checked.validation.errors,
@@ -182,6 +185,12 @@ def draft_or_model(
         return finished
     path = folder / DRAFT_FILE
     return path, make_draft(settings, path, plan, model, snapshots, log)
+
+
+def with_warnings(reduced: ReducedModel, solver: TrainingSolver) -> ReducedModel:
+    """Return a model that knows of the warnings of its full solutions, those of this run and of earlier ones."""
+    kinds = sorted({*full_warnings(reduced.notes), *solver.watch.said})
+    return replace(reduced, notes={**reduced.notes, FULL_WARNINGS: kinds})
 
 
 def print_errors(checked: Validation, judgement: dict[str, Any], log: Log) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mpiqmd.errors import ConfigError, ConvergenceError, GeometryError, MpiqmdError
+from mpiqmd.errors import ConfigError, ConvergenceError, DataFileError, GeometryError, MpiqmdError
 from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.body_surface import BodySurface, MovingFrame
@@ -162,5 +162,10 @@ def _grid_free(model: KohnShamModel, reduced: ReducedModel, options: RomOptions)
         )
     span = TrainingSpan.of_geometries(reduced.training_positions_sav, reduced.symmetries)
     arrays = learned.from_arrays(reduced.arrays, source=reduced.source)
+    if model.functional.uses_gradient and not arrays.xc.slopes_vfq.size:
+        raise DataFileError(
+            f"{reduced.source} has no gradients at its points of xc, which this functional needs. Train again with "
+            "`mpiqmd train`: its snapshots are kept."
+        )
     energy = LearnedEnergy(arrays, model.functional, model.valences_a, model.grid.periodic_cell_v)
     return LearnedBodySolver(LearnedSolver(energy, GAIN_PER_TOLERANCE * options.tolerance), model.molecule.labels, span)

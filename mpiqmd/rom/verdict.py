@@ -36,6 +36,8 @@ ASTRAY = (
     "its own dynamics leads at once to where it has no answer. Train on geometries in all directions that dynamics takes, "
     'out of a plane too: train.sampling = "normal-modes", or structures of a trajectory.'
 )
+FULL_WARNINGS = "full_warnings"
+"""Name, among the notes of a model, of the kinds of warnings of its full solutions."""
 UNKNOWN = "warning: no unseen geometries were solved (train.validation = 0): nobody knows how good the model is"
 UNCHECKED = (
     "warning: nobody knows how good this model is: its file has no errors on unseen geometries. Run `mpiqmd train` again with "
@@ -65,8 +67,8 @@ class _Size(NamedTuple):
             return None
         energy, force = statistics["energy"], statistics["force"]
         values = [float(each) for each in (energy["rms"], force["rms"], energy["largest"], force["largest"])]
-        if not all(isfinite(value) for value in values):
-            raise ValueError("errors that are not finite")
+        if not all(isfinite(value) and value >= 0.0 for value in values):
+            raise ValueError("errors that are no sizes")
         return cls(*values)
 
     def excess(self, tolerance: Tolerance) -> float:
@@ -107,7 +109,7 @@ def stored_verdict(notes: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
         kept = notes["verdict"]
         tolerance = Tolerance(float(kept["energy_error"]), float(kept["force_error"]))
-        return verdict(notes["errors"], tolerance) if min(tolerance) > 0.0 else None
+        return verdict(notes["errors"], tolerance) if all(0.0 < each < inf for each in tolerance) else None
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
 
@@ -120,13 +122,29 @@ def training_excess(errors: Mapping[str, Any], tolerance: Tolerance) -> float:
 
 def warning_on_loading(notes: Mapping[str, Any], online: str) -> str | None:
     """Return what whoever uses a model in a form should hear of its errors; None if it is good.  Not collective."""
-    judgement = stored_verdict(notes)
+    judgement, on_full = stored_verdict(notes), warning_on_full(full_warnings(notes))
     if judgement is None:
         return UNCHECKED
     if judgement["good"]:
-        return None
+        return on_full
     other = "" if notes["errors"].get("online") == online else f" (checked with another rom.online than {online!r})"
-    return judgement["words"] + other
+    return judgement["words"] + other if on_full is None else f"{judgement['words']}{other} {on_full}"
+
+
+def full_warnings(notes: Mapping[str, Any]) -> list[str]:
+    """Return the kinds of warnings of the full solutions that a model was trained on, by its notes.  Not collective."""
+    kinds = notes.get(FULL_WARNINGS, [])
+    return sorted(str(kind) for kind in kinds) if isinstance(kinds, list) else []
+
+
+def warning_on_full(kinds: Sequence[str]) -> str | None:
+    """Return what warnings of the full solutions mean for a model that reproduces them; None if there are none."""
+    if not kinds:
+        return None
+    return (
+        "warning: the full solutions that the model reproduces are NOT good enough themselves: warnings of "
+        f"{', '.join(kinds)}. Mend these in the input and train again: a model is never better than its grid."
+    )
 
 
 def finding_on_model(notes: Mapping[str, Any], online: str) -> Finding:
@@ -137,7 +155,10 @@ def finding_on_model(notes: Mapping[str, Any], online: str) -> Finding:
     is_other = notes["errors"].get("online") != online
     good = None if is_other and judgement["good"] else judgement["good"]
     other = f", with another rom.online than {online!r}" if is_other else ""
-    return Finding(good, f"the model {_STANDING[judgement['good']]} {judgement['found']}{other}")
+    words, kinds = f"the model {_STANDING[judgement['good']]} {judgement['found']}{other}", full_warnings(notes)
+    if kinds:
+        return Finding(False, f"{words}, but its full solutions had warnings of {', '.join(kinds)}")
+    return Finding(good, words)
 
 
 _STANDING = {True: "is good to", None: "is not proven by", False: "is NOT good enough with"}

@@ -44,7 +44,7 @@ def early_stopped_nnls(matrix: np.ndarray, right: np.ndarray, points: int) -> np
     columns = _Columns(matrix, right)
     smallest, sizes = 1e-14 * np.abs(matrix.T @ right).max(), [float(np.linalg.norm(right))]
     # as many columns as rows solve everything
-    points = min(points, len(matrix) - 1)
+    points = min(points, len(matrix))
     while len(sizes) <= WINDOW or sizes[-1] < (1.0 - LEAST_GAIN) * sizes[-1 - WINDOW]:
         dual = matrix.T @ columns.residual()
         dual[columns.used] = -np.inf

@@ -57,17 +57,17 @@ class Orbits:
 
     def by_species(self, functions: np.ndarray) -> np.ndarray:
         """Return what functions (j, points) have of every species, shape (j, species, Q), in their unit.  Collective."""
-        return self.as_species(self._exchange.fetch(functions).reshape(len(functions), self.n_images, -1))
+        return self.as_species(self._exchange.fetch(functions).reshape(len(functions), self.n_images, len(self.first)))
 
     def as_species(self, values_jgq: np.ndarray) -> np.ndarray:
         """Return the same of values at all images, shape (j, images, Q), which it takes the place of.  Not collective."""
-        to_images(values_jgq.reshape(-1, values_jgq.shape[1] * values_jgq.shape[2]), self.n_images)
+        to_images(values_jgq.reshape(len(values_jgq), self.n_images * values_jgq.shape[2]), self.n_images)
         values_jgq /= self.n_images
         return values_jgq
 
     def everywhere(self, values_jgq: np.ndarray) -> np.ndarray:
         """Return functions (j, points) with these values at all images (j, images, Q), in their unit.  Collective."""
-        return self._exchange.put(values_jgq.reshape(len(values_jgq), -1))
+        return self._exchange.put(values_jgq.reshape(len(values_jgq), self.n_images * len(self.first)))
 
     def spread(self, functions: np.ndarray, labels_j: np.ndarray) -> np.ndarray:
         """Return functions of one species each (j, Q), whose labels are given, at all points (j, points).  Collective."""
@@ -79,9 +79,11 @@ class Orbits:
         values = np.zeros((len(functions), len(chosen)))
         missing = np.ones(len(chosen), bool)
         for g, own_q in enumerate(self._orbit_gq):
+            if not len(own_q):
+                break
             order = np.argsort(own_q)
-            places = order[np.minimum(np.searchsorted(own_q, chosen, sorter=order), len(own_q) - 1)] if len(own_q) else []
-            here = np.flatnonzero(missing & (own_q[places] == chosen)) if len(own_q) else np.zeros(0, int)
+            places = order[np.minimum(np.searchsorted(own_q, chosen, sorter=order), len(own_q) - 1)]
+            here = np.flatnonzero(missing & (own_q[places] == chosen))
             values[:, here] = parity(labels_j, g)[:, None] * functions[:, places[here]]
             missing[here] = False
         return sum_over_ranks(self.grid.comm, values)

@@ -107,6 +107,10 @@ class _Assembly(Assembly):
         lengths, boxes = self.shapes.lengths, self.boxes()
         if start.degree < 0 or lengths["t"] != comb(lengths["y"] + start.degree, start.degree):
             raise Unfit("the polynomial of the start has other terms than its degree asks for")
+        if not lengths["q"] or not lengths["p"] or (xc.weights_q < 0.0).any():
+            raise Unfit("there are no points, or weights of xc are negative")
+        if xc.labels_f.any() and (positions_vq.size or not np.array_equal(xc.labels_f, points.labels_f)):
+            raise Unfit("the points of xc stand for images of other functions than those of the learned grid")
         if lengths["x"] != 3 * len(boxes) or lengths["s"] not in (0, lengths["p"]):
             raise Unfit("the start, or the slopes at the points of xc, are those of another model")
         ions = [self.ion(a, box) for a, box in enumerate(boxes) if box.axes]

@@ -224,6 +224,8 @@ class _Gaussians:
         part = _nonzero(fields_fzyx)
         fields_fzyx = np.ascontiguousarray(fields_fzyx[(slice(None), *part)])
         (x, y, z), (n_f, n_z, n_y, n_x) = (v[p] for v, p in zip(self.values, part[::-1], strict=True)), fields_fzyx.shape
+        if not fields_fzyx.size:
+            return np.zeros((x.shape[2] * y.shape[2] * z.shape[2], n_f))
         count = len(self.weights_k)
         along_x = (fields_fzyx.reshape(-1, n_x) @ x.reshape(n_x, -1)).reshape(n_f, n_z, n_y, count, -1)
         result = np.zeros((n_f, x.shape[2], y.shape[2], z.shape[2]))

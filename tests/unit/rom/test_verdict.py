@@ -174,3 +174,28 @@ def test_a_model_that_was_never_checked_is_not_found_good():
     kept = {"energy_error": TOLERANCE.energy, "force_error": TOLERANCE.force}
     for notes in ({}, {"errors": errors(of(0.0, 0.0), None), "verdict": kept}):
         assert finding_on_model(notes, "learned") == (None, "the model was never checked on unseen geometries")
+
+
+def test_a_model_is_never_better_than_the_full_solutions_that_it_reproduces():
+    notes = {"errors": errors(of(0.0, 0.0), of(1e-7, 1e-6)), "full_warnings": ["net force", "walls"]}
+    notes["verdict"] = verdict(notes["errors"], TOLERANCE)
+    assert notes["verdict"]["good"]
+    assert "warnings of net force, walls" in warning_on_loading(notes, "learned")
+    found = finding_on_model(notes, "learned")
+    assert found.good is False and "is good to" in found.words and "had warnings of net force, walls" in found.words
+    clean = notes | {"full_warnings": []}
+    assert warning_on_loading(clean, "learned") is None and finding_on_model(clean, "learned").good
+    assert warning_on_loading(notes | {"full_warnings": "net force"}, "learned") is None
+
+
+@pytest.mark.parametrize("tolerance", [(1e-5, np.nan), (np.inf, np.inf), (0.0, 1e-5), (-1e-5, 1e-5)])
+def test_tolerances_that_are_none_prove_nothing(tolerance):
+    notes = {"errors": errors(of(0.0, 0.0), of(1e-7, 1e3))}
+    notes["verdict"] = {"energy_error": tolerance[0], "force_error": tolerance[1]}
+    assert stored_verdict(notes) is None
+
+
+def test_errors_below_zero_are_no_errors():
+    unseen = of(1e-7, 1e-6)
+    unseen["energy"]["rms"] = -1.0
+    assert verdict(errors(of(0.0, 0.0), unseen), TOLERANCE) is None

@@ -27,3 +27,11 @@ def test_more_points_are_better(rng):
         assert (weights >= 0).all() and 0 < np.count_nonzero(weights) <= count
         errors.append(np.abs(equations @ weights - exact).max())
     assert errors[0] > 10 * errors[1] and errors[1] > 10 * errors[2]
+
+
+@pytest.mark.parametrize("shape", [(10, 1), (1, 10), (10, 2), (2, 2)])
+def test_few_equations_or_points_are_solved(shape, rng):
+    matrix = rng.uniform(0.5, 1.0, size=shape)
+    exact = matrix @ np.ones(shape[1])
+    weights = nonnegative_weights(matrix, exact, 20)
+    np.testing.assert_allclose(matrix @ weights, exact, rtol=1e-9)

@@ -91,6 +91,21 @@ def test_points_without_values_are_zero(comm):
     np.testing.assert_allclose(total, expected.matrix_local[:, orbits.first], atol=1e-14)
 
 
+def test_ranks_may_have_no_points(comm):
+    """Those that own a far end of a long cell, or images alone."""
+    grid, functions, species = make(comm)
+    some = np.arange(grid.local_size if comm.rank == 0 else 0)
+    orbits = Orbits(grid, some, species)
+    values = functions.matrix_local[:, some]
+    parts, labels = orbits.by_species(values), np.array([0, 1, 2, 3, 4])
+    assert parts.shape == (5, 8, len(orbits.first))
+    own = parts[np.arange(5), labels]
+    assert orbits.spread(own, labels).shape == values.shape
+    chosen = np.arange(0, grid.size, 17)
+    assert orbits.at(own, labels, chosen).shape == (5, len(chosen))
+    assert np.isfinite(orbits.overlaps(values, own, labels)).all()
+
+
 def test_densities_at_images_follow_from_the_species_of_modes(comm):
     grid, functions, species = make(comm)
     everywhere = np.arange(grid.local_size)

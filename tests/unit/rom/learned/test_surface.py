@@ -246,6 +246,22 @@ def test_a_file_whose_parts_do_not_fit_is_refused(name):
 
 
 @pytest.mark.serial
+@pytest.mark.parametrize("change", ["no points", "negative weights", "other images"])
+def test_points_that_would_give_wrong_numbers_are_refused(change):
+    arrays = to_arrays(serial_water().arrays)
+    xc = {name.split("/")[-1]: name for name in arrays if name.startswith("learned/xc/")}
+    if change == "no points":
+        for name in ("weights_q", "mean_q", "functions_fq"):
+            arrays[xc[name]] = arrays[xc[name]][..., :0]
+    elif change == "negative weights":
+        arrays[xc["weights_q"]] = -arrays[xc["weights_q"]]
+    else:
+        arrays[xc["labels_f"]] = 1 - arrays[xc["labels_f"]]
+    with pytest.raises(DataFileError, match="train again"):
+        from_arrays(arrays)
+
+
+@pytest.mark.serial
 @pytest.mark.parametrize("name", ["cores/1/coefficients_ic", "cores/1/inverse_step", "cores/positions_vq"])
 def test_a_file_whose_cores_do_not_fit_is_refused(name):
     arrays = to_arrays(serial_water(kind="cores").arrays)
