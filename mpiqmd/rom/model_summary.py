@@ -13,7 +13,7 @@ import numpy as np
 
 from mpiqmd.datafiles import Contents
 from mpiqmd.molecule.labels import labels
-from mpiqmd.rom.verdict import UNCHECKED, stored_verdict
+from mpiqmd.rom.verdict import UNCHECKED, full_warnings, stored_verdict, warning_on_full
 
 SHORT_HASH = 12
 """Characters shown of a hash."""
@@ -124,9 +124,10 @@ def _errors(file: h5py.File) -> list[str]:
 
 def _verdict(file: h5py.File) -> list[str]:
     """Return what the errors mean at the tolerance of the training, a line a sentence; said anew, not as the file says it."""
-    judgement = stored_verdict(json.loads(file.attrs["notes"]))
-    words = judgement["words"] if judgement else UNCHECKED
-    return words.replace(". ", ".\n").splitlines()
+    notes = json.loads(file.attrs["notes"])
+    judgement, on_full = stored_verdict(notes), warning_on_full(full_warnings(notes))
+    words = [judgement["words"] if judgement else UNCHECKED, *([on_full] if on_full else [])]
+    return "\n".join(words).replace(". ", ".\n").splitlines()
 
 
 def _grid_free(file: h5py.File) -> list[str]:
