@@ -6,7 +6,7 @@ where the symmetry of the molecule hides it from the net force.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -147,12 +147,15 @@ class GroundStateWatch:
         Whether there was one to look at.
     said
         What was said, by kind.
+    lasting
+        Kinds of faults beyond what is tolerated in the course of a motion, whichever geometry was looked at first.
     """
 
     def __init__(self, model: KohnShamModel, log: Log) -> None:
         self.model, self.log = model, log
         self.needed_spacings = needed_spacings(model)
         self.said: dict[str, str] = {}
+        self.lasting: set[str] = set()
         self.has_looked = False
         self.tolerated = TOLERATED
 
@@ -160,11 +163,12 @@ class GroundStateWatch:
         """Return the checks of a ground state, after saying what has not been said before.  Collective."""
         checks, self.has_looked = examine(problem, state, self.needed_spacings, self.tolerated), True
         self.tolerated = LATER * TOLERATED
-        self.tell(checks.warnings())
+        self.tell(checks.warnings(), set(replace(checks, tolerated=self.tolerated).warnings()))
         return checks
 
-    def tell(self, warnings: dict[str, str]) -> None:
-        """Say warnings of kinds that have not been said before.  Not collective."""
+    def tell(self, warnings: dict[str, str], lasting: set[str]) -> None:
+        """Say warnings of kinds that have not been said before; keep what kinds are lasting.  Not collective."""
+        self.lasting |= lasting
         for kind, text in warnings.items():
             if kind not in self.said:
                 self.said[kind] = text

@@ -105,19 +105,21 @@ class TrainingSolver:
         own = blocks(indices, self.groups)[group]
         self.log(f"{self.groups} groups of ranks, {len(indices)} geometries; this is the progress of the first group")
         alone = comm.Split(group, comm.rank)
-        solved, warnings = self._solve_own(store, own, group, alone)
+        solved, *warnings = self._solve_own(store, own, group, alone)
         every, told = comm.allgather(solved), comm.allgather(warnings)
         for others in told:
-            self.watch.tell(others)
+            self.watch.tell(*others)
         alone.Free()
         gather_parts(store, self.model.grid)
         stopped = next((other.stopped for other in every if other.stopped), None)
         return Outcome(max((other.seconds for other in every if other.seconds), default=None), stopped)
 
-    def _solve_own(self, store: SnapshotStore, own: list[int], group: int, alone: MPI.Comm) -> tuple[Outcome, dict[str, str]]:
+    def _solve_own(
+        self, store: SnapshotStore, own: list[int], group: int, alone: MPI.Comm
+    ) -> tuple[Outcome, dict[str, str], set[str]]:
         """Solve this group's geometries into a file of its own; return what there is to tell, too.  Collective over it."""
         if not own:
-            return Outcome(None), {}
+            return Outcome(None), {}, set()
         model = self.full.make_model(alone)
         part = SnapshotStore(part_path(store.path, f"group-{group}"), store.signature, alone)
         labels = [store.labels[index] for index in own]
@@ -125,7 +127,7 @@ class TrainingSolver:
         watch = GroundStateWatch(model, silent(alone))
         solved = self._solve_here(watch, part, part.pending, self.log if self.log.active else silent(alone))
         model.grid.destroy()
-        return solved, watch.said
+        return solved, watch.said, watch.lasting
 
     def _solve_here(self, watch: GroundStateWatch, store: SnapshotStore, indices: Sequence[int], log: Log) -> Outcome:
         """Solve geometries one after the other on the ranks of a model.  Collective over them."""
