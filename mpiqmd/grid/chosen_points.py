@@ -29,6 +29,7 @@ def leading_points(grid: Grid, importance_local: np.ndarray, count: int) -> np.n
     whole = Field(grid, importance_local.reshape(grid.local_shape)).gather()
 
     def lead() -> np.ndarray:
+        """Return the choice from the values on the whole grid, which rank 0 has."""
         assert whole is not None
         flat = whole.ravel() * untied(np.arange(grid.size))
         return np.sort(np.argsort(-flat, kind="stable")[:count])
@@ -44,6 +45,7 @@ def drawn_points(grid: Grid, importance_local: np.ndarray, count: int, seed: int
     whole = Field(grid, importance_local.reshape(grid.local_shape)).gather()
 
     def draw() -> np.ndarray:
+        """Return the same of half leading, half drawn points."""
         assert whole is not None
         flat = whole.ravel() * untied(np.arange(grid.size))
         leading = np.argsort(-flat, kind="stable")[: count // 2]

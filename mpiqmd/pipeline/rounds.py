@@ -162,7 +162,9 @@ def next_round(
     now, remedies = rounds.settings_now, judgement["remedies"]
     left_out = now.rom.compilation_error
     found = found_in(reduced, left_out, checked, judgement)
-    finer, fraction = max(FINER * left_out, SMALLEST_COMPILATION_ERROR) if "compilation" in remedies else left_out, None
+    finer, fraction = left_out, None
+    if "compilation" in remedies:
+        finer = max(FINER * left_out, SMALLEST_COMPILATION_ERROR)
     if "modes" in remedies:
         fraction = finer_fraction(reduced.basis, now.rom, training_excess(checked.errors, tolerance_of(now)))
     added = np.empty((0, 0, 3))

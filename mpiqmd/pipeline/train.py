@@ -157,12 +157,13 @@ def train(settings: Settings, folder: Path, plan: Plan, solver: TrainingSolver) 
             break
         rounds.finish(following)
         log(f"round {rounds.number} of at most {settings.train.rounds}: {following.words}")
-    keep_model(path, folder / MODEL_FILE, with_warnings(reduced, solver), checked.validation.errors, settings)
+    kinds = sorted({*full_warnings(reduced.notes), *solver.watch.lasting})
+    keep_model(path, folder / MODEL_FILE, reduced, checked.validation.errors, kinds, settings)
     last = found_in(reduced, now.rom.compilation_error, checked.validation, judgement)
     title = f"{model.molecule.formula}, {settings.xc.functional}"
     on_rank_zero(model.grid.comm, _plot, folder, reduced.basis, title)
     print_errors(checked.validation, judgement, log.afterwards)
-    on_full = warning_on_full(full_warnings(with_warnings(reduced, solver).notes))
+    on_full = warning_on_full(kinds)
     if on_full is not None:
         log.afterwards(on_full)
     return describe_basis(reduced.basis, store) | {
@@ -187,12 +188,6 @@ def draft_or_model(
     return path, make_draft(settings, path, plan, model, snapshots, log)
 
 
-def with_warnings(reduced: ReducedModel, solver: TrainingSolver) -> ReducedModel:
-    """Return a model that knows of the warnings of its full solutions, those of this run and of earlier ones."""
-    kinds = sorted({*full_warnings(reduced.notes), *solver.watch.said})
-    return replace(reduced, notes={**reduced.notes, FULL_WARNINGS: kinds})
-
-
 def print_errors(checked: Validation, judgement: dict[str, Any], log: Log) -> None:
     """Print the errors of a model and what they mean.  Not collective."""
     for line in error_table(checked.errors):
@@ -213,14 +208,19 @@ def make_draft(
     return reduced
 
 
-def keep_model(path: Path, final: Path, reduced: ReducedModel, errors: dict[str, Any], settings: Settings) -> None:
+def keep_model(
+    path: Path, final: Path, reduced: ReducedModel, errors: dict[str, Any], kinds: list[str], settings: Settings
+) -> None:
     """Let the file of a model, a draft or the final one, become the final one with its errors and their verdict.  Collective.
 
-    A final one keeps the errors that it has if they are those of as many unseen geometries, or more.
+    A final one keeps the errors that it has if they are those of as many unseen geometries, or more.  ``kinds`` are those of
+    the warnings of its full solutions.
     """
     comm, before = reduced.basis.modes.grid.comm, reduced.notes
     kept = errors_to_keep(before["errors"] if stored_verdict(before) else None, plain(errors))
     notes = {**before, "errors": kept, "verdict": plain(verdict(kept, tolerance_of(settings)))}
+    if kinds:
+        notes[FULL_WARNINGS] = kinds
     if path != final:
         on_rank_zero(comm, complete_model, path, final, notes)
     elif notes != reduced.notes:

@@ -128,7 +128,8 @@ def warning_on_loading(notes: Mapping[str, Any], online: str) -> str | None:
     if judgement["good"]:
         return on_full
     other = "" if notes["errors"].get("online") == online else f" (checked with another rom.online than {online!r})"
-    return judgement["words"] + other if on_full is None else f"{judgement['words']}{other} {on_full}"
+    words = judgement["words"] + other
+    return words if on_full is None else f"{words} {on_full}"
 
 
 def full_warnings(notes: Mapping[str, Any]) -> list[str]:

@@ -62,34 +62,29 @@ class BalanceSettings:
 
 
 @dataclass(frozen=True)
-class Samples:
+class BalanceSamples:
     """Densities that a molecule reaches.
 
     Attributes
     ----------
-    positions_sav, latent_sd
-        Geometries (s, N, 3), bohr, inside the tables, and latent coordinates of the minima there (s, d), square roots of Ha.
-    nearby_sd
-        Random latent coordinates near every second of them.
+    positions_sav
+        Geometries (s, N, 3), bohr, inside the tables.
+    latent_sd
+        Latent coordinates of the minima there and, last, of what is ``with_nearby`` (s + s / 2, d), square roots of Ha.
     charges_sf
-        Coefficients of the density functions at both, by integrals over the grid: what points tell of them is not these.
+        Coefficients of the density functions at all of them, by integrals over the grid: what points tell is not these.
     """
 
     positions_sav: np.ndarray
     latent_sd: np.ndarray
-    nearby_sd: np.ndarray
     charges_sf: np.ndarray
 
-    @property
-    def everywhere_sd(self) -> np.ndarray:
-        """All latent coordinates, those nearby last, shape (s + s / 2, d), square roots of Ha."""
-        return np.concatenate([self.latent_sd, self.nearby_sd])
 
-
-def nearby(latent_sd: np.ndarray, seed: int) -> np.ndarray:
-    """Return random latent coordinates near every second of some (s, d), square roots of Ha.  Not collective."""
+def with_nearby(latent_sd: np.ndarray, seed: int) -> np.ndarray:
+    """Return latent coordinates (s, d), square roots of Ha, and last random ones near every second.  Not collective."""
     some_sd = latent_sd[::EVERY]
-    return some_sd + DISPLACEMENT * np.random.default_rng(seed).normal(size=some_sd.shape)
+    nearby_sd = some_sd + DISPLACEMENT * np.random.default_rng(seed).normal(size=some_sd.shape)
+    return np.concatenate([latent_sd, nearby_sd])
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,7 @@ class _Reached:
     minima: int
 
 
-def balanced(energy: LearnedEnergy, samples: Samples, settings: BalanceSettings) -> tuple[LearnedArrays, np.ndarray]:
+def balanced(energy: LearnedEnergy, samples: BalanceSamples, settings: BalanceSettings) -> tuple[LearnedArrays, np.ndarray]:
     """Return the smaller model, and its density functions as combinations of those before (f, a).  Not collective.
 
     Parameters
@@ -137,14 +132,14 @@ def balanced(energy: LearnedEnergy, samples: Samples, settings: BalanceSettings)
     return replace(arrays, points=points, ions=ions, dipole=dipole, xc=xc), combinations_fa
 
 
-def _reached(energy: LearnedEnergy, samples: Samples) -> _Reached:
+def _reached(energy: LearnedEnergy, samples: BalanceSamples) -> _Reached:
     """Return what is reached, slopes last."""
-    points, minima = energy.arrays.points, len(samples.latent_sd)
+    points, minima = energy.arrays.points, len(samples.positions_sav)
     charges_sf = _with_slopes(samples.charges_sf, minima)
     external, changes = [], []
-    for start in range(0, len(samples.charges_sf), BATCH):
+    for start in range(0, len(samples.latent_sd), BATCH):
         batch = slice(start, start + BATCH)
-        orbitals_bnk, _ = energy.arrays.subspaces.orthonormal(samples.everywhere_sd[batch])
+        orbitals_bnk, _ = energy.arrays.subspaces.orthonormal(samples.latent_sd[batch])
         changes.append(points.changes(orbitals_bnk))
         if start < minima:
             placed = energy.place_batch(samples.positions_sav[batch])

@@ -12,7 +12,7 @@ from mpiqmd.molecule.body_surface import BodySurface, Carry, MovingFrame, Region
 from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.molecule.surface import Memory
 from mpiqmd.rom.learned import geometry_kernels
-from mpiqmd.rom.learned.chebyshev import ChebyshevBox
+from mpiqmd.rom.learned.chebyshev import ChebyshevBox, corners
 from mpiqmd.rom.learned.energy import Placed
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.solver import LearnedSolver
@@ -71,7 +71,7 @@ class LearnedBodySolver:
     def __init__(self, solver: LearnedSolver, labels: Sequence[str] = (), span: TrainingSpan | None = None) -> None:
         self.solver, self.labels = solver, labels
         boxes = solver.energy.arrays.boxes
-        self.span = span or TrainingSpan.of_coordinates(*_corners(boxes))
+        self.span = span or TrainingSpan.of_coordinates(*corners(boxes))
         pinned = [a for a, box in enumerate(boxes) if not box.axes]
         self.ways_back: dict[str, Carry] = {
             "gradient": _gradient_forces,
@@ -159,7 +159,7 @@ def _closed(gradient_av: np.ndarray, pinned: list[int]) -> np.ndarray:
 
 def outside_tables(body_positions_av: np.ndarray, boxes: list[ChebyshevBox], labels: Sequence[str] = ()) -> OutsideTablesError:
     """Return the error that names the atom and the coordinate (body frame, bohr) farthest outside the tables."""
-    lower_av, upper_av = _corners(boxes)
+    lower_av, upper_av = corners(boxes)
     beyond_av = np.where(upper_av > lower_av, np.maximum(lower_av - body_positions_av, body_positions_av - upper_av), -np.inf)
     atom, axis = np.unravel_index(np.argmax(beyond_av), beyond_av.shape)
     return OutsideTablesError(
@@ -179,8 +179,3 @@ def off_the_span(off_av: np.ndarray, labels: Sequence[str] = ()) -> OutsideTable
         "off where all training geometries have it: none differs in that direction, and there are no tables for it. Train on "
         "geometries that do, or let rom.on_large_error = 'warn' solve such geometries on the grid, or 'hifi' in full."
     )
-
-
-def _corners(boxes: list[ChebyshevBox]) -> tuple[np.ndarray, np.ndarray]:
-    """Return lower and upper corners, shape (N, 3) each, bohr."""
-    return np.array([box.lower_v for box in boxes]), np.array([box.upper_v for box in boxes])

@@ -103,3 +103,8 @@ def training_boxes(positions_sav: np.ndarray, least: int, margin: float) -> list
         x, y, z = (max(least, math.ceil(LEAST_NODES + NODES_PER_BOHR * half)) for half in halves.tolist())
         boxes.append(ChebyshevBox(lower_v, upper_v, (x, y, z)))
     return boxes
+
+
+def corners(boxes: list[ChebyshevBox]) -> tuple[np.ndarray, np.ndarray]:
+    """Return lower and upper corners, shape (N, 3) each, bohr."""
+    return np.array([box.lower_v for box in boxes]), np.array([box.upper_v for box in boxes])

@@ -23,9 +23,8 @@ from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.dense import eigh
 from mpiqmd.parallel.log import Log, silent
-from mpiqmd.rom.learned.balance import BalanceSettings, balanced, nearby
-from mpiqmd.rom.learned.balance import Samples as BalanceSamples
-from mpiqmd.rom.learned.chebyshev import training_boxes
+from mpiqmd.rom.learned.balance import BalanceSamples, BalanceSettings, balanced, with_nearby
+from mpiqmd.rom.learned.chebyshev import corners, training_boxes
 from mpiqmd.rom.learned.core_tables import CoreFields
 from mpiqmd.rom.learned.data import DipoleArrays, LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
 from mpiqmd.rom.learned.densities import ChargedFunctions, DensityFunctions, density_functions
@@ -101,21 +100,24 @@ class LearnedCompiler:
         )
         active = self.modes.combine(subspaces.active_mk)
         functions = self._functions(active.dense, found)
-        arrays, rotation_ff = self._draft(active, functions, found)
+        arrays, charged = self._draft(active, functions, found)
         fit = self._start_fit(found.labels_d, min(settings.fit, DRAFT_TERMS), least=min(5 * settings.fit, DRAFT_MINIMA))
         arrays, minima_sav, minima_sd = fit.fitted(arrays)
         # now that minima are known, only what they and the ground states need is kept, and the quadrature is chosen by them
-        samples = self._samples_of(active.dense, functions, rotation_ff, found, (minima_sav, minima_sd))
+        minima, learned = (minima_sav, minima_sd), self._distinct(found)
+        samples = self._balance_samples(active.dense, charged, found, minima, learned)
         arrays, combinations_fa = on_rank_zero(self.comm, balanced, fit.make_energy(arrays), samples, BalanceSettings())
         self.log(f"{len(arrays.points.interaction_f)} of them and {len(arrays.points.mean_q)} points are enough at minima")
-        charged = ChargedFunctions(functions, rotation_ff @ combinations_fa, arrays.points.labels_f)
-        sampled = self._xc_samples(found, minima_sav, minima_sd)
+        charged = ChargedFunctions(functions, charged.combinations_fa @ combinations_fa, arrays.points.labels_f)
+        sampled = self._xc_samples(minima, learned)
         reached = Reached.of(subspaces, arrays.points, arrays.start, sampled, settings.seed)
         xc = self._xc_points(active.dense, found.labels_k, charged, reached)
         return self._start_fit(found.labels_d, settings.fit, settings.gap).fitted(replace(arrays, xc=xc))[0]
 
-    def _draft(self, active: OrbitalSpace, functions: DensityFunctions, found: LatentFound) -> tuple[LearnedArrays, np.ndarray]:
-        """Return a first model, with all functions, and the rotation to those that its charges are of (f, f).  Collective."""
+    def _draft(
+        self, active: OrbitalSpace, functions: DensityFunctions, found: LatentFound
+    ) -> tuple[LearnedArrays, ChargedFunctions]:
+        """Return a first model, with all functions, and what its charges are coefficients of.  Collective."""
         settings, subspaces, start = self.settings, found.subspaces, found.start
         points, rotation_ff = self._learned_points(active.dense, found.labels_k, functions)
         self.log(f"{len(functions)} density functions, {len(points.mean_q)} points")
@@ -127,7 +129,7 @@ class LearnedCompiler:
         xc = self._xc_points(active.dense, found.labels_k, charged, reached)
         dipole = _dipole(functions, rotation_ff, len(subspaces))
         cores = self.cores.moving
-        return LearnedArrays(subspaces, start, constant, one_electron, ions, self.boxes, points, xc, dipole, cores), rotation_ff
+        return LearnedArrays(subspaces, start, constant, one_electron, ions, self.boxes, points, xc, dipole, cores), charged
 
     def _slopes(self, found: LatentFound) -> int:
         """Return at how many slopes of the density to look: one counts with its images, but these are not taken elsewhere."""
@@ -150,7 +152,7 @@ class LearnedCompiler:
         """Return random geometries for reduced ground states, inside the tables, shape (samples, N, 3), bohr."""
         known_sav, count = self.training.positions_sav, 4 * self.settings.solves
         drawn_sav = normal_geometries(known_sav, self.frame, count, self.settings.seed)
-        lower_av, upper_av = (np.array([getattr(box, edge) for box in self.boxes]) for edge in ("lower_v", "upper_v"))
+        lower_av, upper_av = corners(self.boxes)
         beyond_sav = np.maximum(lower_av - drawn_sav, drawn_sav - upper_av)
         return drawn_sav[beyond_sav.max(axis=(1, 2)) < SAME_GEOMETRY]
 
@@ -233,20 +235,19 @@ class LearnedCompiler:
             found[a] = image_of(found[origin], boxes[a], symmetry, *parities)
         return found
 
-    def _predicted_latent(self, start: StartArrays, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def _predicted_latent(self, start: StartArrays, count: int, seed: int) -> Sampled:
         """Return random geometries (samples, N, 3), bohr, and latent coordinates of predicted minima there (samples, d)."""
         positions_sav = self._samples(count, seed)
         return positions_sav, decide(self.comm, predicted(start, positions_sav))
 
-    def _samples_of(
-        self, modes: Orbitals, functions: DensityFunctions, rotation_ff: np.ndarray, found: LatentFound, minima: Sampled
+    def _balance_samples(
+        self, modes: Orbitals, charged: ChargedFunctions, found: LatentFound, minima: Sampled, learned: Sampled
     ) -> BalanceSamples:
-        """Return the minima and the ground states, and the charges of the rotated density functions there.  Collective."""
-        positions_sav, latent_sd = (np.concatenate(pair) for pair in zip(minima, self._distinct(found), strict=True))
-        nearby_sd = nearby(latent_sd, self.settings.seed)
-        orbitals_snk, _ = found.subspaces.orthonormal(np.concatenate([latent_sd, nearby_sd]))
-        charges_sf = functions.charges(modes, found.labels_k, orbitals_snk) @ rotation_ff
-        return BalanceSamples(positions_sav, latent_sd, nearby_sd, charges_sf)
+        """Return the minima and the ground states, and the charges there.  Collective."""
+        positions_sav, latent_sd = (np.concatenate(pair) for pair in zip(minima, learned, strict=True))
+        latent_sd = with_nearby(latent_sd, self.settings.seed)
+        orbitals_snk, _ = found.subspaces.orthonormal(latent_sd)
+        return BalanceSamples(positions_sav, latent_sd, charged.charges(modes, found.labels_k, orbitals_snk))
 
     def _distinct(self, found: LatentFound) -> Sampled:
         """Return the geometries and latent coordinates of ground states without images, of which energies are the same."""
@@ -254,14 +255,14 @@ class LearnedCompiler:
         kept = slice(None) if self.cores.moving else self.states.species.distinct(found.positions_sav)
         return found.positions_sav[kept], found.latent_sd[kept]
 
-    def _xc_samples(self, found: LatentFound, minima_sav: np.ndarray, minima_sd: np.ndarray) -> Sampled:
+    def _xc_samples(self, minima: Sampled, learned: Sampled) -> Sampled:
         """Return geometries (samples, N, 3), bohr, and latent coordinates (samples, d) where the xc remainder shall be right.
 
         All ground states are among them, which are farther out than minima at mixtures of geometries: where one is not seen,
         the quadrature has been off by a hundredth of the remainder.
         """
-        learned_sav, learned_sd = self._distinct(found)
-        count = max(self.settings.xc_samples, int(SAMPLES_PER_DIRECTION * len(found.subspaces)))
+        (learned_sav, learned_sd), (minima_sav, minima_sd) = learned, minima
+        count = max(self.settings.xc_samples, int(SAMPLES_PER_DIRECTION * minima_sd.shape[1]))
         missing = max(count - len(learned_sd), count // 2)
         return np.concatenate([learned_sav, minima_sav[:missing]]), np.concatenate([learned_sd, minima_sd[:missing]])
 

@@ -8,13 +8,10 @@ import numpy as np
 
 from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.rom.learned.chebyshev import ChebyshevBox
+from mpiqmd.rom.learned.images import as_species, orbitals_at_images
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.one_electron import OneElectronArrays
-
-
-def n_species(labels: np.ndarray) -> int:
-    """Return how many symmetry species there may be, given labels (any shape): a power of two.  Not collective."""
-    return 1 << int(labels.max(initial=0)).bit_length()
+from mpiqmd.rom.learned.species import n_species
 
 
 @dataclass(frozen=True)
@@ -139,10 +136,8 @@ class LearnedPoints:
 
         ``orbitals`` (s, occupied, active) are orthonormal.
         """
-        species = range(self.n_species)
-        parts = [orbitals_snk[:, :, self.labels_k == label] @ self.modes_qk[:, self.labels_k == label].T for label in species]
-        rho = [sum((parts[other] * parts[other ^ label]).sum(axis=1) for other in species) for label in species]
-        changes_sgq = SPIN_WEIGHT * np.stack(rho, axis=1)
+        values_sngq = orbitals_at_images(orbitals_snk, self.modes_qk.T, self.labels_k, self.n_species)
+        changes_sgq = SPIN_WEIGHT * as_species((values_sngq**2).sum(axis=1))
         changes_sgq[:, 0] -= self.mean_q
         return changes_sgq
 

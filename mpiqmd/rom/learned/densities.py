@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -18,11 +19,11 @@ from mpiqmd.grid.chosen_points import values_at
 from mpiqmd.grid.differences import Gradient
 from mpiqmd.grid.grid import Grid
 from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
+from mpiqmd.rom.learned.images import as_species, orbitals_at_images
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.orbits import Orbits
 from mpiqmd.rom.learned.principal_densities import principal_densities
-from mpiqmd.rom.learned.species import Species, blocks_of
-from mpiqmd.rom.learned.xc_kernels import to_images
+from mpiqmd.rom.learned.species import Species
 
 BLOCK = 2048
 """Grid points at a time: a block of all orbitals there stays in cache."""
@@ -90,16 +91,15 @@ class DensityFunctions:
 
         They are over active modes of these species on the density's grid.
         """
-        orbits, rows, mean_q = self.orbits, [], self.mean.local.ravel()[self.orbits.first]
+        orbits, rows = self.orbits, []
         for start in range(0, len(orbitals_snk), INTEGRALS):
             # single precision is a hundredth of what functions leave of a density
             part_snk = orbitals_snk[start : start + INTEGRALS].astype(np.float32)
-            parts_sgq = np.empty((len(part_snk), orbits.n_images, len(mean_q)), np.float32)
+            parts_sgq = np.empty((len(part_snk), orbits.n_images, len(orbits.first)), np.float32)
             for first in range(0, len(part_snk), SAMPLES):
                 few = slice(first, first + SAMPLES)
-                parts_sgq[few] = species_of_densities(modes, labels_k, part_snk[few], orbits)
-            parts_sgq[:, 0] -= mean_q.astype(np.float32)
-            rows.append(orbits.products(parts_sgq, self.local, self.labels_f))
+                parts_sgq[few] = species_of_changes(modes, labels_k, part_snk[few], orbits, self.mean)
+            rows.append(orbits.integrals(parts_sgq, self.local, self.labels_f))
         return np.concatenate(rows)
 
     def at(self, chosen: np.ndarray) -> np.ndarray:
@@ -128,6 +128,10 @@ class ChargedFunctions:
     def at(self, chosen: np.ndarray) -> np.ndarray:
         """Return the combinations at global grid points on every rank, shape (a, Q), bohr^-3/2.  Collective."""
         return self.combinations_fa.T @ self.functions.at(chosen)
+
+    def charges(self, modes: Orbitals, labels_k: np.ndarray, orbitals_snk: np.ndarray) -> np.ndarray:
+        """Return :meth:`DensityFunctions.charges` with the combinations, shape (s, a), bohr^-3/2.  Collective."""
+        return self.functions.charges(modes, labels_k, orbitals_snk) @ self.combinations_fa
 
     def slopes_at(self, gradient: Gradient, chosen: np.ndarray) -> np.ndarray:
         """Return their gradients by the grid there, shape (3, a, Q), bohr^-5/2.  Collective."""
@@ -172,26 +176,20 @@ def products(
     result = np.empty((samples, n_images, len(places)))
     for start in range(0, len(places), width):
         piece = modes.matrix_local[:, places[start : start + width]].astype(right_snk.dtype, copy=False)
-        values = _at_images(right_snk, piece, labels_k, n_images)
-        values *= values if right_snk is left_snk else _at_images(left_snk, piece, labels_k, n_images)
+        values = orbitals_at_images(right_snk, piece, labels_k, n_images)
+        values *= values if right_snk is left_snk else orbitals_at_images(left_snk, piece, labels_k, n_images)
         result[:, :, start : start + width] = values.sum(axis=1)
     return result
 
 
-def _at_images(orbitals_snk: np.ndarray, modes_kq: np.ndarray, labels_k: np.ndarray, n_images: int) -> np.ndarray:
-    """Return orbitals at all images of points, shape (s, n, images, q), given the modes at the points."""
-    (samples, n, k), count = orbitals_snk.shape, modes_kq.shape[1]
-    values = np.zeros((samples * n, n_images, count), orbitals_snk.dtype)
-    for block in blocks_of(labels_k):
-        values[:, labels_k[block[0]]] = orbitals_snk.reshape(-1, k)[:, block] @ modes_kq[block]
-    to_images(values.reshape(samples * n, -1), n_images)
-    return values.reshape(samples, n, n_images, count)
-
-
-def species_of_densities(modes: Orbitals, labels_k: np.ndarray, orbitals_snk: np.ndarray, orbits: Orbits) -> np.ndarray:
-    """Return what densities have of every species, shape (s, species, Q), bohr⁻³.  Not collective."""
+def species_of_changes(
+    modes: Orbitals, labels_k: np.ndarray, orbitals_snk: np.ndarray, orbits: Orbits, mean: Field
+) -> np.ndarray:
+    """Return what ρ - ρ̄ has of every species, shape (s, species, Q), bohr⁻³; the mean is symmetric.  Not collective."""
     values_sgq = products(modes, orbitals_snk, orbitals_snk, orbits.first, labels_k, orbits.n_images)
-    return SPIN_WEIGHT * orbits.as_species(values_sgq)
+    changes_sgq = SPIN_WEIGHT * as_species(values_sgq)
+    changes_sgq[:, 0] -= mean.local.ravel()[orbits.first]
+    return changes_sgq
 
 
 def density_of(modes: Orbitals, density_matrix_kk: np.ndarray) -> Field:
@@ -242,23 +240,19 @@ def density_functions(
     rows = orbitals_snk.reshape(-1, orbitals_snk.shape[2])
     # the mean of the samples and all their images
     mean = density_of(modes, np.where(labels_k[:, None] == labels_k, rows.T @ rows / len(orbitals_snk), 0.0))
-    points_local = where_it_matters(mean)
-    orbits = Orbits(modes.grid, points_local, species)
-    parts_gsq = np.empty((orbits.n_images, len(orbitals_snk) + n_slopes, len(orbits.first)), np.float32)
-    mean_q, filled = mean.local.ravel()[orbits.first], 0
-
-    def keep(parts_sgq: np.ndarray) -> None:
-        nonlocal filled
-        parts_gsq[:, filled : filled + len(parts_sgq)] = parts_sgq.transpose(1, 0, 2)
-        filled += len(parts_sgq)
-
-    for start in range(0, len(orbitals_snk), SAMPLES):
-        keep(species_of_densities(modes, labels_k, orbitals_snk[start : start + SAMPLES], orbits))
-    parts_gsq[0, :filled] -= mean_q.astype(np.float32)
-    # slopes need few digits, half the time
-    for left_nk, right_jnk in _slope_orbitals(subspaces, latent_sd, n_slopes, seed):
-        left_snk, right_snk = left_nk[None].astype(np.float32), right_jnk.astype(np.float32)
-        keep(orbits.as_species(products(modes, left_snk, right_snk, orbits.first, labels_k, orbits.n_images)))
+    orbits = Orbits(modes.grid, where_it_matters(mean), species)
+    parts_gsq, filled = np.empty((orbits.n_images, len(orbitals_snk) + n_slopes, len(orbits.first)), np.float32), 0
+    changes = (
+        species_of_changes(modes, labels_k, orbitals_snk[start : start + SAMPLES], orbits, mean)
+        for start in range(0, len(orbitals_snk), SAMPLES)
+    )
+    slopes = (
+        as_species(products(modes, left_snk, right_snk, orbits.first, labels_k, orbits.n_images))
+        for left_snk, right_snk in _slope_orbitals(subspaces, latent_sd, n_slopes, seed)
+    )
+    for found_sgq in chain(changes, slopes):
+        parts_gsq[:, filled : filled + len(found_sgq)] = found_sgq.transpose(1, 0, 2)
+        filled += len(found_sgq)
     found = principal_densities(orbits, parts_gsq, smallest)
     return DensityFunctions(found.functions, found.values_f, found.labels_f, orbits, mean)
 
@@ -266,9 +260,9 @@ def density_functions(
 def _slope_orbitals(
     subspaces: LatentSubspaces, latent_sd: np.ndarray, count: int, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield orbitals (occupied, active) and their scaled changes (j, occupied, active), whose products are slopes of density.
+    """Yield orbitals (1, occupied, active) and scaled changes (j, occupied, active): their products are slopes of the density.
 
-    There are so many changes in all.
+    There are so many changes in all.  Slopes need few digits: single precision, half the time.
     """
     rng, d = np.random.default_rng(seed), len(subspaces)
     lengths_d = np.minimum(SLOPE_WEIGHT, SLOPE_SPREADS * np.sqrt(np.mean(latent_sd**2, axis=0)))
@@ -276,7 +270,5 @@ def _slope_orbitals(
     bases = rng.integers(len(latent_sd), size=min(BASES, count))
     for number, base in enumerate(bases):
         (orbitals_nk,), (inverse_nn,) = subspaces.orthonormal(latent_sd[base][None])
-        yield (
-            orbitals_nk,
-            BRA_AND_KET * SPIN_WEIGHT * subspaces.slopes(orbitals_nk, inverse_nn, directions_jd[number :: len(bases)]),
-        )
+        changes_jnk = subspaces.slopes(orbitals_nk, inverse_nn, directions_jd[number :: len(bases)])
+        yield orbitals_nk[None].astype(np.float32), (BRA_AND_KET * SPIN_WEIGHT * changes_jnk).astype(np.float32)

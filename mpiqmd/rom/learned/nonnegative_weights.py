@@ -42,18 +42,19 @@ def early_stopped_nnls(matrix: np.ndarray, right: np.ndarray, points: int) -> np
     """
     weights = np.zeros(matrix.shape[1])
     columns = _Columns(matrix, right)
-    smallest, sizes = 1e-14 * np.abs(matrix.T @ right).max(), [float(np.linalg.norm(right))]
+    smallest, residual, sizes = 1e-14 * np.abs(matrix.T @ right).max(), right, [float(np.linalg.norm(right))]
     # as many columns as rows solve everything
     points = min(points, len(matrix))
     while len(sizes) <= WINDOW or sizes[-1] < (1.0 - LEAST_GAIN) * sizes[-1 - WINDOW]:
-        dual = matrix.T @ columns.residual()
+        dual = matrix.T @ residual
         dual[columns.used] = -np.inf
         newest = int(np.argmax(dual))
         if dual[newest] <= smallest or len(columns.used) >= points:
             break
         columns.append(newest)
         _make_feasible(columns, weights)
-        sizes.append(float(np.linalg.norm(columns.residual())))
+        residual = columns.residual()
+        sizes.append(float(np.linalg.norm(residual)))
     return weights
 
 

@@ -1,10 +1,7 @@
 """Points of the grid that stand for all their images under commuting twofold operations.
 
-What is known at the images g q of a point, or of every species σ at the point alone, is the same,
-
-    f(g q) = Σ_σ χ_σ(g) f_σ(q),     f_σ(q) = 1/G Σ_g χ_σ(g) f(g q),     χ = ±1,
-
-so that functions of one species are kept at one point of each orbit, and integrals are sums over these.
+What is known at the images of a point, or of every species at the point alone, is the same (``images``): functions of one
+species are kept at one point of each orbit, and integrals are sums over these.
 """
 
 from __future__ import annotations
@@ -16,8 +13,8 @@ from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.images import image_points
 from mpiqmd.grid.point_exchange import PointExchange
 from mpiqmd.parallel.comm import sum_over_ranks
+from mpiqmd.rom.learned.images import as_species
 from mpiqmd.rom.learned.species import Species, blocks_of, parity
-from mpiqmd.rom.learned.xc_kernels import to_images
 
 BLOCK = 2048
 """Grid points at a time."""
@@ -57,13 +54,7 @@ class Orbits:
 
     def by_species(self, functions: np.ndarray) -> np.ndarray:
         """Return what functions (j, points) have of every species, shape (j, species, Q), in their unit.  Collective."""
-        return self.as_species(self._exchange.fetch(functions).reshape(len(functions), self.n_images, len(self.first)))
-
-    def as_species(self, values_jgq: np.ndarray) -> np.ndarray:
-        """Return the same of values at all images, shape (j, images, Q), which it takes the place of.  Not collective."""
-        to_images(values_jgq.reshape(len(values_jgq), self.n_images * values_jgq.shape[2]), self.n_images)
-        values_jgq /= self.n_images
-        return values_jgq
+        return as_species(self._exchange.fetch(functions).reshape(len(functions), self.n_images, len(self.first)))
 
     def everywhere(self, values_jgq: np.ndarray) -> np.ndarray:
         """Return functions (j, points) with these values at all images (j, images, Q), in their unit.  Collective."""
@@ -71,7 +62,7 @@ class Orbits:
 
     def spread(self, functions: np.ndarray, labels_j: np.ndarray) -> np.ndarray:
         """Return functions of one species each (j, Q), whose labels are given, at all points (j, points).  Collective."""
-        signs_jg = parity(labels_j[:, None] & np.arange(self.n_images), self.n_images - 1).astype(functions.dtype)
+        signs_jg = parity(labels_j[:, None], np.arange(self.n_images)).astype(functions.dtype)
         return self.everywhere(signs_jg[:, :, None] * functions[:, None])
 
     def at(self, functions: np.ndarray, labels_j: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -101,9 +92,9 @@ class Orbits:
 
         In the unit of both times bohr³.
         """
-        return self.products(self.by_species(fields), functions, labels_j)
+        return self.integrals(self.by_species(fields), functions, labels_j)
 
-    def products(self, parts_vgq: np.ndarray, functions: np.ndarray, labels_j: np.ndarray) -> np.ndarray:
+    def integrals(self, parts_vgq: np.ndarray, functions: np.ndarray, labels_j: np.ndarray) -> np.ndarray:
         """Return the same, shape (fields, j), given what fields have of every species (fields, species, Q).  Collective."""
         rows = np.zeros((len(parts_vgq), len(functions)))
         for block in blocks_of(labels_j):

@@ -117,10 +117,15 @@ def _commuting(operations: Sequence[Operation]) -> list[Operation]:
     return best
 
 
-def parity(labels: np.ndarray, bits: int) -> np.ndarray:
+def parity(labels: np.ndarray, bits: int | np.ndarray) -> np.ndarray:
     """Return +1 or -1, as shaped: what an operation, given the bits of those it is made of, does to what has these labels."""
     odd = np.asarray(labels) & bits
     return 1.0 - 2.0 * ((odd ^ odd >> 1 ^ odd >> 2) & 1)
+
+
+def n_species(labels: np.ndarray) -> int:
+    """Return how many symmetry species there may be, given labels (any shape): a power of two.  Not collective."""
+    return 1 << int(labels.max(initial=0)).bit_length()
 
 
 def blocks_of(labels: np.ndarray) -> list[np.ndarray]:

@@ -1,28 +1,10 @@
-"""The loops of the xc remainder at its points and their images, compiled to machine code."""
+"""The loop of a local xc remainder over its points, compiled to machine code."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from mpiqmd.compiling import compiled
-
-
-@compiled()
-def to_images(rows: np.ndarray, n_images: int) -> None:
-    """Turn what points have of every species into what their images have, or back: rows (B, images Q), in place.
-
-    ``u_g = Σ_σ χ_σ(g) u_σ`` with the characters ±1 of commuting twofold operations (a Walsh-Hadamard transform): the matrix is
-    its own transpose.
-    """
-    for row in rows:
-        count, step = len(row) // n_images, 1
-        while step < n_images:
-            for first in range(n_images):
-                if not first & step:
-                    one, other = row[first * count : (first + 1) * count], row[(first + step) * count :]
-                    for q in range(count):
-                        one[q], other[q] = one[q] + other[q], one[q] - other[q]
-            step *= 2
 
 
 @compiled()

@@ -26,14 +26,14 @@ from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.parallel.comm import on_rank_zero, sum_over_ranks
 from mpiqmd.rom.learned.core_density import SMALLEST_DENSITY, MovingCores, derivatives
 from mpiqmd.rom.learned.core_tables import CoreFields
-from mpiqmd.rom.learned.data import LearnedPoints, StartArrays, XcPoints, n_species
+from mpiqmd.rom.learned.data import LearnedPoints, StartArrays, XcPoints
 from mpiqmd.rom.learned.densities import ChargedFunctions, DensityFunctions, products, slope_at
+from mpiqmd.rom.learned.images import to_images
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.nonnegative_weights import nonnegative_weights
 from mpiqmd.rom.learned.polynomials import predicted
 from mpiqmd.rom.learned.remainder import Remainder
-from mpiqmd.rom.learned.species import blocks_of
-from mpiqmd.rom.learned.xc_kernels import to_images
+from mpiqmd.rom.learned.species import blocks_of, n_species
 from mpiqmd.rom.learned.xc_remainder import expanded_share
 
 ENERGY_SCALE = 1e-8

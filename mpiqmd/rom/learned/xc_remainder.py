@@ -14,11 +14,12 @@ import numpy as np
 
 from mpiqmd.kohnsham.functional import Functional
 from mpiqmd.kohnsham.libxc import FixedPoints
-from mpiqmd.rom.learned import xc_kernels
 from mpiqmd.rom.learned.core_density import SMALLEST_DENSITY, MovingCores, PlacedCores
 from mpiqmd.rom.learned.data import MovingCore, XcPoints
+from mpiqmd.rom.learned.images import to_images
 from mpiqmd.rom.learned.packed import Packed, by_species, padded
 from mpiqmd.rom.learned.remainder import Remainder
+from mpiqmd.rom.learned.xc_kernels import weigh_remainder
 
 EXPANDED = 1e-3
 """Mean density (bohr⁻³) below which the expansion of e is left to R: there, changes are as large as the density itself."""
@@ -30,7 +31,7 @@ def expanded_share(mean: np.ndarray) -> np.ndarray:
     return squares / (squares + EXPANDED**2)
 
 
-def _at_images(values: np.ndarray, size: int, images: int) -> np.ndarray:
+def _repeated(values: np.ndarray, size: int, images: int) -> np.ndarray:
     """Return what is the same at all images (..., images size), of points (..., q): the last one fills up the size."""
     room = [(0, 0)] * (values.ndim - 1) + [(0, size - values.shape[-1])]
     return np.tile(np.pad(values, room, mode="edge"), images)
@@ -56,9 +57,9 @@ class XcRemainder:
         if images > 1:
             # those of every image begin with a new panel
             size = padded(count)
-        mean_q, self.weights_q = _at_images(points.mean_q, size, images), _at_images(points.weights_q, size, images)
+        mean_q, self.weights_q = _repeated(points.mean_q, size, images), _repeated(points.weights_q, size, images)
         self.weights_q.reshape(images, size)[:, count:] = 0.0
-        slope0 = _at_images(points.mean_slope_vq, size, images) if functional.uses_gradient else None
+        slope0 = _repeated(points.mean_slope_vq, size, images) if functional.uses_gradient else None
         self._remainder = Remainder(functional, mean_q, slope0, expanded_share(mean_q))
         self._at_points = FixedPoints(functional.terms, len(mean_q))
         used = (points.functions_fq, *(points.slopes_vfq if functional.uses_gradient else ()))
@@ -87,7 +88,7 @@ class XcRemainder:
         """
         seen_ubq = [packed.times(charges_bf) for packed in self._values]
         for seen_bq in seen_ubq:
-            xc_kernels.to_images(seen_bq, self._n_images)
+            to_images(seen_bq, self._n_images)
         pull_ubq = np.zeros((len(seen_ubq), *seen_ubq[0].shape))
         weigh = self._weigh_density if len(seen_ubq) == 1 else self._weigh
         for b in range(len(charges_bf)):
@@ -99,7 +100,7 @@ class XcRemainder:
                 change_uq = np.array([each_q[: len(self.weights_q)] for each_q in change_uq])
                 energies_b[b] += self._cores.add(cores, b, change_uq, self._acting_uq, pull_uq, gradient_bav[b])
         for packed, pull_bq in zip(self._back, pull_ubq, strict=True):
-            xc_kernels.to_images(pull_bq, self._n_images)
+            to_images(pull_bq, self._n_images)
             response_bf += packed.times(pull_bq)
 
     def _weigh_density(self, change_uq: list[np.ndarray], pull_uq: np.ndarray, core_uq: np.ndarray | None = None) -> float:
@@ -112,7 +113,7 @@ class XcRemainder:
         self._set_density(rho0_q, change_uq[0])
         at.evaluate()
         values = at.rho, at.e, at.v_rho
-        energy = xc_kernels.weigh_remainder(values, (rho0_q, r.e0, r.v_rho0, r.second["rr"]), self.weights_q, pull_uq[0])
+        energy = weigh_remainder(values, (rho0_q, r.e0, r.v_rho0, r.second["rr"]), self.weights_q, pull_uq[0])
         if core_uq is not None:
             self._acting_uq = self._acting_on_cores(pull_uq[0])[None]
         self._hold(pull_uq[0])

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mpiqmd.rom.learned.balance import BalanceSettings, Samples, balanced, nearby
+from mpiqmd.rom.learned.balance import BalanceSamples, BalanceSettings, balanced, with_nearby
 from mpiqmd.rom.learned.energy import LearnedEnergy
 from mpiqmd.rom.learned.solver import LearnedSolver
 from tests.helpers.learned_water import serial_water
@@ -24,10 +24,9 @@ def samples():
     shapes = rng.uniform([1.76, 1.76, -0.06], [1.90, 1.90, 0.06], size=(64, 3))
     positions_sav = np.array([geometry(*shape) for shape in shapes])
     latent_sd = water.solver().solve_batch(water.energy.place_batch(positions_sav)).latent_bd
-    latent_sd = latent_sd[:, : len(water.arrays.subspaces)]
-    nearby_sd, points = nearby(latent_sd, 1), water.arrays.points
-    orbitals_snk, _ = water.arrays.subspaces.orthonormal(np.concatenate([latent_sd, nearby_sd]))
-    return Samples(positions_sav, latent_sd, nearby_sd, points.charges(points.changes(orbitals_snk)))
+    latent_sd, points = with_nearby(latent_sd[:, : len(water.arrays.subspaces)], 1), water.arrays.points
+    orbitals_snk, _ = water.arrays.subspaces.orthonormal(latent_sd)
+    return BalanceSamples(positions_sav, latent_sd, points.charges(points.changes(orbitals_snk)))
 
 
 def minima_of(arrays):

@@ -11,11 +11,11 @@ from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import grid_symmetries
 from mpiqmd.rom.learned.densities import DensityFunctions, products
+from mpiqmd.rom.learned.images import to_images
 from mpiqmd.rom.learned.orbits import Orbits
 from mpiqmd.rom.learned.principal_densities import principal_densities
 from mpiqmd.rom.learned.species import Species
 from mpiqmd.rom.learned.training_set import Operation, TrainingSet
-from mpiqmd.rom.learned.xc_kernels import to_images
 
 SHEET = np.array([[1.25, 0, 0], [-1.25, 0, 0], [2.3, 1.7, 0], [2.3, -1.7, 0], [-2.3, 1.7, 0], [-2.3, -1.7, 0]])
 ETHENE = Molecule(("C", "C", "H", "H", "H", "H"), SHEET)
