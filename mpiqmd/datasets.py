@@ -31,6 +31,12 @@ MODEL_DATASETS: Table = {
     "box/lower": ("bohr, rad", "lower bounds of the sampled region; attribute names says of what, theta in rad"),
     "box/upper": ("bohr, rad", "upper bounds of the sampled region"),
 }
+WINDOWS_DATASETS: Table = {
+    "windows": ("", "where the windows are and which are images of others, a JSON object"),
+    "models": ("", "checksums of the models beside this file by the number of their window, a JSON object"),
+    "notes": ("", "what each of them has noted of its errors, a JSON object"),
+    "signature": ("", "the physics of all models, a JSON object"),
+}
 _LEARNED: Table = {
     "constant": ("Ha", "energy that depends on nothing"),
     "one_electron/constant_kk": ("Ha", "kinetic energy and mean potentials over the active modes"),

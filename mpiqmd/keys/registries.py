@@ -25,6 +25,7 @@ SAMPLING_RULES = Choices(
         "mpiqmd.sampling.rules.lattice",
         "mpiqmd.sampling.rules.from_file",
         "mpiqmd.sampling.rules.normal_modes",
+        "mpiqmd.sampling.rules.torsion",
         "mpiqmd.sampling.rules.greedy",
     ),
     section="train",

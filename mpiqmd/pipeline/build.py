@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpiqmd.config.settings import Settings
-from mpiqmd.datafiles import stored_digest
 from mpiqmd.errors import ConfigError
 from mpiqmd.exchange.structure import Structure, require_fitting, same_masses
 from mpiqmd.exchange.structure_files import read_structures
-from mpiqmd.findings import Finding
 from mpiqmd.grid import Grid
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.body_solver import HifiBodySolver
@@ -37,12 +35,12 @@ from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.pipeline.memory import DENSITY_REFINEMENT, require_memory
-from mpiqmd.rom.error_control import ErrorControl
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.online import OnlineStage
+from mpiqmd.rom.options import RomOptions
 from mpiqmd.rom.reactions import FORCE_PER_RMS
 from mpiqmd.rom.training import FullSolving, TrainingSolver
-from mpiqmd.rom.verdict import LARGEST_PER_RMS, finding_on_model, warning_on_loading
+from mpiqmd.rom.verdict import LARGEST_PER_RMS
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -209,32 +207,17 @@ def build_hifi_surface(
 
 def build_online_stage(settings: Settings, model: KohnShamModel, reduced: ReducedModel, log: Log) -> OnlineStage:
     """Return a reduced model ready for use as the input has it.  Collective."""
+    return OnlineStage(model, reduced, rom_options(settings), lambda: build_solver(settings, model), log)
+
+
+def rom_options(settings: Settings) -> RomOptions:
+    """Return the section ``rom`` of the input, with the tolerances that follow from what training asks for.  Not collective."""
     rom, train = settings.rom, settings.train
-    options = replace(
+    return replace(
         rom,
         error_tolerance=rom.error_tolerance or LARGEST_PER_RMS * train.energy_error,
         force_tolerance=rom.force_tolerance or FORCE_PER_RMS * train.force_error,
     )
-    return OnlineStage(model, reduced, options, lambda: build_solver(settings, model), log)
-
-
-def build_rom_surface(
-    settings: Settings, model: KohnShamModel, path: Path, log: Log, check_every: int | None = None
-) -> tuple[ErrorControl, str, Finding]:
-    """Return the reduced surface of a model file, the file's hash, and how good the model is.  Collective.
-
-    ``check_every`` overrides the input's.  Raises ConfigError if the model belongs to other physics than the input.
-    """
-    rom = settings.rom if check_every is None else replace(settings.rom, check_every=check_every)
-    reduced = ReducedModel.load(path, model.grid.comm, model.grid, model.signature())
-    digest = on_rank_zero(model.grid.comm, stored_digest, path)
-    assert digest is not None, "a model without a seal is not loaded"
-    log(f"reduced model {path}: {reduced.rank} modes, {len(reduced.training_positions_sav)} training geometries")
-    warning = warning_on_loading(reduced.notes, rom.online)
-    if warning is not None:
-        log(f"{path}: {warning}")
-    stage = build_online_stage(replace(settings, rom=rom), model, reduced, log)
-    return stage.surface, digest, finding_on_model(reduced.notes, rom.online)
 
 
 def build_training_solver(

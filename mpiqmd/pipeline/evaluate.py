@@ -20,11 +20,12 @@ from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Surface
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.parallel.interruption import Interruption
-from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, build_rom_surface, read_frames, structure_of
+from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, read_frames, structure_of
 from mpiqmd.pipeline.identity import surface_identity
+from mpiqmd.pipeline.reduced import build_rom_surface
 from mpiqmd.pipeline.surface import error_checks, on_errors, on_ground_states, print_checks
-from mpiqmd.rom.error_control import ErrorControl
 from mpiqmd.rom.watch import Watch, numbered
+from mpiqmd.rom.watched import WatchedSurface
 from mpiqmd.statics.evaluated_frames import EvaluatedFrames, evaluate_frames
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _seen(surface: Surface, frames: EvaluatedFrames) -> Watch:
 
     Collective.
     """
-    if not isinstance(surface, ErrorControl):
+    if not isinstance(surface, WatchedSurface):
         return Watch()
     tolerance = surface.limits.tolerance
 

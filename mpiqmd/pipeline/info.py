@@ -20,8 +20,9 @@ from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.printable import printable
-from mpiqmd.rom.kinds import SNAPSHOTS
+from mpiqmd.rom.kinds import SNAPSHOTS, WINDOWS
 from mpiqmd.rom.model_summary import describe_model, find_singular_values
+from mpiqmd.rom.windowed_model import WindowedModel
 from mpiqmd.selfcontained import REPLICAS
 from mpiqmd.units import ATOMIC_TIME_IN_FS
 
@@ -103,6 +104,8 @@ def _summary(kind: str, contents: Contents) -> list[str]:
         return lines + [f"{key}: {_short(value)}" for key, value in identity.items()]
     if kind == "model":
         return describe_model(file)
+    if kind == WINDOWS:
+        return WindowedModel.of(contents).lines()
     if kind == SNAPSHOTS:
         return _snapshots(file)
     if kind == REPLICAS:

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.exchange.structure import not_finite
+from mpiqmd.exchange.structure_files import write_geometries
 from mpiqmd.keys.registries import SAMPLING_RULES
 from mpiqmd.molecule.images import whole
+from mpiqmd.molecule.large_amplitude import LargeAmplitude
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.orientation import oriented
-from mpiqmd.pipeline.build import periodic_cell, read_frames
-from mpiqmd.pipeline.vibrations import find_vibrations
+from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.pipeline.build import periodic_cell, read_frames, structure_of
+from mpiqmd.pipeline.vibrations import find_relaxed_at, find_vibrations
 from mpiqmd.rom.training import TrainingSolver
 from mpiqmd.sampling.normal_modes import NormalModes
 from mpiqmd.sampling.plan import Plan, make_plan
-from mpiqmd.sampling.rules.rule import SamplingRule
+from mpiqmd.sampling.rules.rule import DeclaredRule, SamplingRule
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from mpiqmd.parallel.log import Log
+
+SAMPLES_FILE = "geometries.extxyz"
 
 
 class TrainingSources:
@@ -30,7 +42,14 @@ class TrainingSources:
     def __init__(self, settings: Settings, solver: TrainingSolver, molecule: Molecule, folder: Path, may_compute: bool) -> None:
         self.settings, self.solver = settings, solver
         self.molecule, self.folder, self.may_compute = molecule, folder, may_compute
+        self.own_folder = folder
         self._vibrations: dict[bool, NormalModes] = {}
+
+    def of_window(self, folder: Path) -> TrainingSources:
+        """Return the same for a window with a folder of its own, which has the molecule's vibrations in common with others."""
+        own = copy(self)
+        own.own_folder = folder
+        return own
 
     def oriented(self) -> Molecule:
         """Return the molecule in the body frame.  Not collective."""
@@ -59,19 +78,17 @@ class TrainingSources:
             )
         return self._vibrations[relaxed]
 
+    def relaxed_at(self, coordinate: LargeAmplitude, value: float, start: Molecule) -> Molecule:
+        """Return a molecule relaxed while a coordinate keeps near a value.  Collective."""
+        return find_relaxed_at(self.settings, self.solver, start, self.own_folder, coordinate, value)
+
     def say(self, line: str) -> None:
         """Write a line to the log.  Not collective."""
         self.solver.log(line)
 
 
-def choose_geometries(
-    settings: Settings, solver: TrainingSolver, molecule: Molecule, folder: Path, may_compute: bool = True
-) -> Plan:
-    """Return what to train a molecule on, as the rule of ``train.sampling`` has it.  Collective.
-
-    ``may_compute`` allows Hi-Fi evaluations, kept in ``folder``, where the sampling needs them.  Raises ConfigError where
-    sampling does not fit the molecule, and what :func:`find_vibrations` raises.
-    """
+def rule_of_input(settings: Settings, molecule: Molecule) -> DeclaredRule:
+    """Return what ``train.sampling`` names, with its keys.  Not collective.  Raises ConfigError for a single atom."""
     train = settings.train
     if len(molecule) == 1:
         raise ConfigError(
@@ -79,9 +96,17 @@ def choose_geometries(
             "Hi-Fi solver."
         )
     arguments = SAMPLING_RULES.arguments(train.sampling, train.options)
-    rule: SamplingRule = SAMPLING_RULES.entry(train.sampling).make(**arguments)
-    sources = TrainingSources(settings, solver, molecule, folder, may_compute)
-    return make_plan(rule, sources, solver.model.grid.sides if train.symmetrize else None)
+    rule: DeclaredRule = SAMPLING_RULES.entry(train.sampling).make(**arguments)
+    return rule
+
+
+def choose_geometries(rule: SamplingRule, sources: TrainingSources) -> Plan:
+    """Return what to train a molecule on, as a rule has it.  Collective.
+
+    Raises ConfigError where sampling does not fit the molecule, and what :func:`find_vibrations` raises.
+    """
+    sides = sources.solver.model.grid.sides if sources.settings.train.symmetrize else None
+    return make_plan(rule, sources, sides)
 
 
 def require_modes(rank: int | None, plan: Plan, n_orbitals: int) -> None:
@@ -92,3 +117,12 @@ def require_modes(rank: int | None, plan: Plan, n_orbitals: int) -> None:
             f"rom.rank = {rank}: {len(plan.samples)} geometries have {most} orbitals, images included, and give no more "
             "modes than that. Ask for fewer, or train on more geometries."
         )
+
+
+def write_samples(settings: Settings, folder: Path, plan: Plan, comm: MPI.Comm, log: Log) -> dict[str, Any]:
+    """Write the geometries for the eye and for other programs, and return the result.  Collective."""
+    samples, path = plan.samples, folder / SAMPLES_FILE
+    structure = structure_of(settings, plan.reference)
+    on_rank_zero(comm, write_geometries, path, structure, samples.positions_sav)
+    log.afterwards(f"{len(samples)} geometries ({samples.name}) written to {path}")
+    return {"samples": len(samples), "positions": samples.positions_sav, "labels": samples.labels}

@@ -24,11 +24,12 @@ from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Memory, Surface
-from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, build_rom_surface
+from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule
 from mpiqmd.pipeline.circumstances import circumstances
 from mpiqmd.pipeline.identity import surface_identity, without
-from mpiqmd.rom.error_control import ErrorControl, ErrorMemory
+from mpiqmd.pipeline.reduced import build_rom_surface
 from mpiqmd.rom.watch import Watch
+from mpiqmd.rom.watched import WatchedMemory, WatchedSurface
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -127,7 +128,7 @@ def error_checks(surface: Surface, seen: Watch) -> dict[str, Any]:
 
     Not collective.
     """
-    return {"error_checks": surface.summary(seen)} if isinstance(surface, ErrorControl) else {}
+    return {"error_checks": surface.summary(seen)} if isinstance(surface, WatchedSurface) else {}
 
 
 def print_checks(surface: Surface, seen: Watch, log: Log, name: Callable[[int], str]) -> None:
@@ -135,19 +136,19 @@ def print_checks(surface: Surface, seen: Watch, log: Log, name: Callable[[int], 
 
     ``name`` says what an evaluation, counted from 0, is called.
     """
-    if isinstance(surface, ErrorControl):
+    if isinstance(surface, WatchedSurface):
         for line in surface.summary_lines(seen, name):
             log(line)
 
 
 def on_errors(surface: Surface, seen: Watch) -> list[Finding]:
     """Return whether what was seen of a reduced surface's errors speaks for its results; nothing of Hi-Fi.  Not collective."""
-    return surface.findings(seen) if isinstance(surface, ErrorControl) else []
+    return surface.findings(seen) if isinstance(surface, WatchedSurface) else []
 
 
 def seen_by(memories: Sequence[Memory]) -> Watch:
     """Return what all owners saw of a reduced surface's errors, one after the other.  Not collective."""
-    return Watch.joined([memory.watch for memory in memories if isinstance(memory, ErrorMemory)])
+    return Watch.joined([memory.watch for memory in memories if isinstance(memory, WatchedMemory)])
 
 
 def dynamics_settings(settings: Settings, steps: int | None) -> DynamicsSettings:

@@ -11,9 +11,10 @@ from pathlib import Path
 from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError
 from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.molecule.large_amplitude import LargeAmplitude
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.orientation import oriented
-from mpiqmd.molecule.surface import Owner
+from mpiqmd.molecule.surface import Owner, Surface
 from mpiqmd.molecule.symmetry import grid_symmetries, symmetrised_hessian
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.build import build_hifi_surface
@@ -25,10 +26,12 @@ from mpiqmd.statics.hessian_file import HessianAt, load_hessian, save_hessian
 from mpiqmd.statics.interruptible import InterruptibleSurface
 from mpiqmd.statics.journaled import JournaledSurface
 from mpiqmd.statics.relaxation import relax
+from mpiqmd.statics.restrained import RestrainedSurface
 from mpiqmd.units import HARTREE_IN_INVERSE_CM
 
 MODES_FILE = "modes.json"
 RELAX_JOURNAL, HESSIAN_JOURNAL = "modes-relax.jsonl", "modes-hessian.jsonl"
+HELD_JOURNAL = "window-relax.jsonl"
 
 
 def find_vibrations(
@@ -73,21 +76,55 @@ def _compute(
 ) -> HessianAt:
     """Return the Hessian, after relaxation if that is asked for.  Collective."""
     model, log = solver.model, solver.log
-    comm, sides = model.grid.comm, model.grid.sides
-    start = oriented(molecule, sides)
-
-    def owner(about: Molecule, journal: str) -> Owner:
-        rule = settings.scf.extrapolation
-        hifi = build_hifi_surface(settings, model, about, rule, body_frame=True, watch=solver.watch)
-        interruptible = InterruptibleSurface(hifi, solver.interruption, comm)
-        return Owner(JournaledSurface(interruptible, folder / journal, identity, comm))
-
+    start = oriented(molecule, model.grid.sides)
     if relaxed:
-        path = relax(start, owner(start, RELAX_JOURNAL), settings.relax, comm, log)
-        path.require_converged(settings.relax, "set train.relax = false")
-        start = oriented(molecule.with_positions(path.positions_sav[-1]), sides)
-    derivatives = differentiate(start, owner(start, HESSIAN_JOURNAL), settings.frequencies.displacement, log)
+        surface = training_surface(settings, solver, start)
+        start = relaxed_on(surface, settings, solver, start, folder / RELAX_JOURNAL, identity, "set train.relax = false")
+    journaled = JournaledSurface(training_surface(settings, solver, start), folder / HESSIAN_JOURNAL, identity, model.grid.comm)
+    derivatives = differentiate(start, Owner(journaled), settings.frequencies.displacement, log)
     return HessianAt(start.positions_av, derivatives.hessian_cc)
+
+
+def training_surface(settings: Settings, solver: TrainingSolver, about: Molecule) -> InterruptibleSurface:
+    """Return the Hi-Fi surface in the body frame about a molecule, which ends when there is a reason to.  Not collective."""
+    rule, model = settings.scf.extrapolation, solver.model
+    hifi = build_hifi_surface(settings, model, about, rule, body_frame=True, watch=solver.watch)
+    return InterruptibleSurface(hifi, solver.interruption, model.grid.comm)
+
+
+def relaxed_on(
+    surface: Surface,
+    settings: Settings,
+    solver: TrainingSolver,
+    start: Molecule,
+    journal: Path,
+    identity: dict[str, str],
+    otherwise: str,
+) -> Molecule:
+    """Return the nearest minimum of a surface in its body frame; every evaluation is kept in a file.  Collective.
+
+    Raises ConvergenceError, which says what to do or ``otherwise``, and EndedEarly.
+    """
+    comm = solver.model.grid.comm
+    path = relax(start, Owner(JournaledSurface(surface, journal, identity, comm)), settings.relax, comm, solver.log)
+    path.require_converged(settings.relax, otherwise)
+    return oriented(start.with_positions(path.positions_sav[-1]), solver.model.grid.sides)
+
+
+def find_relaxed_at(
+    settings: Settings, solver: TrainingSolver, start: Molecule, folder: Path, coordinate: LargeAmplitude, value: float
+) -> Molecule:
+    """Return a molecule relaxed while a coordinate keeps near a value, in its body frame.  Collective.
+
+    Raises what :func:`find_vibrations` raises.
+    """
+    held = {"held": json.dumps([coordinate.described(), value])}
+    identity = _identity(settings, solver.model, start, True) | held
+    start = oriented(start, solver.model.grid.sides)
+    surface = RestrainedSurface(training_surface(settings, solver, start), coordinate, value)
+    with solver.interruption.listening():
+        otherwise = "begin nearer to the minimum"
+        return relaxed_on(surface, settings, solver, start, folder / HELD_JOURNAL, identity, otherwise)
 
 
 def _identity(settings: Settings, model: KohnShamModel, molecule: Molecule, relaxed: bool) -> dict[str, str]:

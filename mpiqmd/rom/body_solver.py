@@ -9,7 +9,7 @@ import numpy as np
 from mpiqmd.errors import MpiqmdError
 from mpiqmd.kohnsham.extrapolation import AspcExtrapolation
 from mpiqmd.kohnsham.ground_state import GroundState
-from mpiqmd.molecule.body_surface import BodySurface, MovingFrame, Region
+from mpiqmd.molecule.body_surface import BodySurface, Region, SurfaceFrame
 from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.molecule.surface import Memory, one_by_one
 from mpiqmd.rom.grid_solver import RomSolver
@@ -104,7 +104,7 @@ def solved_on_grid(
 
 
 def grid_surface(
-    frame: MovingFrame,
+    frame: SurfaceFrame,
     solver: RomSolver,
     forces: str = "gradient",
     region: Region | None = None,

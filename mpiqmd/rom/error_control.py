@@ -7,19 +7,18 @@ What happens then is in ``reactions``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mpiqmd.errors import AccuracyError, ConvergenceError, MpiqmdError
-from mpiqmd.findings import Finding
 from mpiqmd.kohnsham.model import Problem
 from mpiqmd.molecule.body_surface import FORCES, BodyMemory, BodySurface
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.judgement import FORCE_ERROR
 from mpiqmd.molecule.rigid import Alignment
-from mpiqmd.molecule.surface import Memory, in_parts
+from mpiqmd.molecule.surface import in_parts
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.log import Log
 from mpiqmd.rom.estimate import ErrorEstimator
@@ -28,20 +27,19 @@ from mpiqmd.rom.otherwise import Otherwise
 from mpiqmd.rom.reactions import Limits
 from mpiqmd.rom.solved import ReducedAnswer
 from mpiqmd.rom.watch import Watch
+from mpiqmd.rom.watched import WatchedMemory, WatchedSurface
 
 UNKNOWN = (OutsideTablesError, ConvergenceError)
 """What a reduced surface answers where it has no energy: it may be solved in another way."""
 
 
-class ErrorMemory(Memory):
+class ErrorMemory(WatchedMemory):
     """What was seen of one owner's errors, beside what the reduced surface remembers.
 
     Attributes
     ----------
     inner
         The reduced surface's memory.
-    watch
-        What has been seen so far; after an error, what was seen before it.
     force_errors_a
         Norm of the latest estimate of each atom's force error, shape (N,), Ha/bohr; None before the first.
     density_matrix_mm
@@ -50,8 +48,8 @@ class ErrorMemory(Memory):
     """
 
     def __init__(self, inner: BodyMemory) -> None:
+        super().__init__()
         self.inner, self.at_once = inner, inner.at_once
-        self.watch = Watch()
         self.force_errors_a: np.ndarray | None = None
         self.density_matrix_mm: np.ndarray | None = None
 
@@ -82,7 +80,7 @@ class ErrorMemory(Memory):
         self.watch, self.force_errors_a, self.density_matrix_mm = Watch(), None, None
 
 
-class ErrorControl:
+class ErrorControl(WatchedSurface):
     """Adds estimates of its errors to what a reduced surface says of a geometry, and reacts to large ones.
 
     Parameters
@@ -107,7 +105,8 @@ class ErrorControl:
         limits: Limits,
         log: Log,
     ) -> None:
-        self.surface, self.estimator, self.otherwise, self.limits, self.log = surface, estimator, otherwise, limits, log
+        super().__init__(limits)
+        self.surface, self.estimator, self.otherwise, self.log = surface, estimator, otherwise, log
 
     def fresh(self, company: int = 1) -> ErrorMemory:
         """Return the memory of a new owner, one of ``company``; nothing has been estimated for it yet.  Not collective."""
@@ -126,18 +125,6 @@ class ErrorControl:
         grid and in full either.  Estimates and such solves are made one by one.
         """
         return in_parts(self._evaluated, positions_bav, memories)
-
-    def summary(self, watch: Watch) -> dict[str, float | int | None]:
-        """Return how many checks there were and what they found, for ``result.json``.  Not collective."""
-        return watch.as_dict(self.limits.tolerance)
-
-    def summary_lines(self, watch: Watch, name: Callable[[int], str]) -> list[str]:
-        """Return the same in words; ``name`` says what an evaluation is called.  Not collective."""
-        return watch.lines(self.limits.tolerance, name)
-
-    def findings(self, watch: Watch) -> list[Finding]:
-        """Return whether what was seen speaks for the results.  Not collective."""
-        return watch.findings(self.limits.tolerance, self.limits.reaction.solves_large)
 
     def _evaluated(
         self, positions_bav: Sequence[np.ndarray], memories: Sequence[ErrorMemory]

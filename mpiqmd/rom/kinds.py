@@ -2,3 +2,4 @@
 
 MODEL = "reduced model"
 SNAPSHOTS = "snapshots"
+WINDOWS = "windows of reduced models"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -202,6 +203,12 @@ class ReducedModel:
 _BASIS_NUMBERS = {"rank_sigma": int, "rank_sigma2": int, "criterion": str, "energy_fraction": float, "n_snapshots": int}
 
 
+def read_notes(path: Path) -> dict[str, Any]:
+    """Return the notes of a model file.  Not collective.  Raises DataFileError if it is no model or is damaged."""
+    with _opened(path) as contents:
+        return contents.mapping(contents.file.attrs, "notes")
+
+
 def complete_model(draft: Path, path: Path, notes: Mapping[str, Any]) -> None:
     """Write the last notes into a model file, seal it anew and give it its final name.  Not collective: rank 0 calls it.
 
@@ -228,6 +235,13 @@ def _finish(beside: Path, path: Path) -> None:
 
 
 def _read_replicated(path: Path) -> dict:
+    with _opened(path) as contents:
+        return _parts(contents)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Contents]:
+    """Open a file that is a model of this format."""
     remedy = (
         "A model.h5 written by `mpiqmd train` of this version is needed. Train it again: snapshots that are solved are kept."
     )
@@ -236,7 +250,7 @@ def _read_replicated(path: Path) -> dict:
         if attributes.get("kind") != MODEL or attributes.get("format") != FORMAT:
             kind, version = (datafiles.plain(attributes.get(name)) for name in ("kind", "format"))
             raise Unfit(f"kind {kind!r}, format {version!r}, where {MODEL!r}, {FORMAT} are expected")
-        return _parts(contents)
+        yield contents
 
 
 def _parts(contents: Contents) -> dict:

@@ -29,10 +29,11 @@ from mpiqmd.rom.learned.solver import GAIN_PER_TOLERANCE, LearnedSolver
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.options import RomOptions
 from mpiqmd.rom.otherwise import Otherwise
-from mpiqmd.rom.reactions import Limits, Tolerance
+from mpiqmd.rom.reactions import Limits
 from mpiqmd.rom.solved import ReducedAnswer
 from mpiqmd.rom.training_distance import TrainingDistance
 from mpiqmd.rom.training_span import TrainingSpan
+from mpiqmd.rom.window_frame import frame_of_model
 
 if TYPE_CHECKING:
     from mpiqmd.parallel.log import Log
@@ -88,7 +89,7 @@ class OnlineStage:
         self.model, self.online = model, options.online
         reference = Molecule(model.molecule.symbols, reduced.reference_av, model.molecule.charge, reduced.masses_a)
         self.frame = make_frame(reference, reduced.frame)
-        moving = MovingFrame(self.frame, model.grid.periodic_cell_v)
+        moving = frame_of_model(MovingFrame(self.frame, model.grid.periodic_cell_v), reduced.notes, reduced.source)
         self.solver = RomSolver.from_model(model, reduced, options.minimiser, options.tolerance)
         self.estimator = ErrorEstimator(model, reduced.basis.modes)
         self.grid_free = _grid_free(model, reduced, options)
@@ -98,10 +99,8 @@ class OnlineStage:
             inner = grid_surface(moving, self.solver, options.forces, region)
         else:
             inner = learned_surface(moving, self.grid_free, options.forces, region)
-        tolerance = Tolerance.of(options.error_tolerance, options.force_tolerance)
-        limits = Limits.named(options.check_every, tolerance, options.on_large_error)
         otherwise = Otherwise(self.estimator, self.solver, make_full_solver)
-        self.surface = ErrorControl(inner, self.estimator, otherwise, limits, log)
+        self.surface = ErrorControl(inner, self.estimator, otherwise, Limits.of(options), log)
 
     def ground_state(self, body_positions_av: np.ndarray) -> GroundState:
         """Return the reduced ground state on the grid at body-frame positions.  Collective."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from math import inf
 
 from mpiqmd.errors import ConfigError
+from mpiqmd.rom.options import RomOptions
 from mpiqmd.rom.verdict import LARGEST_PER_RMS
 
 FORCE_PER_RMS = 2.0 * LARGEST_PER_RMS
@@ -102,6 +103,12 @@ class Limits:
     check_every: int
     tolerance: Tolerance
     reaction: Reaction
+
+    @classmethod
+    def of(cls, options: RomOptions) -> Limits:
+        """Return those that options ask for.  Raises ConfigError if they name no reaction."""
+        tolerance = Tolerance.of(options.error_tolerance, options.force_tolerance)
+        return cls.named(options.check_every, tolerance, options.on_large_error)
 
     @classmethod
     def named(cls, check_every: int, tolerance: Tolerance, on_large_error: str) -> Limits:

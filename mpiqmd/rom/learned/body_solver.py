@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpiqmd.errors import GeometryError, MpiqmdError
-from mpiqmd.molecule.body_surface import BodySurface, Carry, MovingFrame, Region, Solved
+from mpiqmd.molecule.body_surface import BodySurface, Carry, Region, Solved, SurfaceFrame
 from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.molecule.surface import Memory
 from mpiqmd.rom.learned import geometry_kernels
@@ -132,7 +132,7 @@ class LearnedBodySolver:
 
 
 def learned_surface(
-    frame: MovingFrame, electrons: LearnedBodySolver, forces: str = "gradient", region: Region | None = None
+    frame: SurfaceFrame, electrons: LearnedBodySolver, forces: str = "gradient", region: Region | None = None
 ) -> BodySurface[CompanyMemory, LearnedSolved]:
     """Return the grid-free surface.  Not collective.  Raises ConfigError if there are no such forces."""
     return BodySurface(frame, electrons, forces, region, ways_back=electrons.ways_back)

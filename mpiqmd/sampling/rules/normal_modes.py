@@ -19,8 +19,8 @@ FAR = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThermalRule(SamplingRule):
-    """What rules have in common that sample thermal motion."""
+class ThermalKeys:
+    """The keys of rules that sample thermal motion."""
 
     temperature: float = key(TEMPERATURE, "300 K", "temperature of the nuclei")
     quantum: bool = key(Boolean(), False, "the motion of quantum nuclei, zero-point motion included")
@@ -28,6 +28,11 @@ class ThermalRule(SamplingRule):
         Number(Bounds(above=0.0, maximum=20.0)), 3.0, "half-width of the region, standard deviations a mode"
     )
     relax: bool = key(Boolean(), True, "about the nearest minimum instead of the geometry in [system]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThermalRule(ThermalKeys, SamplingRule):
+    """What rules have in common that sample thermal motion about one minimum."""
 
     def region(self, sources: Sources) -> ThermalRegion:
         """Return the region where thermal motion goes.  Collective."""
@@ -43,7 +48,8 @@ class ThermalRule(SamplingRule):
         if region.reach > FAR:
             sources.say(
                 f"warning: atoms move by up to {region.reach:.2f} bohr along one vibration, which is no straight line any more "
-                "(an internal rotation?); frames of a trajectory (train.sampling = 'trajectory') describe such motion better"
+                "(an internal rotation?); windows along it (train.sampling = 'torsion') or frames of a trajectory "
+                "(train.sampling = 'trajectory') describe such motion better"
             )
         made = region.samples(count, body.symmetries)
         return Samples(body.aligned(made.positions_sav), made.labels, made.name)

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
@@ -19,10 +19,12 @@ from mpiqmd.keys.registries import SAMPLING_RULES
 from mpiqmd.keys.registry import Entry
 from mpiqmd.keys.spec import UNSET, KeySpec, Options, key_specs
 from mpiqmd.molecule.frame import BodyFrame
+from mpiqmd.molecule.large_amplitude import LargeAmplitude
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import Symmetry
 from mpiqmd.sampling.normal_modes import NormalModes
 from mpiqmd.sampling.samples import Samples
+from mpiqmd.sampling.windows import Windows
 
 COUNT = KeySpec(POSITIVE_COUNT, UNSET, "number of geometries, of greedy at most; 40 plus 4 per atom if not given")
 """The key ``count`` of rules that have one."""
@@ -62,19 +64,27 @@ class Sources(Protocol):
         """Return the Hi-Fi vibrations of the oriented molecule, ``relaxed`` to its minimum first.  Collective."""
         ...
 
+    def relaxed_at(self, coordinate: LargeAmplitude, value: float, start: Molecule) -> Molecule:
+        """Return a molecule relaxed from a start while a coordinate keeps near a value, in the body frame.  Collective."""
+        ...
+
     def say(self, line: str) -> None:
         """Write a line to the log.  Not collective."""
         ...
 
 
-class SamplingRule(ABC):
-    """Chooses training geometries; the fields of the dataclass that it is are its keys."""
+class DeclaredRule(ABC):
+    """What the input may name in ``train.sampling``; the fields of the dataclass that it is are its keys."""
 
     name: ClassVar[str]
 
     def problems(self) -> list[str]:
         """Return the problems between the keys, each a line for the user.  Not collective."""
         return []
+
+
+class SamplingRule(DeclaredRule):
+    """Chooses training geometries of one model."""
 
     def reference(self, sources: Sources) -> Molecule:
         """Return the molecule in the body frame of the training.  Collective."""
@@ -94,6 +104,10 @@ class SamplingRule(ABC):
         """
         return None
 
+    def notes(self) -> dict[str, Any]:
+        """Return what a model has to remember of how its geometries were chosen, as plain data.  Not collective."""
+        return {}
+
 
 class CandidateRule(SamplingRule):
     """A rule whose samples are candidates: again and again the one with the largest estimated error is solved.
@@ -111,7 +125,19 @@ class CandidateRule(SamplingRule):
         """Return how many geometries are solved at most.  Not collective."""
 
 
-Rule = TypeVar("Rule", bound=type[SamplingRule])
+class WindowedRule(DeclaredRule):
+    """Lays windows along a coordinate of large amplitude; each has a model of its own, trained by a rule of its own."""
+
+    @abstractmethod
+    def lay(self, sources: Sources) -> Windows:
+        """Return the windows.  Collective.  Raises ConfigError where the molecule has no such coordinate."""
+
+    @abstractmethod
+    def in_window(self, windows: Windows, window: int) -> SamplingRule:
+        """Return what chooses the geometries of one of them.  Not collective."""
+
+
+Rule = TypeVar("Rule", bound=type[DeclaredRule])
 
 
 def sampling_rule(name: str, summary: str) -> Callable[[Rule], Rule]:

@@ -1,0 +1,83 @@
+"""The reduced surface of a model file: of one model, or of the models of several windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mpiqmd.config.settings import Settings
+from mpiqmd.datafiles import stored_digest
+from mpiqmd.findings import Finding
+from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.pipeline.build import build_online_stage, rom_options
+from mpiqmd.rom.error_control import ErrorControl
+from mpiqmd.rom.model import ReducedModel
+from mpiqmd.rom.reactions import Limits
+from mpiqmd.rom.verdict import finding_on_model, warning_on_loading
+from mpiqmd.rom.watched import WatchedSurface
+from mpiqmd.rom.windowed_model import WindowedModel, is_windowed, window_folder
+from mpiqmd.rom.windowed_surface import WindowedSurface
+
+if TYPE_CHECKING:
+    from mpiqmd.parallel.log import Log
+
+
+def build_rom_surface(
+    settings: Settings, model: KohnShamModel, path: Path, log: Log, check_every: int | None = None
+) -> tuple[WatchedSurface, str, Finding]:
+    """Return the reduced surface of a model file, the file's hash, and how good the model is.  Collective.
+
+    ``check_every`` overrides the input's.  Raises ConfigError if the model belongs to other physics than the input.
+    """
+    if check_every is not None:
+        settings = replace(settings, rom=replace(settings.rom, check_every=check_every))
+    comm = model.grid.comm
+    build = _of_windows if on_rank_zero(comm, is_windowed, path) else _of_one
+    surface, standing = build(settings, model, path, log)
+    digest = on_rank_zero(comm, stored_digest, path)
+    assert digest is not None, "a model without a seal is not loaded"
+    return surface, digest, standing
+
+
+def _of_one(settings: Settings, model: KohnShamModel, path: Path, log: Log) -> tuple[WatchedSurface, Finding]:
+    """Return the surface of one model, and how good it is.  Collective."""
+    reduced = _loaded(model, path, log)
+    warning = warning_on_loading(reduced.notes, settings.rom.online)
+    if warning is not None:
+        log(f"{path}: {warning}")
+    return build_online_stage(settings, model, reduced, log).surface, finding_on_model(reduced.notes, settings.rom.online)
+
+
+def _of_windows(settings: Settings, model: KohnShamModel, path: Path, log: Log) -> tuple[WatchedSurface, Finding]:
+    """Return the blended surface of windows, whose models are loaded when they are first needed.  Collective."""
+    comm, online = model.grid.comm, settings.rom.online
+    windowed = on_rank_zero(comm, WindowedModel.load, path)
+    windowed.check(path, model.signature())
+    windows = windowed.windows
+    log(f"{path}: {windows.words}")
+    for warning in windowed.warnings(online):
+        log(f"{path}: {warning}")
+    surface_of = _surfaces(settings, model, path, log)
+    limits, cell_v = Limits.of(rom_options(settings)), model.grid.periodic_cell_v
+    return WindowedSurface(windows, surface_of, limits, comm, cell_v), windowed.finding(online)
+
+
+def _surfaces(settings: Settings, model: KohnShamModel, path: Path, log: Log) -> Callable[[int], ErrorControl]:
+    """Return what loads the surface of a window's model when it is first asked for.  Not collective; what it returns is."""
+
+    @cache
+    def surface_of(window: int) -> ErrorControl:
+        reduced = _loaded(model, window_folder(path.parent, window) / path.name, log)
+        return build_online_stage(settings, model, reduced, log).surface
+
+    return surface_of
+
+
+def _loaded(model: KohnShamModel, path: Path, log: Log) -> ReducedModel:
+    reduced = ReducedModel.load(path, model.grid.comm, model.grid, model.signature())
+    log(f"reduced model {path}: {reduced.rank} modes, {len(reduced.training_positions_sav)} training geometries")
+    return reduced

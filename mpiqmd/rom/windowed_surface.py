@@ -1,0 +1,253 @@
+r"""One surface from the models of several windows: energies blended by a smooth partition of unity.
+
+With weights :math:`p_w(\varphi)` that sum to 1 and the energy :math:`E_w` of each window's model,
+
+.. math:: E = \sum_w p_w E_w, \qquad F = \sum_w \big( p_w F_w - E_w\, p_w'(\varphi)\, \nabla\varphi \big).
+
+E has as many derivatives as weights and models have: a trajectory conserves it through every border.  A window that is the
+image of another asks that one's model about the image of the geometry, and the forces are brought back.  In most of a window
+only one weight is not zero, and only one model is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from mpiqmd.errors import MpiqmdError
+from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
+from mpiqmd.molecule.images import whole
+from mpiqmd.molecule.judgement import FORCE_ERROR
+from mpiqmd.molecule.relabelling import Relabelling
+from mpiqmd.molecule.surface import in_parts, one_by_one
+from mpiqmd.parallel.comm import decide
+from mpiqmd.rom.error_control import ErrorControl, ErrorMemory
+from mpiqmd.rom.learned.body_solver import CompanyMemory
+from mpiqmd.rom.reactions import Limits
+from mpiqmd.rom.watch import Watch
+from mpiqmd.rom.watched import WatchedMemory, WatchedSurface
+from mpiqmd.sampling.windows import Share, Windows
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+WEIGHTED = ("error_estimate", "force_error_estimate")
+"""Estimates of errors of an energy that is blended: blended, too."""
+COUNTED = "evaluations"
+WINDOW, COORDINATE = "window", "window_coordinate"
+"""Names among the extras: the window with the largest weight, and the value of the coordinate that windows are laid along."""
+
+
+class WindowsMemory(WatchedMemory):
+    """What one owner left in every window that it has been to.
+
+    Parameters
+    ----------
+    fresh
+        Makes the memory of a window.
+    company
+        The owner is one of so many.
+    """
+
+    def __init__(self, fresh: Callable[[int, int], ErrorMemory], company: int) -> None:
+        super().__init__()
+        self.company, self.at_once = company, CompanyMemory(company).at_once
+        self._fresh = fresh
+        self._of: dict[int, ErrorMemory] = {}
+
+    def of(self, window: int) -> ErrorMemory:
+        """Return the memory of a window.  Collective where it is the first time that any owner is there."""
+        if window not in self._of:
+            self._of[window] = self._fresh(window, self.company)
+        return self._of[window]
+
+    def checks(self) -> int:
+        """Return how many estimates were made in all windows.  Not collective."""
+        return sum(memory.watch.checks for memory in self._of.values())
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the memories of all windows, each name after ``window_K_``, and ``guard`` (numbers,), atomic units.
+
+        Collective.
+        """
+        inner = [(window, memory.state()) for window, memory in sorted(self._of.items())]
+        return {"guard": self.watch.as_array()} | {
+            f"window_{window}_{name}": array for window, state in inner for name, array in state.items()
+        }
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take back what :meth:`state` returned.  Collective."""
+        self.watch = Watch.from_array(state["guard"])
+        of: dict[int, dict[str, np.ndarray]] = {}
+        for name, array in state.items():
+            if name.startswith("window_"):
+                window, own = name.removeprefix("window_").split("_", 1)
+                of.setdefault(int(window), {})[own] = array
+        for index, own_state in sorted(of.items()):
+            self.of(index).restore(own_state)
+
+    def forget(self) -> None:
+        """Be as new.  Not collective."""
+        self._of.clear()
+        self.watch = Watch()
+
+
+class _Question(NamedTuple):
+    """What a geometry asks one window."""
+
+    geometry: int
+    share: Share
+    operation: Relabelling
+    image_av: np.ndarray
+    memory: ErrorMemory
+
+
+class WindowedSurface(WatchedSurface):
+    """The blended surface.
+
+    Parameters
+    ----------
+    windows
+        Where the windows are, and which are images of others.
+    surface_of
+        Returns the surface of the model of a distinct window, loaded when it is first needed.  Collective.
+    limits
+        When errors are estimated, which are large, and what follows.
+    comm
+        Communicator of the surfaces.
+    cell_v
+        Edges (3,) of a periodic cell, bohr: a molecule spread over its images is put together first.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        surface_of: Callable[[int], ErrorControl],
+        limits: Limits,
+        comm: MPI.Comm,
+        cell_v: np.ndarray | None = None,
+    ) -> None:
+        super().__init__(limits)
+        self.windows, self.comm, self.cell_v = windows, comm, cell_v
+        self._surface_of = surface_of
+
+    def fresh(self, company: int = 1) -> WindowsMemory:
+        """Return the memory of a new owner, one of ``company``; it has been to no window.  Not collective."""
+        return WindowsMemory(lambda window, company: self._surface(window).fresh(company), company)
+
+    def evaluate(
+        self, positions_bav: Sequence[np.ndarray], memories: Sequence[WindowsMemory]
+    ) -> list[Evaluation | MpiqmdError]:
+        """Return energies and forces with what is known of their errors, or errors in their places.  Collective.
+
+        The extras are those of :class:`~mpiqmd.rom.error_control.ErrorControl`, and ``window`` and ``window_coordinate``.
+        Where there is no window, there is a GeometryError.
+        """
+        return in_parts(self._evaluated, positions_bav, memories)
+
+    def _surface(self, window: int) -> ErrorControl:
+        return self._surface_of(self.windows.models_w[window])
+
+    def _evaluated(
+        self, positions_bav: Sequence[np.ndarray], memories: Sequence[WindowsMemory]
+    ) -> list[Evaluation | MpiqmdError]:
+        if self.cell_v is not None:
+            positions_bav = [whole(positions_av, self.cell_v) for positions_av in positions_bav]
+        shares = decide(self.comm, one_by_one(lambda each_av, _: self.windows.shares(each_av), positions_bav, memories))
+        asked = self._questions(positions_bav, memories, shares)
+        checks = [memory.checks() for memory in memories]
+        answers = self._answers(asked)
+        results: list[Evaluation | MpiqmdError] = []
+        for b, each in enumerate(shares):
+            if isinstance(each, MpiqmdError):
+                results.append(each)
+                continue
+            own = [(question, answer) for question, answer in zip(asked, answers, strict=True) if question.geometry == b]
+            failure = next((answer for _, answer in own if isinstance(answer, MpiqmdError)), None)
+            if failure is not None:
+                results.append(failure)
+                continue
+            found = self._blended(positions_bav[b], own)
+            self._note(memories[b], found, is_checked=memories[b].checks() > checks[b])
+            results.append(found)
+        return results
+
+    def _questions(
+        self,
+        positions_bav: Sequence[np.ndarray],
+        memories: Sequence[WindowsMemory],
+        shares: Sequence[list[Share] | MpiqmdError],
+    ) -> list[_Question]:
+        """Return what all geometries ask, in the order of the models that are asked."""
+        asked = []
+        for b, each in enumerate(shares):
+            for share in [] if isinstance(each, MpiqmdError) else each:
+                operation = self.windows.operations_w[share.window]
+                image_av, memory = operation.image(np.asarray(positions_bav[b])), memories[b].of(share.window)
+                asked.append(_Question(b, share, operation, image_av, memory))
+        return sorted(asked, key=lambda question: self.windows.models_w[question.share.window])
+
+    def _answers(self, asked: Sequence[_Question]) -> list[Evaluation | MpiqmdError]:
+        """Return what the models say, each asked once for all geometries that are in its windows.  Collective."""
+        answers: list[Evaluation | MpiqmdError] = []
+        for model in sorted({self.windows.models_w[question.share.window] for question in asked}):
+            own = [question for question in asked if self.windows.models_w[question.share.window] == model]
+            images, memories = [question.image_av for question in own], [question.memory for question in own]
+            answers += self._surface_of(model).evaluate(images, memories)
+        return answers
+
+    def _blended(self, positions_av: np.ndarray, own: Sequence[tuple[_Question, Any]]) -> Evaluation:
+        """Return the energy and the forces of the module, and extras of all windows together."""
+        slope_av = self.windows.coordinate.gradient(positions_av)
+        energy, forces_av = 0.0, np.zeros_like(positions_av)
+        # energies are differences from the first: slopes sum to zero, and large numbers would leave their last digits
+        origin = own[0][1].energy
+        for question, answer in own:
+            weight, slope = question.share.weight, question.share.slope
+            energy += weight * (answer.energy - origin)
+            forces_av += weight * question.operation.back(answer.forces_av) - slope * (answer.energy - origin) * slope_av
+        extras = _extras_of(own)
+        extras[WINDOW] = float(max(own, key=lambda pair: pair[0].share.weight)[0].share.window)
+        extras[COORDINATE] = self.windows.coordinate.value(positions_av)
+        return Evaluation(origin + energy, forces_av, extras, _per_atom(own))
+
+    def _note(self, memory: WindowsMemory, found: Evaluation, *, is_checked: bool) -> None:
+        """Let the owner's watch know of an evaluation."""
+        extras, watch = found.extras, memory.watch
+        if is_checked:
+            watch = watch.checked(extras["error_estimate"], extras["force_error_estimate"], self.limits.tolerance)
+        full, on_grid = extras.get("hifi", 0.0) > 0.0, extras.get("on_grid", 0.0) > 0.0
+        is_unknown = on_grid or (full and not is_checked)
+        distance = extras.get("training_distance", 0.0)
+        memory.watch = watch.evaluated(self.limits.check_every, distance, is_unknown=is_unknown, on_grid=on_grid, full=full)
+
+
+def _extras_of(own: Sequence[tuple[_Question, Evaluation]]) -> dict[str, float]:
+    """Return the extras of a blended evaluation: estimates and dipole moments blended, evaluations summed, the largest else."""
+    extras: dict[str, float] = {}
+    for name in own[0][1].extras:
+        values = [answer.extras[name] for _, answer in own if name in answer.extras]
+        weights = [question.share.weight for question, answer in own if name in answer.extras]
+        if name in WEIGHTED:
+            extras[name] = float(np.dot(weights, values))
+        else:
+            extras[name] = float(sum(values) if name == COUNTED else max(values))
+    if all(name in answer.extras for _, answer in own for name in DIPOLE):
+        dipoles = [
+            question.share.weight * question.operation.vector_back(np.array([answer.extras[name] for name in DIPOLE]))
+            for question, answer in own
+        ]
+        extras |= zip(DIPOLE, np.sum(dipoles, axis=0).tolist(), strict=True)
+    return extras
+
+
+def _per_atom(own: Sequence[tuple[_Question, Evaluation]]) -> dict[str, np.ndarray]:
+    """Return the blended estimates of each atom's force error, where all windows have one."""
+    if not all(FORCE_ERROR in answer.per_atom for _, answer in own):
+        return {}
+    errors = [
+        question.share.weight * answer.per_atom[FORCE_ERROR][list(question.operation.permutation)] for question, answer in own
+    ]
+    return {FORCE_ERROR: np.sum(errors, axis=0)}

@@ -1,0 +1,217 @@
+r"""Windows along a coordinate of large amplitude, a smooth partition of unity over them, and which are images of others.
+
+Window w reaches from its centre :math:`\varphi_w` as far as h to both sides, and neighbours overlap by o.  With the distance
+:math:`d_w = \varphi - \varphi_w` its weight is
+
+.. math:: p_w(\varphi) = s\big((h - |d_w|) / o\big), \qquad s(t) = t^4 (35 - 84 t + 70 t^2 - 20 t^3),
+
+s cut off at 0 and 1: three times differentiable, and since :math:`s(t) + s(1 - t) = 1` the weights of all windows sum to 1
+where centres are :math:`2h - o` apart.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from math import lcm
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mpiqmd.errors import DataFileError, GeometryError
+from mpiqmd.molecule.large_amplitude import LargeAmplitude, coordinate_of, difference
+from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.relabelling import Relabelling, relabellings
+from mpiqmd.molecule.rigid import best_rotation
+from mpiqmd.molecule.torsion import Torsion
+
+OVERLAP = 1.0 / 3.0
+"""Of two neighbours, in distances between their centres."""
+SAME_PLACE = 0.5
+"""Distance (bohr) up to which an atom of a window's reference is where it is in the image of another's."""
+TRIED, SHAKEN = 4, 0.1
+"""Geometries at which an operation is tried, and how far (bohr) atoms are displaced in them."""
+ROUND_OFF = 1e-9
+WINDOW_NOTE = "window"
+"""Name, among the notes of a model, of the windows and of the one that it is for."""
+
+
+class Share(NamedTuple):
+    """A window's part in the energy: its number, its weight, and the derivative of that by the coordinate."""
+
+    window: int
+    weight: float
+    slope: float
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Windows along a coordinate.  Not collective; replicated.
+
+    Attributes
+    ----------
+    coordinate
+        What they are laid along.
+    centres_w
+        Values of the coordinate in their middle, shape (windows,), in its unit.
+    half_width, overlap
+        How far each reaches from its centre, and how far two neighbours have in common.
+    models_w
+        The window whose model each uses, its own or that of one it is an image of.
+    operations_w
+        What brings a geometry of each window into the window of that model.
+    """
+
+    coordinate: LargeAmplitude
+    centres_w: np.ndarray
+    half_width: float
+    overlap: float
+    models_w: tuple[int, ...]
+    operations_w: tuple[Relabelling, ...]
+
+    def __len__(self) -> int:
+        return len(self.centres_w)
+
+    @property
+    def distinct(self) -> list[int]:
+        """The windows that have a model of their own."""
+        return sorted(set(self.models_w))
+
+    @property
+    def words(self) -> str:
+        """How many there are, in words."""
+        apart = self.coordinate.shown(2.0 * self.half_width - self.overlap)
+        return f"{len(self)} windows of {self.coordinate.article}, {apart} apart, {len(self.distinct)} of them distinct"
+
+    def offset(self, window: int, positions_av: np.ndarray) -> float:
+        """Return how far positions (N, 3), bohr, are from a window's centre, signed.  Raises GeometryError."""
+        return difference(self.coordinate, self.coordinate.value(positions_av), float(self.centres_w[window]))
+
+    def shares(self, positions_av: np.ndarray) -> list[Share]:
+        """Return the parts of all windows that have one at positions (N, 3), bohr.
+
+        Raises GeometryError where there is no window, or no value of the coordinate.
+        """
+        value, found = self.coordinate.value(positions_av), []
+        for window, centre in enumerate(self.centres_w.tolist()):
+            offset = difference(self.coordinate, value, centre)
+            weight, slope = smooth_step((self.half_width - abs(offset)) / self.overlap)
+            if weight > 0.0:
+                found.append(Share(window, weight, -float(np.sign(offset)) * slope / self.overlap))
+        if not found:
+            raise GeometryError(
+                f"the molecule is at {self.coordinate.shown(value)} of its {self.coordinate.name}, where there is no window; "
+                f"they reach from {self.coordinate.shown(self.centres_w[0] - self.half_width)} to "
+                f"{self.coordinate.shown(self.centres_w[-1] + self.half_width)}. Train in a wider region."
+            )
+        return found
+
+    def described(self) -> dict[str, Any]:
+        """Return plain data from which :meth:`of` makes them again."""
+        return {
+            "coordinate": self.coordinate.described(),
+            "centres": self.centres_w.tolist(),
+            "half_width": self.half_width,
+            "overlap": self.overlap,
+            "models": list(self.models_w),
+            "permutations": [list(each.permutation) for each in self.operations_w],
+            "mirrored": [each.mirrored for each in self.operations_w],
+        }
+
+    @classmethod
+    def of(cls, described: dict[str, Any]) -> Windows:
+        """Return what :meth:`described` describes.  Raises DataFileError if it describes nothing of the kind."""
+        try:
+            coordinate, centres_w = coordinate_of(described["coordinate"]), np.array(described["centres"], float)
+            models_w = tuple(int(window) for window in described["models"])
+            operations_w = tuple(
+                Relabelling(tuple(int(atom) for atom in permutation), bool(mirrored))
+                for permutation, mirrored in zip(described["permutations"], described["mirrored"], strict=True)
+            )
+            half_width, overlap = float(described["half_width"]), float(described["overlap"])
+            are_windows = 0.0 < overlap <= half_width and np.isfinite(centres_w).all() and len(centres_w) > 0
+            are_complete = len(models_w) == len(operations_w) == len(centres_w) and 0 <= min(models_w) <= max(models_w)
+            if not (are_windows and are_complete and max(models_w) < len(centres_w)):
+                raise ValueError("numbers that are no windows")
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataFileError(f"windows are described by what they cannot be ({error}). Train again.") from error
+        return cls(coordinate, centres_w, half_width, overlap, models_w, operations_w)
+
+
+def smooth_step(t: float) -> tuple[float, float]:
+    """Return s(t) of the module and its derivative."""
+    if not 0.0 < t < 1.0:
+        return float(t >= 1.0), 0.0
+    return t**4 * (35.0 - 84.0 * t + 70.0 * t**2 - 20.0 * t**3), 140.0 * (t * (1.0 - t)) ** 3
+
+
+def lay_windows(torsion: Torsion, molecule: Molecule, spacing: float) -> Windows:
+    """Return windows all around a torsion, about ``spacing`` (radian) apart.  Not collective.
+
+    As many as equal atoms at both ends need to be exchanged with whole windows; one is centred where the torsion is zero, so
+    that a mirror image is in a window, too.
+    """
+    step = 2 * lcm(*torsion.folds)
+    count = step * max(1, round(torsion.period / spacing / step))
+    centres_w = torsion.period / count * np.arange(count)
+    images = _images(torsion, molecule, centres_w)
+    apart = torsion.period / count
+    half_width = 0.5 * (1.0 + OVERLAP) * apart
+    models_w, operations_w = zip(*images, strict=True)
+    return Windows(torsion, centres_w, half_width, OVERLAP * apart, models_w, operations_w)
+
+
+def _images(coordinate: LargeAmplitude, molecule: Molecule, centres_w: np.ndarray) -> list[tuple[int, Relabelling]]:
+    """Return for each window the first one that an operation brings it to, itself if there is none, and the operation."""
+    references = [coordinate.moved(molecule.positions_av, float(centre)) for centre in centres_w]
+    actions = _actions(coordinate, molecule)
+    found = []
+    for here, reference_av in enumerate(references):
+        reached = []
+        for operation, sign, shift in actions:
+            apart = [abs(difference(coordinate, sign * centres_w[here] + shift, centre)) for centre in centres_w]
+            there = int(np.argmin(apart))
+            if apart[there] < ROUND_OFF and _farthest(operation.image(reference_av), references[there], molecule) < SAME_PLACE:
+                reached.append((there, operation))
+        found.append(min(reached, key=lambda pair: pair[0]))
+    return found
+
+
+def _actions(coordinate: LargeAmplitude, molecule: Molecule) -> list[tuple[Relabelling, float, float]]:
+    """Return the operations that make a value ``sign * value + shift`` everywhere, with both, the identity first."""
+    rng = np.random.default_rng(0)
+    shape = TRIED, *molecule.positions_av.shape
+    tried_sav = molecule.positions_av + SHAKEN * rng.uniform(-1.0, 1.0, size=shape)
+    before_s = [coordinate.value(positions_av) for positions_av in tried_sav]
+    found = []
+    for operation in relabellings(molecule):
+        with suppress(GeometryError):
+            after_s = [coordinate.value(operation.image(positions_av)) for positions_av in tried_sav]
+            for sign in (1.0, -1.0):
+                shift = difference(coordinate, after_s[0], sign * before_s[0])
+                off = [
+                    difference(coordinate, there, sign * here + shift) for there, here in zip(after_s, before_s, strict=True)
+                ]
+                if np.abs(off).max() < ROUND_OFF:
+                    found.append((operation, sign, shift))
+    return found
+
+
+def _farthest(positions_av: np.ndarray, others_av: np.ndarray, molecule: Molecule) -> float:
+    """Return how far an atom of one geometry is from where it is in another, bohr, when one lies upon the other."""
+    weights_a = molecule.masses_a / molecule.masses_a.sum()
+    first_av, second_av = (each - weights_a @ each for each in (positions_av, others_av))
+    with suppress(GeometryError):
+        turned_av = first_av @ best_rotation(first_av, second_av, weights_a).T
+        return float(np.linalg.norm(turned_av - second_av, axis=1).max())
+    return np.inf
+
+
+def spread(count: int, half_width: float) -> np.ndarray:
+    """Return ``count`` offsets from a window's centre that fill it in any order, dense at its ends, shape (count,).
+
+    The first is the centre; the golden ratio fills the rest (H. Niederreiter, Bull. Am. Math. Soc. 84, 957 (1978)), and the
+    sine makes its ends dense, as interpolation wants it.  In the unit of the width.
+    """
+    shares = (0.5 + np.arange(count) * (np.sqrt(5.0) - 1.0) / 2.0) % 1.0
+    return half_width * np.sin(np.pi * (shares - 0.5))
