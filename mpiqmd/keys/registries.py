@@ -26,6 +26,7 @@ SAMPLING_RULES = Choices(
         "mpiqmd.sampling.rules.from_file",
         "mpiqmd.sampling.rules.normal_modes",
         "mpiqmd.sampling.rules.torsion",
+        "mpiqmd.sampling.rules.inversion",
         "mpiqmd.sampling.rules.greedy",
     ),
     section="train",

@@ -14,6 +14,7 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from mpiqmd.molecule.bonds import guess_bonds
+from mpiqmd.molecule.graph import partners_of
 from mpiqmd.molecule.images import nearest_image
 from mpiqmd.molecule.labels import labels
 
@@ -99,7 +100,7 @@ def chains(symbols: Sequence[str], positions_av: np.ndarray, edges_v: np.ndarray
     four with an angle closer than ``STRAIGHT`` to 0 or 180 degrees are left out: their dihedral angle says nothing.
     """
     bonds = guess_bonds(symbols, positions_av, edges_v)
-    partners = [sorted({i for bond in bonds if a in bond for i in bond} - {a}) for a in range(len(symbols))]
+    partners = partners_of(len(symbols), bonds)
     angles = [(i, a, j) for a, around in enumerate(partners) for i, j in combinations(around, 2)]
     dihedrals = [
         (i, j, k, m) if i < m else (m, k, j, i)

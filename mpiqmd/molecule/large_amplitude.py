@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
 from mpiqmd.errors import DataFileError
+from mpiqmd.molecule.inversion import Inversion
 from mpiqmd.molecule.torsion import Torsion
 
 
@@ -62,7 +64,7 @@ def difference(coordinate: LargeAmplitude, value: float, origin: float) -> float
 
 def coordinate_of(described: dict[str, Any]) -> LargeAmplitude:
     """Return the coordinate that was described.  Raises DataFileError if it is none that this version knows."""
-    kinds = {Torsion.name: Torsion.of}
+    kinds: dict[str, Callable[[dict[str, Any]], LargeAmplitude]] = {Torsion.name: Torsion.of, Inversion.name: Inversion.of}
     try:
         return kinds[described["kind"]](described)
     except (KeyError, TypeError, ValueError) as error:

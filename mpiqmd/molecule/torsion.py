@@ -23,6 +23,7 @@ import numpy as np
 
 from mpiqmd.errors import GeometryError
 from mpiqmd.molecule.bonds import guess_bonds
+from mpiqmd.molecule.graph import partners_of, side_of
 from mpiqmd.molecule.molecule import Molecule
 
 STRAIGHT = np.radians(5.0)
@@ -151,29 +152,18 @@ def find_torsions(molecule: Molecule) -> list[Torsion]:
     how it is turned, otherwise the one with the largest atomic mass, the first of them.
     """
     bonds = guess_bonds(molecule.symbols, molecule.positions_av)
-    partners = [sorted({i for bond in bonds if a in bond for i in bond} - {a}) for a in range(len(molecule))]
+    partners = partners_of(len(molecule), bonds)
     found = []
     for first, second in bonds:
-        side = _side(partners, first, second)
+        side = side_of(partners, first, second)
         if first in side or min(len(partners[first]), len(partners[second])) < 2:
             continue
         near, far = (first, second) if len(side) <= len(molecule) - len(side) else (second, first)
-        turning = _side(partners, near, far)
+        turning = side_of(partners, near, far)
         ends = [_telling(molecule, partners, *pair) for pair in ((near, far), (far, near))]
         if all(ends):
             found.append(_ordered(molecule, (near, far), ends, tuple(sorted(turning - {far}))))
     return found
-
-
-def _side(partners: list[list[int]], blocked: int, start: int) -> set[int]:
-    """Return the atoms that are reached from ``start`` without the bond to ``blocked``; with ``blocked`` if there is a ring."""
-    reached, front = {start}, [start]
-    while front:
-        atom = front.pop()
-        following = [p for p in partners[atom] if p not in reached and (atom, p) != (start, blocked)]
-        reached.update(following)
-        front += following
-    return reached
 
 
 def _telling(molecule: Molecule, partners: list[list[int]], base: int, other: int) -> tuple[int, ...]:

@@ -77,11 +77,14 @@ def _compute(
     """Return the Hessian, after relaxation if that is asked for.  Collective."""
     model, log = solver.model, solver.log
     start = oriented(molecule, model.grid.sides)
+
+    def journaled(about: Molecule, name: str) -> JournaledSurface:
+        return JournaledSurface(training_surface(settings, solver, about), folder / name, identity, model.grid.comm)
+
     if relaxed:
-        surface = training_surface(settings, solver, start)
-        start = relaxed_on(surface, settings, solver, start, folder / RELAX_JOURNAL, identity, "set train.relax = false")
-    journaled = JournaledSurface(training_surface(settings, solver, start), folder / HESSIAN_JOURNAL, identity, model.grid.comm)
-    derivatives = differentiate(start, Owner(journaled), settings.frequencies.displacement, log)
+        start = relaxed_on(journaled(start, RELAX_JOURNAL), settings, solver, start, "set train.relax = false")
+    owner = Owner(journaled(start, HESSIAN_JOURNAL))
+    derivatives = differentiate(start, owner, settings.frequencies.displacement, log)
     return HessianAt(start.positions_av, derivatives.hessian_cc)
 
 
@@ -92,21 +95,12 @@ def training_surface(settings: Settings, solver: TrainingSolver, about: Molecule
     return InterruptibleSurface(hifi, solver.interruption, model.grid.comm)
 
 
-def relaxed_on(
-    surface: Surface,
-    settings: Settings,
-    solver: TrainingSolver,
-    start: Molecule,
-    journal: Path,
-    identity: dict[str, str],
-    otherwise: str,
-) -> Molecule:
-    """Return the nearest minimum of a surface in its body frame; every evaluation is kept in a file.  Collective.
+def relaxed_on(surface: Surface, settings: Settings, solver: TrainingSolver, start: Molecule, otherwise: str) -> Molecule:
+    """Return the nearest minimum of a surface, in its body frame.  Collective.
 
     Raises ConvergenceError, which says what to do or ``otherwise``, and EndedEarly.
     """
-    comm = solver.model.grid.comm
-    path = relax(start, Owner(JournaledSurface(surface, journal, identity, comm)), settings.relax, comm, solver.log)
+    path = relax(start, Owner(surface), settings.relax, solver.model.grid.comm, solver.log)
     path.require_converged(settings.relax, otherwise)
     return oriented(start.with_positions(path.positions_sav[-1]), solver.model.grid.sides)
 
@@ -122,9 +116,9 @@ def find_relaxed_at(
     identity = _identity(settings, solver.model, start, True) | held
     start = oriented(start, solver.model.grid.sides)
     surface = RestrainedSurface(training_surface(settings, solver, start), coordinate, value)
+    journaled = JournaledSurface(surface, folder / HELD_JOURNAL, identity, solver.model.grid.comm)
     with solver.interruption.listening():
-        otherwise = "begin nearer to the minimum"
-        return relaxed_on(surface, settings, solver, start, folder / HELD_JOURNAL, identity, otherwise)
+        return relaxed_on(journaled, settings, solver, start, "begin nearer to the minimum")
 
 
 def _identity(settings: Settings, model: KohnShamModel, molecule: Molecule, relaxed: bool) -> dict[str, str]:

@@ -6,7 +6,8 @@ Window w reaches from its centre :math:`\varphi_w` as far as h to both sides, an
 .. math:: p_w(\varphi) = s\big((h - |d_w|) / o\big), \qquad s(t) = t^4 (35 - 84 t + 70 t^2 - 20 t^3),
 
 s cut off at 0 and 1: three times differentiable, and since :math:`s(t) + s(1 - t) = 1` the weights of all windows sum to 1
-where centres are :math:`2h - o` apart.
+where centres are :math:`2h - o` apart.  Where the coordinate has ends, the first and the last window have nothing to share
+outwards.
 """
 
 from __future__ import annotations
@@ -95,9 +96,9 @@ class Windows:
         value, found = self.coordinate.value(positions_av), []
         for window, centre in enumerate(self.centres_w.tolist()):
             offset = difference(self.coordinate, value, centre)
-            weight, slope = smooth_step((self.half_width - abs(offset)) / self.overlap)
+            weight, slope = self._weight(window, offset)
             if weight > 0.0:
-                found.append(Share(window, weight, -float(np.sign(offset)) * slope / self.overlap))
+                found.append(Share(window, weight, slope))
         if not found:
             raise GeometryError(
                 f"the molecule is at {self.coordinate.shown(value)} of its {self.coordinate.name}, where there is no window; "
@@ -105,6 +106,14 @@ class Windows:
                 f"{self.coordinate.shown(self.centres_w[-1] + self.half_width)}. Train in a wider region."
             )
         return found
+
+    def _weight(self, window: int, offset: float) -> tuple[float, float]:
+        """Return a window's weight so far from its centre, and its derivative."""
+        outward = {0: -1.0, len(self) - 1: 1.0}.get(window, 0.0) if self.coordinate.period is None else 0.0
+        if offset * outward > 0.0:
+            return float(abs(offset) <= self.half_width), 0.0
+        weight, slope = smooth_step((self.half_width - abs(offset)) / self.overlap)
+        return weight, -float(np.sign(offset)) * slope / self.overlap
 
     def described(self) -> dict[str, Any]:
         """Return plain data from which :meth:`of` makes them again."""
@@ -145,20 +154,32 @@ def smooth_step(t: float) -> tuple[float, float]:
     return t**4 * (35.0 - 84.0 * t + 70.0 * t**2 - 20.0 * t**3), 140.0 * (t * (1.0 - t)) ** 3
 
 
-def lay_windows(torsion: Torsion, molecule: Molecule, spacing: float) -> Windows:
-    """Return windows all around a torsion, about ``spacing`` (radian) apart.  Not collective.
+def lay_windows(coordinate: LargeAmplitude, molecule: Molecule, centres_w: np.ndarray) -> Windows:
+    """Return windows with their centres at these values, shape (windows,), all equally far apart.  Not collective."""
+    apart = float(centres_w[1] - centres_w[0])
+    models_w, operations_w = zip(*_images(coordinate, molecule, centres_w), strict=True)
+    half_width = 0.5 * (1.0 + OVERLAP) * apart
+    return Windows(coordinate, centres_w, half_width, OVERLAP * apart, models_w, operations_w)
 
-    As many as equal atoms at both ends need to be exchanged with whole windows; one is centred where the torsion is zero, so
-    that a mirror image is in a window, too.
+
+def all_around(torsion: Torsion, spacing: float) -> np.ndarray:
+    """Return the centres of windows all around a torsion, about ``spacing`` (radian) apart, shape (windows,), radian.
+
+    Not collective.  There are as many as equal atoms at both ends need to be exchanged with whole windows; one is centred
+    where the torsion is zero, so that a mirror image is in a window, too.
     """
     step = 2 * lcm(*torsion.folds)
     count = step * max(1, round(torsion.period / spacing / step))
-    centres_w = torsion.period / count * np.arange(count)
-    images = _images(torsion, molecule, centres_w)
-    apart = torsion.period / count
-    half_width = 0.5 * (1.0 + OVERLAP) * apart
-    models_w, operations_w = zip(*images, strict=True)
-    return Windows(torsion, centres_w, half_width, OVERLAP * apart, models_w, operations_w)
+    return torsion.period / count * np.arange(count)
+
+
+def from_side_to_side(value: float, spacing: float) -> np.ndarray:
+    """Return the centres of windows from ``-value`` to ``value``, about ``spacing`` apart, shape (windows,), in their unit.
+
+    Not collective.  One is centred at zero.
+    """
+    count = max(1, round(value / spacing))
+    return value / count * np.arange(-count, count + 1)
 
 
 def _images(coordinate: LargeAmplitude, molecule: Molecule, centres_w: np.ndarray) -> list[tuple[int, Relabelling]]:

@@ -151,7 +151,8 @@ def test_files_that_do_not_belong_together_are_refused(bench, peroxide, capfd):
 def test_info_tells_of_windows(bench, peroxide):
     _, folder, _, _ = peroxide
     kind, lines = bench.once(describe, folder / "model.h5")
-    assert kind == "windows of reduced models" and "2 windows of a torsion, 180.0 degrees apart, 2 of them distinct" in "\n".join(lines)
+    words = "2 windows of a torsion, 180.0 degrees apart, 2 of them distinct"
+    assert kind == "windows of reduced models" and any(words in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,15 @@ def thing(name, **keys):
 def test_what_comes_with_mpiqmd_is_first_and_in_its_order():
     THERMOSTATS.register(thing("mine"))
     assert list(THERMOSTATS.entries) == ["none", "berendsen", "langevin", "csvr", "nose-hoover", "mine"]
-    assert list(SAMPLING_RULES.entries) == ["lattice", "structures", "trajectory", "normal-modes", "greedy"]
+    assert list(SAMPLING_RULES.entries) == [
+        "lattice",
+        "structures",
+        "trajectory",
+        "normal-modes",
+        "torsion",
+        "inversion",
+        "greedy",
+    ]
     assert THERMOSTATS.with_flag("stochastic") == ["langevin", "csvr"]
     assert not THERMOSTATS.entry("mine").comes_with_mpiqmd and THERMOSTATS.entry("csvr").comes_with_mpiqmd
 

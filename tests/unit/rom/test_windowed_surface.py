@@ -18,14 +18,14 @@ from mpiqmd.rom.reactions import Limits, Tolerance
 from mpiqmd.rom.watch import Watch
 from mpiqmd.rom.watched import WatchedMemory
 from mpiqmd.rom.windowed_surface import WindowedSurface
-from mpiqmd.sampling.windows import lay_windows
+from mpiqmd.sampling.windows import all_around, lay_windows
 from tests.helpers.toy_surfaces import ToySurface
 from tests.unit.molecule.test_torsion import named, shaken
 
 pytestmark = pytest.mark.serial
 PEROXIDE = named("H2O2")
 (TORSION,) = find_torsions(PEROXIDE)
-WINDOWS = lay_windows(TORSION, PEROXIDE, np.radians(30.0))
+WINDOWS = lay_windows(TORSION, PEROXIDE, all_around(TORSION, np.radians(30.0)))
 BONDS = ((0, 1), (0, 2), (1, 3), (2, 3), (0, 3), (1, 2))
 CHARGES = np.array([-0.5, -0.4, 0.4, 0.5])
 

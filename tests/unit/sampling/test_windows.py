@@ -10,7 +10,7 @@ from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.torsion import find_torsions
 from mpiqmd.sampling.across import deviation_along, modes_across
 from mpiqmd.sampling.normal_modes import normal_modes
-from mpiqmd.sampling.windows import Windows, lay_windows, smooth_step, spread
+from mpiqmd.sampling.windows import Windows, all_around, lay_windows, smooth_step, spread
 from tests.unit.molecule.test_torsion import named, shaken
 
 pytestmark = pytest.mark.serial
@@ -19,7 +19,8 @@ SPACING = np.radians(30.0)
 
 def laid(molecule: Molecule, number: int = 0) -> Windows:
     """Windows along one of its rotations."""
-    return lay_windows(find_torsions(molecule)[number], molecule, SPACING)
+    torsion = find_torsions(molecule)[number]
+    return lay_windows(torsion, molecule, all_around(torsion, SPACING))
 
 
 @pytest.mark.parametrize(
