@@ -209,6 +209,15 @@ def read_notes(path: Path) -> dict[str, Any]:
         return contents.mapping(contents.file.attrs, "notes")
 
 
+def read_reference(path: Path) -> np.ndarray:
+    """Return the reference geometry of a model file in the body frame, shape (N, 3), bohr.  Not collective.
+
+    Raises DataFileError if it is no model or is damaged.
+    """
+    with _opened(path) as contents:
+        return contents.array("reference/positions", "a 3")
+
+
 def complete_model(draft: Path, path: Path, notes: Mapping[str, Any]) -> None:
     """Write the last notes into a model file, seal it anew and give it its final name.  Not collective: rank 0 calls it.
 

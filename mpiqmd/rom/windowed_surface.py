@@ -21,9 +21,8 @@ from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.judgement import FORCE_ERROR
 from mpiqmd.molecule.relabelling import Relabelling
-from mpiqmd.molecule.surface import in_parts, one_by_one
+from mpiqmd.molecule.surface import Memory, Surface, in_parts, one_by_one
 from mpiqmd.parallel.comm import decide
-from mpiqmd.rom.error_control import ErrorControl, ErrorMemory
 from mpiqmd.rom.learned.body_solver import CompanyMemory
 from mpiqmd.rom.reactions import Limits
 from mpiqmd.rom.watch import Watch
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 WEIGHTED = ("error_estimate", "force_error_estimate")
 """Estimates of errors of an energy that is blended: blended, too."""
-COUNTED = "evaluations"
+COUNTED, AGE = "evaluations", "error_age"
 WINDOW, COORDINATE = "window", "window_coordinate"
 """Names among the extras: the window with the largest weight, and the value of the coordinate that windows are laid along."""
 
@@ -51,21 +50,17 @@ class WindowsMemory(WatchedMemory):
         The owner is one of so many.
     """
 
-    def __init__(self, fresh: Callable[[int, int], ErrorMemory], company: int) -> None:
+    def __init__(self, fresh: Callable[[int, int], Memory], company: int) -> None:
         super().__init__()
         self.company, self.at_once = company, CompanyMemory(company).at_once
         self._fresh = fresh
-        self._of: dict[int, ErrorMemory] = {}
+        self._of: dict[int, Memory] = {}
 
-    def of(self, window: int) -> ErrorMemory:
+    def of(self, window: int) -> Memory:
         """Return the memory of a window.  Collective where it is the first time that any owner is there."""
         if window not in self._of:
             self._of[window] = self._fresh(window, self.company)
         return self._of[window]
-
-    def checks(self) -> int:
-        """Return how many estimates were made in all windows.  Not collective."""
-        return sum(memory.watch.checks for memory in self._of.values())
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the memories of all windows, each name after ``window_K_``, and ``guard`` (numbers,), atomic units.
@@ -101,7 +96,7 @@ class _Question(NamedTuple):
     share: Share
     operation: Relabelling
     image_av: np.ndarray
-    memory: ErrorMemory
+    memory: Memory
 
 
 class WindowedSurface(WatchedSurface):
@@ -124,7 +119,7 @@ class WindowedSurface(WatchedSurface):
     def __init__(
         self,
         windows: Windows,
-        surface_of: Callable[[int], ErrorControl],
+        surface_of: Callable[[int], Surface],
         limits: Limits,
         comm: MPI.Comm,
         cell_v: np.ndarray | None = None,
@@ -147,7 +142,7 @@ class WindowedSurface(WatchedSurface):
         """
         return in_parts(self._evaluated, positions_bav, memories)
 
-    def _surface(self, window: int) -> ErrorControl:
+    def _surface(self, window: int) -> Surface:
         return self._surface_of(self.windows.models_w[window])
 
     def _evaluated(
@@ -157,7 +152,6 @@ class WindowedSurface(WatchedSurface):
             positions_bav = [whole(positions_av, self.cell_v) for positions_av in positions_bav]
         shares = decide(self.comm, one_by_one(lambda each_av, _: self.windows.shares(each_av), positions_bav, memories))
         asked = self._questions(positions_bav, memories, shares)
-        checks = [memory.checks() for memory in memories]
         answers = self._answers(asked)
         results: list[Evaluation | MpiqmdError] = []
         for b, each in enumerate(shares):
@@ -170,7 +164,7 @@ class WindowedSurface(WatchedSurface):
                 results.append(failure)
                 continue
             found = self._blended(positions_bav[b], own)
-            self._note(memories[b], found, is_checked=memories[b].checks() > checks[b])
+            self._note(memories[b], found)
             results.append(found)
         return results
 
@@ -213,9 +207,10 @@ class WindowedSurface(WatchedSurface):
         extras[COORDINATE] = self.windows.coordinate.value(positions_av)
         return Evaluation(origin + energy, forces_av, extras, _per_atom(own))
 
-    def _note(self, memory: WindowsMemory, found: Evaluation, *, is_checked: bool) -> None:
+    def _note(self, memory: WindowsMemory, found: Evaluation) -> None:
         """Let the owner's watch know of an evaluation."""
         extras, watch = found.extras, memory.watch
+        is_checked = extras.get(AGE) == 0.0
         if is_checked:
             watch = watch.checked(extras["error_estimate"], extras["force_error_estimate"], self.limits.tolerance)
         full, on_grid = extras.get("hifi", 0.0) > 0.0, extras.get("on_grid", 0.0) > 0.0
@@ -233,7 +228,7 @@ def _extras_of(own: Sequence[tuple[_Question, Evaluation]]) -> dict[str, float]:
         if name in WEIGHTED:
             extras[name] = float(np.dot(weights, values))
         else:
-            extras[name] = float(sum(values) if name == COUNTED else max(values))
+            extras[name] = float({COUNTED: sum, AGE: min}.get(name, max)(values))
     if all(name in answer.extras for _, answer in own for name in DIPOLE):
         dipoles = [
             question.share.weight * question.operation.vector_back(np.array([answer.extras[name] for name in DIPOLE]))

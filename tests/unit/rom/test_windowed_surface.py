@@ -12,11 +12,10 @@ from scipy.spatial.transform import Rotation
 from mpiqmd.errors import AccuracyError, GeometryError
 from mpiqmd.molecule.evaluation import DIPOLE, Evaluation
 from mpiqmd.molecule.judgement import FORCE_ERROR
-from mpiqmd.molecule.surface import Owner
+from mpiqmd.molecule.surface import Memory, Owner
 from mpiqmd.molecule.torsion import find_torsions
 from mpiqmd.rom.reactions import Limits, Tolerance
 from mpiqmd.rom.watch import Watch
-from mpiqmd.rom.watched import WatchedMemory
 from mpiqmd.rom.windowed_surface import WindowedSurface
 from mpiqmd.sampling.windows import all_around, lay_windows
 from tests.helpers.toy_surfaces import ToySurface
@@ -30,18 +29,17 @@ BONDS = ((0, 1), (0, 2), (1, 3), (2, 3), (0, 3), (1, 2))
 CHARGES = np.array([-0.5, -0.4, 0.4, 0.5])
 
 
-class Counting(WatchedMemory):
+class Counting(Memory):
     """Counts what its owner asked: that is its state."""
 
     def __init__(self):
-        super().__init__()
         self.asked = 0
 
     def state(self):
-        return {"asked": np.array(self.asked), "guard": self.watch.as_array()}
+        return {"asked": np.array(self.asked)}
 
     def restore(self, state):
-        self.asked, self.watch = int(state["asked"]), Watch.from_array(state["guard"])
+        self.asked = int(state["asked"])
 
 
 class Distances(ToySurface):
@@ -58,7 +56,6 @@ class Distances(ToySurface):
         memory.asked += 1
         if memory.asked == 99:
             raise AccuracyError("the hundredth is too many. Ask less.")
-        memory.watch = memory.watch.checked(1e-6 * (1 + self.model), 1e-5 * (1 + self.model), Tolerance(1.0, 1.0))
         energy, forces_av = -10.0 + 1e-3 * self.model, np.zeros_like(positions_av)
         for number, (i, j) in enumerate(BONDS, start=1):
             apart_v = positions_av[i] - positions_av[j]
@@ -71,6 +68,7 @@ class Distances(ToySurface):
             "error_estimate": 1e-6 * (1 + self.model),
             "force_error_estimate": 1e-5 * (1 + self.model),
             "evaluations": 1.0,
+            "error_age": 0.0,
         }
         extras |= zip(DIPOLE, (CHARGES @ positions_av).tolist(), strict=True)
         return Evaluation(energy, forces_av, extras, {FORCE_ERROR: np.arange(4.0) + self.model})
