@@ -19,6 +19,20 @@ class Command:
     files: tuple[str, ...] = ()
 
 
+TRAINED = (
+    "snapshots.h5",
+    "snapshots-*.h5",
+    "validation.h5",
+    "validation-*.h5",
+    "rounds.json",
+    "result-*.json",
+    "model.h5",
+    "model-draft.h5",
+    "singular_values.*",
+    "geometries.extxyz",
+)
+"""What training leaves of each model."""
+
 COMMANDS = {
     "init": Command(
         "an input file for your molecule",
@@ -88,6 +102,9 @@ COMMANDS = {
         "grid-free form of the same modes.\n"
         "Writes snapshots.h5 and validation.h5 (grow as geometries finish; an interrupted run resumes), rounds.json, model.h5 "
         "and result.json; with train.sampling = 'normal-modes' the molecule is relaxed first (modes.json).\n"
+        "A molecule that turns about a bond (train.sampling = 'torsion') or inverts ('inversion') gets a model for each "
+        "distinct window, in folders window-K, and model.h5 makes one of all; keep them together. --part K/N then trains every "
+        "N-th.\n"
         "Geometries are independent: --groups G solves G at once in one job, and the jobs of an array, started with "
         "--part 1/N to --part N/N after one with --samples-only, each leave a file snapshots-*.h5 in the same folder, which "
         "the command without --part gathers before it solves what is missing. run/batch/train.* submit such jobs.\n"
@@ -99,20 +116,7 @@ COMMANDS = {
             "mpirun -n 8 mpiqmd train water.toml --part 2/8 --walltime 04:00:00",
         ),
         "train",
-        patterns=(
-            "snapshots.h5",
-            "snapshots-*.h5",
-            "validation.h5",
-            "validation-*.h5",
-            "rounds.json",
-            "result-*.json",
-            "model.h5",
-            "model-draft.h5",
-            "singular_values.*",
-            "geometries.extxyz",
-            "modes.json",
-            "modes-*.jsonl",
-        ),
+        patterns=(*TRAINED, "modes.json", "modes-*.jsonl", *(f"window-*/{name}" for name in (*TRAINED, "window-relax.jsonl"))),
     ),
     "md": Command(
         "molecular dynamics",

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from docs.pages.generate import DOCS
-from mpiqmd.datasets import CHECKPOINT_DATASETS, MODEL_DATASETS, SNAPSHOT_DATASETS, pattern
+from mpiqmd.datasets import CHECKPOINT_DATASETS, MODEL_DATASETS, SNAPSHOT_DATASETS, WINDOWS_DATASETS, pattern
 from mpiqmd.md.h5md_units import FILE_UNITS
 from mpiqmd.md.quantities import OBSERVABLES
 
@@ -25,7 +25,12 @@ def rows(name: str) -> dict[str, str]:
     return found
 
 
-TABLES = {"model.h5": MODEL_DATASETS, "snapshots.h5": SNAPSHOT_DATASETS, "checkpoint.h5": CHECKPOINT_DATASETS}
+TABLES = {
+    "model.h5": MODEL_DATASETS,
+    "snapshots.h5": SNAPSHOT_DATASETS,
+    "checkpoint.h5": CHECKPOINT_DATASETS,
+    "model.h5 (windows)": WINDOWS_DATASETS,
+}
 
 
 @pytest.mark.parametrize(("name", "table"), TABLES.items(), ids=list(TABLES))
