@@ -7,9 +7,12 @@ are images of others need nothing: their models are those.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
+from mpiqmd.config.settings import Settings
 from mpiqmd.datafiles import stored_digest
 from mpiqmd.findings import closing
 from mpiqmd.parallel.comm import on_rank_zero
@@ -22,6 +25,9 @@ from mpiqmd.rom.windowed_model import KEPT, WindowedModel, window_folder
 from mpiqmd.sampling.rules.rule import WindowedRule
 from mpiqmd.sampling.windows import Windows
 
+ENOUGH_OF_ONE = 20
+"""Unseen geometries that a window is judged by, at least, if ``train.validation`` is not smaller."""
+
 
 def train_in_windows(arguments: argparse.Namespace, rule: WindowedRule, sources: TrainingSources) -> dict[str, Any]:
     """Train the models of all distinct windows, or a part of them, and return what ``result.json`` holds.  Collective.
@@ -30,6 +36,7 @@ def train_in_windows(arguments: argparse.Namespace, rule: WindowedRule, sources:
     N-th window is trained, beginning with the K-th, and nothing is put together.
     """
     windows, folder, solver = rule.lay(sources), arguments.folder, sources.solver
+    sources.settings = with_share_of_validation(sources.settings, len(windows.distinct))
     own, results = _own(windows, arguments.part), []
     for number, window in enumerate(own, start=1):
         name = windows.coordinate.shown(float(windows.centres_w[window]))
@@ -54,6 +61,16 @@ def train_in_windows(arguments: argparse.Namespace, rule: WindowedRule, sources:
     solver.log.afterwards(f"{folder / MODEL_FILE} has all {len(windows)} windows; the models in {folder}/window-* belong to it")
     solver.log.afterwards(verdict["words"])
     return {"windows": results, "laid": windows.described(), "verdict": verdict}
+
+
+def with_share_of_validation(settings: Settings, n_distinct: int) -> Settings:
+    """Return the input with the unseen geometries of one window: all windows together have ``train.validation``, or more.
+
+    Not collective.  Each has so many that its rounds know what it lacks.
+    """
+    asked = settings.train.validation
+    share = min(asked, max(ceil(asked / n_distinct), ENOUGH_OF_ONE))
+    return replace(settings, train=replace(settings.train, validation=share))
 
 
 def _own(windows: Windows, part: tuple[int, int] | None) -> list[int]:

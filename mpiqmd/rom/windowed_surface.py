@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 WEIGHTED = ("error_estimate", "force_error_estimate")
 """Estimates of errors of an energy that is blended: blended, too."""
 COUNTED, AGE = "evaluations", "error_age"
+_TOGETHER: dict[str, Callable[[list[float]], float]] = {COUNTED: sum, AGE: min}
+"""How extras of several windows are one number; of others the largest is taken."""
 WINDOW, COORDINATE = "window", "window_coordinate"
 """Names among the extras: the window with the largest weight, and the value of the coordinate that windows are laid along."""
 
@@ -228,7 +230,7 @@ def _extras_of(own: Sequence[tuple[_Question, Evaluation]]) -> dict[str, float]:
         if name in WEIGHTED:
             extras[name] = float(np.dot(weights, values))
         else:
-            extras[name] = float({COUNTED: sum, AGE: min}.get(name, max)(values))
+            extras[name] = float(_TOGETHER.get(name, max)(values))
     if all(name in answer.extras for _, answer in own for name in DIPOLE):
         dipoles = [
             question.share.weight * question.operation.vector_back(np.array([answer.extras[name] for name in DIPOLE]))
