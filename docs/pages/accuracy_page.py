@@ -11,6 +11,7 @@ from docs.pages.figures import drawn
 from docs.pages.records import Record, provenance, taking_apart
 from docs.pages.reduced_section import reduced_tables
 from docs.pages.tables import table
+from docs.pages.windows_section import WINDOWS, windows_tables
 
 TEMPLATE = Path(__file__).with_name("accuracy-and-cost.md")
 
@@ -82,6 +83,7 @@ ABOUT = {
         "is one from atoms to 1e-10 Ha. Frequencies are harmonic ones at the minimum. Times are of a machine busy with other "
         "work.",
     ),
+    "windows": WINDOWS,
     "potentials": (
         "Beside machine-learned potentials",
         "Frames of the reduced model's own NVE dynamics, which neither it nor a potential has seen, solved in full; potentials "
@@ -355,6 +357,7 @@ SECTIONS = {
     "reduced": reduced_tables,
     "published": published_tables,
     "cards": cards_tables,
+    "windows": windows_tables,
     "potentials": potentials_tables,
     "peers": peers_tables,
     "scaling": scaling_tables,

@@ -29,6 +29,7 @@ CAPTIONS = {
     "hifi-drift": "What tolerance and starting orbitals add to the energy of Hi-Fi dynamics",
     "reduced": "Errors of the reduced model against the number of modes",
     "published": "Bond lengths and angle of the published case, full and reduced, and what reduced ones differ by",
+    "windows": "Energy along the coordinate of windows, models and full solver, and force errors of frames along it",
     "potentials": "Force errors of reduced models and potentials against full solutions: rms, and lighter the largest",
 }
 
@@ -100,12 +101,18 @@ def potentials_figure(record: Record) -> Figure:
     return drawing.potentials_figure(record["molecules"])
 
 
+def windows_figure(record: Record) -> Figure:
+    """Profile and errors along the coordinate of each molecule's windows."""
+    return drawing.windows_figure(record["windows"])
+
+
 DRAWINGS = {
     "accuracy": accuracy_figure,
     "ripple": ripple_figure,
     "hifi-drift": drift_figure,
     "reduced": decay_figure,
     "published": drawing.published_figure,
+    "windows": windows_figure,
     "potentials": potentials_figure,
 }
 """What draws each record; the scaling study has a module of its own."""

@@ -20,6 +20,7 @@ SCRIPTS = {
     "reduced": "run/bench/reduced_model.py",
     "published": "run/bench/published_case.py",
     "cards": "run/bench/card.py",
+    "windows": "run/bench/windows.py",
     "potentials": "run/bench/potentials.py",
     "peers": "run/bench/peers.py",
     "scaling": "run/scaling/scaling.py",

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mpiqmd.plots.style import ACCENT, BRIGHT, COLOURS, DARK, GREY, panels
+from mpiqmd.plots.style import ACCENT, BRIGHT, COLOURS, DARK, GREY, legend_above, panels
+from mpiqmd.units import HARTREE_IN_KCAL_PER_MOL
 
 Rows = list[dict[str, float]]
 
@@ -80,6 +81,28 @@ def potentials_figure(molecules: list[dict[str, Any]]) -> Figure:
     for axis in used[::columns]:
         axis.set_ylabel("force error (Ha/bohr)")
     _legend_between(used[0], molecules[0]["rows"])
+    return figure
+
+
+def windows_figure(cards: list[dict[str, Any]]) -> Figure:
+    """Return the profile along the coordinate and the force errors of frames along it, a row for each molecule."""
+    figure, axes = panels(len(cards), 2.2, 2, sharex=False)
+    for card, (left, right) in zip(cards, np.array(axes, object).reshape(-1, 2), strict=True):
+        profile, warm = card["profile"], card["warm"]
+        angles = np.degrees(profile["values"])
+        left.plot(angles, HARTREE_IN_KCAL_PER_MOL * np.array(profile["models"]), color=DARK, label="models")
+        left.plot(angles, HARTREE_IN_KCAL_PER_MOL * np.array(profile["full"]), "o", markersize=3, color=ACCENT, label="full")
+        left.set_ylabel(f"{card['formula']}, kcal/mol")
+        differences = np.abs(np.array(profile["models"]) - np.array(profile["full"]))
+        right.semilogy(
+            np.degrees(warm["values"]), warm["force_largest_f"], ".", markersize=3, color=ACCENT, label="forces, Ha/bohr"
+        )
+        right.semilogy(angles, np.maximum(differences, 1e-9), color=DARK, label="energy of the profile, Ha")
+        right.set_ylabel("error")
+    for axis in axes[-2:]:
+        axis.set_xlabel("angle (degrees)")
+    legend_above(axes[0])
+    legend_above(axes[1])
     return figure
 
 
