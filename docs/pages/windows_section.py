@@ -16,7 +16,7 @@ WINDOWS = (
     "errors on frames of NVE dynamics at 300 K through all windows, against full solutions in the same frames with the same "
     "weights; a long run at 500 K through their borders; and the energy along the coordinate, relaxed otherwise, where the "
     "full solver is asked at the models' geometries. LDA, GTH, order 8, 0.188 bohr, trained at 400 K: `python -m "
-    "run.bench.windows INPUT.toml --model FOLDER/model.h5 --output FOLDER/windows`. Times are of a machine busy with other work.",
+    "run.bench.windows INPUT.toml --model FOLDER/model.h5 --output FOLDER/windows`. Times are of a machine with other work.",
 )
 """Heading and text of the section."""
 
