@@ -14,10 +14,12 @@ directions carried along in parallel, of which the difference of two phases is f
 
 from __future__ import annotations
 
+from cmath import rect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import atan2, degrees, pi
-from typing import Any
+from functools import cache
+from math import atan2, degrees, pi, radians, sin, sqrt
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,9 +27,11 @@ from mpiqmd.errors import GeometryError
 from mpiqmd.molecule.bonds import guess_bonds
 from mpiqmd.molecule.graph import partners_of, side_of
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.rigid import cross
 
-STRAIGHT = np.radians(5.0)
+STRAIGHT = radians(5.0)
 """A bond whose neighbours lie this close to its line does not turn anything."""
+STRAIGHT_SINE = sin(STRAIGHT)
 
 
 @dataclass(frozen=True)
@@ -78,24 +82,28 @@ class Torsion:
 
         Raises GeometryError where the atoms around one end show no direction.
         """
-        _, across_v, _ = self._axes(positions_av)
-        near, far = (self._phase(positions_av, across_v, *end) for end in self._ends)
+        # plain floats, as in `bent`: every step of dynamics asks
+        atoms = positions_av.tolist()
+        axes = _axes(atoms[self.bond[0]], atoms[self.bond[1]])
+        near, far = (self._phase(atoms, axes, base, arms) for base, arms in self._ends)
         turned = far * near.conjugate()
         return atan2(turned.imag, turned.real)
 
     def gradient(self, positions_av: np.ndarray) -> np.ndarray:
         """Return the derivative of the angle with respect to the positions, shape (N, 3), radian/bohr.  Not collective."""
-        along_v, across_v, length = self._axes(positions_av)
-        gradient_av, by_direction_v = np.zeros_like(positions_av), np.zeros(3)
-        for sign, (base, atoms) in zip((-1.0, 1.0), self._ends, strict=True):
-            phase = self._phase(positions_av, across_v, base, atoms)
-            for weight, atom in zip(_turns(len(atoms)), atoms, strict=True):
+        atoms, gradient_av = positions_av.tolist(), np.zeros_like(positions_av)
+        axes = _axes(atoms[self.bond[0]], atoms[self.bond[1]])
+        along_v, across_v = np.array(axes.along), np.array(axes.first) + 1j * np.array(axes.second)
+        by_direction_v = np.zeros(3)
+        for sign, (base, arms) in zip((-1.0, 1.0), self._ends, strict=True):
+            phase = self._phase(atoms, axes, base, arms)
+            for weight, atom in zip(_turns(len(arms)), arms, strict=True):
                 slope_v = sign * (weight / phase * across_v).imag
                 gradient_av[atom] += slope_v
                 gradient_av[base] -= slope_v
                 by_direction_v -= (positions_av[atom] - positions_av[base]) @ along_v * slope_v
-        gradient_av[self.bond[1]] += by_direction_v / length
-        gradient_av[self.bond[0]] -= by_direction_v / length
+        gradient_av[self.bond[1]] += by_direction_v / axes.length
+        gradient_av[self.bond[0]] -= by_direction_v / axes.length
         return gradient_av
 
     def moved(self, positions_av: np.ndarray, value: float) -> np.ndarray:
@@ -105,7 +113,7 @@ class Torsion:
 
     def carried(self, vectors_av: np.ndarray, positions_av: np.ndarray, value: float) -> np.ndarray:
         """Return vectors at the atoms, shape (N, 3), in their unit, as turning positions to an angle does.  Not collective."""
-        along_v, _, _ = self._axes(positions_av)
+        along_v = np.array(_axes(*positions_av[list(self.bond)].tolist()).along)
         angle, turned_av = value - self.value(positions_av), np.array(vectors_av, float)
         rows = list(self.turning)
         moving = turned_av[rows]
@@ -117,32 +125,51 @@ class Torsion:
     def _ends(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
         return (self.bond[0], self.near), (self.bond[1], self.far)
 
-    def _axes(self, positions_av: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        """Return the bond's direction, the two directions across it as one complex vector, and its length."""
-        bond_v = positions_av[self.bond[1]] - positions_av[self.bond[0]]
-        length = float(np.linalg.norm(bond_v))
-        along_v = bond_v / length
-        first_v = np.eye(3)[np.abs(along_v).argmin()]
-        first_v = first_v - (first_v @ along_v) * along_v
-        first_v /= np.linalg.norm(first_v)
-        return along_v, first_v + 1j * np.cross(along_v, first_v), length
-
-    def _phase(self, positions_av: np.ndarray, across_v: np.ndarray, base: int, atoms: Sequence[int]) -> complex:
+    def _phase(self, atoms: list[list[float]], axes: _Axes, base: int, arms: Sequence[int]) -> complex:
         """Return Z of one end of the bond, bohr."""
-        arms_nv = positions_av[list(atoms)] - positions_av[base]
-        phase = complex(_turns(len(atoms)) @ (arms_nv @ across_v))
-        if not abs(phase) > np.sin(STRAIGHT) * np.linalg.norm(arms_nv):
+        phase, square, foot = 0j, 0.0, atoms[base]
+        for turn, arm in zip(_turns(len(arms)), arms, strict=True):
+            away = [there - here for there, here in zip(atoms[arm], foot, strict=True)]
+            phase += turn * complex(_dot(away, axes.first), _dot(away, axes.second))
+            square += _dot(away, away)
+        if not abs(phase) > STRAIGHT_SINE * sqrt(square):
             raise GeometryError(
-                f"atoms {', '.join(str(atom + 1) for atom in atoms)} around atom {base + 1} show no direction across the "
+                f"atoms {', '.join(str(arm + 1) for arm in arms)} around atom {base + 1} show no direction across the "
                 f"bond {self.bond[0] + 1}-{self.bond[1] + 1} that the molecule turns about: they are in line with it, or have "
                 "changed places. Check the geometry, or the step that led to it."
             )
         return phase
 
 
-def _turns(count: int) -> np.ndarray:
+class _Axes(NamedTuple):
+    """A bond's direction, two directions across it, and its length."""
+
+    along: list[float]
+    first: list[float]
+    second: list[float]
+    length: float
+
+
+def _axes(near: list[float], far: list[float]) -> _Axes:
+    """Return the axes of a bond from one atom to another."""
+    bond = [there - here for there, here in zip(far, near, strict=True)]
+    length = sqrt(_dot(bond, bond))
+    along = [component / length for component in bond]
+    least = min(range(3), key=lambda v: abs(along[v]))
+    across = [float(v == least) - along[least] * along[v] for v in range(3)]
+    size = sqrt(_dot(across, across))
+    first = [component / size for component in across]
+    return _Axes(along, first, cross(along, first), length)
+
+
+def _dot(one: Sequence[float], other: Sequence[float]) -> float:
+    return one[0] * other[0] + one[1] * other[1] + one[2] * other[2]
+
+
+@cache
+def _turns(count: int) -> tuple[complex, ...]:
     """``exp(-2 pi i k / n)`` for k = 0 to n - 1."""
-    return np.exp(-2j * pi * np.arange(count) / count)
+    return tuple(rect(1.0, -2.0 * pi * k / count) for k in range(count))
 
 
 def find_torsions(molecule: Molecule) -> list[Torsion]:
@@ -173,7 +200,7 @@ def _telling(molecule: Molecule, partners: list[list[int]], base: int, other: in
     for atom in partners[base]:
         arm_v = molecule.positions_av[atom] - molecule.positions_av[base]
         sine = np.linalg.norm(np.cross(arm_v, along_v)) / (np.linalg.norm(arm_v) * np.linalg.norm(along_v))
-        if atom != other and sine > np.sin(STRAIGHT):
+        if atom != other and sine > STRAIGHT_SINE:
             atoms.append(atom)
     if not atoms:
         return ()
@@ -186,7 +213,8 @@ def _telling(molecule: Molecule, partners: list[list[int]], base: int, other: in
 def _ordered(molecule: Molecule, bond: tuple[int, int], ends: list[tuple[int, ...]], turning: tuple[int, ...]) -> Torsion:
     """Return the torsion with the atoms of each end in the sense of rotation about the bond, beginning with the first."""
     positions_av = molecule.positions_av
-    _, across_v, _ = Torsion(bond, (), (), ())._axes(positions_av)
+    axes = _axes(*positions_av[list(bond)].tolist())
+    across_v = np.array(axes.first) + 1j * np.array(axes.second)
     near, far = (
         tuple(sorted(atoms, key=lambda atom: _angle_from(positions_av, across_v, base, atoms[0], atom)))
         for base, atoms in zip(bond, ends, strict=True)

@@ -27,7 +27,7 @@ from mpiqmd.rom.learned.body_solver import CompanyMemory
 from mpiqmd.rom.reactions import Limits
 from mpiqmd.rom.watch import Watch
 from mpiqmd.rom.watched import WatchedMemory, WatchedSurface
-from mpiqmd.sampling.windows import Share, Windows
+from mpiqmd.sampling.windows import Place, Share, Windows
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -152,11 +152,11 @@ class WindowedSurface(WatchedSurface):
     ) -> list[Evaluation | MpiqmdError]:
         if self.cell_v is not None:
             positions_bav = [whole(positions_av, self.cell_v) for positions_av in positions_bav]
-        shares = decide(self.comm, one_by_one(lambda each_av, _: self.windows.shares(each_av), positions_bav, memories))
-        asked = self._questions(positions_bav, memories, shares)
+        places = decide(self.comm, one_by_one(lambda each_av, _: self.windows.place(each_av), positions_bav, memories))
+        asked = self._questions(positions_bav, memories, places)
         answers = self._answers(asked)
         results: list[Evaluation | MpiqmdError] = []
-        for b, each in enumerate(shares):
+        for b, each in enumerate(places):
             if isinstance(each, MpiqmdError):
                 results.append(each)
                 continue
@@ -165,7 +165,7 @@ class WindowedSurface(WatchedSurface):
             if failure is not None:
                 results.append(failure)
                 continue
-            found = self._blended(positions_bav[b], own)
+            found = self._blended(positions_bav[b], each.value, own)
             self._note(memories[b], found)
             results.append(found)
         return results
@@ -174,12 +174,12 @@ class WindowedSurface(WatchedSurface):
         self,
         positions_bav: Sequence[np.ndarray],
         memories: Sequence[WindowsMemory],
-        shares: Sequence[list[Share] | MpiqmdError],
+        places: Sequence[Place | MpiqmdError],
     ) -> list[_Question]:
         """Return what all geometries ask, in the order of the models that are asked."""
         asked = []
-        for b, each in enumerate(shares):
-            for share in [] if isinstance(each, MpiqmdError) else each:
+        for b, each in enumerate(places):
+            for share in [] if isinstance(each, MpiqmdError) else each.shares:
                 operation = self.windows.operations_w[share.window]
                 image_av, memory = operation.image(np.asarray(positions_bav[b])), memories[b].of(share.window)
                 asked.append(_Question(b, share, operation, image_av, memory))
@@ -194,9 +194,10 @@ class WindowedSurface(WatchedSurface):
             answers += self._surface_of(model).evaluate(images, memories)
         return answers
 
-    def _blended(self, positions_av: np.ndarray, own: Sequence[tuple[_Question, Any]]) -> Evaluation:
+    def _blended(self, positions_av: np.ndarray, value: float, own: Sequence[tuple[_Question, Any]]) -> Evaluation:
         """Return the energy and the forces of the module, and extras of all windows together."""
-        slope_av = self.windows.coordinate.gradient(positions_av)
+        # where one window has all the weight there is no slope either
+        slope_av = self.windows.coordinate.gradient(positions_av) if len(own) > 1 else 0.0
         energy, forces_av = 0.0, np.zeros_like(positions_av)
         # energies are differences from the first: slopes sum to zero, and large numbers would leave their last digits
         origin = own[0][1].energy
@@ -206,7 +207,7 @@ class WindowedSurface(WatchedSurface):
             forces_av += weight * question.operation.back(answer.forces_av) - slope * (answer.energy - origin) * slope_av
         extras = _extras_of(own)
         extras[WINDOW] = float(max(own, key=lambda pair: pair[0].share.weight)[0].share.window)
-        extras[COORDINATE] = self.windows.coordinate.value(positions_av)
+        extras[COORDINATE] = value
         return Evaluation(origin + energy, forces_av, extras, _per_atom(own))
 
     def _note(self, memory: WindowsMemory, found: Evaluation) -> None:

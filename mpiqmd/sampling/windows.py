@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from math import lcm
+from functools import cached_property
+from math import copysign, lcm
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +46,13 @@ class Share(NamedTuple):
     slope: float
 
 
+class Place(NamedTuple):
+    """Where a geometry is: the value of the coordinate, in its unit, and the windows that have a part in it."""
+
+    value: float
+    shares: list[Share]
+
+
 @dataclass(frozen=True, eq=False)
 class Windows:
     """Windows along a coordinate.  Not collective; replicated.
@@ -73,6 +81,11 @@ class Windows:
     def __len__(self) -> int:
         return len(self.centres_w)
 
+    @cached_property
+    def _centres(self) -> list[float]:
+        centres: list[float] = self.centres_w.tolist()
+        return centres
+
     @property
     def distinct(self) -> list[int]:
         """The windows that have a model of their own."""
@@ -88,14 +101,16 @@ class Windows:
         """Return how far positions (N, 3), bohr, are from a window's centre, signed.  Raises GeometryError."""
         return difference(self.coordinate, self.coordinate.value(positions_av), float(self.centres_w[window]))
 
-    def shares(self, positions_av: np.ndarray) -> list[Share]:
-        """Return the parts of all windows that have one at positions (N, 3), bohr.
+    def place(self, positions_av: np.ndarray) -> Place:
+        """Return the value of the coordinate at positions (N, 3), bohr, and the parts of all windows that have one there.
 
         Raises GeometryError where there is no window, or no value of the coordinate.
         """
         value, found = self.coordinate.value(positions_av), []
-        for window, centre in enumerate(self.centres_w.tolist()):
+        for window, centre in enumerate(self._centres):
             offset = difference(self.coordinate, value, centre)
+            if abs(offset) > self.half_width:
+                continue
             weight, slope = self._weight(window, offset)
             if weight > 0.0:
                 found.append(Share(window, weight, slope))
@@ -105,7 +120,7 @@ class Windows:
                 f"they reach from {self.coordinate.shown(self.centres_w[0] - self.half_width)} to "
                 f"{self.coordinate.shown(self.centres_w[-1] + self.half_width)}. Train in a wider region."
             )
-        return found
+        return Place(value, found)
 
     def _weight(self, window: int, offset: float) -> tuple[float, float]:
         """Return a window's weight so far from its centre, and its derivative."""
@@ -113,7 +128,7 @@ class Windows:
         if offset * outward > 0.0:
             return float(abs(offset) <= self.half_width), 0.0
         weight, slope = smooth_step((self.half_width - abs(offset)) / self.overlap)
-        return weight, -float(np.sign(offset)) * slope / self.overlap
+        return weight, -copysign(slope, offset) / self.overlap
 
     def described(self) -> dict[str, Any]:
         """Return plain data from which :meth:`of` makes them again."""

@@ -78,12 +78,12 @@ def test_windows_on_both_sides_have_one_model():
     assert windows.models_w == (0, 1, 0) and windows.operations_w[0].is_identity
     assert windows.centres_w == pytest.approx([-steepness, 0.0, steepness])
     for value in np.linspace(-1.6, 1.6, 41) * steepness:
-        shares = windows.shares(inversion.moved(molecule.positions_av, float(value)))
+        shares = windows.place(inversion.moved(molecule.positions_av, float(value))).shares
         assert sum(share.weight for share in shares) == pytest.approx(1.0, abs=1e-13)
         assert sum(share.slope for share in shares) == pytest.approx(0.0, abs=1e-12)
     # the coordinate has ends: outside there is nothing
     with pytest.raises(GeometryError, match="there is no window"):
-        windows.shares(inversion.moved(molecule.positions_av, 1.8 * steepness))
+        windows.place(inversion.moved(molecule.positions_av, 1.8 * steepness))
 
 
 def test_it_is_made_again_from_its_description_and_from_nothing_else():

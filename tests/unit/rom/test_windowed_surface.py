@@ -130,7 +130,7 @@ def test_estimates_are_blended_like_energies_and_watched_once_a_step():
     surface, _ = blended()
     owner = Owner(surface)
     found = owner.at(at_angle(75.0))
-    weights = {share.window: share.weight for share in WINDOWS.shares(at_angle(75.0))}
+    weights = {share.window: share.weight for share in WINDOWS.place(at_angle(75.0)).shares}
     assert set(weights) == {2, 3} and found.extras["evaluations"] == 2.0
     assert found.extras["error_estimate"] == pytest.approx(1e-6 * (3 * weights[2] + 4 * weights[3]))
     assert found.per_atom[FORCE_ERROR] == pytest.approx(np.arange(4.0) + 2 * weights[2] + 3 * weights[3])

@@ -55,11 +55,14 @@ def test_weights_are_a_smooth_partition_of_unity():
     windows = laid(molecule)
     for value in np.random.default_rng(5).uniform(-np.pi, np.pi, size=200):
         there_av = windows.coordinate.moved(molecule.positions_av, float(value))
-        shares = windows.shares(there_av)
+        shares = windows.place(there_av).shares
         assert len(shares) in (1, 2) and sum(share.weight for share in shares) == pytest.approx(1.0, abs=1e-14)
         step = 1e-6
         beside = [
-            {share.window: share.weight for share in windows.shares(windows.coordinate.moved(there_av, value + sign * step))}
+            {
+                share.window: share.weight
+                for share in windows.place(windows.coordinate.moved(there_av, value + sign * step)).shares
+            }
             for sign in (1.0, -1.0)
         ]
         for share in shares:
@@ -89,9 +92,9 @@ def test_where_there_is_no_window_an_error_says_where_there_are_some():
     few = Windows(
         windows.coordinate, windows.centres_w[:2], windows.half_width, windows.overlap, (0, 1), windows.operations_w[:2]
     )
-    few.shares(few.coordinate.moved(molecule.positions_av, 0.2))
+    few.place(few.coordinate.moved(molecule.positions_av, 0.2))
     with pytest.raises(GeometryError, match=r"at 115\.0 degrees .* reach from -20\.0 degrees to 50\.0 degrees"):
-        few.shares(few.coordinate.moved(molecule.positions_av, np.radians(115.0)))
+        few.place(few.coordinate.moved(molecule.positions_av, np.radians(115.0)))
 
 
 def test_offsets_fill_a_window_with_dense_ends():
