@@ -13,11 +13,13 @@ import argparse
 import json
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from mpiqmd.errors import GeometryError, MpiqmdError
@@ -25,7 +27,9 @@ from mpiqmd.md.dynamics import Dynamics
 from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.thermostats.thermostat import NoThermostat
 from mpiqmd.md.velocities import maxwell_boltzmann
+from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.molecule import Molecule
+from mpiqmd.molecule.relabelling import relabellings
 from mpiqmd.molecule.surface import Owner, Surface
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.build import build_hifi_surface
@@ -33,6 +37,7 @@ from mpiqmd.pipeline.reduced import build_rom_surface
 from mpiqmd.pipeline.results import write_result
 from mpiqmd.rom.model import read_reference
 from mpiqmd.rom.reactions import Limits, Tolerance
+from mpiqmd.rom.validation import exact_forces
 from mpiqmd.rom.windowed_model import window_folder
 from mpiqmd.rom.windowed_surface import WindowedSurface
 from mpiqmd.statics.journaled import JournaledSurface
@@ -41,9 +46,14 @@ from mpiqmd.statics.restrained import RestrainedSurface
 from mpiqmd.units import ATOMIC_TIME_IN_FS, KELVIN_IN_HARTREE
 from run.bench.cases import circumstances
 from run.bench.molecules import put_among_others
+from run.bench.peer_codes.potential_process import Process, Solved
+from run.bench.potentials import PEERS, SCRIPTS
 from run.bench.reduced.common import COMM
 from run.bench.unseen_frames import ENERGY_TOLERANCE, FEMTOSECONDS, TIMESTEP, Physics
 
+TRAINING = ("positions", "energies", "forces")
+WARM = 300.0
+"""Kelvin of the frames."""
 RUNS = 10
 """Independent runs that frames are taken from."""
 APART = 20
@@ -78,11 +88,33 @@ class Compared:
 
         limits = Limits.named(0, Tolerance.of(None), "warn")
         self.full = WindowedSurface(self.windows, hifi_of, limits, COMM)
-        self.output = output
+        self.path, self.output = path, output
+
+    def training(self) -> Solved:
+        """Return the training geometries of all models in their body frames, with full energies and exact forces."""
+        parts = []
+        for window in self.windows.distinct:
+            with h5py.File(window_folder(self.path.parent, window) / self.path.name, "r") as file:
+                positions_sav, energies_s, forces_sav = (file[f"training/{name}"][:] for name in TRAINING)
+                about = self.physics.molecule.with_positions(file["reference/positions"][:])
+                frame = make_frame(about, str(file.attrs["frame"]))
+            parts.append((positions_sav, energies_s, exact_forces(frame, positions_sav, forces_sav)))
+        positions, energies, forces = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return Solved(positions, energies, forces)
 
     def in_full(self, name: str) -> Owner:
         """Return an owner of the full surface whose answers to the same questions in the same order are kept in a file."""
         return Owner(JournaledSurface(self.full, self.output / f"{name}.jsonl", {"model": self.digest, "of": name}, COMM))
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Positions (F, N, 3), bohr, full energies (F,), Ha, and forces (F, N, 3), Ha/bohr; processor seconds of a reduced step."""
+
+    positions_fav: np.ndarray
+    energies_f: np.ndarray
+    forces_fav: np.ndarray
+    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,13 +138,15 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     compared = Compared(Physics(arguments.input), arguments.model, arguments.output)
     start = relaxed(compared, None, compared.physics.molecule, log)
+    frames = solved_frames(compared, start, arguments.frames, log)
     card = {
         "formula": compared.physics.molecule.formula,
         "atoms": len(compared.physics.molecule),
         "coordinate": compared.windows.coordinate.name,
         "windows": len(compared.windows),
         "distinct": len(compared.windows.distinct),
-        "warm": errors_on_frames(compared, start, 300.0, arguments.frames, log),
+        "warm": errors_on_frames(compared, frames, log),
+        "potential": beside_sgdml(compared, frames, arguments.sgdml_python, log) if arguments.sgdml else None,
         "long": energy_kept(compared, start, 500.0, arguments.picoseconds, log),
         "profile": profile(compared, start, log),
     }
@@ -154,31 +188,59 @@ def run(compared: Compared, start: Molecule, kelvin: float, steps: int, every: i
     return Run(np.array(totals), np.array(windows), frames, seconds)
 
 
-def errors_on_frames(compared: Compared, start: Molecule, kelvin: float, count: int, log: Log) -> dict[str, Any]:
-    """Return the errors of energies (Ha) and of all components of forces (Ha/bohr) on frames of several runs."""
+def solved_frames(compared: Compared, start: Molecule, count: int, log: Log) -> Frames:
+    """Return frames of several runs at 300 K, 100 fs apart, with what the full solver says of them."""
     each = -(-count // RUNS)
-    runs = [run(compared, start, kelvin, 200 * each, 200, seed) for seed in range(RUNS)]
-    frames = [frame for one in runs for frame in one.frames][:count]
-    reduced, full = Owner(compared.reduced), compared.in_full(f"frames-{kelvin:.0f}")
-    energies, forces, values = [], [], []
-    for number, positions_av in enumerate(frames, start=1):
-        found, exact = reduced.at(positions_av), full.at(positions_av)
-        energies.append(found.energy - exact.energy)
-        forces.append(found.forces_av - exact.forces_av)
-        values.append(found.extras["window_coordinate"])
-        log.progress(f"Hi-Fi {number}/{len(frames)}", last=number == len(frames))
-    about = np.array(energies) - np.mean(energies)
+    runs = [run(compared, start, WARM, 200 * each, 200, seed) for seed in range(RUNS)]
+    positions = [frame for one in runs for frame in one.frames][:count]
+    full, exact = compared.in_full("frames"), []
+    for number, positions_av in enumerate(positions, start=1):
+        exact.append(full.at(positions_av))
+        log.progress(f"Hi-Fi {number}/{len(positions)}", last=number == len(positions))
+    energies, forces = np.array([each.energy for each in exact]), np.array([each.forces_av for each in exact])
+    return Frames(np.array(positions), energies, forces, float(np.mean([one.seconds for one in runs])))
+
+
+def errors_on_frames(compared: Compared, frames: Frames, log: Log) -> dict[str, Any]:
+    """Return the errors of energies without their mean (Ha) and of all components of forces (Ha/bohr) on the frames."""
+    reduced = Owner(compared.reduced)
+    found = [reduced.at(positions_av) for positions_av in frames.positions_fav]
+    forces_fav = np.array([each.forces_av for each in found]) - frames.forces_fav
     return {
-        "temperature": kelvin,
-        "frames": len(frames),
-        "energy_rms": float(np.sqrt(np.mean(about**2))),
-        "energy_largest": float(np.abs(about).max()),
-        "force_rms": float(np.sqrt(np.mean(np.square(forces)))),
-        "force_largest": float(np.abs(forces).max()),
-        "values": values,
-        "force_largest_f": np.abs(forces).max(axis=(1, 2)).tolist(),
-        "milliseconds_a_step": 1e3 * float(np.mean([one.seconds for one in runs])),
+        "temperature": WARM,
+        **sizes(np.array([each.energy for each in found]) - frames.energies_f, forces_fav),
+        "values": [each.extras["window_coordinate"] for each in found],
+        "force_largest_f": np.abs(forces_fav).max(axis=(1, 2)).tolist(),
+        "milliseconds_a_step": 1e3 * frames.seconds,
     }
+
+
+def sizes(energies_f: np.ndarray, forces_fav: np.ndarray) -> dict[str, float | int]:
+    """Return the sizes of errors of energies (F,), Ha, without their mean, and of forces (F, N, 3), Ha/bohr."""
+    about_f = energies_f - energies_f.mean()
+    return {
+        "frames": len(about_f),
+        "energy_rms": float(np.sqrt(np.mean(about_f**2))),
+        "energy_largest": float(np.abs(about_f).max()),
+        "force_rms": float(np.sqrt(np.mean(forces_fav**2))),
+        "force_largest": float(np.abs(forces_fav).max()),
+    }
+
+
+def beside_sgdml(compared: Compared, frames: Frames, python: str, log: Log) -> dict[str, Any]:
+    """Return the errors of an sGDML potential that is trained on the same full solutions, and the time of its step, ms.
+
+    It knows all exchanges of atoms that the windows use; distances, by which it describes a molecule, know mirror images.
+    """
+    peer, molecule = PEERS["sgdml"], compared.physics.molecule
+    solved = compared.training()
+    permutations = [list(each.permutation) for each in relabellings(molecule) if not each.mirrored]
+    with closing(Process(python, peer.module, SCRIPTS / peer.script, compared.output / "sgdml.log", peer.install)) as process:
+        potential, notes = process.train(molecule.symbols, solved, permutations=permutations, symmetric=True)
+        log(f"sGDML has learnt from {len(solved)} geometries: {notes}")
+        energies_f, forces_fav, seconds_f = potential.evaluate(frames.positions_fav)
+    found = sizes(energies_f - frames.energies_f, forces_fav - frames.forces_fav)
+    return {"solves": len(solved), **found, "milliseconds_a_step": 1e3 * float(np.median(seconds_f))}
 
 
 def energy_kept(compared: Compared, start: Molecule, kelvin: float, picoseconds: float, log: Log) -> dict[str, Any]:
@@ -221,6 +283,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="the file of all windows")
     parser.add_argument("--frames", type=int, default=100, help="frames at 300 K to solve in full (default: 100)")
     parser.add_argument("--picoseconds", type=float, default=50.0, help="length of the run at 500 K (default: 50)")
+    parser.add_argument("--sgdml", action="store_true", help="train an sGDML potential on the same full solutions, too")
+    parser.add_argument("--sgdml-python", default=sys.executable, help="the Python that has sgdml (default: this one)")
     parser.add_argument("--output", type=Path, required=True, help="folder of the results")
     parser.add_argument("--record", type=Path, help="JSON file of all molecules' cards, from which the page is made")
     return parser.parse_args()
