@@ -25,10 +25,11 @@ def windows_tables(record: dict[str, Any]) -> list[str]:
     """Return errors, conservation of energy, and barriers of each molecule."""
     errors, kept, barriers = [], [], []
     for card in record["windows"]:
-        warm, long = card["warm"], card["long"]
-        counts = [card["coordinate"], f"{card['windows']} ({card['distinct']} distinct)", str(warm["frames"])]
-        sizes = [f"{warm[name]:.1e}" for name in ("force_rms", "force_largest", "energy_rms", "energy_largest")]
-        errors.append([card["formula"], *counts, *sizes, f"{warm['milliseconds_a_step']:.2f}"])
+        warm, long, potential = card["warm"], card["long"], card.get("potential")
+        windows = f"{card['windows']} ({card['distinct']} distinct)"
+        errors.append([card["formula"], card["coordinate"], windows, *_errors(warm)])
+        if potential is not None:
+            errors.append([f"{card['formula']}, sGDML", "", f"{potential['solves']} full solutions", *_errors(potential)])
         numbers = [f"{1e6 * long[name]:.1e}" for name in ("drift_per_atom_and_ps", "fluctuation")]
         kept.append([card["formula"], f"{long['picoseconds']:.0f}", str(long["crossings"]), *numbers])
         barriers += _barriers(card)
@@ -37,6 +38,12 @@ def windows_tables(record: dict[str, Any]) -> list[str]:
     energies = ["500 K", "ps", "borders crossed", "drift, microHa/atom/ps", "fluctuation, microHa"]
     heights = ["", "at, degrees", "full, kcal/mol", "models, kcal/mol", "difference"]
     return [table(forces, errors), table(energies, kept), table(heights, barriers)]
+
+
+def _errors(found: dict[str, Any]) -> list[str]:
+    """Return the cells of errors on frames."""
+    sizes = [f"{found[name]:.1e}" for name in ("force_rms", "force_largest", "energy_rms", "energy_largest")]
+    return [str(found["frames"]), *sizes, f"{found['milliseconds_a_step']:.2f}"]
 
 
 def _barriers(card: dict[str, Any]) -> list[list[str]]:

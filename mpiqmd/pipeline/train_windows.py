@@ -40,7 +40,8 @@ def train_in_windows(arguments: argparse.Namespace, rule: WindowedRule, sources:
     own, results = _own(windows, arguments.part), []
     for number, window in enumerate(own, start=1):
         name = windows.coordinate.shown(float(windows.centres_w[window]))
-        solver.log(f"window {number} of {len(own)}: {windows.coordinate.name} about {name}")
+        for log in (solver.log, solver.log.afterwards):
+            log(f"window {number} of {len(own)}: {windows.coordinate.name} about {name}")
         found = _train_one(arguments, rule, sources, windows, window)
         results.append({"window": window, "centre": float(windows.centres_w[window])} | found)
         if found.get("stopped") is not None:

@@ -30,6 +30,14 @@ GRID_ROWS = [
 RIPPLE = {kind: {"ripple": 1e-4, "net_force": 1e-3} for kind in ("x", "diagonal", "rotation")}
 EXTRAPOLATED = [{"ranks": ranks, "direct": 0.1, "multigrid": 0.2} for ranks in (1, 2)]
 ERRORS = {"geometries": 4, "energy": 1e-6, "energy_spread": 1e-7, "force": 1e-5, "force_median": 1e-6}
+WINDOW_ERRORS = {
+    "frames": 100,
+    "force_rms": 3e-6,
+    "force_largest": 2e-5,
+    "energy_rms": 4e-7,
+    "energy_largest": 9e-7,
+    "milliseconds_a_step": 1.1,
+}
 RECORDS = {
     "hifi": MACHINE | {"points": 64, "cases": {"lda-8": GROUND_STATE, "lda-8-md": DYNAMICS}},
     "accuracy": MACHINE | {"kinds": {"order 8": GRID_ROWS, "order 12": GRID_ROWS[:1]}},
@@ -120,6 +128,26 @@ RECORDS = {
             }
         ]
     },
+    "windows": MACHINE
+    | {
+        "windows": [
+            {
+                "formula": formula,
+                "atoms": 4,
+                "coordinate": coordinate,
+                "windows": 12,
+                "distinct": 7,
+                "warm": WINDOW_ERRORS | {"values": [0.1, 1.0], "force_largest_f": [1e-5, 2e-5]},
+                "long": {"picoseconds": 50.0, "crossings": 17, "drift_per_atom_and_ps": 1e-9, "fluctuation": 2e-6},
+                "profile": {"values": [0.0, 1.6, 3.1], "models": [0.010001, 0.0, 0.002], "full": [0.01, 0.0, 0.002]},
+                "potential": potential,
+            }
+            for formula, coordinate, potential in (
+                ("H2O2", "torsion", None),
+                ("H3N", "inversion", WINDOW_ERRORS | {"solves": 112}),
+            )
+        ]
+    },
     "potentials": MACHINE
     | {
         "molecules": [
@@ -188,7 +216,10 @@ def test_every_record_gives_a_section_with_figures(tmp_path):
     assert "| H3N | 56 | 247 | 161 | 270 | 1320 | 12.6 | 2.00 | 1.0 | 1000 |" in page
     assert all(text in page for text in ("not installed", "failed", "PETSc 3.18"))
     drawn = draw_all(records, tmp_path)
-    stems = {"accuracy", "ripple", "hifi-drift", "reduced-decay", "published", "potentials", "scaling"}
+    assert "| H2O2 | torsion | 12 (7 distinct) | 100 | 3.0e-06 | 2.0e-05 | 4.0e-07 | 9.0e-07 | 1.10 |" in page
+    assert "| H3N, sGDML |  | 112 full solutions | 100 |" in page and "| H2O2 | 50 | 17 | 1.0e-03 | 2.0e+00 |" in page
+    assert "| H2O2 | 0 | 6.2751 | 6.2757 | +6.3e-04 |" in page and "| H2O2 | 178 |" in page
+    stems = {"accuracy", "ripple", "hifi-drift", "reduced-decay", "published", "windows", "potentials", "scaling"}
     assert {path.name for path in drawn} == {f"{stem}.png" for stem in stems}
     assert all(path.stat().st_size > 1000 for path in drawn) and not list(tmp_path.glob("*.pdf"))
     assert all(f"(figures/{stem}.png)" in page for stem in stems)
@@ -221,6 +252,7 @@ def broken(record, path):
         ("hifi-drift", ["rows", 0, "rule"]),
         ("reduced", ["batch", "1", "step"]),
         ("cards", ["cards", 0, "force_rms"]),
+        ("windows", ["windows", 0, "long", "crossings"]),
         ("potentials", ["molecules", 0, "rows", 0, "force_rms"]),
         ("peers", ["peers", "gpaw", "energy"]),
         ("scaling", ["scaling", 0, "memory"]),
