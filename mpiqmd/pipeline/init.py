@@ -19,6 +19,7 @@ from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.molecule.fitted_cell import LEFT, MOTION, room
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.proposal import FUNCTIONAL, Proposal, count_electrons, propose
+from mpiqmd.molecule.torsion import find_torsions
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.memory import needed_memory
 
@@ -57,7 +58,7 @@ temperature = "300 K"          # of the initial velocities; thermostat = "csvr" 
 {pinned}
 [train]
 sampling = "normal-modes"      # geometries from thermal motion about the minimum, which is found first
-temperature = "400 K"          # a little wider than the dynamics needs
+{turns}temperature = "400 K"          # a little wider than the dynamics needs
 {count}# geometries; more for floppy molecules
 force_error = "0.02 mHa/bohr"  # rms error of forces on unseen geometries that is asked for; more modes and geometries follow
 """
@@ -157,8 +158,18 @@ def input_text(molecule: Molecule, proposal: Proposal, structure: str, pinned: t
         functional=FUNCTIONAL,
         timestep=f'timestep = "{"0.5" if "H" in molecule.symbols else "1"} fs"'.ljust(COMMENTS),
         pinned=f"pinned = {list(pinned)}".ljust(COMMENTS) + "# held fixed by the structure file\n" if pinned else "",
+        turns=_turns(molecule),
         count=f"# count = {40 + 4 * len(molecule)}".ljust(COMMENTS),
     )
+
+
+def _turns(molecule: Molecule) -> str:
+    """Return a line on bonds that may turn; nothing without any."""
+    bonds = ["-".join(molecule.labels[atom] for atom in torsion.bond) for torsion in find_torsions(molecule)]
+    if not bonds:
+        return ""
+    written = '# sampling = "torsion"'.ljust(COMMENTS)
+    return f"{written}# windows around a bond, if train warns that atoms move far: {', '.join(bonds)} may turn\n"
 
 
 def next_steps(target: Path) -> list[str]:

@@ -144,3 +144,12 @@ def test_a_name_that_is_no_text_is_refused_in_words(init, bench):
     status, said = init(ase_molecule("H2O"), "--input", "water.toml", name="w\udcff.xyz")
     assert status == 1 and "is not in UTF-8" in said
     assert not (bench.folder / "water.toml").exists()
+
+
+@pytest.mark.parametrize(("name", "bond"), [("H2O2", "O1-O2"), ("CH3OH", "C1-O2"), ("H2CO", None)])
+def test_bonds_that_may_turn_are_named(init, bench, name, bond):
+    assert init(ase_molecule(name))[0] == 0
+    lines = bench.once(lambda: (bench.folder / "molecule.toml").read_text().splitlines())
+    turning = [line for line in lines if 'sampling = "torsion"' in line]
+    assert len(turning) == (bond is not None)
+    assert all(f"{bond} may turn" in line and line.startswith("#") for line in turning)
