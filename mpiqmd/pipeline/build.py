@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +41,8 @@ from mpiqmd.pipeline.memory import DENSITY_REFINEMENT, require_memory
 from mpiqmd.rom.error_control import ErrorControl
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.online import OnlineStage
-from mpiqmd.rom.reactions import FORCE_PER_RMS
+from mpiqmd.rom.options import RomOptions
+from mpiqmd.rom.reactions import FORCE_PER_RMS, LEARN, REACTIONS
 from mpiqmd.rom.training import FullSolving, TrainingSolver
 from mpiqmd.rom.verdict import LARGEST_PER_RMS, finding_on_model, warning_on_loading
 
@@ -207,15 +209,21 @@ def build_hifi_surface(
     return BodySurface(frame, HifiBodySolver(model, build_solver(settings, model), rule, steps, watch))
 
 
-def build_online_stage(settings: Settings, model: KohnShamModel, reduced: ReducedModel, log: Log) -> OnlineStage:
-    """Return a reduced model ready for use as the input has it.  Collective."""
+def build_online_stage(
+    settings: Settings,
+    model: KohnShamModel,
+    reduced: ReducedModel,
+    log: Log,
+    make_full_solver: Callable[[], ElectronicSolver] | None = None,
+) -> OnlineStage:
+    """Return a reduced model ready for use as the input has it, with its full-space solver if none is given.  Collective."""
     rom, train = settings.rom, settings.train
     options = replace(
         rom,
         error_tolerance=rom.error_tolerance or LARGEST_PER_RMS * train.energy_error,
         force_tolerance=rom.force_tolerance or FORCE_PER_RMS * train.force_error,
     )
-    return OnlineStage(model, reduced, options, lambda: build_solver(settings, model), log)
+    return OnlineStage(model, reduced, options, make_full_solver or (lambda: build_solver(settings, model)), log)
 
 
 def build_rom_surface(
@@ -226,15 +234,36 @@ def build_rom_surface(
     ``check_every`` overrides the input's.  Raises ConfigError if the model belongs to other physics than the input.
     """
     rom = settings.rom if check_every is None else replace(settings.rom, check_every=check_every)
+    refuse_learning(rom)
+    reduced, digest = load_model(model, path, rom.online, log)
+    stage = build_online_stage(replace(settings, rom=rom), model, reduced, log)
+    return stage.surface, digest, finding_on_model(reduced.notes, rom.online)
+
+
+def load_model(model: KohnShamModel, path: Path, online: str, log: Log) -> tuple[ReducedModel, str]:
+    """Return the reduced model in a file and the file's hash, and say how good it is in a form.  Collective.
+
+    Raises ConfigError if the model belongs to other physics than ``model``.
+    """
     reduced = ReducedModel.load(path, model.grid.comm, model.grid, model.signature())
     digest = on_rank_zero(model.grid.comm, stored_digest, path)
     assert digest is not None, "a model without a seal is not loaded"
     log(f"reduced model {path}: {reduced.rank} modes, {len(reduced.training_positions_sav)} training geometries")
-    warning = warning_on_loading(reduced.notes, rom.online)
+    warning = warning_on_loading(reduced.notes, online)
     if warning is not None:
         log(f"{path}: {warning}")
-    stage = build_online_stage(replace(settings, rom=rom), model, reduced, log)
-    return stage.surface, digest, finding_on_model(reduced.notes, rom.online)
+    return reduced, digest
+
+
+def refuse_learning(rom: RomOptions) -> None:
+    """Raise ConfigError if a model is to grow where it does not.  Not collective."""
+    if rom.on_large_error == LEARN.name:
+        others = [name for name in REACTIONS if name != LEARN.name]
+        raise ConfigError(
+            "rom.on_large_error = 'learn': models grow in `mpiqmd md` of one trajectory and in `mpiqmd ipi`; elsewhere allowed "
+            f"are {', '.join(map(repr, others))}. Use 'hifi' to solve the same geometries in full, and --model with the last "
+            "model-epoch-*.h5 of a run that grew."
+        )
 
 
 def build_training_solver(

@@ -27,7 +27,10 @@ from mpiqmd.molecule.surface import Memory, Surface
 from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule, build_rom_surface
 from mpiqmd.pipeline.circumstances import circumstances
 from mpiqmd.pipeline.identity import surface_identity, without
+from mpiqmd.pipeline.learning import build_learning_surface, learns
+from mpiqmd.pipeline.results import plain
 from mpiqmd.rom.error_control import ErrorControl, ErrorMemory
+from mpiqmd.rom.learning import LearningSurface
 from mpiqmd.rom.watch import Watch
 
 if TYPE_CHECKING:
@@ -97,12 +100,22 @@ class Calculation:
             provenance=known | provenance,
             box_v=self.grid.cell_v if self.grid.is_periodic else None,
             overwrite=arguments.overwrite,
+            at_end=self._grown,
             verify=arguments.claim.verify,
         )
 
+    def _grown(self) -> dict[str, str]:
+        """Return what a trajectory says of the models that it went through, as JSON; nothing where they cannot grow."""
+        return (
+            {"epochs": json.dumps(plain(self.surface.as_dict()["epochs"]))} if isinstance(self.surface, LearningSurface) else {}
+        )
 
-def build_calculation(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> Calculation:
-    """Return the molecule on the surface that the command line asks for: the Hi-Fi one, or a reduced model's.  Collective."""
+
+def build_calculation(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, *, may_learn: bool = False) -> Calculation:
+    """Return the molecule on the surface that the command line asks for: the Hi-Fi one, or a reduced model's.  Collective.
+
+    A model may grow, as ``rom.on_large_error = "learn"`` asks for, only where the command says so.
+    """
     settings = arguments.settings
     molecule = build_molecule(settings, comm)
     model = build_model(settings, comm, molecule)
@@ -111,6 +124,10 @@ def build_calculation(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -
         watch = GroundStateWatch(model, log)
         hifi = build_hifi_surface(settings, model, model.molecule, settings.scf.extrapolation, watch=watch)
         return Calculation(molecule, model, hifi, surface_identity(settings, model), lambda: on_ground_states(watch))
+    if may_learn and learns(arguments):
+        growing, model_hash = build_learning_surface(arguments, model, log)
+        identity = surface_identity(settings, model, model_hash)
+        return Calculation(molecule, model, growing, identity, lambda: [growing.standing()])
     reduced, model_hash, standing = build_rom_surface(settings, model, arguments.model, log)
     return Calculation(molecule, model, reduced, surface_identity(settings, model, model_hash), lambda: [standing])
 
@@ -122,12 +139,21 @@ def on_ground_states(watch: GroundStateWatch) -> list[Finding]:
     return [Finding(True, "cell and grid suffice") if watch.has_looked else Finding(None, "cell and grid were not looked at")]
 
 
+def _control(surface: Surface) -> ErrorControl | None:
+    """Return what controls the errors of a reduced surface, None of Hi-Fi."""
+    if isinstance(surface, LearningSurface):
+        return surface.control
+    return surface if isinstance(surface, ErrorControl) else None
+
+
 def error_checks(surface: Surface, seen: Watch) -> dict[str, Any]:
     """Return ``error_checks``, what was seen of a reduced surface's errors, for ``result.json``; nothing of Hi-Fi.
 
-    Not collective.
+    With ``epochs``, the exchanges of models, where it grows, and ``gathered``, the geometries that wait for the next.  Not
+    collective.
     """
-    return {"error_checks": surface.summary(seen)} if isinstance(surface, ErrorControl) else {}
+    control, growth = _control(surface), surface.as_dict() if isinstance(surface, LearningSurface) else {}
+    return growth if control is None else {"error_checks": control.summary(seen)} | growth
 
 
 def print_checks(surface: Surface, seen: Watch, log: Log, name: Callable[[int], str]) -> None:
@@ -135,14 +161,18 @@ def print_checks(surface: Surface, seen: Watch, log: Log, name: Callable[[int], 
 
     ``name`` says what an evaluation, counted from 0, is called.
     """
-    if isinstance(surface, ErrorControl):
-        for line in surface.summary_lines(seen, name):
-            log(line)
+    control = _control(surface)
+    for line in control.summary_lines(seen, name) if control is not None else ():
+        log(line)
+    for line in surface.summary_lines(name) if isinstance(surface, LearningSurface) else ():
+        log(line)
 
 
 def on_errors(surface: Surface, seen: Watch) -> list[Finding]:
     """Return whether what was seen of a reduced surface's errors speaks for its results; nothing of Hi-Fi.  Not collective."""
-    return surface.findings(seen) if isinstance(surface, ErrorControl) else []
+    control = _control(surface)
+    found = [] if control is None else control.findings(seen)
+    return found + (surface.findings() if isinstance(surface, LearningSurface) else [])
 
 
 def seen_by(memories: Sequence[Memory]) -> Watch:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mpiqmd.errors import AccuracyError, ConvergenceError, MpiqmdError
+from mpiqmd.errors import AccuracyError, ConfigError, ConvergenceError, MpiqmdError
 from mpiqmd.findings import Finding
 from mpiqmd.kohnsham.model import Problem
 from mpiqmd.molecule.body_surface import FORCES, BodyMemory, BodySurface
@@ -29,6 +29,8 @@ from mpiqmd.rom.reactions import Limits
 from mpiqmd.rom.solved import ReducedAnswer
 from mpiqmd.rom.watch import Watch
 
+GREW = "growth_epochs"
+"""Name of what a memory keeps of the models that took the place of each other: see :mod:`~mpiqmd.rom.learning`."""
 UNKNOWN = (OutsideTablesError, ConvergenceError)
 """What a reduced surface answers where it has no energy: it may be solved in another way."""
 
@@ -69,7 +71,12 @@ class ErrorMemory(Memory):
         return self.inner.state() | own
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take back what :meth:`state` returned.  Collective."""
+        """Take back what :meth:`state` returned.  Collective.  Raises ConfigError if the model had grown by then."""
+        if len(state.get(GREW, ())):
+            raise ConfigError(
+                "the model of this run has grown, and goes on with rom.on_large_error = 'learn' only. Set it so, or begin a "
+                "run with --model and the last model-epoch-*.h5 in another --output."
+            )
         self.watch = Watch.from_array(state["guard"])
         self.force_errors_a = state.get("guard_forces")
         self.density_matrix_mm = state.get("guard_density_matrix")
@@ -210,7 +217,8 @@ class ErrorControl:
         return AccuracyError(
             f"the reduced model has {self._found(watch)}; {bound} is allowed with rom.on_large_error = {reaction.name!r}. "
             "Train on more geometries of this kind or keep more modes (rom.energy_fraction, rom.rank), or set "
-            "rom.on_large_error to 'hifi' to solve such geometries in full, or to 'warn' to go on."
+            "rom.on_large_error to 'hifi' to solve such geometries in full, to 'learn' to let the model grow by them in dynamics, "
+            "or to 'warn' to go on."
         )
 
     def _unknown(self, alignment: Alignment | MpiqmdError, error: MpiqmdError, memory: ErrorMemory) -> Evaluation:

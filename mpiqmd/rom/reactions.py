@@ -7,6 +7,7 @@ warn-stop   say so and go on; end the run where an estimate is beyond a hundred 
 warn        say so and go on, whatever the estimate
 stop        end the run, also where there is no grid-free energy
 hifi        solve that geometry in full
+learn       solve it in full, and let the model grow by such geometries (:mod:`~mpiqmd.rom.learning`)
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ WARN_STOP = Reaction("warn-stop", HOPELESS, solves_large=False, goes_on_unknown=
 WARN = Reaction("warn", inf, solves_large=False, goes_on_unknown=True)
 STOP = Reaction("stop", 1.0, solves_large=False, goes_on_unknown=False)
 SOLVE_IN_FULL = Reaction("hifi", inf, solves_large=True, goes_on_unknown=True)
-REACTIONS = {reaction.name: reaction for reaction in (WARN_STOP, WARN, STOP, SOLVE_IN_FULL)}
+LEARN = Reaction("learn", inf, solves_large=True, goes_on_unknown=True)
+REACTIONS = {reaction.name: reaction for reaction in (WARN_STOP, WARN, STOP, SOLVE_IN_FULL, LEARN)}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,301 @@
+"""A reduced surface that grows where it is not good enough: what dynamics had to solve in full joins its training.
+
+Large errors are found and such geometries solved in full as :mod:`~mpiqmd.rom.error_control` does it.  Those that differ enough
+are gathered; as soon as there are enough of them the model grows, and takes the place of the one before for all owners of the
+surface.  Which model a run is at, and what it has gathered, is kept with its memory: a resumed run meets the same geometries,
+and grows the same model, or takes the one that is on the disk if that was made of the very same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mpiqmd.datafiles import stored_digest
+from mpiqmd.errors import ConvergenceError, DataFileError, GeometryError, MpiqmdError
+from mpiqmd.findings import Finding
+from mpiqmd.kohnsham.ground_state import ElectronicSolver
+from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.molecule.body_surface import BodyMemory
+from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.parallel.comm import decide, on_rank_zero
+from mpiqmd.parallel.log import Log
+from mpiqmd.rom import epochs as exchanges
+from mpiqmd.rom.epochs import Epoch
+from mpiqmd.rom.error_control import GREW, ErrorControl, ErrorMemory
+from mpiqmd.rom.full_solutions import FullSolution, OverheardSolver
+from mpiqmd.rom.gathering import Gathering
+from mpiqmd.rom.growth import grown_model, joined_geometries, require_as_many_orbitals
+from mpiqmd.rom.model import ReducedModel
+from mpiqmd.rom.online import OnlineStage
+from mpiqmd.rom.options import RomOptions
+from mpiqmd.rom.training_distance import TrainingDistance
+from mpiqmd.rom.verdict import GROWN, finding_on_model
+
+MODEL_NAME, GATHERED_NAME, ANY = "model-epoch-{}.h5", "gathered-epoch-{}.h5", "*"
+EPOCH_FILES = MODEL_NAME.format(ANY)
+"""Pattern of the names of grown models."""
+EPOCHS, GATHERED, DIGEST = GREW, "growth_gathered", "growth_model"
+"""Names of what a checkpoint keeps: the exchanges, the geometries that wait, and the hash of the model in use."""
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """What a model grows with.
+
+    Attributes
+    ----------
+    model
+        The physics.
+    make_stage
+        Makes the online stage of a reduced model, with its full-space solver.  Collective.
+    make_solver
+        Makes the full-space solver.  Not collective.
+    options
+        How the grid-free form is made.
+    folder
+        Where ``model-epoch-2.h5`` and so on are written.
+    signature
+        Physics of full solutions, and how they are solved.
+    enough
+        How many geometries a model grows by.
+    """
+
+    model: KohnShamModel
+    make_stage: Callable[[ReducedModel, Callable[[], ElectronicSolver]], OnlineStage]
+    make_solver: Callable[[], ElectronicSolver]
+    options: RomOptions
+    folder: Path
+    signature: Mapping[str, object]
+    enough: int
+
+    def model_path(self, number: int) -> Path:
+        """Return the file of a grown model."""
+        return self.folder / MODEL_NAME.format(number)
+
+    def gathered_path(self, number: int) -> Path:
+        """Return the file of the full solutions that it grows by."""
+        return self.folder / GATHERED_NAME.format(number)
+
+
+class LearningMemory(ErrorMemory):
+    """What was seen of one owner's errors, and which model its electrons belong to."""
+
+    def __init__(self, inner: BodyMemory, surface: LearningSurface) -> None:
+        super().__init__(inner)
+        self.surface, self.number = surface, surface.number
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the same with the exchanges, the geometries that wait and the model's hash.  Collective.
+
+        ``growth_epochs`` (epochs, fields), atomic units, ``growth_gathered`` (S, N, 3), bohr, ``growth_model`` (bytes,).
+        """
+        self.follow()
+        return super().state() | self.surface.state()
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take back what :meth:`state` returned, the model that was in use before all.  Collective."""
+        own = {name: state.pop(name) for name in (EPOCHS, GATHERED, DIGEST) if name in state}
+        if own:
+            self.surface.restore(own)
+        self.number = self.surface.number
+        super().restore(state)
+
+    def follow(self) -> None:
+        """Let go of what belongs to a model that is not in use any more: the next error is estimated.  Not collective."""
+        if self.number != self.surface.number:
+            self.number = self.surface.number
+            self.inner.electrons.forget()
+            self.density_matrix_mm = None
+            self.watch = self.watch._replace(age=0, is_large=False, is_unknown=False)
+
+
+class LearningSurface:
+    """The surface of a model that grows.  Construction is collective.
+
+    Parameters
+    ----------
+    means
+        What it grows with.
+    reduced, digest
+        The model that it begins with, and the hash of its file.
+    log
+        Where growth is told of.
+
+    Attributes
+    ----------
+    control
+        The surface of the model in use, its errors controlled.
+    epochs
+        The exchanges so far.
+    number
+        Of the model in use; the first is 1.
+    """
+
+    def __init__(self, means: Means, reduced: ReducedModel, digest: str, log: Log) -> None:
+        self.means, self.log, self.comm = means, log, means.model.grid.comm
+        self.epochs: list[Epoch] = []
+        self.gathering = Gathering(means.model.grid, means.signature, means.enough)
+        self.solver = OverheardSolver(means.make_solver, self._hear)
+        self._use(reduced, digest)
+        if reduced.training_orbitals_smn.size:
+            require_as_many_orbitals(reduced, getattr(self.solver, "n_orbitals", reduced.training_orbitals_smn.shape[2]))
+
+    @property
+    def control(self) -> ErrorControl:
+        """The surface of the model in use, its errors controlled."""
+        return self.stage.surface
+
+    @property
+    def number(self) -> int:
+        """Number of the model in use."""
+        return 1 + len(self.epochs)
+
+    def fresh(self, company: int = 1) -> LearningMemory:
+        """Return the memory of a new owner, one of ``company``.  Not collective."""
+        return LearningMemory(self.control.surface.fresh(company), self)
+
+    def evaluate(
+        self, positions_bav: Sequence[np.ndarray], memories: Sequence[LearningMemory]
+    ) -> list[Evaluation | MpiqmdError]:
+        """Return energies and forces as the model in use has them, and grow if there is enough to grow by.  Collective.
+
+        The extras are those of error control and ``epoch``, the number of the model.  What keeps it from growing is in the
+        place of every evaluation.
+        """
+        for memory in memories:
+            memory.follow()
+        gathered, watches = list(self.gathering.solutions), [memory.watch for memory in memories]
+        answers = self.control.evaluate(positions_bav, memories)
+        for answer in answers:
+            if isinstance(answer, Evaluation):
+                answer.extras["epoch"] = float(self.number)
+        if len(self.gathering) < self.means.enough:
+            return answers
+        try:
+            self.grow(max(memory.watch.evaluations for memory in memories) - 1)
+        except MpiqmdError as error:
+            # as before this evaluation, from where a run goes on
+            self.gathering.solutions = gathered
+            for memory, watch in zip(memories, watches, strict=True):
+                memory.watch = watch
+            return [error for _ in answers]
+        return answers
+
+    def grow(self, step: int) -> None:
+        """Grow by all that is gathered, after an evaluation, counted from 0.  Collective."""
+        started, before, stage = time.perf_counter(), self.reduced, self.stage
+        number, solved = self.number + 1, self.gathering.solutions
+        last, known = solved[-1], len(before.training_positions_sav)
+        self.log(f"step {step}: the model grows by {len(solved)} geometries that were solved in full")
+        provenance = {"model": self.digest, "epoch": number, "step": step, "geometries": [known, known + len(solved)]}
+        self._use(*self._grown(solved, provenance))
+        self.gathering.solutions = []
+        modes = before.rank, self.reduced.rank
+        epoch = Epoch(number, step, known, known + len(solved), *modes, energy_full=last.energy)
+        energies = _energy(stage, last.positions_av), _energy(self.stage, last.positions_av)
+        seconds = decide(self.comm, time.perf_counter() - started)
+        epoch = epoch._replace(energy_before=energies[0], energy=energies[1], seconds=seconds)
+        self.epochs.append(epoch)
+        self.log(epoch.line)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return what a resumed run needs to go on with the same model; see :class:`LearningMemory`.  Not collective.
+
+        Exchanges (epochs, fields), atomic units, geometries that wait (S, N, 3), bohr, and the model's hash (bytes,).
+        """
+        shape = (len(self.gathering), *self.reduced.reference_av.shape)
+        return {
+            EPOCHS: exchanges.as_array(self.epochs),
+            GATHERED: self.gathering.positions_sav.reshape(shape),
+            DIGEST: np.frombuffer(self.digest.encode(), np.uint8),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take back what :meth:`state` returned.  Collective.  Raises DataFileError if a file of the run is gone or another."""
+        self.epochs = exchanges.from_array(state[EPOCHS])
+        digest = bytes(state[DIGEST].astype(np.uint8)).decode(errors="replace")
+        if digest != self.digest:
+            path = self.means.model_path(self.number)
+            reduced, found = self._loaded(path)
+            if found != digest:
+                raise DataFileError(
+                    f"{path}: it is not the model that the checkpoint goes on with. Both files of one run are needed: restore "
+                    "it from a copy, or start afresh with --overwrite."
+                )
+            self._use(reduced, found)
+        self.gathering.restore(state[GATHERED], self.means.gathered_path(self.number + 1))
+
+    def standing(self) -> Finding:
+        """Return how good the model in use is.  Not collective."""
+        return finding_on_model(self.reduced.notes, self.means.options.online)
+
+    def findings(self) -> list[Finding]:
+        """Return what the exchanges mean for the energies of a run.  Not collective."""
+        return exchanges.findings(self.epochs, self.control.limits.tolerance.energy)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return ``epochs``, and ``gathered``, how many geometries wait for the next, for ``result.json``.  Not collective."""
+        return {"epochs": [epoch.as_dict() for epoch in self.epochs], "gathered": len(self.gathering)}
+
+    def summary_lines(self, name: Callable[[int], str]) -> list[str]:
+        """Return the exchanges and what waits in words; ``name`` says what an evaluation is called.  Not collective."""
+        waiting = len(self.gathering)
+        where = self.means.gathered_path(self.number + 1).name
+        rest = [f"{waiting} of {self.means.enough} geometries are gathered for the model to grow by, in {where}"]
+        return exchanges.lines(self.epochs, name) + (rest if waiting else [])
+
+    def _use(self, reduced: ReducedModel, digest: str) -> None:
+        """Let a model be the one in use.  Collective."""
+        self.reduced, self.digest = reduced, digest
+        self.stage = self.means.make_stage(reduced, lambda: self.solver)
+        vertex = reduced.box.vertex
+        self.region = TrainingDistance(reduced.training_positions_sav, vertex, reduced.symmetries)
+
+    def _hear(self, solution: FullSolution) -> None:
+        """Gather what was solved in full, if it differs enough.  Collective."""
+        if self.gathering.wants(solution.positions_av, self.region):
+            self.gathering.add(solution, self.means.gathered_path(self.number + 1))
+
+    def _grown(self, solved: Sequence[FullSolution], provenance: dict[str, Any]) -> tuple[ReducedModel, str]:
+        """Return the model that is grown by these solutions, from its file, and the file's hash.  Collective."""
+        path = self.means.model_path(provenance["epoch"])
+        with suppress(MpiqmdError):
+            reduced, digest = self._loaded(path)
+            if decide(self.comm, self._is_of(reduced, solved, provenance)):
+                self.log(f"{path.name} was made of them before")
+                return reduced, digest
+        grown = grown_model(self.means.model, self.reduced, solved, self.means.options, self.log, provenance)
+        grown.save(path)
+        # as a resumed run has it
+        return self._loaded(path)
+
+    def _is_of(self, reduced: ReducedModel, solved: Sequence[FullSolution], provenance: dict[str, Any]) -> bool:
+        """Whether a model has grown from the one in use by these very solutions."""
+        joined, notes = joined_geometries(self.reduced, solved), reduced.notes.get(GROWN, {})
+        same = all(notes.get(name) == value for name, value in provenance.items())
+        same = same and np.array_equal(reduced.training_positions_sav, joined.positions_sav)
+        return bool(same and np.array_equal(reduced.training_energies_s, joined.energies_s))
+
+    def _loaded(self, path: Path) -> tuple[ReducedModel, str]:
+        """Return the model in a file and the file's hash.  Collective.  Raises what loading raises."""
+        model = self.means.model
+        reduced = ReducedModel.load(path, self.comm, model.grid, model.signature())
+        digest = on_rank_zero(self.comm, stored_digest, path)
+        assert digest is not None, "a model without a seal is not loaded"
+        return reduced, digest
+
+
+def _energy(stage: OnlineStage, positions_av: np.ndarray) -> float:
+    """Return the reduced energy at body-frame positions, Ha, on the grid where there is no other; NaN without.  Collective."""
+    with suppress(GeometryError, ConvergenceError):
+        return stage.answer(positions_av).evaluation.energy
+    with suppress(ConvergenceError):
+        return stage.ground_state(positions_av).free_energy
+    return float("nan")
