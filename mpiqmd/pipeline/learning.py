@@ -57,5 +57,6 @@ def as_it_was_made(settings: Settings, reduced: ReducedModel) -> RomSection:
     """Return the input's section on reduced models with the fineness of the form that this one has.  Not collective."""
     recipe = reduced.notes.get("recipe", {})
     made = recipe.get(COMPILATION_ERROR) if isinstance(recipe, dict) else None
-    known = isinstance(made, float) and 0.0 < made < settings.rom.compilation_error
-    return replace(settings.rom, compilation_error=made) if known else settings.rom
+    if isinstance(made, float) and 0.0 < made < settings.rom.compilation_error:
+        return replace(settings.rom, compilation_error=made)
+    return settings.rom

@@ -217,8 +217,8 @@ class ErrorControl:
         return AccuracyError(
             f"the reduced model has {self._found(watch)}; {bound} is allowed with rom.on_large_error = {reaction.name!r}. "
             "Train on more geometries of this kind or keep more modes (rom.energy_fraction, rom.rank), or set "
-            "rom.on_large_error to 'hifi' to solve such geometries in full, to 'learn' to let the model grow by them in dynamics, "
-            "or to 'warn' to go on."
+            "rom.on_large_error to 'hifi' to solve such geometries in full, to 'learn' to let the model grow by them in "
+            "dynamics, or to 'warn' to go on."
         )
 
     def _unknown(self, alignment: Alignment | MpiqmdError, error: MpiqmdError, memory: ErrorMemory) -> Evaluation:

@@ -76,7 +76,10 @@ def grown_basis(
 def _outside(
     modes: Orbitals, symmetries: Sequence[Symmetry], new: Sequence[Orbitals], smallest: float
 ) -> tuple[Orbitals, np.ndarray]:
-    """Return what new orbitals have outside the modes, orthonormal, each of one parity, and the values left out.  Collective."""
+    """Return what new orbitals have outside the modes, orthonormal, each of one parity, and the values left out.
+
+    Collective.
+    """
     rest = Orbitals(modes.grid, np.concatenate([orbitals.local for orbitals in new]))
     # the span is closed, so that the images of what is outside are what the images have outside
     closed = ClosedSet(_without(modes, rest), symmetries)

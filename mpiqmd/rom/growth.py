@@ -81,7 +81,7 @@ def require_as_many_orbitals(reduced: ReducedModel, available: int) -> int:
     count = reduced.training_orbitals_smn.shape[2]
     if available < count:
         raise ConfigError(
-            f"{reduced.source} was trained on {count} orbitals of each geometry, full solutions of this input have {available}. "
-            "A model grows by as many or more: set scf.empty_orbitals as it was in training."
+            f"{reduced.source} was trained on {count} orbitals of each geometry, full solutions of this input have "
+            f"{available}. A model grows by as many or more: set scf.empty_orbitals as it was in training."
         )
     return count

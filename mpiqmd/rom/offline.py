@@ -25,14 +25,22 @@ from mpiqmd.sampling.rules.rule import Body
 
 
 class SolvedGeometries(Protocol):
-    """What a model keeps of its training beside the orbitals, as a :class:`~mpiqmd.rom.snapshots.SnapshotStore` has it.
+    """What a model keeps of its training beside the orbitals, as a :class:`~mpiqmd.rom.snapshots.SnapshotStore` has it."""
 
-    Body-frame positions (S, N, 3), bohr, free energies (S,), Ha, and forces (S, N, 3), Ha/bohr.
-    """
+    @property
+    def positions_sav(self) -> np.ndarray:
+        """Body-frame positions, shape (S, N, 3), bohr."""
+        ...
 
-    positions_sav: np.ndarray
-    energies_s: np.ndarray
-    forces_sav: np.ndarray
+    @property
+    def energies_s(self) -> np.ndarray:
+        """Free energies, shape (S,), Ha."""
+        ...
+
+    @property
+    def forces_sav(self) -> np.ndarray:
+        """Forces, shape (S, N, 3), Ha/bohr."""
+        ...
 
 
 def compress(snapshots: Orbitals, symmetries: Sequence[Symmetry], options: RomOptions, log: Log) -> ReducedBasis:
