@@ -7,7 +7,7 @@ With ψ_m, σ_m the modes and singular values there are and φ the new orbitals 
 χ the principal functions of what ``φ`` and its images have outside the span of ψ: the eigenvectors of ``K K^T`` turn the modes,
 and its eigenvalues are the squares of the new singular values (M. Brand, Lin. Alg. Appl. 415, 20 (2006)).  The old orbitals are
 not needed; their projections turn with the modes.  All of the old span is kept, so that no geometry is described worse than
-before.
+before, and of χ so much that in the mean as little of a new orbital is left out as of those before.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class GrownBasis:
 def grown_basis(
     basis: ReducedBasis, symmetries: Sequence[Symmetry], orbitals_smn: np.ndarray, new: Sequence[Orbitals]
 ) -> GrownBasis:
-    """Return the basis with new orbitals in its span, as far as its smallest singular value counts.  Collective.
+    """Return the basis with new orbitals in its span, in the mean as well as those before.  Collective.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def grown_basis(
         Orthonormal orbitals of new geometries, as many of each as of those before.
     """
     modes, kept_k = basis.modes, basis.singular_values_k[: basis.rank]
-    outside, left_out_k = _outside(modes, symmetries, new, max(float(kept_k[-1]), NEGLIGIBLE))
+    outside, left_out_k = _outside(basis, symmetries, new)
     joined = Orbitals(modes.grid, np.concatenate([modes.local, outside.local]))
     new_smn = np.array([joined.gram(orbitals) for orbitals in new])
     values_m, rotation_mm = _in_order(joined, symmetries, kept_k, new_smn)
@@ -73,22 +73,30 @@ def grown_basis(
     return GrownBasis(grown, decide(modes.grid.comm, projections_smn))
 
 
-def _outside(
-    modes: Orbitals, symmetries: Sequence[Symmetry], new: Sequence[Orbitals], smallest: float
-) -> tuple[Orbitals, np.ndarray]:
+def _outside(basis: ReducedBasis, symmetries: Sequence[Symmetry], new: Sequence[Orbitals]) -> tuple[Orbitals, np.ndarray]:
     """Return what new orbitals have outside the modes, orthonormal, each of one parity, and the values left out.
 
     Collective.
     """
+    modes = basis.modes
     rest = Orbitals(modes.grid, np.concatenate([orbitals.local for orbitals in new]))
     # the span is closed, so that the images of what is outside are what the images have outside
     closed = ClosedSet(_without(modes, rest), symmetries)
+    smallest = _smallest(np.concatenate([sector.singular_values_k for sector in closed.sectors]), basis, len(rest))
     counts = [int(np.sum(sector.singular_values_k > (1.0 - EQUAL) * smallest)) for sector in closed.sectors]
     found = [closed.decomposed(sector, count) for sector, count in zip(closed.sectors, counts, strict=True) if count]
     left_out = [sector.singular_values_k[count:] for sector, count in zip(closed.sectors, counts, strict=True)]
     parts = [modes.select(slice(0, 0)), *(part.modes for part in found)]
     outside = Orbitals(modes.grid, np.concatenate([part.local for part in parts]))
     return orthonormalised(_without(modes, outside)), np.concatenate(left_out)
+
+
+def _smallest(singular_values: np.ndarray, basis: ReducedBasis, count: int) -> float:
+    """Return the smallest singular value of what is new that is kept: as much is left out of an orbital as of those before."""
+    left_out = float(np.sum(basis.singular_values_k[basis.rank :] ** 2)) * count / basis.n_snapshots
+    rising = np.sort(singular_values)
+    first = int(np.searchsorted(np.cumsum(rising**2), left_out, side="right"))
+    return max(float(rising[first]), NEGLIGIBLE) if first < len(rising) else np.inf
 
 
 def _without(modes: Orbitals, functions: Orbitals) -> Orbitals:

@@ -71,9 +71,9 @@ def grown_model(
     new = [each.orbitals.select(slice(0, count)) for each in solved]
     grown = grown_basis(reduced.basis, reduced.symmetries, reduced.training_orbitals_smn, new)
     log(f"{grown.basis.rank} modes, {grown.basis.rank - reduced.rank} of them new, from {len(solved)} new geometries")
-    geometries = joined_geometries(reduced, solved)
+    geometries, modes = joined_geometries(reduced, solved), [reduced.rank, grown.basis.rank]
     made = make_reduced_model(model, body, grown.basis, geometries, grown.orbitals_smn, options=options, log=log)
-    return replace(made, notes=without_errors(reduced.notes) | {GROWN: provenance})
+    return replace(made, notes=without_errors(reduced.notes) | {GROWN: provenance | {"modes": modes}})
 
 
 def require_as_many_orbitals(reduced: ReducedModel, available: int) -> int:
