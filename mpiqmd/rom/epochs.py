@@ -14,6 +14,9 @@ import numpy as np
 from mpiqmd.findings import Finding
 from mpiqmd.parallel.countdown import duration
 
+WHOLE_NUMBERS = 6
+"""The first fields of an epoch are such."""
+
 
 class Epoch(NamedTuple):
     """One exchange of models.
@@ -71,13 +74,8 @@ def as_array(epochs: Sequence[Epoch]) -> np.ndarray:
 
 def from_array(numbers: np.ndarray) -> list[Epoch]:
     """Return what :func:`as_array` wrote.  Not collective."""
-    kinds = list(Epoch.__annotations__.values())
-    integers = [kind == "int" for kind in kinds]
     rows = np.asarray(numbers, float).tolist()
-    return [
-        Epoch(**{name: int(value) if whole else value for name, value, whole in zip(Epoch._fields, row, integers, strict=True)})
-        for row in rows
-    ]
+    return [Epoch(*map(int, row[:WHOLE_NUMBERS]), *row[WHOLE_NUMBERS:]) for row in rows]
 
 
 def findings(epochs: Sequence[Epoch], tolerance: float) -> list[Finding]:

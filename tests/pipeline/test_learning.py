@@ -162,6 +162,7 @@ def test_resumed_at_any_step_it_is_the_uninterrupted_run_bit_for_bit(bench, trai
     assert one == other
 
 
+MOMENTS = {"learned": ["compiling", "saved"], "grid": ["gathering", "compressing", "saving"]}
 KILLED = """
 import os, signal, sys
 from mpiqmd.cli import main
@@ -205,7 +206,7 @@ def test_killed_while_it_grows_it_goes_on_bit_for_bit(bench, trained, grown, onl
     folder = bench.folder / "killed"
     bench.run(*words(bench, trained, folder, online, "--steps", 10))
     command = [*map(str, words(bench, trained, folder, online)), "--quiet"]
-    for moment in moments:
+    for moment in MOMENTS[online]:
         process = subprocess.run(
             [sys.executable, "-c", KILLED, moment, *command], capture_output=True, check=False, env=outside_environment()
         )
