@@ -144,8 +144,7 @@ class LearningSurface:
         self.gathering = Gathering(means.model.grid, means.signature, means.enough)
         self.solver = OverheardSolver(means.make_solver, self._hear)
         self._use(reduced, digest)
-        if reduced.training_orbitals_smn.size:
-            require_as_many_orbitals(reduced, getattr(self.solver, "n_orbitals", reduced.training_orbitals_smn.shape[2]))
+        require_as_many_orbitals(reduced, getattr(self.solver, "n_orbitals", reduced.training_orbitals_smn.shape[2]))
 
     @property
     def control(self) -> ErrorControl:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from mpiqmd.ase import MPIQMD
+from mpiqmd.errors import ConfigError
 from mpiqmd.md.checkpoint import load_checkpoint
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.info import describe
@@ -244,6 +246,16 @@ def test_elsewhere_it_is_refused(bench, trained, geometries, command, capfd):
     assert bench.status(*line) == 1
     message = capfd.readouterr().err
     assert "rom.on_large_error = 'learn'" in message and "'warn-stop', 'warn', 'stop', 'hifi'" in message
+
+
+@pytest.mark.serial
+def test_ase_refuses_it(bench, trained):
+    path = bench.write("learn.toml", with_keys(WATER, rom=ROM))
+    calculator = MPIQMD(path, model=trained.model, comm=bench.comm, quiet=True)
+    atoms = calculator.input_atoms()
+    atoms.calc = calculator
+    with pytest.raises(ConfigError, match="'learn': models grow in `mpiqmd md`"):
+        atoms.get_potential_energy()
 
 
 @pytest.mark.serial
