@@ -170,14 +170,17 @@ class ErrorControl:
         """Return the evaluation with its error estimate, which may have to be made, or the full one.  Collective."""
         solves_large, watch = self.limits.reaction.solves_large, memory.watch
         is_suspicious = solves_large and (watch.is_large or watch.is_unknown)
+        evaluation = self.surface.carried_back(alignment, answer)
+        distance = evaluation.extras.get("training_distance", 0.0)
+        is_suspicious = is_suspicious or self.limits.reaction.is_far(distance, watch.good_to)
         is_due = self.limits.check_every > 0 and (watch.age == 0 or is_suspicious)
         if is_due or solves_large:
             memory.density_matrix_mm = answer.density_matrix_mm
-        evaluation = self.surface.carried_back(alignment, answer)
         if is_due:
             problem = answer.problem or self._placed(alignment)
             if self._check(problem, alignment, answer, evaluation, memory) and solves_large:
                 return self._in_full(alignment, problem, memory)
+            memory.watch = memory.watch.found_good(distance)
         return self._noted(evaluation, memory)
 
     def _placed(self, alignment: Alignment) -> Problem:

@@ -113,7 +113,7 @@ class LearningMemory(ErrorMemory):
             self.number = self.surface.number
             self.inner.electrons.forget()
             self.density_matrix_mm = None
-            self.watch = self.watch._replace(age=0, is_large=False, is_unknown=False)
+            self.watch = self.watch._replace(age=0, is_large=False, is_unknown=False, good_to=0.0)
 
 
 class LearningSurface:
