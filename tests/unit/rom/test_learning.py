@@ -115,6 +115,23 @@ def test_what_one_owner_meets_all_learn(comm, shared_tmp_path):
 
 
 @pytest.mark.serial
+def test_it_looks_where_it_is_farther_out_than_it_was_found_good(serial_comm, tmp_path):
+    """Beside the periodic estimates; the nearest geometries need none, and each look makes the next one due farther out."""
+    trained = train(serial_comm)
+    surface, _ = learning_surface(trained, tmp_path, options(check_every=1000, error_tolerance=1e3, force_tolerance=1e3))
+    owner, checks = Owner(surface), []
+    bodies = [geometry(first, 1.83, 0.0) for first in (1.83, 1.84, 2.05, 2.06, 2.05, 2.3)]
+    for body in bodies:
+        owner.at(body)
+        checks.append(owner.memory.watch.checks)
+    assert checks == [1, 1, 2, 2, 2, 3]
+    assert owner.memory.watch.good_to == surface.region.distance(bodies[-1])
+    surface.epochs.append(EPOCH)
+    owner.memory.follow()
+    assert owner.memory.watch.good_to == 0.0 and owner.memory.watch.age == 0
+
+
+@pytest.mark.serial
 def test_neighbouring_geometries_are_not_gathered(serial_comm, tmp_path):
     trained = train(serial_comm)
     surface, _ = learning_surface(trained, tmp_path, options(check_every=1, error_tolerance=1e-12))
