@@ -309,7 +309,8 @@ class ReducedModel:
     learn_batch: int = key(
         POSITIVE_COUNT,
         8,
-        "with on_large_error = learn: geometries, solved in full and different enough, that the model grows by at a time",
+        "with on_large_error = learn: geometries, solved in full and different enough, that the model grows by at a time; as "
+        "many further out are solved for it, too",
         role="watch",
     )
 

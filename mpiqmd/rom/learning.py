@@ -1,9 +1,10 @@
 """A reduced surface that grows where it is not good enough: what dynamics had to solve in full joins its training.
 
 Large errors are found and such geometries solved in full as :mod:`~mpiqmd.rom.error_control` does it.  Those that differ enough
-are gathered; as soon as there are enough of them the model grows, and takes the place of the one before for all owners of the
-surface.  Which model a run is at, and what it has gathered, is kept with its memory: a resumed run meets the same geometries,
-and grows the same model, or takes the one that is on the disk if that was made of the very same.
+are gathered; as soon as there are enough of them the model grows by them and by as many further out
+(:mod:`~mpiqmd.rom.beyond`), and takes the place of the one before for all owners of the surface.  Which model a run is at, and
+what it has gathered, is kept with its memory: a resumed run meets the same geometries, and grows the same model, or takes the
+one that is on the disk if that was made of the very same.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from mpiqmd.kohnsham.ground_state import ElectronicSolver
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.body_surface import BodyMemory
 from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.molecule.symmetry import with_images
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.parallel.log import Log
 from mpiqmd.rom import epochs as exchanges
+from mpiqmd.rom.beyond import beyond
 from mpiqmd.rom.epochs import Epoch
 from mpiqmd.rom.error_control import GREW, ErrorControl, ErrorMemory
 from mpiqmd.rom.full_solutions import FullSolution, OverheardSolver
@@ -190,9 +193,11 @@ class LearningSurface:
     def grow(self, step: int) -> None:
         """Grow by all that is gathered, after an evaluation, counted from 0.  Collective."""
         started, before, stage = time.perf_counter(), self.reduced, self.stage
-        number, solved = self.number + 1, self.gathering.solutions
-        last, known = solved[-1], len(before.training_positions_sav)
-        self.log(f"step {step}: the model grows by {len(solved)} geometries that were solved in full")
+        number, met = self.number + 1, self.gathering.solutions
+        last, known = met[-1], len(before.training_positions_sav)
+        self.log(f"step {step}: the model grows by {len(met)} geometries that were solved in full, and as many further out")
+        centre_av = with_images(before.training_positions_sav, before.symmetries).mean(axis=0)
+        solved = [*met, *beyond(self.means.model, self.solver.solver, stage.frame, met, centre_av, self.log)]
         provenance = {"model": self.digest, "epoch": number, "step": step, "geometries": [known, known + len(solved)]}
         self._use(*self._grown(solved, provenance))
         self.gathering.solutions = []

@@ -79,7 +79,7 @@ def test_epochs_and_jumps_are_recorded(bench, trained, grown):
     folder, result = grown
     first, second = result["epochs"]
     assert [first["step"], second["step"]] == GREW and [first["number"], second["number"]] == [2, 3]
-    assert (first["geometries_before"], first["geometries"], second["geometries"]) == (6, 9, 12)
+    assert (first["geometries_before"], first["geometries"], second["geometries"]) == (6, 12, 18)
     assert first["modes_before"] < first["modes"] == second["modes_before"] < second["modes"]
     seen = content(bench, folder)
     for epoch in result["epochs"]:
@@ -105,10 +105,10 @@ def test_what_was_left_is_not_solved_in_full_any_more(bench, grown):
 def test_grown_models_are_models_as_others(bench, trained, grown):
     folder, _ = grown
     reduced = ReducedModel.load(folder / "model-epoch-3.h5", bench.comm)
-    assert reduced.notes["grown"]["epoch"] == 3 and reduced.notes["grown"]["geometries"] == [9, 12]
+    assert reduced.notes["grown"]["epoch"] == 3 and reduced.notes["grown"]["geometries"] == [12, 18]
     assert not {"errors", "verdict"} & set(reduced.notes) and reduced.notes["recipe"]
     _, lines = describe(folder / "model-epoch-3.h5")
-    assert any("grown in dynamics from 9 to 12 geometries" in line for line in lines)
+    assert any("grown in dynamics from 12 to 18 geometries" in line for line in lines)
     assert any("it has grown since it was checked" in line for line in lines)
     frames = bench.write("frame.xyz", "3\nwater\nO 0 0 0\nH 0.58 0.75 0\nH 0.58 -0.75 0\n")
     result = bench.run(
