@@ -12,7 +12,7 @@ import pytest
 from mpi4py import MPI
 
 from mpiqmd.ase import MPIQMD
-from mpiqmd.errors import MpiqmdError
+from mpiqmd.errors import ConfigError
 from mpiqmd.md.checkpoint import load_checkpoint
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.info import describe
@@ -252,10 +252,8 @@ def test_elsewhere_it_is_refused(bench, trained, geometries, command, capfd):
 def test_ase_refuses_it(bench, trained):
     path = bench.write("learn.toml", with_keys(WATER, rom=ROM))
     calculator = MPIQMD(path, model=trained.model, comm=bench.comm, quiet=True)
-    atoms = calculator.input_atoms()
-    atoms.calc = calculator
-    with pytest.raises(MpiqmdError, match="'learn': models grow in `mpiqmd md`"):
-        atoms.get_potential_energy()
+    with pytest.raises(ConfigError, match="'learn': models grow in `mpiqmd md`"):
+        calculator.input_atoms()
 
 
 @pytest.mark.serial
@@ -272,10 +270,16 @@ def test_a_run_that_grew_goes_on_as_such_only(bench, trained, grown, capfd):
 
 
 @pytest.mark.serial
-def test_a_lost_model_is_told_of(bench, trained, coarsely, capfd):
+def test_a_lost_model_is_told_of_and_the_one_that_is_named_is_kept(bench, trained, coarsely, capfd):
     folder = bench.folder / "lost"
     bench.run(*words(bench, trained, folder, "grid", "--steps", 6))
-    (folder / "model-epoch-2.h5").unlink()
+    grown = folder / "model-epoch-2.h5"
+    grown.rename(folder / "elsewhere.h5")
     assert bench.status(*words(bench, trained, folder, "grid")) == 1
     assert "model-epoch-2.h5" in capfd.readouterr().err
     assert read_result(folder / "result.json")["steps"] == 6
+    (folder / "elsewhere.h5").rename(grown)
+    again = words(bench, trained, folder, "grid", "--overwrite")
+    again[again.index("--model") + 1] = grown
+    assert bench.status(*again) == 1
+    assert "another --output" in capfd.readouterr().err and grown.exists()
