@@ -251,9 +251,8 @@ def test_elsewhere_it_is_refused(bench, trained, geometries, command, capfd):
 @pytest.mark.serial
 def test_ase_refuses_it(bench, trained):
     path = bench.write("learn.toml", with_keys(WATER, rom=ROM))
-    calculator = MPIQMD(path, model=trained.model, comm=bench.comm, quiet=True)
     with pytest.raises(ConfigError, match="'learn': models grow in `mpiqmd md`"):
-        calculator.input_atoms()
+        MPIQMD(path, model=trained.model, comm=bench.comm, quiet=True)
 
 
 @pytest.mark.serial
