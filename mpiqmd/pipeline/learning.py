@@ -12,7 +12,8 @@ from mpiqmd.errors import ConfigError
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.pipeline.build import build_online_stage, build_solver, load_model
 from mpiqmd.pipeline.identity import snapshot_signature
-from mpiqmd.rom.learning import EPOCH_FILES, LearningSurface, Means
+from mpiqmd.rom.grown_models import EPOCH_FILES, Filed, GrownModels
+from mpiqmd.rom.learning import LearningSurface, Means
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.reactions import LEARN
 
@@ -42,15 +43,13 @@ def build_learning_surface(arguments: argparse.Namespace, model: KohnShamModel, 
     reduced, digest = load_model(model, path, settings.rom.online, log)
     tolerance = min(settings.scf.energy_tolerance, settings.train.energy_tolerance)
     means = Means(
-        model,
+        GrownModels(model, as_it_was_made(settings, reduced), arguments.folder, log),
         make_stage=lambda grown, make_solver: build_online_stage(settings, model, grown, log, make_solver),
         make_solver=lambda: build_solver(settings, model, energy_tolerance=tolerance),
-        options=as_it_was_made(settings, reduced),
-        folder=arguments.folder,
         signature=snapshot_signature(settings, model),
         enough=settings.rom.learn_batch,
     )
-    return LearningSurface(means, reduced, digest, log), digest
+    return LearningSurface(means, Filed(reduced, digest), log), digest
 
 
 def as_it_was_made(settings: Settings, reduced: ReducedModel) -> RomSection:

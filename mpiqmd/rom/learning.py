@@ -13,20 +13,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mpiqmd.datafiles import stored_digest
 from mpiqmd.errors import ConvergenceError, DataFileError, GeometryError, MpiqmdError
 from mpiqmd.findings import Finding
 from mpiqmd.kohnsham.ground_state import ElectronicSolver
-from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.molecule.body_surface import BodyMemory
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.symmetry import with_images
-from mpiqmd.parallel.comm import decide, on_rank_zero
+from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.log import Log
 from mpiqmd.rom import epochs as exchanges
 from mpiqmd.rom.beyond import beyond
@@ -34,16 +31,13 @@ from mpiqmd.rom.epochs import Epoch
 from mpiqmd.rom.error_control import GREW, ErrorControl, ErrorMemory
 from mpiqmd.rom.full_solutions import FullSolution, OverheardSolver
 from mpiqmd.rom.gathering import Gathering
-from mpiqmd.rom.growth import grown_model, joined_geometries, require_as_many_orbitals
+from mpiqmd.rom.grown_models import Filed, GrownModels
+from mpiqmd.rom.growth import require_as_many_orbitals
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.online import OnlineStage
-from mpiqmd.rom.options import RomOptions
 from mpiqmd.rom.training_distance import TrainingDistance
-from mpiqmd.rom.verdict import GROWN, finding_on_model
+from mpiqmd.rom.verdict import finding_on_model
 
-MODEL_NAME, GATHERED_NAME, ANY = "model-epoch-{}.h5", "gathered-epoch-{}.h5", "*"
-EPOCH_FILES = MODEL_NAME.format(ANY)
-"""Pattern of the names of grown models."""
 EPOCHS, GATHERED, DIGEST = GREW, "growth_gathered", "growth_model"
 """Names of what a checkpoint keeps: the exchanges, the geometries that wait, and the hash of the model in use."""
 
@@ -54,37 +48,23 @@ class Means:
 
     Attributes
     ----------
-    model
-        The physics.
+    models
+        The models of the run.
     make_stage
         Makes the online stage of a reduced model, with its full-space solver.  Collective.
     make_solver
         Makes the full-space solver.  Not collective.
-    options
-        How the grid-free form is made.
-    folder
-        Where ``model-epoch-2.h5`` and so on are written.
     signature
         Physics of full solutions, and how they are solved.
     enough
         How many geometries a model grows by.
     """
 
-    model: KohnShamModel
+    models: GrownModels
     make_stage: Callable[[ReducedModel, Callable[[], ElectronicSolver]], OnlineStage]
     make_solver: Callable[[], ElectronicSolver]
-    options: RomOptions
-    folder: Path
     signature: Mapping[str, object]
     enough: int
-
-    def model_path(self, number: int) -> Path:
-        """Return the file of a grown model."""
-        return self.folder / MODEL_NAME.format(number)
-
-    def gathered_path(self, number: int) -> Path:
-        """Return the file of the full solutions that it grows by."""
-        return self.folder / GATHERED_NAME.format(number)
 
 
 class LearningMemory(ErrorMemory):
@@ -126,8 +106,8 @@ class LearningSurface:
     ----------
     means
         What it grows with.
-    reduced, digest
-        The model that it begins with, and the hash of its file.
+    first
+        The model that it begins with.
     log
         Where growth is told of.
 
@@ -141,12 +121,13 @@ class LearningSurface:
         Of the model in use; the first is 1.
     """
 
-    def __init__(self, means: Means, reduced: ReducedModel, digest: str, log: Log) -> None:
-        self.means, self.log, self.comm = means, log, means.model.grid.comm
+    def __init__(self, means: Means, first: Filed, log: Log) -> None:
+        self.means, self.models, self.log = means, means.models, log
         self.epochs: list[Epoch] = []
-        self.gathering = Gathering(means.model.grid, means.signature, means.enough)
+        self.gathering = Gathering(self.models.model.grid, means.signature, means.enough)
         self.solver = OverheardSolver(means.make_solver, self._hear)
-        self._use(reduced, digest)
+        self._use(first)
+        reduced = first.reduced
         require_as_many_orbitals(reduced, getattr(self.solver, "n_orbitals", reduced.training_orbitals_smn.shape[2]))
 
     @property
@@ -192,22 +173,19 @@ class LearningSurface:
 
     def grow(self, step: int) -> None:
         """Grow by all that is gathered, after an evaluation, counted from 0.  Collective."""
-        started, before, stage = time.perf_counter(), self.reduced, self.stage
-        number, met = self.number + 1, self.gathering.solutions
-        last, known = met[-1], len(before.training_positions_sav)
+        started, stage, before, number = time.perf_counter(), self.stage, self.reduced, self.number + 1
+        met = self.gathering.solutions
         self.log(f"step {step}: the model grows by {len(met)} geometries that were solved in full, and as many further out")
         centre_av = with_images(before.training_positions_sav, before.symmetries).mean(axis=0)
-        solved = [*met, *beyond(self.means.model, self.solver.solver, stage.frame, met, centre_av, self.log)]
-        provenance = {"model": self.digest, "epoch": number, "step": step, "geometries": [known, known + len(solved)]}
-        self._use(*self._grown(solved, provenance))
+        solved = [*met, *beyond(self.models.model, self.solver.solver, stage.frame, met, centre_av, self.log)]
+        self._use(self.models.grow(self.filed, solved, number, step))
         self.gathering.solutions = []
-        modes = before.rank, self.reduced.rank
-        epoch = Epoch(number, step, known, known + len(solved), *modes, energy_full=last.energy)
-        energies = _energy(stage, last.positions_av), _energy(self.stage, last.positions_av)
-        seconds = decide(self.comm, time.perf_counter() - started)
-        epoch = epoch._replace(energy_before=energies[0], energy=energies[1], seconds=seconds)
-        self.epochs.append(epoch)
-        self.log(epoch.line)
+        counts = len(before.training_positions_sav), len(self.reduced.training_positions_sav), before.rank, self.reduced.rank
+        last = met[-1]
+        energies = _energy(stage, last.positions_av), _energy(self.stage, last.positions_av), last.energy
+        seconds = decide(self.models.comm, time.perf_counter() - started)
+        self.epochs.append(Epoch(number, step, *counts, *energies, seconds))
+        self.log(self.epochs[-1].line)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return what a resumed run needs to go on with the same model; see :class:`LearningMemory`.  Not collective.
@@ -218,27 +196,26 @@ class LearningSurface:
         return {
             EPOCHS: exchanges.as_array(self.epochs),
             GATHERED: self.gathering.positions_sav.reshape(shape),
-            DIGEST: np.frombuffer(self.digest.encode(), np.uint8),
+            DIGEST: np.frombuffer(self.filed.digest.encode(), np.uint8),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Take back what :meth:`state` returned.  Collective.  Raises DataFileError if a file of the run is gone or another."""
         self.epochs = exchanges.from_array(state[EPOCHS])
         digest = bytes(state[DIGEST].astype(np.uint8)).decode(errors="replace")
-        if digest != self.digest:
-            path = self.means.model_path(self.number)
-            reduced, found = self._loaded(path)
-            if found != digest:
+        if digest != self.filed.digest:
+            found = self.models.load(self.number)
+            if found.digest != digest:
                 raise DataFileError(
-                    f"{path}: it is not the model that the checkpoint goes on with. Both files of one run are needed: restore "
-                    "it from a copy, or start afresh with --overwrite."
+                    f"{self.models.path(self.number)}: it is not the model that the checkpoint goes on with. Both files of one "
+                    "run are needed: restore it from a copy, or start afresh with --overwrite."
                 )
-            self._use(reduced, found)
-        self.gathering.restore(state[GATHERED], self.means.gathered_path(self.number + 1))
+            self._use(found)
+        self.gathering.restore(state[GATHERED], self.models.gathered_path(self.number + 1))
 
     def standing(self) -> Finding:
         """Return how good the model in use is.  Not collective."""
-        return finding_on_model(self.reduced.notes, self.means.options.online)
+        return finding_on_model(self.reduced.notes, self.models.options.online)
 
     def findings(self) -> list[Finding]:
         """Return what the exchanges mean for the energies of a run.  Not collective."""
@@ -251,13 +228,18 @@ class LearningSurface:
     def summary_lines(self, name: Callable[[int], str]) -> list[str]:
         """Return the exchanges and what waits in words; ``name`` says what an evaluation is called.  Not collective."""
         waiting = len(self.gathering)
-        where = self.means.gathered_path(self.number + 1).name
+        where = self.models.gathered_path(self.number + 1).name
         rest = [f"{waiting} of {self.means.enough} geometries are gathered for the model to grow by, in {where}"]
         return exchanges.lines(self.epochs, name) + (rest if waiting else [])
 
-    def _use(self, reduced: ReducedModel, digest: str) -> None:
+    @property
+    def reduced(self) -> ReducedModel:
+        """The model in use."""
+        return self.filed.reduced
+
+    def _use(self, filed: Filed) -> None:
         """Let a model be the one in use.  Collective."""
-        self.reduced, self.digest = reduced, digest
+        self.filed, reduced = filed, filed.reduced
         self.stage = self.means.make_stage(reduced, lambda: self.solver)
         vertex = reduced.box.vertex
         self.region = TrainingDistance(reduced.training_positions_sav, vertex, reduced.symmetries)
@@ -265,35 +247,7 @@ class LearningSurface:
     def _hear(self, solution: FullSolution) -> None:
         """Gather what was solved in full, if it differs enough.  Collective."""
         if self.gathering.wants(solution.positions_av, self.region):
-            self.gathering.add(solution, self.means.gathered_path(self.number + 1))
-
-    def _grown(self, solved: Sequence[FullSolution], provenance: dict[str, Any]) -> tuple[ReducedModel, str]:
-        """Return the model that is grown by these solutions, from its file, and the file's hash.  Collective."""
-        path = self.means.model_path(provenance["epoch"])
-        with suppress(MpiqmdError):
-            reduced, digest = self._loaded(path)
-            if decide(self.comm, self._is_of(reduced, solved, provenance)):
-                self.log(f"{path.name} was made of them before")
-                return reduced, digest
-        grown = grown_model(self.means.model, self.reduced, solved, self.means.options, self.log, provenance)
-        grown.save(path)
-        # as a resumed run has it
-        return self._loaded(path)
-
-    def _is_of(self, reduced: ReducedModel, solved: Sequence[FullSolution], provenance: dict[str, Any]) -> bool:
-        """Whether a model has grown from the one in use by these very solutions."""
-        joined, notes = joined_geometries(self.reduced, solved), reduced.notes.get(GROWN, {})
-        same = all(notes.get(name) == value for name, value in provenance.items())
-        same = same and np.array_equal(reduced.training_positions_sav, joined.positions_sav)
-        return bool(same and np.array_equal(reduced.training_energies_s, joined.energies_s))
-
-    def _loaded(self, path: Path) -> tuple[ReducedModel, str]:
-        """Return the model in a file and the file's hash.  Collective.  Raises what loading raises."""
-        model = self.means.model
-        reduced = ReducedModel.load(path, self.comm, model.grid, model.signature())
-        digest = on_rank_zero(self.comm, stored_digest, path)
-        assert digest is not None, "a model without a seal is not loaded"
-        return reduced, digest
+            self.gathering.add(solution, self.models.gathered_path(self.number + 1))
 
 
 def _energy(stage: OnlineStage, positions_av: np.ndarray) -> float:

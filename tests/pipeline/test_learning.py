@@ -168,7 +168,7 @@ MOMENTS = {"learned": ["compiling", "saved"], "grid": ["gathering", "compressing
 KILLED = """
 import os, signal, sys
 from mpiqmd.cli import main
-from mpiqmd.rom import gathering, growth, learning, offline
+from mpiqmd.rom import gathering, grown_models, growth, offline
 from mpiqmd.rom.learned.compile import LearnedCompiler
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.units import BOHR_IN_ANGSTROM
@@ -179,7 +179,7 @@ moment, places = sys.argv[1], {
     "compressing": (growth, "make_reduced_model"),
     "compiling": (LearnedCompiler, "_start_fit"),
     "saving": (ReducedModel, "_write_replicated"),
-    "saved": (learning.LearningSurface, "_loaded"),
+    "saved": (grown_models.GrownModels, "load"),
 }
 def kill(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -18,10 +18,11 @@ from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.log import Log
-from mpiqmd.rom import learning, offline
+from mpiqmd.rom import grown_models, offline
 from mpiqmd.rom.epochs import Epoch, as_array, findings, from_array, lines
 from mpiqmd.rom.full_solutions import FullSolution
 from mpiqmd.rom.gathering import Gathering
+from mpiqmd.rom.grown_models import Filed, GrownModels
 from mpiqmd.rom.learning import LearningSurface, Means
 from mpiqmd.rom.offline import make_reduced_model
 from mpiqmd.rom.online import OnlineStage
@@ -51,15 +52,13 @@ def learning_surface(trained, folder, rom, enough=3):
     if rom.online == "learned":
         reduced = with_learned(trained, reduced, rom, log)
     means = Means(
-        model,
+        GrownModels(model, rom, folder, log),
         make_stage=lambda grown, make_solver: OnlineStage(model, grown, rom, make_solver, log),
         make_solver=lambda: AbpgSolver(model, energy_tolerance=1e-10),
-        options=rom,
-        folder=folder,
         signature=model.signature(),
         enough=enough,
     )
-    return LearningSurface(means, reduced, "0" * 64, log), stream
+    return LearningSurface(means, Filed(reduced, "0" * 64), log), stream
 
 
 def with_learned(trained, reduced, rom, log):
@@ -168,17 +167,17 @@ def test_a_growth_that_fails_leaves_no_trace(serial_comm, tmp_path, monkeypatch)
     trained = train(serial_comm)
     surface, _ = learning_surface(trained, tmp_path, options(check_every=1, error_tolerance=1e-12), enough=1)
     owner = Owner(surface)
-    whole = learning.grown_model
+    whole = grown_models.grown_model
 
     def fails(*arguments):
         raise ConvergenceError("no minimum")
 
-    monkeypatch.setattr(learning, "grown_model", fails)
+    monkeypatch.setattr(grown_models, "grown_model", fails)
     before = owner.memory.watch
     with pytest.raises(ConvergenceError):
         owner.at(OUTSIDE[0])
     assert owner.memory.watch == before and len(surface.gathering) == 0 and surface.number == 1
-    monkeypatch.setattr(learning, "grown_model", whole)
+    monkeypatch.setattr(grown_models, "grown_model", whole)
     owner.at(OUTSIDE[0])
     assert surface.number == 2
 
