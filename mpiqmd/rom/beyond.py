@@ -18,8 +18,8 @@ from mpiqmd.rom.full_solutions import FullSolution
 REACH = 1.25
 """Distance from the mean of the training geometries, in that of the geometry that was met.
 
-Water, trained at 300 K, in 10 ps at 1,000 K: the model grows as often without them, three times, but 11 instead of 3 steps leave
-its tables, and forces of the farthest unseen frames are nine times as wrong (3.6e-4 Ha/bohr; those of most frames are not).
+Water, trained at 300 K, in 10 ps at 1,000 K: the model grows as often without them, three times, but 11 instead of 3 steps
+leave its tables, and forces of the farthest unseen frames are nine times as wrong (3.6e-4 Ha/bohr; those of most are not).
 """
 
 
