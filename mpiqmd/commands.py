@@ -124,6 +124,10 @@ COMMANDS = {
         "Writes trajectory.h5 (H5MD), checkpoint.h5 (an interrupted run resumes; a larger --steps extends) and "
         "result.json; with --replicas K, one folder per replica (replica-0000, ...) with a trajectory and a checkpoint, "
         "and replicas.h5 that links the trajectories.\n"
+        "With rom.on_large_error = 'learn' in the input the model grows by what it could not describe: geometries with large "
+        "errors or outside its tables are solved in full, and rom.learn_batch of them that differ enough join its training. "
+        "The grown models are model-epoch-2.h5 and so on, the full solutions gathered-epoch-2.h5 and so on; a line, epochs in "
+        "result.json and the verdict say when a model took the place of another, and by how much the energy jumped.\n"
         "A run ends early, with a checkpoint, when --walltime is nearly over, on SIGTERM, SIGUSR1 or SIGHUP (exit status 75: "
         "start the same command again), on Ctrl-C (130), and when a file called STOP appears in its folder (status 0).",
         (
@@ -136,6 +140,8 @@ COMMANDS = {
             "trajectory.h5",
             "trajectory.extxyz",
             "topology.psf",
+            "model-epoch-*.h5",
+            "gathered-epoch-*.h5",
             "checkpoint*.h5",
             "replicas.h5",
             "replica-*/*.h5",
@@ -151,12 +157,14 @@ COMMANDS = {
         "training_distance (1: as far as the training geometries are apart), hifi, on_grid and dipole (atomic units). "
         "Ends when the server says EXIT or goes, or on SIGTERM, "
         "SIGUSR1, SIGHUP (status 75) or Ctrl-C (130).\n"
-        "Writes result.json (evaluations, largest error estimates and training distance, time).",
+        "Writes result.json (evaluations, largest error estimates and training distance, time), and the models that grow with "
+        "rom.on_large_error = 'learn', as md does: what one bead meets all learn.",
         (
             "mpiqmd ipi water.toml --model water-train/model.h5 --unix water --connections 32",
             "mpirun -n 2 mpiqmd ipi water.toml --address localhost:31415",
         ),
         "ipi",
+        patterns=("model-epoch-*.h5", "gathered-epoch-*.h5"),
         files=("model",),
     ),
     "compare": Command(

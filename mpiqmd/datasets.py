@@ -113,6 +113,13 @@ CHECKPOINT_DATASETS: Table = {
     "provider/guard": ("", "age of the error estimates, the estimates (Ha, Ha/bohr), whether large, and counts of all so far"),
     "provider/guard_forces": ("Ha/bohr", "latest estimate of the size of the error of each atom's force"),
     "provider/guard_density_matrix": ("", "density matrix over the modes where a solution in full starts from"),
+    "provider/growth_epochs": (
+        "",
+        "exchanges of models that grew: number, step, geometries and modes before and after, energies before, after and in "
+        "full (Ha), seconds",
+    ),
+    "provider/growth_gathered": ("bohr", "geometries in the body frame that wait for the model to grow by"),
+    "provider/growth_model": ("", "hash of the model in use, hexadecimal digits as bytes"),
 }
 
 

@@ -300,10 +300,17 @@ class ReducedModel:
         role="watch",
     )
     on_large_error: str = key(
-        Choice(("warn-stop", "warn", "stop", "hifi")),
+        Choice(("warn-stop", "warn", "stop", "hifi", "learn")),
         "warn-stop",
-        "then: warn, and stop beyond 100 times as much; warn and go on; stop; solve in full. Outside the tables the first two "
-        "solve on the grid in the reduced basis, hifi in full, and stop stops",
+        "then: warn, and stop beyond 100 times as much; warn and go on; stop; solve in full; that, and let the model grow. "
+        "Outside the tables the first two solve on the grid in the reduced basis, hifi and learn in full, and stop stops",
+        role="watch",
+    )
+    learn_batch: int = key(
+        POSITIVE_COUNT,
+        8,
+        "with on_large_error = learn: geometries, solved in full and different enough, that the model grows by at a time; as "
+        "many further out are solved for it, too",
         role="watch",
     )
 

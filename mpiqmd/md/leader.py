@@ -237,13 +237,15 @@ class Leader:
         )
 
     def close(self) -> None:
-        """Write the frames that are pending and the time per step, and close the trajectory."""
+        """Write the frames that are pending, the time per step and what else is known at the end, and close the trajectory."""
         seconds = self.progress.seconds_per_step()
         if not self.writer.file:
             return
         # A short continuation times worse than the long run before it.
         if seconds is not None and (len(self.progress.seconds) >= 10 or "seconds_per_step" not in self.writer.file.attrs):
             self.writer.set_attribute("seconds_per_step", seconds)
+        for name, value in self.record.at_end().items():
+            self.writer.set_attribute(name, value)
         self.writer.close()
 
 

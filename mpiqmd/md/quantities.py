@@ -56,6 +56,7 @@ class Observable:
 
 
 _GOING_ON = 'reduced, unless rom.on_large_error = "stop"'
+_LEARNING = 'reduced, if rom.on_large_error = "learn"'
 _TABLE = (
     Observable("potential_energy", "energy", "potential energy of the nuclei: free energy of the electrons"),
     Observable("kinetic_energy", "energy", "kinetic energy of the nuclei"),
@@ -80,6 +81,7 @@ _TABLE = (
     Observable("hifi", "number", "1 where the step was solved in full", _GOING_ON),
     Observable("window", "number", "window of the model that has most weight", "models of windows"),
     Observable("window_coordinate", "number", "value of what windows are laid along: an angle in rad", "models of windows"),
+    Observable("epoch", "number", "number of the model, 1 the one given, more those that grew", _LEARNING),
     Observable("on_grid", "number", "1 where the reduced energy was minimised on the grid for want of another", _GOING_ON),
 )
 OBSERVABLES = {observable.name: observable for observable in _TABLE}

@@ -26,6 +26,8 @@ class Record:
         Edge lengths of a periodic cell (3,), bohr; None for an isolated molecule.
     overwrite
         Start afresh even if there is a checkpoint.
+    at_end
+        Asked when the trajectory is closed: further attributes of it.
     verify
         Called before a checkpoint is written; raises DataFileError if the folder belongs to another run by now.
     """
@@ -36,4 +38,5 @@ class Record:
     provenance: Mapping[str, str | int | float] = field(default_factory=dict)
     box_v: np.ndarray | None = None
     overwrite: bool = False
+    at_end: Callable[[], Mapping[str, str | int | float]] = dict
     verify: Callable[[], None] = lambda: None

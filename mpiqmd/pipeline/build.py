@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -205,9 +206,16 @@ def build_hifi_surface(
     return BodySurface(frame, HifiBodySolver(model, build_solver(settings, model), rule, steps, watch))
 
 
-def build_online_stage(settings: Settings, model: KohnShamModel, reduced: ReducedModel, log: Log) -> OnlineStage:
-    """Return a reduced model ready for use as the input has it.  Collective."""
-    return OnlineStage(model, reduced, rom_options(settings), lambda: build_solver(settings, model), log)
+def build_online_stage(
+    settings: Settings,
+    model: KohnShamModel,
+    reduced: ReducedModel,
+    log: Log,
+    make_full_solver: Callable[[], ElectronicSolver] | None = None,
+) -> OnlineStage:
+    """Return a reduced model ready for use as the input has it, with its full-space solver if none is given.  Collective."""
+    make_solver = make_full_solver or (lambda: build_solver(settings, model))
+    return OnlineStage(model, reduced, rom_options(settings), make_solver, log)
 
 
 def rom_options(settings: Settings) -> RomOptions:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, Any]:
     """Serve until the server says EXIT and return what ``result.json`` holds.  Collective."""
     address = Address.internet(arguments.address) if arguments.unix is None else Address.unix(arguments.unix)
-    calculation = build_calculation(arguments, comm, log)
+    calculation = build_calculation(arguments, comm, log, may_learn=True)
     log(f"{calculation.solver} surface of {calculation.molecule.formula} for the i-PI server at {address}")
     log(calculation.model.describe())
     # no STOP file: the server decides when the run is over

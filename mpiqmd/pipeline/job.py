@@ -113,7 +113,9 @@ def _claimed(arguments: argparse.Namespace, comm: MPI.Comm) -> Iterator[None]:
     try:
         # A part removes nothing: the unfinished files are perhaps those of the others.
         folder = (arguments.output, arguments.overwrite, arguments.patterns if part is None else ())
-        arguments.folder = on_rank_zero(comm, prepare_folder, *folder)
+        named = (getattr(arguments, name, None) for name in arguments.files)
+        kept = tuple(path.resolve() for path in named if path is not None)
+        arguments.folder = on_rank_zero(comm, prepare_folder, *folder, kept)
         yield
     finally:
         arguments.claim.release()

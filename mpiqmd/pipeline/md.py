@@ -48,7 +48,7 @@ def run_trajectory(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, inte
     """Run (or resume) one trajectory on all ranks.  Collective."""
     folder = arguments.folder
     with interruption.loading():
-        calculation = build_calculation(arguments, comm, log)
+        calculation = build_calculation(arguments, comm, log, may_learn=True)
     log(f"molecular dynamics of {calculation.molecule.formula} on the {calculation.solver} surface")
     log(calculation.model.describe())
     settings = dynamics_settings(arguments.settings, arguments.steps)

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from mpiqmd.config.settings import Settings
 from mpiqmd.datafiles import stored_digest
+from mpiqmd.errors import ConfigError
 from mpiqmd.findings import Finding
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.build import build_online_stage, rom_options
 from mpiqmd.rom.error_control import ErrorControl
 from mpiqmd.rom.model import ReducedModel
-from mpiqmd.rom.reactions import Limits
+from mpiqmd.rom.options import RomOptions
+from mpiqmd.rom.reactions import LEARN, REACTIONS, Limits
 from mpiqmd.rom.verdict import finding_on_model, warning_on_loading
 from mpiqmd.rom.watched import WatchedSurface
 from mpiqmd.rom.windowed_model import WindowedModel, is_windowed, window_folder
@@ -35,20 +37,39 @@ def build_rom_surface(
     """
     if check_every is not None:
         settings = replace(settings, rom=replace(settings.rom, check_every=check_every))
+    refuse_learning(settings.rom)
     comm = model.grid.comm
     build = _of_windows if on_rank_zero(comm, is_windowed, path) else _of_one
     surface, standing = build(settings, model, path, log)
-    digest = on_rank_zero(comm, stored_digest, path)
-    assert digest is not None, "a model without a seal is not loaded"
-    return surface, digest, standing
+    return surface, _digest(model, path), standing
+
+
+def load_model(model: KohnShamModel, path: Path, online: str, log: Log) -> tuple[ReducedModel, str]:
+    """Return the reduced model in a file and the file's hash, and say how good it is in a form.  Collective.
+
+    Raises ConfigError if the model belongs to other physics than ``model``.
+    """
+    reduced = _loaded(model, path, log)
+    warning = warning_on_loading(reduced.notes, online)
+    if warning is not None:
+        log(f"{path}: {warning}")
+    return reduced, _digest(model, path)
+
+
+def refuse_learning(rom: RomOptions) -> None:
+    """Raise ConfigError if a model is to grow where it does not.  Not collective."""
+    if rom.on_large_error == LEARN.name:
+        others = [name for name in REACTIONS if name != LEARN.name]
+        raise ConfigError(
+            "rom.on_large_error = 'learn': models grow in `mpiqmd md` of one trajectory and in `mpiqmd ipi`; elsewhere allowed "
+            f"are {', '.join(map(repr, others))}. Use 'hifi' to solve the same geometries in full, and --model with the last "
+            "model-epoch-*.h5 of a run that grew."
+        )
 
 
 def _of_one(settings: Settings, model: KohnShamModel, path: Path, log: Log) -> tuple[WatchedSurface, Finding]:
     """Return the surface of one model, and how good it is.  Collective."""
-    reduced = _loaded(model, path, log)
-    warning = warning_on_loading(reduced.notes, settings.rom.online)
-    if warning is not None:
-        log(f"{path}: {warning}")
+    reduced, _ = load_model(model, path, settings.rom.online, log)
     return build_online_stage(settings, model, reduced, log).surface, finding_on_model(reduced.notes, settings.rom.online)
 
 
@@ -75,6 +96,12 @@ def _surfaces(settings: Settings, model: KohnShamModel, path: Path, log: Log) ->
         return build_online_stage(settings, model, reduced, log).surface
 
     return surface_of
+
+
+def _digest(model: KohnShamModel, path: Path) -> str:
+    digest: str | None = on_rank_zero(model.grid.comm, stored_digest, path)
+    assert digest is not None, "a model without a seal is not loaded"
+    return digest
 
 
 def _loaded(model: KohnShamModel, path: Path, log: Log) -> ReducedModel:

@@ -19,11 +19,12 @@ LARGEST_RESULT = 1_000_000_000
 """Bytes of a file of this program that is read whole: a result, or what a resumed command keeps."""
 
 
-def prepare_folder(folder: Path, overwrite: bool, patterns: tuple[str, ...]) -> Path:
+def prepare_folder(folder: Path, overwrite: bool, patterns: tuple[str, ...], kept: tuple[Path, ...] = ()) -> Path:
     """Create an output folder, without its earlier files if ``overwrite``, and return its absolute path.
 
     Not collective: rank 0 calls it.  Only files that match ``patterns`` (the names a command writes) are
-    removed, never anything else a user may keep there; what a killed run left unfinished goes in any case.
+    removed, never anything else a user may keep there, nor what is ``kept``, the files that the command reads; what a
+    killed run left unfinished goes in any case.
 
     Raises
     ------
@@ -36,7 +37,8 @@ def prepare_folder(folder: Path, overwrite: bool, patterns: tuple[str, ...]) -> 
         if overwrite:
             for pattern in (RESULT_FILE, *patterns):
                 for path in folder.glob(pattern):
-                    path.unlink()
+                    if path.resolve() not in kept:
+                        path.unlink()
         for pattern in patterns:
             for path in folder.glob(pattern + UNFINISHED):
                 path.unlink()

@@ -27,7 +27,10 @@ from mpiqmd.molecule.surface import Memory, Surface
 from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule
 from mpiqmd.pipeline.circumstances import circumstances
 from mpiqmd.pipeline.identity import surface_identity, without
+from mpiqmd.pipeline.learning import build_learning_surface, learns
 from mpiqmd.pipeline.reduced import build_rom_surface
+from mpiqmd.pipeline.results import plain
+from mpiqmd.rom.learning import LearningSurface
 from mpiqmd.rom.watch import Watch
 from mpiqmd.rom.watched import WatchedMemory, WatchedSurface
 
@@ -98,12 +101,22 @@ class Calculation:
             provenance=known | provenance,
             box_v=self.grid.cell_v if self.grid.is_periodic else None,
             overwrite=arguments.overwrite,
+            at_end=self._grown,
             verify=arguments.claim.verify,
         )
 
+    def _grown(self) -> dict[str, str]:
+        """Return what a trajectory says of the models that it went through, as JSON; nothing where they cannot grow."""
+        return (
+            {"epochs": json.dumps(plain(self.surface.as_dict()["epochs"]))} if isinstance(self.surface, LearningSurface) else {}
+        )
 
-def build_calculation(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> Calculation:
-    """Return the molecule on the surface that the command line asks for: the Hi-Fi one, or a reduced model's.  Collective."""
+
+def build_calculation(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, *, may_learn: bool = False) -> Calculation:
+    """Return the molecule on the surface that the command line asks for: the Hi-Fi one, or a reduced model's.  Collective.
+
+    A model may grow, as ``rom.on_large_error = "learn"`` asks for, only where the command says so.
+    """
     settings = arguments.settings
     molecule = build_molecule(settings, comm)
     model = build_model(settings, comm, molecule)
@@ -112,6 +125,10 @@ def build_calculation(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -
         watch = GroundStateWatch(model, log)
         hifi = build_hifi_surface(settings, model, model.molecule, settings.scf.extrapolation, watch=watch)
         return Calculation(molecule, model, hifi, surface_identity(settings, model), lambda: on_ground_states(watch))
+    if may_learn and learns(arguments):
+        growing, model_hash = build_learning_surface(arguments, model, log)
+        identity = surface_identity(settings, model, model_hash)
+        return Calculation(molecule, model, growing, identity, lambda: [growing.standing()])
     reduced, model_hash, standing = build_rom_surface(settings, model, arguments.model, log)
     return Calculation(molecule, model, reduced, surface_identity(settings, model, model_hash), lambda: [standing])
 
@@ -126,9 +143,10 @@ def on_ground_states(watch: GroundStateWatch) -> list[Finding]:
 def error_checks(surface: Surface, seen: Watch) -> dict[str, Any]:
     """Return ``error_checks``, what was seen of a reduced surface's errors, for ``result.json``; nothing of Hi-Fi.
 
-    Not collective.
+    With ``epochs``, the exchanges of models, where it grows, and ``gathered``, the geometries that wait for the next.  Not
+    collective.
     """
-    return {"error_checks": surface.summary(seen)} if isinstance(surface, WatchedSurface) else {}
+    return surface.results(seen) if isinstance(surface, WatchedSurface) else {}
 
 
 def print_checks(surface: Surface, seen: Watch, log: Log, name: Callable[[int], str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mpiqmd.errors import AccuracyError, ConvergenceError, MpiqmdError
+from mpiqmd.errors import AccuracyError, ConfigError, ConvergenceError, MpiqmdError
 from mpiqmd.kohnsham.model import Problem
 from mpiqmd.molecule.body_surface import FORCES, BodyMemory, BodySurface
 from mpiqmd.molecule.evaluation import Evaluation
@@ -29,6 +29,8 @@ from mpiqmd.rom.solved import ReducedAnswer
 from mpiqmd.rom.watch import Watch
 from mpiqmd.rom.watched import WatchedMemory, WatchedSurface
 
+GREW = "growth_epochs"
+"""Name of what a memory keeps of the models that took the place of each other: see :mod:`~mpiqmd.rom.learning`."""
 UNKNOWN = (OutsideTablesError, ConvergenceError)
 """What a reduced surface answers where it has no energy: it may be solved in another way."""
 
@@ -67,7 +69,12 @@ class ErrorMemory(WatchedMemory):
         return self.inner.state() | own
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take back what :meth:`state` returned.  Collective."""
+        """Take back what :meth:`state` returned.  Collective.  Raises ConfigError if the model had grown by then."""
+        if len(state.get(GREW, ())):
+            raise ConfigError(
+                "the model of this run has grown, and goes on with rom.on_large_error = 'learn' only. Set it so, or begin a "
+                "run with --model and the last model-epoch-*.h5 in another --output."
+            )
         self.watch = Watch.from_array(state["guard"])
         self.force_errors_a = state.get("guard_forces")
         self.density_matrix_mm = state.get("guard_density_matrix")
@@ -150,14 +157,17 @@ class ErrorControl(WatchedSurface):
         """Return the evaluation with its error estimate, which may have to be made, or the full one.  Collective."""
         solves_large, watch = self.limits.reaction.solves_large, memory.watch
         is_suspicious = solves_large and (watch.is_large or watch.is_unknown)
+        evaluation = self.surface.carried_back(alignment, answer)
+        distance = evaluation.extras.get("training_distance", 0.0)
+        is_suspicious = is_suspicious or self.limits.reaction.is_far(distance, watch.good_to)
         is_due = self.limits.check_every > 0 and (watch.age == 0 or is_suspicious)
         if is_due or solves_large:
             memory.density_matrix_mm = answer.density_matrix_mm
-        evaluation = self.surface.carried_back(alignment, answer)
         if is_due:
             problem = answer.problem or self._placed(alignment)
             if self._check(problem, alignment, answer, evaluation, memory) and solves_large:
                 return self._in_full(alignment, problem, memory)
+            memory.watch = memory.watch.found_good(distance)
         return self._noted(evaluation, memory)
 
     def _placed(self, alignment: Alignment) -> Problem:
@@ -197,7 +207,8 @@ class ErrorControl(WatchedSurface):
         return AccuracyError(
             f"the reduced model has {self._found(watch)}; {bound} is allowed with rom.on_large_error = {reaction.name!r}. "
             "Train on more geometries of this kind or keep more modes (rom.energy_fraction, rom.rank), or set "
-            "rom.on_large_error to 'hifi' to solve such geometries in full, or to 'warn' to go on."
+            "rom.on_large_error to 'hifi' to solve such geometries in full, to 'learn' to let the model grow by them in "
+            "dynamics, or to 'warn' to go on."
         )
 
     def _unknown(self, alignment: Alignment | MpiqmdError, error: MpiqmdError, memory: ErrorMemory) -> Evaluation:

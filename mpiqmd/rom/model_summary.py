@@ -13,7 +13,7 @@ import numpy as np
 
 from mpiqmd.datafiles import Contents
 from mpiqmd.molecule.labels import labels
-from mpiqmd.rom.verdict import UNCHECKED, full_warnings, stored_verdict, warning_on_full
+from mpiqmd.rom.verdict import GROWN, full_warnings, stored_verdict, unchecked, warning_on_full
 
 SHORT_HASH = 12
 """Characters shown of a hash."""
@@ -22,7 +22,7 @@ SHORT_HASH = 12
 def describe_model(file: h5py.File) -> list[str]:
     """Return size, training range, errors and physics of an open model file; absent parts are left out.  Not collective."""
     lines = []
-    for part in (_basis, _box, _errors, _verdict, _grid_free, _physics):
+    for part in (_basis, _box, _grown, _errors, _verdict, _grid_free, _physics):
         try:
             lines += part(file)
         except KeyError:
@@ -118,6 +118,16 @@ def coordinate_name(name: str, atoms: tuple[str, ...]) -> str:
     return f"{atoms[int(place)]} {name[0]}" if known else name
 
 
+def _grown(file: h5py.File) -> list[str]:
+    """Return how often the model has grown, and when it did last."""
+    grown = json.loads(file.attrs["notes"])[GROWN]
+    before, after = grown["geometries"]
+    return [
+        f"grown in dynamics from {before} to {after} geometries and from {grown['modes'][0]} to {grown['modes'][1]} modes, "
+        f"model {grown['epoch']} of its run, in step {grown['step']}"
+    ]
+
+
 def _errors(file: h5py.File) -> list[str]:
     return error_table(json.loads(file.attrs["notes"])["errors"])
 
@@ -126,7 +136,7 @@ def _verdict(file: h5py.File) -> list[str]:
     """Return what the errors mean at the tolerance of the training, a line a sentence; said anew, not as the file says it."""
     notes = json.loads(file.attrs["notes"])
     judgement, on_full = stored_verdict(notes), warning_on_full(full_warnings(notes))
-    words = [judgement["words"] if judgement else UNCHECKED, *([on_full] if on_full else [])]
+    words = [judgement["words"] if judgement else unchecked(notes), *([on_full] if on_full else [])]
     return "\n".join(words).replace(". ", ".\n").splitlines()
 
 

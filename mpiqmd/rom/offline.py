@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -20,8 +21,26 @@ from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.options import RomOptions
 from mpiqmd.rom.sampled_box import sampled_box
 from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals
-from mpiqmd.rom.snapshots import SnapshotStore
 from mpiqmd.sampling.rules.rule import Body
+
+
+class SolvedGeometries(Protocol):
+    """What a model keeps of its training beside the orbitals, as a :class:`~mpiqmd.rom.snapshots.SnapshotStore` has it."""
+
+    @property
+    def positions_sav(self) -> np.ndarray:
+        """Body-frame positions, shape (S, N, 3), bohr."""
+        ...
+
+    @property
+    def energies_s(self) -> np.ndarray:
+        """Free energies, shape (S,), Ha."""
+        ...
+
+    @property
+    def forces_sav(self) -> np.ndarray:
+        """Forces, shape (S, N, 3), Ha/bohr."""
+        ...
 
 
 def compress(snapshots: Orbitals, symmetries: Sequence[Symmetry], options: RomOptions, log: Log) -> ReducedBasis:
@@ -56,7 +75,7 @@ def make_reduced_model(
     model: KohnShamModel,
     body: Body,
     basis: ReducedBasis,
-    store: SnapshotStore,
+    solved: SolvedGeometries,
     orbitals_smn: np.ndarray,
     *,
     options: RomOptions,
@@ -70,7 +89,7 @@ def make_reduced_model(
         The physics, and the molecule in the body frame of its training.
     basis, orbitals_smn
         The modes, and the :func:`projections` of the training orbitals on them.
-    store
+    solved
         Geometries, energies and forces of the training.
     options, log
         Whether it shall be grid-free, and where progress goes.
@@ -79,7 +98,7 @@ def make_reduced_model(
     arrays: dict[str, np.ndarray] = {}
     if options.online != "grid":
         occupied_smn = orbitals_smn[:, :, : model.n_occupied]
-        training = closed_training_set(basis.modes, symmetries, store.positions_sav, occupied_smn)
+        training = closed_training_set(basis.modes, symmetries, solved.positions_sav, occupied_smn)
         settings = LearnSettings().scaled(options.compilation_error / USUAL_ERROR)
         arrays = learned.to_arrays(LearnedCompiler(model, basis.modes, training, frame, settings, log).compile())
     vertex = frame.vertex if isinstance(frame, BisectorFrame) else None
@@ -89,11 +108,11 @@ def make_reduced_model(
         frame=frame.name,
         reference_av=body.reference.positions_av,
         masses_a=body.reference.masses_a,
-        training_positions_sav=store.positions_sav,
-        training_energies_s=store.energies_s,
-        training_forces_sav=store.forces_sav,
+        training_positions_sav=solved.positions_sav,
+        training_energies_s=solved.energies_s,
+        training_forces_sav=solved.forces_sav,
         training_orbitals_smn=orbitals_smn,
-        box=sampled_box(store.positions_sav, vertex, symmetries),
+        box=sampled_box(solved.positions_sav, vertex, symmetries),
         symmetries=symmetries,
         arrays=arrays,
     )

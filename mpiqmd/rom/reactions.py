@@ -7,6 +7,7 @@ warn-stop   say so and go on; end the run where an estimate is beyond a hundred 
 warn        say so and go on, whatever the estimate
 stop        end the run, also where there is no grid-free energy
 hifi        solve that geometry in full
+learn       solve it in full, and let the model grow by such geometries (:mod:`~mpiqmd.rom.learning`)
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ A good model has components up to ``LARGEST_PER_RMS`` times as wrong; an estimat
 where errors are small: on water, models of 24 to 31 modes that are just good enough have estimates up to that, and one of 20
 that is not has up to five times that.
 """
+NEAR, FARTHER = 0.25, 1.1
+"""Training distance up to which nothing is far, and times a distance that was found good beyond which something is."""
 HOPELESS = 100.0
 """A warning does not suffice by default for an estimate that is so many times the tolerance."""
 
@@ -43,12 +46,19 @@ class Reaction:
         Whether a geometry with a large estimate is solved in full.
     goes_on_unknown
         Whether one without a grid-free energy is solved in another way.
+    looks_far
+        Whether errors are estimated, too, where a geometry is farther from the training than all that were found good.
     """
 
     name: str
     stops_beyond: float
     solves_large: bool
     goes_on_unknown: bool
+    looks_far: bool = False
+
+    def is_far(self, distance: float, good_to: float) -> bool:
+        """Return whether to look at a geometry for its distance to the training, given to what distance errors were small."""
+        return self.looks_far and distance > max(NEAR, FARTHER * good_to)
 
     @property
     def then(self) -> str:
@@ -60,7 +70,8 @@ WARN_STOP = Reaction("warn-stop", HOPELESS, solves_large=False, goes_on_unknown=
 WARN = Reaction("warn", inf, solves_large=False, goes_on_unknown=True)
 STOP = Reaction("stop", 1.0, solves_large=False, goes_on_unknown=False)
 SOLVE_IN_FULL = Reaction("hifi", inf, solves_large=True, goes_on_unknown=True)
-REACTIONS = {reaction.name: reaction for reaction in (WARN_STOP, WARN, STOP, SOLVE_IN_FULL)}
+LEARN = Reaction("learn", inf, solves_large=True, goes_on_unknown=True, looks_far=True)
+REACTIONS = {reaction.name: reaction for reaction in (WARN_STOP, WARN, STOP, SOLVE_IN_FULL, LEARN)}
 
 
 @dataclass(frozen=True)

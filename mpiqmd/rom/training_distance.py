@@ -45,7 +45,7 @@ class TrainingDistance:
     """
 
     def __init__(self, positions_sav: np.ndarray, vertex: int | None = None, symmetries: Sequence[Symmetry] = ()) -> None:
-        self.vertex = vertex
+        self.vertex, self.symmetries = vertex, symmetries
         values_sk = np.array([self._values(positions_av) for positions_av in with_images(positions_sav, symmetries)])
         mean_k, scales_kq = values_sk.mean(axis=0), _scales(values_sk)
         points_sq = (values_sk - mean_k) @ scales_kq
@@ -56,6 +56,13 @@ class TrainingDistance:
     def distance(self, body_positions_av: np.ndarray) -> float:
         """Return the distance of a geometry in the body frame, shape (N, 3), bohr; without unit."""
         return _nearest(self._values(body_positions_av), self._mean_k, self._scales_qk, self._points_sq)
+
+    def between(self, body_positions_av: np.ndarray, others_sav: np.ndarray) -> float:
+        """Return the distance of a geometry to the nearest of others, (S, N, 3), bohr, or of their images, in the same unit."""
+        values_sk = [self._values(positions_av) for positions_av in with_images(others_sav, self.symmetries)]
+        points_sq = np.array([self._scales_qk @ (values_k - self._mean_k) for values_k in values_sk])
+        point_q = self._scales_qk @ (self._values(body_positions_av) - self._mean_k)
+        return float(np.linalg.norm(points_sq - point_q, axis=1).min())
 
     def _values(self, body_positions_av: np.ndarray) -> np.ndarray:
         if self.vertex is None:

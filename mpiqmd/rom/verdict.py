@@ -38,10 +38,17 @@ ASTRAY = (
 )
 FULL_WARNINGS = "full_warnings"
 """Name, among the notes of a model, of the kinds of warnings of its full solutions."""
+GROWN = "grown"
+"""Name, among the notes of a model, of where it grew from."""
 UNKNOWN = "warning: no unseen geometries were solved (train.validation = 0): nobody knows how good the model is"
 UNCHECKED = (
     "warning: nobody knows how good this model is: its file has no errors on unseen geometries. Run `mpiqmd train` again with "
     "its input; what is solved is kept."
+)
+
+UNCHECKED_GROWN = (
+    "warning: nobody knows how good this model is: it has grown since it was checked. Compare it with full solutions of unseen "
+    "geometries (`mpiqmd evaluate` with and without --model)."
 )
 
 
@@ -124,12 +131,22 @@ def warning_on_loading(notes: Mapping[str, Any], online: str) -> str | None:
     """Return what whoever uses a model in a form should hear of its errors; None if it is good.  Not collective."""
     judgement, on_full = stored_verdict(notes), warning_on_full(full_warnings(notes))
     if judgement is None:
-        return UNCHECKED
+        return unchecked(notes)
     if judgement["good"]:
         return on_full
     other = "" if notes["errors"].get("online") == online else f" (checked with another rom.online than {online!r})"
     words = judgement["words"] + other
     return words if on_full is None else f"{words} {on_full}"
+
+
+def unchecked(notes: Mapping[str, Any]) -> str:
+    """Return what is said of a model without errors in its notes.  Not collective."""
+    return UNCHECKED_GROWN if GROWN in notes else UNCHECKED
+
+
+def without_errors(notes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the notes of a model without its errors and the verdict on them.  Not collective."""
+    return {name: note for name, note in notes.items() if name not in ("errors", "verdict")}
 
 
 def full_warnings(notes: Mapping[str, Any]) -> list[str]:
@@ -152,7 +169,8 @@ def finding_on_model(notes: Mapping[str, Any], online: str) -> Finding:
     """Return whether a model is good enough in a form that is used, by its notes.  Not collective."""
     judgement = stored_verdict(notes)
     if judgement is None or judgement["found"] is None:
-        return Finding(None, "the model was never checked on unseen geometries")
+        since = "has not been checked since it grew" if GROWN in notes else "was never checked on unseen geometries"
+        return Finding(None, f"the model {since}")
     is_other = notes["errors"].get("online") != online
     good = None if is_other and judgement["good"] else judgement["good"]
     other = f", with another rom.online than {online!r}" if is_other else ""

@@ -38,6 +38,8 @@ class Watch(NamedTuple):
         and those solved in full.
     farthest, farthest_at
         The largest distance to the geometries of the training, and its evaluation.
+    good_to
+        The largest such distance where an estimate was within the tolerance.
     """
 
     age: int = 0
@@ -57,6 +59,7 @@ class Watch(NamedTuple):
     full: int = 0
     farthest: float = 0.0
     farthest_at: int = 0
+    good_to: float = 0.0
 
     @classmethod
     def from_array(cls, values: np.ndarray) -> Watch:
@@ -126,6 +129,10 @@ class Watch(NamedTuple):
             largest_force=max(force, self.largest_force),
             largest_force_at=here if force > self.largest_force else self.largest_force_at,
         )
+
+    def found_good(self, distance: float) -> Watch:
+        """Return the watch after an estimate at this distance to the training geometries, if it was within the tolerance."""
+        return self if self.is_large else self._replace(good_to=max(distance, self.good_to))
 
     def evaluated(
         self, check_every: int, distance: float = 0.0, *, is_unknown: bool = False, on_grid: bool = False, full: bool = False

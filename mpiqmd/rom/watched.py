@@ -49,6 +49,10 @@ class WatchedSurface(ABC):
     def evaluate(self, positions_bav: Sequence[np.ndarray], memories: Sequence[Any]) -> list[Evaluation | MpiqmdError]:
         """Return energies and forces with what is known of their errors, or errors in their places.  Collective."""
 
+    def results(self, watch: Watch) -> dict[str, Any]:
+        """Return ``error_checks``, the summary, and what else belongs into ``result.json``.  Not collective."""
+        return {"error_checks": self.summary(watch)}
+
     def summary(self, watch: Watch) -> dict[str, float | int | None]:
         """Return how many checks there were and what they found, for ``result.json``.  Not collective."""
         return watch.as_dict(self.limits.tolerance)

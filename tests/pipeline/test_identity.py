@@ -54,6 +54,7 @@ OF_MODELS = {
     "error_tolerance": 1e-3,
     "force_tolerance": 1e-3,
     "on_large_error": "stop",
+    "learn_batch": 3,
 }
 
 

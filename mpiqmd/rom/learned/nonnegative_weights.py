@@ -80,6 +80,8 @@ class _Columns:
         for place in np.flatnonzero(~kept)[::-1].tolist():
             self.q, self.r = qr_delete(self.q, self.r, place, which="col")
             del self.used[place]
+            # of as many columns as rows, the factors that are left have a row and a column too many
+            self.q, self.r = self.q[:, : len(self.used)], self.r[: len(self.used)]
 
     def solve(self) -> np.ndarray:
         """Return the least-squares solution."""

@@ -35,3 +35,13 @@ def test_few_equations_or_points_are_solved(shape, rng):
     exact = matrix @ np.ones(shape[1])
     weights = nonnegative_weights(matrix, exact, 20)
     np.testing.assert_allclose(matrix @ weights, exact, rtol=1e-9)
+
+
+def test_as_many_points_as_equations_may_lose_some_again():
+    """Three of these have the factors square on the way."""
+    for seed in (15, 131, 279):
+        rng = np.random.default_rng(seed)
+        matrix, exact = rng.normal(size=(5, 40)), rng.normal(size=5)
+        weights = early_stopped_nnls(matrix, exact, 30)
+        assert (weights >= 0).all() and np.count_nonzero(weights) <= 5
+        np.testing.assert_allclose(matrix @ weights, exact, atol=1e-9)
