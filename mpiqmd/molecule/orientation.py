@@ -36,7 +36,7 @@ def oriented(molecule: Molecule, sides: Sequence[Hashable] = CUBE) -> Molecule:
     body = molecule.with_positions(frame.align(molecule.positions_av).body_positions_av)
     if isinstance(frame, BisectorFrame):
         return body
-    candidates = [body] if isinstance(frame, LinearFrame) else list(_candidates(molecule, sides))
+    candidates = [body] if isinstance(frame, LinearFrame) else list(orientations(molecule, sides))
     symmetries = [grid_symmetries(candidate, sides, ALMOST_SYMMETRIC) for candidate in candidates]
     best = max(range(len(candidates)), key=lambda index: len(symmetries[index]))
     return symmetrised(candidates[best], symmetries[best])
@@ -64,7 +64,7 @@ def standard_orientation(molecule: Molecule, tolerance: float = 1e-3) -> Molecul
     return molecule.with_positions(body_av if pair is None else _turn_atom_into_plane(body_av, *pair))
 
 
-def _candidates(molecule: Molecule, sides: Sequence[Hashable]) -> Iterator[Molecule]:
+def orientations(molecule: Molecule, sides: Sequence[Hashable]) -> Iterator[Molecule]:
     """Yield the molecule in standard orientations, and with an axis of a top along the diagonal of its cell.
 
     A spherical top lies so in any cell, since its principal axes are any; a symmetric top in a cube.

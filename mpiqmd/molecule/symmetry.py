@@ -76,7 +76,7 @@ def grid_symmetries(molecule: Molecule, sides: Sequence[Hashable] = CUBE, tolera
     three: the mirrors of y and of z, and the half turn about x that is their product.
     """
     while True:
-        tried = [_matching(molecule, axes, signs, tolerance) for axes, signs in _operations(sides)]
+        tried = [_matching(molecule, axes, signs, tolerance) for axes, signs in operations_of_cell(sides)]
         found = [symmetry for symmetry in tried if symmetry is not None]
         if _is_group(found):
             return found[1:]
@@ -106,8 +106,8 @@ def symmetrised_hessian(hessian_cc: np.ndarray, symmetries: Sequence[Symmetry]) 
     return np.mean(images, axis=0)
 
 
-def _operations(sides: Sequence[Hashable]) -> list[tuple[tuple[int, ...], tuple[float, ...]]]:
-    """Return axes and signs of the operations that a cell has, the identity first."""
+def operations_of_cell(sides: Sequence[Hashable]) -> list[tuple[tuple[int, ...], tuple[float, ...]]]:
+    """Return axes and signs of the operations that a cell has, the identity first. Not collective."""
     turns = [axes for axes in permutations(range(3)) if all(sides[v] == sides[axes[v]] for v in range(3))]
     signs = sorted(product((1.0, -1.0), repeat=3), key=lambda flips: (flips.count(-1.0), flips))
     return [(axes, flips) for axes in turns for flips in signs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from copy import copy
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +14,17 @@ from mpiqmd.exchange.structure import not_finite
 from mpiqmd.exchange.structure_files import write_geometries
 from mpiqmd.keys.registries import SAMPLING_RULES
 from mpiqmd.molecule.images import whole
-from mpiqmd.molecule.large_amplitude import LargeAmplitude
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.orientation import oriented
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.build import periodic_cell, read_frames, structure_of
 from mpiqmd.pipeline.vibrations import find_relaxed_at, find_vibrations
 from mpiqmd.rom.training import TrainingSolver
+from mpiqmd.rom.windowed_model import window_folder
 from mpiqmd.sampling.normal_modes import NormalModes
 from mpiqmd.sampling.plan import Plan, make_plan
 from mpiqmd.sampling.rules.rule import DeclaredRule, SamplingRule
+from mpiqmd.sampling.windows import Windows
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -42,14 +43,13 @@ class TrainingSources:
     def __init__(self, settings: Settings, solver: TrainingSolver, molecule: Molecule, folder: Path, may_compute: bool) -> None:
         self.settings, self.solver = settings, solver
         self.molecule, self.folder, self.may_compute = molecule, folder, may_compute
-        self.own_folder = folder
         self._vibrations: dict[bool, NormalModes] = {}
+        self._relaxed: dict[int, Molecule] = {}
 
-    def of_window(self, folder: Path) -> TrainingSources:
-        """Return the same for a window with a folder of its own, which has the molecule's vibrations in common with others."""
-        own = copy(self)
-        own.own_folder = folder
-        return own
+    @property
+    def sides(self) -> Sequence[Hashable]:
+        """What tells the sides of the cell apart."""
+        return self.solver.model.grid.sides
 
     def oriented(self) -> Molecule:
         """Return the molecule in the body frame.  Not collective."""
@@ -78,9 +78,14 @@ class TrainingSources:
             )
         return self._vibrations[relaxed]
 
-    def relaxed_at(self, coordinate: LargeAmplitude, value: float, start: Molecule) -> Molecule:
-        """Return a molecule relaxed while a coordinate keeps near a value.  Collective."""
-        return find_relaxed_at(self.settings, self.solver, start, self.own_folder, coordinate, value)
+    def relaxed_at(self, windows: Windows, window: int, start: Molecule) -> Molecule:
+        """Return a molecule relaxed in the middle of a window, found once.  Collective."""
+        if window not in self._relaxed:
+            folder = window_folder(self.folder, window)
+            on_rank_zero(self.solver.model.grid.comm, folder.mkdir, exist_ok=True)
+            held = windows.coordinate, float(windows.centres_w[window])
+            self._relaxed[window] = find_relaxed_at(self.settings, self.solver, start, folder, *held)
+        return self._relaxed[window]
 
     def say(self, line: str) -> None:
         """Write a line to the log.  Not collective."""

@@ -88,16 +88,11 @@ def _train_one(
     """Train the model of one window, or only choose its geometries, and return its result.  Collective."""
     settings, solver = sources.settings, sources.solver
     comm, folder = solver.model.grid.comm, window_folder(arguments.folder, window)
-    on_rank_zero(comm, _make, folder)
-    plan = choose_geometries(rule.in_window(windows, window), sources.of_window(folder))
+    plan = choose_geometries(rule.in_window(windows, window), sources)
     require_modes(settings.rom.rank, plan, solver.full.n_orbitals)
     if arguments.samples_only:
         return write_samples(settings, folder, plan, comm, solver.log)
     return make_good_model(settings, folder, plan, solver)
-
-
-def _make(folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
 
 
 def _put_together(folder: Path, windows: Windows, signature: dict[str, Any]) -> WindowedModel:

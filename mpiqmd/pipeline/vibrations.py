@@ -82,7 +82,8 @@ def _compute(
         return JournaledSurface(training_surface(settings, solver, about), folder / name, identity, model.grid.comm)
 
     if relaxed:
-        start = relaxed_on(journaled(start, RELAX_JOURNAL), settings, solver, start, "set train.relax = false")
+        found = relaxed_on(journaled(start, RELAX_JOURNAL), settings, solver, start, "set train.relax = false")
+        start = oriented(found, model.grid.sides)
     owner = Owner(journaled(start, HESSIAN_JOURNAL))
     derivatives = differentiate(start, owner, settings.frequencies.displacement, log)
     return HessianAt(start.positions_av, derivatives.hessian_cc)
@@ -96,25 +97,24 @@ def training_surface(settings: Settings, solver: TrainingSolver, about: Molecule
 
 
 def relaxed_on(surface: Surface, settings: Settings, solver: TrainingSolver, start: Molecule, otherwise: str) -> Molecule:
-    """Return the nearest minimum of a surface, in its body frame.  Collective.
+    """Return the nearest minimum of a surface.  Collective.
 
     Raises ConvergenceError, which says what to do or ``otherwise``, and EndedEarly.
     """
     path = relax(start, Owner(surface), settings.relax, solver.model.grid.comm, solver.log)
     path.require_converged(settings.relax, otherwise)
-    return oriented(start.with_positions(path.positions_sav[-1]), solver.model.grid.sides)
+    return start.with_positions(path.positions_sav[-1])
 
 
 def find_relaxed_at(
     settings: Settings, solver: TrainingSolver, start: Molecule, folder: Path, coordinate: LargeAmplitude, value: float
 ) -> Molecule:
-    """Return a molecule relaxed while a coordinate keeps near a value, in its body frame.  Collective.
+    """Return a molecule relaxed while a coordinate keeps near a value.  Collective.
 
     Raises what :func:`find_vibrations` raises.
     """
     held = {"held": json.dumps([coordinate.described(), value])}
     identity = _identity(settings, solver.model, start, True) | held
-    start = oriented(start, solver.model.grid.sides)
     surface = RestrainedSurface(training_surface(settings, solver, start), coordinate, value)
     journaled = JournaledSurface(surface, folder / HELD_JOURNAL, identity, solver.model.grid.comm)
     with solver.interruption.listening():

@@ -209,13 +209,13 @@ def read_notes(path: Path) -> dict[str, Any]:
         return contents.mapping(contents.file.attrs, "notes")
 
 
-def read_reference(path: Path) -> np.ndarray:
-    """Return the reference geometry of a model file in the body frame, shape (N, 3), bohr.  Not collective.
+def read_reference(path: Path) -> tuple[np.ndarray, str]:
+    """Return the reference geometry of a model file, shape (N, 3), bohr, and the name of its body frame.  Not collective.
 
     Raises DataFileError if it is no model or is damaged.
     """
     with _opened(path) as contents:
-        return contents.array("reference/positions", "a 3")
+        return contents.array("reference/positions", "a 3"), scalar(contents.file.attrs["frame"], str)
 
 
 def complete_model(draft: Path, path: Path, notes: Mapping[str, Any]) -> None:

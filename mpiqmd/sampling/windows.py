@@ -200,11 +200,11 @@ def from_side_to_side(value: float, spacing: float) -> np.ndarray:
 def _images(coordinate: LargeAmplitude, molecule: Molecule, centres_w: np.ndarray) -> list[tuple[int, Relabelling]]:
     """Return for each window the first one that an operation brings it to, itself if there is none, and the operation."""
     references = [coordinate.moved(molecule.positions_av, float(centre)) for centre in centres_w]
-    actions = _actions(coordinate, molecule)
+    known = actions(coordinate, molecule)
     found = []
     for here, reference_av in enumerate(references):
         reached = []
-        for operation, sign, shift in actions:
+        for operation, sign, shift in known:
             apart = [abs(difference(coordinate, sign * centres_w[here] + shift, centre)) for centre in centres_w]
             there = int(np.argmin(apart))
             if apart[there] < ROUND_OFF and _farthest(operation.image(reference_av), references[there], molecule) < SAME_PLACE:
@@ -213,7 +213,7 @@ def _images(coordinate: LargeAmplitude, molecule: Molecule, centres_w: np.ndarra
     return found
 
 
-def _actions(coordinate: LargeAmplitude, molecule: Molecule) -> list[tuple[Relabelling, float, float]]:
+def actions(coordinate: LargeAmplitude, molecule: Molecule) -> list[tuple[Relabelling, float, float]]:
     """Return the operations that make a value ``sign * value + shift`` everywhere, with both, the identity first."""
     rng = np.random.default_rng(0)
     shape = TRIED, *molecule.positions_av.shape

@@ -23,16 +23,18 @@ import h5py
 import numpy as np
 
 from mpiqmd.errors import GeometryError, MpiqmdError
+from mpiqmd.hifi.body_solver import HifiBodySolver
 from mpiqmd.md.dynamics import Dynamics
 from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.thermostats.thermostat import NoThermostat
 from mpiqmd.md.velocities import maxwell_boltzmann
+from mpiqmd.molecule.body_surface import BodySurface, MovingFrame
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.relabelling import relabellings
 from mpiqmd.molecule.surface import Owner, Surface
 from mpiqmd.parallel.log import Log, silent
-from mpiqmd.pipeline.build import build_hifi_surface
+from mpiqmd.pipeline.build import build_solver
 from mpiqmd.pipeline.reduced import build_rom_surface
 from mpiqmd.pipeline.results import write_result
 from mpiqmd.rom.model import read_reference
@@ -82,9 +84,13 @@ class Compared:
 
         @cache
         def hifi_of(window: int) -> Surface:
-            reference = read_reference(window_folder(path.parent, window) / path.name)
-            about = physics.molecule.with_positions(reference)
-            return build_hifi_surface(exact, physics.model, about, None, body_frame=True)
+            # in the very frame of the model: where the molecule lies in the grid is part of what it reproduces
+            reference_av, frame = read_reference(window_folder(path.parent, window) / path.name)
+            moving = MovingFrame(
+                make_frame(physics.molecule.with_positions(reference_av), frame), physics.model.grid.periodic_cell_v
+            )
+            solver = HifiBodySolver(physics.model, build_solver(exact, physics.model), "none", exact.scf.extrapolation_steps)
+            return BodySurface(moving, solver)
 
         limits = Limits.named(0, Tolerance.of(None), "warn")
         self.full = WindowedSurface(self.windows, hifi_of, limits, COMM)

@@ -17,6 +17,7 @@ from mpiqmd.keys.spec import declared, key
 from mpiqmd.keys.values import Bounds, Quantity
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.sampling.across import modes_across
+from mpiqmd.sampling.laid_down import laid_down
 from mpiqmd.sampling.normal_modes import NormalModes, ThermalRegion
 from mpiqmd.sampling.rules.normal_modes import ThermalKeys
 from mpiqmd.sampling.rules.rule import COUNT, Body, SamplingRule, Sources, WindowedRule, count_for
@@ -72,10 +73,15 @@ class WindowRule(SamplingRule):
         return float(self.windows.centres_w[self.window])
 
     def reference(self, sources: Sources) -> Molecule:
-        """Return the molecule relaxed at the middle of the window.  Collective."""
-        coordinate, minimum = self.windows.coordinate, sources.vibrations(self.keys.relax).molecule
-        turned_av = coordinate.moved(minimum.positions_av, self.centre)
-        return sources.relaxed_at(coordinate, self.centre, minimum.with_positions(turned_av))
+        """Return the molecule relaxed at the middle of the window, laid down as in all windows.  Collective."""
+        minimum = sources.vibrations(self.keys.relax).molecule
+
+        def relaxed(window: int) -> Molecule:
+            centre = float(self.windows.centres_w[window])
+            start_av = self.windows.coordinate.moved(minimum.positions_av, centre)
+            return sources.relaxed_at(self.windows, window, minimum.with_positions(start_av))
+
+        return laid_down(self.windows, self.window, relaxed, minimum, sources.sides)
 
     def samples(self, sources: Sources, body: Body) -> Samples:
         """Return the samples in the body frame: the reference, ends of all vibrations, and points between.  Collective."""

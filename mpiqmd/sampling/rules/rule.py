@@ -7,7 +7,7 @@ cannot know itself, files and the Hi-Fi surface, it asks of :class:`Sources`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -19,7 +19,6 @@ from mpiqmd.keys.registries import SAMPLING_RULES
 from mpiqmd.keys.registry import Entry
 from mpiqmd.keys.spec import UNSET, KeySpec, Options, key_specs
 from mpiqmd.molecule.frame import BodyFrame
-from mpiqmd.molecule.large_amplitude import LargeAmplitude
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.symmetry import Symmetry
 from mpiqmd.sampling.normal_modes import NormalModes
@@ -64,8 +63,13 @@ class Sources(Protocol):
         """Return the Hi-Fi vibrations of the oriented molecule, ``relaxed`` to its minimum first.  Collective."""
         ...
 
-    def relaxed_at(self, coordinate: LargeAmplitude, value: float, start: Molecule) -> Molecule:
-        """Return a molecule relaxed from a start while a coordinate keeps near a value, in the body frame.  Collective."""
+    @property
+    def sides(self) -> Sequence[Hashable]:
+        """What tells the sides of the cell apart."""
+        ...
+
+    def relaxed_at(self, windows: Windows, window: int, start: Molecule) -> Molecule:
+        """Return a molecule relaxed from a start in the middle of a window, found once.  Collective."""
         ...
 
     def say(self, line: str) -> None:
