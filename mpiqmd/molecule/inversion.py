@@ -55,6 +55,11 @@ class Inversion:
             raise ValueError("a pyramid has three neighbours, each with a branch")
         return cls(int(described["apex"]), base, branches)
 
+    @property
+    def atoms(self) -> set[int]:
+        """The atoms that it speaks of, counted from 0."""
+        return {self.apex, *(atom for branch in self.branches for atom in branch)}
+
     def described(self) -> dict[str, Any]:
         """Return plain data from which :meth:`of` makes it again."""
         branches = [list(branch) for branch in self.branches]

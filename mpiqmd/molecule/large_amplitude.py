@@ -26,6 +26,11 @@ class LargeAmplitude(Protocol):
         ...
 
     @property
+    def atoms(self) -> set[int]:
+        """The atoms that it speaks of, counted from 0."""
+        ...
+
+    @property
     def period(self) -> float | None:
         """Values that are so far apart are the same, in its unit."""
         ...

@@ -87,7 +87,7 @@ def orientations(molecule: Molecule, sides: Sequence[Hashable]) -> Iterator[Mole
 def _directed(axis_v: np.ndarray, body_av: np.ndarray) -> np.ndarray:
     """Return an axis in the direction of the first atom that tells its ends apart: eigenvectors come with any sign.
 
-    The two directions along the diagonal are not alike: an inversion also turns what is across.
+    The two directions along the diagonal of a cell are not alike: an inversion also turns what is across.
     """
     along_a = body_av @ axis_v
     telling = np.flatnonzero(np.abs(along_a) > ALMOST_SYMMETRIC)
@@ -113,10 +113,9 @@ def _principal(molecule: Molecule) -> tuple[np.ndarray, np.ndarray]:
     # eigenvectors of the scatter matrix are those of the inertia tensor, in the opposite order
     moments_v, axes_vv = np.linalg.eigh(weighted_av.T @ centred_av)
     moments_v, axes_vv = moments_v[::-1], axes_vv[:, ::-1]
-    body_av = centred_av @ axes_vv
-    if np.linalg.det(axes_vv) < 0:
-        body_av[:, 2] *= -1.0
-    return moments_v, body_av
+    # eigenvectors come with any sign, which round-off would choose
+    first_v, second_v = (_directed(axis_v, centred_av) for axis_v in axes_vv.T[:2])
+    return moments_v, centred_av @ np.array([first_v, second_v, np.cross(first_v, second_v)]).T
 
 
 def _equal_pair(moments_v: np.ndarray, tolerance: float) -> tuple[int, int] | None:

@@ -63,6 +63,11 @@ class Torsion:
         near, far, turning = (tuple(int(atom) for atom in described[name]) for name in ("near", "far", "turning"))
         return cls((int(first), int(second)), near, far, turning)
 
+    @property
+    def atoms(self) -> set[int]:
+        """The atoms that it speaks of, counted from 0."""
+        return {*self.bond, *self.near, *self.far, *self.turning}
+
     def described(self) -> dict[str, Any]:
         """Return plain data from which :meth:`of` makes it again."""
         ends = {"near": list(self.near), "far": list(self.far), "turning": list(self.turning)}

@@ -21,6 +21,8 @@ from mpiqmd.molecule.linear import linear_axis
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.units import INFRARED_INTENSITY_IN_KM_PER_MOL
 
+AS_LARGE = 1e-3
+"""Relative difference up to which two coordinates of a mode are as large as each other: round-off shall not choose."""
 EQUAL = 1e-6
 """Relative difference of squared frequencies up to which modes are degenerate."""
 
@@ -122,13 +124,25 @@ def vibrations(molecule: Molecule, hessian: np.ndarray, turns: bool = True) -> V
     weighted = 0.5 * (hessian + hessian.T) / np.outer(roots_c, roots_c)
     space = vibrational_space(molecule, turns)
     squares_k, vectors = np.linalg.eigh(space.T @ weighted @ space)
-    displacements_ck = _along_axes(space @ vectors, squares_k) / roots_c[:, None]
-    signs_k = np.sign(displacements_ck[np.abs(displacements_ck).argmax(axis=0), range(len(squares_k))])
+    displacements_ck = canonical(space @ vectors, squares_k) / roots_c[:, None]
     return Vibrations(
         molecule,
         np.sign(squares_k) * np.sqrt(np.abs(squares_k)),
-        (displacements_ck * signs_k).T.reshape(-1, len(molecule), 3),
+        displacements_ck.T.reshape(-1, len(molecule), 3),
     )
+
+
+def canonical(modes_ck: np.ndarray, squares_k: np.ndarray) -> np.ndarray:
+    """Return modes, orthonormal columns (3 N, n_modes) without unit, as they are on any machine. Not collective.
+
+    Of those with equal ``squares_k`` the mixtures that :func:`vibrations` describes; each moves its largest coordinate, of
+    several as large the first, in the positive direction.
+    """
+    turned_ck = _along_axes(modes_ck, squares_k)
+    sizes_ck = np.abs(turned_ck)
+    leading_k = (sizes_ck > (1.0 - AS_LARGE) * sizes_ck.max(axis=0)).argmax(axis=0)
+    signed_ck: np.ndarray = turned_ck * np.sign(turned_ck[leading_k, range(len(squares_k))])
+    return signed_ck
 
 
 def vibrational_space(molecule: Molecule, turns: bool = True) -> np.ndarray:

@@ -21,7 +21,9 @@ from mpiqmd.plots.spectrum import figure_spectrum, spectrum_of, write_spectrum
 from mpiqmd.plots.style import save_figure
 from mpiqmd.plots.titles import formula, shown
 from mpiqmd.plots.trajectory import figure_extras, figure_internal_coordinates, figure_observables
+from mpiqmd.rom.kinds import WINDOWS
 from mpiqmd.rom.model_summary import find_singular_values
+from mpiqmd.rom.windowed_model import window_model
 from mpiqmd.selfcontained import is_replicas
 
 if TYPE_CHECKING:
@@ -84,6 +86,8 @@ def _saved(figure: Figure, folder: Path, name: str) -> list[str]:
 def _draw_result(path: Path) -> tuple[str, dict[str, Figure | None]]:
     """Draw the singular values in the result of a training."""
     result = read_result(path)
+    if "windows" in result:
+        raise _of_windows(path)
     if "singular_values" not in result:
         raise _nothing_to_draw(path, f"a result of `mpiqmd {result.get('command', '?')}`")
     fraction = result.get("input", {}).get("rom", {}).get("energy_fraction")
@@ -93,12 +97,22 @@ def _draw_result(path: Path) -> tuple[str, dict[str, Figure | None]]:
     return "training", {"singular-values": figure}
 
 
+def _of_windows(path: Path) -> DataFileError:
+    """Return the error that each window has a figure of its own."""
+    return DataFileError(
+        f"{path} is of the models of several windows, each with singular values of its own. Draw a model of one of them: "
+        f"{window_model(path, 0)}, say."
+    )
+
+
 def _draw_hdf5(path: Path) -> tuple[str, dict[str, Figure | None]]:
     """Draw a trajectory or the singular values of a model."""
     remedy = "A trajectory.h5, a replicas.h5, a model.h5, or the result.json of `mpiqmd train` can be drawn."
     with opened(path, "HDF5 file", remedy) as contents:
         is_trajectory, held = "h5md" in contents.file, ", ".join(contents.file) or "nothing"
         has_replicas = is_replicas(contents.file)
+        if contents.file.attrs.get("kind") == WINDOWS:
+            raise _of_windows(path)
         values = None if is_trajectory or has_replicas else find_singular_values(contents)
         if values is not None:
             physics = contents.mapping(contents.file.attrs, "signature") if "signature" in contents.file.attrs else {}

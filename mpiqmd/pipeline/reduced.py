@@ -21,7 +21,7 @@ from mpiqmd.rom.options import RomOptions
 from mpiqmd.rom.reactions import LEARN, REACTIONS, Limits
 from mpiqmd.rom.verdict import finding_on_model, warning_on_loading
 from mpiqmd.rom.watched import WatchedSurface
-from mpiqmd.rom.windowed_model import WindowedModel, is_windowed, window_folder
+from mpiqmd.rom.windowed_model import WindowedModel, is_windowed, window_model
 from mpiqmd.rom.windowed_surface import WindowedSurface
 
 if TYPE_CHECKING:
@@ -82,17 +82,21 @@ def _of_windows(settings: Settings, model: KohnShamModel, path: Path, log: Log) 
     log(f"{path}: {windows.words}")
     for warning in windowed.warnings(online):
         log(f"{path}: {warning}")
-    surface_of = _surfaces(settings, model, path, log)
+    surface_of = _surfaces(settings, model, path, windowed, log)
     limits, cell_v = Limits.of(rom_options(settings)), model.grid.periodic_cell_v
     return WindowedSurface(windows, surface_of, limits, comm, cell_v), windowed.finding(online)
 
 
-def _surfaces(settings: Settings, model: KohnShamModel, path: Path, log: Log) -> Callable[[int], ErrorControl]:
+def _surfaces(
+    settings: Settings, model: KohnShamModel, path: Path, windowed: WindowedModel, log: Log
+) -> Callable[[int], ErrorControl]:
     """Return what loads the surface of a window's model when it is first asked for.  Not collective; what it returns is."""
 
     @cache
     def surface_of(window: int) -> ErrorControl:
-        reduced = _loaded(model, window_folder(path.parent, window) / path.name, log)
+        # days may have passed since the run began
+        on_rank_zero(model.grid.comm, windowed.require_model, path, window)
+        reduced = _loaded(model, window_model(path, window), log)
         return build_online_stage(settings, model, reduced, log).surface
 
     return surface_of

@@ -38,6 +38,11 @@ def window_folder(folder: Path, window: int) -> Path:
     return folder / f"window-{window}"
 
 
+def window_model(path: Path, window: int) -> Path:
+    """Return the file of a window's model beside the file of all windows."""
+    return window_folder(path.parent, window) / "model.h5"
+
+
 @dataclass(frozen=True, eq=False)
 class WindowedModel:
     """Windows and what is known of their models.  Not collective; replicated.
@@ -81,7 +86,8 @@ class WindowedModel:
         """Read the file.  Not collective.  Raises DataFileError if it is none, is damaged, or a model of it is missing."""
         with opened(path, WINDOWS, REMEDY, must_be_sealed=True) as contents:
             found = cls.of(contents)
-        found._require_models(path)
+        for window in found.digests:
+            found.require_model(path, window)
         return found
 
     @classmethod
@@ -140,20 +146,19 @@ class WindowedModel:
     def _name(self, window: int) -> str:
         return self.windows.coordinate.shown(float(self.windows.centres_w[window]))
 
-    def _require_models(self, path: Path) -> None:
-        """Raise DataFileError unless the model files are there and the ones that were made with this file."""
-        for window, digest in self.digests.items():
-            model = window_folder(path.parent, window) / "model.h5"
-            if not model.is_file():
-                raise DataFileError(
-                    f"{path} needs {model}, which is not there: the models of windows stay beside it, in the same folder. Copy "
-                    "the whole folder, or train again."
-                )
-            if stored_digest(model) != digest:
-                raise DataFileError(
-                    f"{model} is not the model that {path} was made with: it was trained again, or is damaged. Run the same "
-                    "`mpiqmd train` again, which takes in what is there."
-                )
+    def require_model(self, path: Path, window: int) -> None:
+        """Raise DataFileError unless a window's model is there and the one that was made with this file.  Not collective."""
+        model = window_model(path, window)
+        if not model.is_file():
+            raise DataFileError(
+                f"{path} needs {model}, which is not there: the models of windows stay beside it, in the same folder. Copy the "
+                "whole folder, or train again."
+            )
+        if stored_digest(model) != self.digests[window]:
+            raise DataFileError(
+                f"{model} is not the model that {path} was made with: it was trained again, or is damaged. Run the same "
+                "`mpiqmd train` again, which takes in what is there."
+            )
 
 
 def _object(contents: Contents, name: str) -> dict[str, Any]:

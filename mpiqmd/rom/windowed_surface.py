@@ -32,11 +32,9 @@ from mpiqmd.sampling.windows import Place, Share, Windows
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-WEIGHTED = ("error_estimate", "force_error_estimate")
-"""Estimates of errors of an energy that is blended: blended, too."""
+ENERGY_ERROR, FORCE_ERROR_SIZE = "error_estimate", "force_error_estimate"
+"""Estimates of errors of what is blended: blended, too."""
 COUNTED, AGE = "evaluations", "error_age"
-_TOGETHER: dict[str, Callable[[list[float]], float]] = {COUNTED: sum, AGE: min}
-"""How extras of several windows are one number; of others the largest is taken."""
 WINDOW, COORDINATE = "window", "window_coordinate"
 """Names among the extras: the window with the largest weight, and the value of the coordinate that windows are laid along."""
 
@@ -50,6 +48,11 @@ class WindowsMemory(WatchedMemory):
         Makes the memory of a window.
     company
         The owner is one of so many.
+
+    Attributes
+    ----------
+    checked
+        The owner's evaluation, counted from 0, at which errors were last estimated in a window, by its number.
     """
 
     def __init__(self, fresh: Callable[[int, int], Memory], company: int) -> None:
@@ -57,6 +60,7 @@ class WindowsMemory(WatchedMemory):
         self.company, self.at_once = company, CompanyMemory(company).at_once
         self._fresh = fresh
         self._of: dict[int, Memory] = {}
+        self.checked: dict[int, int] = {}
 
     def of(self, window: int) -> Memory:
         """Return the memory of a window.  Collective where it is the first time that any owner is there."""
@@ -65,18 +69,21 @@ class WindowsMemory(WatchedMemory):
         return self._of[window]
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the memories of all windows, each name after ``window_K_``, and ``guard`` (numbers,), atomic units.
+        """Return the memories of all windows, each name after ``window_K_``, and what was seen.  Collective.
 
-        Collective.
+        That is ``guard`` (numbers,), atomic units, and ``checked`` (windows, 2), numbers of windows and of evaluations.
         """
         inner = [(window, memory.state()) for window, memory in sorted(self._of.items())]
-        return {"guard": self.watch.as_array()} | {
+        checked = np.array(sorted(self.checked.items()), float).reshape(-1, 2)
+        return {"guard": self.watch.as_array(), "checked": checked} | {
             f"window_{window}_{name}": array for window, state in inner for name, array in state.items()
         }
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Take back what :meth:`state` returned.  Collective."""
         self.watch = Watch.from_array(state["guard"])
+        self._of.clear()
+        self.checked = {int(window): int(evaluation) for window, evaluation in state["checked"]}
         of: dict[int, dict[str, np.ndarray]] = {}
         for name, array in state.items():
             if name.startswith("window_"):
@@ -88,7 +95,7 @@ class WindowsMemory(WatchedMemory):
     def forget(self) -> None:
         """Be as new.  Not collective."""
         self._of.clear()
-        self.watch = Watch()
+        self.watch, self.checked = Watch(), {}
 
 
 class _Question(NamedTuple):
@@ -166,7 +173,7 @@ class WindowedSurface(WatchedSurface):
                 results.append(failure)
                 continue
             found = self._blended(positions_bav[b], each.value, own)
-            self._note(memories[b], found)
+            self._note(memories[b], own, found)
             results.append(found)
         return results
 
@@ -205,33 +212,47 @@ class WindowedSurface(WatchedSurface):
             weight, slope = question.share.weight, question.share.slope
             energy += weight * (answer.energy - origin)
             forces_av += weight * question.operation.back(answer.forces_av) - slope * (answer.energy - origin) * slope_av
-        extras = _extras_of(own)
+        extras, per_atom = _extras_of(own), {}
+        errors_a = _force_errors(own, slope_av)
+        if errors_a is not None:
+            per_atom[FORCE_ERROR] = errors_a
+            extras[FORCE_ERROR_SIZE] = float(errors_a.max())
         extras[WINDOW] = float(max(own, key=lambda pair: pair[0].share.weight)[0].share.window)
         extras[COORDINATE] = value
-        return Evaluation(origin + energy, forces_av, extras, _per_atom(own))
+        return Evaluation(origin + energy, forces_av, extras, per_atom)
 
-    def _note(self, memory: WindowsMemory, found: Evaluation) -> None:
-        """Let the owner's watch know of an evaluation."""
-        extras, watch = found.extras, memory.watch
-        is_checked = extras.get(AGE) == 0.0
-        if is_checked:
-            watch = watch.checked(extras["error_estimate"], extras["force_error_estimate"], self.limits.tolerance)
-        full, on_grid = extras.get("hifi", 0.0) > 0.0, extras.get("on_grid", 0.0) > 0.0
-        is_unknown = on_grid or (full and not is_checked)
-        distance = extras.get("training_distance", 0.0)
-        memory.watch = watch.evaluated(self.limits.check_every, distance, is_unknown=is_unknown, on_grid=on_grid, full=full)
+    def _note(self, memory: WindowsMemory, own: Sequence[tuple[_Question, Any]], found: Evaluation) -> None:
+        """Let the owner's watch know of an evaluation, each window's estimates by themselves, and say how old they are."""
+        watch, now = memory.watch, memory.watch.evaluations
+        fresh = [(question, answer.extras) for question, answer in own if answer.extras.get(AGE) == 0.0]
+        memory.checked |= {question.share.window: now for question, _ in fresh}
+        if fresh:
+            energy, force = (max(extras[name] for _, extras in fresh) for name in (ENERGY_ERROR, FORCE_ERROR_SIZE))
+            watch = watch.checked(energy, force, self.limits.tolerance)
+        known = [question.share.window for question, answer in own if AGE in answer.extras]
+        if known:
+            found.extras[AGE] = float(now - min(memory.checked[window] for window in known))
+        states = [answer.extras for _, answer in own]
+        full, on_grid = (any(extras.get(name, 0.0) > 0.0 for extras in states) for name in ("hifi", "on_grid"))
+        lost = any(extras.get("hifi", 0.0) > 0.0 and AGE not in extras for extras in states)
+        distance = found.extras.get("training_distance", 0.0)
+        is_unknown, check_every = on_grid or (lost and self.limits.check_every > 0), self.limits.check_every
+        memory.watch = watch.evaluated(check_every, distance, is_unknown=is_unknown, on_grid=on_grid, full=full)
 
 
 def _extras_of(own: Sequence[tuple[_Question, Evaluation]]) -> dict[str, float]:
-    """Return the extras of a blended evaluation: estimates and dipole moments blended, evaluations summed, the largest else."""
+    """Return the extras of a blended evaluation: estimates and dipole moments blended, evaluations summed, the largest else.
+
+    What not all windows have is of those that have it.
+    """
     extras: dict[str, float] = {}
-    for name in own[0][1].extras:
-        values = [answer.extras[name] for _, answer in own if name in answer.extras]
-        weights = [question.share.weight for question, answer in own if name in answer.extras]
-        if name in WEIGHTED:
-            extras[name] = float(np.dot(weights, values))
+    for name in dict.fromkeys(name for _, answer in own for name in answer.extras):
+        there = [(question.share.weight, answer.extras[name]) for question, answer in own if name in answer.extras]
+        values = [each for _, each in there]
+        if name == ENERGY_ERROR:
+            extras[name] = float(np.average(values, weights=[weight for weight, _ in there]))
         else:
-            extras[name] = float(_TOGETHER.get(name, max)(values))
+            extras[name] = float(sum(values) if name == COUNTED else max(values))
     if all(name in answer.extras for _, answer in own for name in DIPOLE):
         dipoles = [
             question.share.weight * question.operation.vector_back(np.array([answer.extras[name] for name in DIPOLE]))
@@ -241,11 +262,16 @@ def _extras_of(own: Sequence[tuple[_Question, Evaluation]]) -> dict[str, float]:
     return extras
 
 
-def _per_atom(own: Sequence[tuple[_Question, Evaluation]]) -> dict[str, np.ndarray]:
-    """Return the blended estimates of each atom's force error, where all windows have one."""
-    if not all(FORCE_ERROR in answer.per_atom for _, answer in own):
-        return {}
-    errors = [
-        question.share.weight * answer.per_atom[FORCE_ERROR][list(question.operation.permutation)] for question, answer in own
-    ]
-    return {FORCE_ERROR: np.sum(errors, axis=0)}
+def _force_errors(own: Sequence[tuple[_Question, Evaluation]], slope_av: np.ndarray | float) -> np.ndarray | None:
+    """Return the estimated size of each atom's force error, shape (N,), Ha/bohr; None where no window has one.
+
+    Those of the windows are blended.  What their energies are estimated to be wrong by differs, and where weights have slopes
+    the forces that follow from these are wrong by the difference, too.
+    """
+    there = [(question, answer) for question, answer in own if FORCE_ERROR in answer.per_atom]
+    if not there:
+        return None
+    errors = [answer.per_atom[FORCE_ERROR][list(question.operation.permutation)] for question, answer in there]
+    errors_a: np.ndarray = np.average(errors, axis=0, weights=[question.share.weight for question, _ in there])
+    pull = sum(question.share.slope * answer.extras.get(ENERGY_ERROR, 0.0) for question, answer in there)
+    return errors_a + abs(pull) * np.linalg.norm(np.broadcast_to(slope_av, (len(errors_a), 3)), axis=1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpiqmd.molecule.large_amplitude import LargeAmplitude
+from mpiqmd.molecule.vibrations import canonical
 from mpiqmd.sampling.normal_modes import NormalModes
 
 
@@ -19,9 +20,10 @@ def modes_across(modes: NormalModes, coordinate: LargeAmplitude) -> NormalModes:
     # the first column is along the slopes, the others span what is orthogonal to them
     across_kj = np.linalg.qr(slopes_k[:, None], mode="complete")[0][:, 1:]
     squares_j, vectors = np.linalg.eigh(across_kj.T @ (modes.frequencies_k[:, None] ** 2 * across_kj))
-    turned_kj = across_kj @ vectors
-    displacements_jav = np.tensordot(turned_kj.T, modes.displacements_kav, axes=1)
-    return NormalModes(modes.molecule, np.sqrt(squares_j), displacements_jav)
+    shape, roots_c = modes.molecule.positions_av.shape, np.sqrt(np.repeat(modes.molecule.masses_a, 3))
+    weighted_ck = roots_c[:, None] * modes.displacements_kav.reshape(len(modes.frequencies_k), -1).T
+    displacements_cj = canonical(weighted_ck @ (across_kj @ vectors), squares_j) / roots_c[:, None]
+    return NormalModes(modes.molecule, np.sqrt(squares_j), displacements_cj.T.reshape(-1, *shape))
 
 
 def deviation_along(modes: NormalModes, coordinate: LargeAmplitude, temperature: float, quantum: bool = False) -> float:

@@ -34,6 +34,7 @@ SAME_PLACE = 0.5
 TRIED, SHAKEN = 4, 0.1
 """Geometries at which an operation is tried, and how far (bohr) atoms are displaced in them."""
 ROUND_OFF = 1e-9
+MOST_WINDOWS = 1000
 WINDOW_NOTE = "window"
 """Name, among the notes of a model, of the windows and of the one that it is for."""
 
@@ -147,19 +148,36 @@ class Windows:
         """Return what :meth:`described` describes.  Raises DataFileError if it describes nothing of the kind."""
         try:
             coordinate, centres_w = coordinate_of(described["coordinate"]), np.array(described["centres"], float)
-            models_w = tuple(int(window) for window in described["models"])
+            models_w = tuple(described["models"])
             operations_w = tuple(
-                Relabelling(tuple(int(atom) for atom in permutation), bool(mirrored))
+                Relabelling(tuple(permutation), mirrored)
                 for permutation, mirrored in zip(described["permutations"], described["mirrored"], strict=True)
             )
             half_width, overlap = float(described["half_width"]), float(described["overlap"])
-            are_windows = 0.0 < overlap <= half_width and np.isfinite(centres_w).all() and len(centres_w) > 0
-            are_complete = len(models_w) == len(operations_w) == len(centres_w) and 0 <= min(models_w) <= max(models_w)
-            if not (are_windows and are_complete and max(models_w) < len(centres_w)):
-                raise ValueError("numbers that are no windows")
-        except (KeyError, TypeError, ValueError) as error:
+            found = cls(coordinate, centres_w, half_width, overlap, models_w, operations_w)
+            found._check()
+        except (KeyError, TypeError, ValueError, OverflowError, IndexError) as error:
             raise DataFileError(f"windows are described by what they cannot be ({error}). Train again.") from error
-        return cls(coordinate, centres_w, half_width, overlap, models_w, operations_w)
+        return found
+
+    def _check(self) -> None:
+        """Raise ValueError unless weights sum to one, and models and operations are there."""
+        count, apart = len(self), 2.0 * self.half_width - self.overlap
+        if self.centres_w.ndim != 1 or not 1 < count <= MOST_WINDOWS or not 0.0 < self.overlap <= self.half_width < np.inf:
+            raise ValueError(f"{count} windows of half-width {self.half_width} that overlap by {self.overlap}")
+        around = self.coordinate.period
+        if not np.allclose(np.diff(self.centres_w), apart) or (around is not None and not np.isclose(count * apart, around)):
+            raise ValueError("centres that are not as far apart as the widths of the windows say")
+        fit = all(type(model) is int and 0 <= model < count for model in self.models_w)
+        if len(self.models_w) != count or not fit or any(self.models_w[model] != model for model in self.models_w):
+            raise ValueError("models that are not there")
+        n_atoms = len(self.operations_w[0].permutation)
+        for operation in self.operations_w:
+            whole = [atom for atom in operation.permutation if type(atom) is int]
+            if sorted(whole) != list(range(n_atoms)) or type(operation.mirrored) is not bool:
+                raise ValueError("operations that are no permutations of the atoms")
+        if len(self.operations_w) != count or not self.coordinate.atoms <= set(range(n_atoms)):
+            raise ValueError("operations or a coordinate of other atoms")
 
 
 def smooth_step(t: float) -> tuple[float, float]:
@@ -203,13 +221,18 @@ def _images(coordinate: LargeAmplitude, molecule: Molecule, centres_w: np.ndarra
     known = actions(coordinate, molecule)
     found = []
     for here, reference_av in enumerate(references):
-        reached = []
+        reached: list[tuple[int, float, int, Relabelling]] = []
         for operation, sign, shift in known:
             apart = [abs(difference(coordinate, sign * centres_w[here] + shift, centre)) for centre in centres_w]
             there = int(np.argmin(apart))
-            if apart[there] < ROUND_OFF and _farthest(operation.image(reference_av), references[there], molecule) < SAME_PLACE:
-                reached.append((there, operation))
-        found.append(min(reached, key=lambda pair: pair[0]))
+            if apart[there] >= ROUND_OFF:
+                continue
+            off = _farthest(operation.image(reference_av), references[there], molecule)
+            if off < SAME_PLACE:
+                # of operations that fit as well the first, which is the identity
+                reached.append((there, round(off, 2), len(reached), operation))
+        model, *_, operation = min(reached, key=lambda each: each[:3])
+        found.append((model, operation))
     return found
 
 

@@ -40,7 +40,7 @@ from mpiqmd.pipeline.results import write_result
 from mpiqmd.rom.model import read_reference
 from mpiqmd.rom.reactions import Limits, Tolerance
 from mpiqmd.rom.validation import exact_forces
-from mpiqmd.rom.windowed_model import window_folder
+from mpiqmd.rom.windowed_model import window_model
 from mpiqmd.rom.windowed_surface import WindowedSurface
 from mpiqmd.statics.journaled import JournaledSurface
 from mpiqmd.statics.relaxation import relax
@@ -85,7 +85,7 @@ class Compared:
         @cache
         def hifi_of(window: int) -> Surface:
             # in the very frame of the model: where the molecule lies in the grid is part of what it reproduces
-            reference_av, frame = read_reference(window_folder(path.parent, window) / path.name)
+            reference_av, frame = read_reference(window_model(path, window))
             moving = MovingFrame(
                 make_frame(physics.molecule.with_positions(reference_av), frame), physics.model.grid.periodic_cell_v
             )
@@ -100,7 +100,7 @@ class Compared:
         """Return the training geometries of all models in their body frames, with full energies and exact forces."""
         parts = []
         for window in self.windows.distinct:
-            with h5py.File(window_folder(self.path.parent, window) / self.path.name, "r") as file:
+            with h5py.File(window_model(self.path, window), "r") as file:
                 positions_sav, energies_s, forces_sav = (file[f"training/{name}"][:] for name in TRAINING)
                 about = self.physics.molecule.with_positions(file["reference/positions"][:])
                 frame = make_frame(about, str(file.attrs["frame"]))

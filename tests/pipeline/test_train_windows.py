@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from mpiqmd.config import load_input
+from mpiqmd.errors import DataFileError
 from mpiqmd.exchange.structure import Structure
 from mpiqmd.exchange.structure_files import write_geometries
 from mpiqmd.md.trajectory import Trajectory
+from mpiqmd.molecule.surface import Owner
+from mpiqmd.parallel.log import silent
+from mpiqmd.pipeline.build import build_model, build_molecule
 from mpiqmd.pipeline.info import describe
+from mpiqmd.pipeline.reduced import build_rom_surface
 from mpiqmd.rom.windowed_model import WindowedModel
 from mpiqmd.sampling.windows import Windows
 from tests.helpers.workplace import Bench, with_keys
@@ -148,6 +154,30 @@ def test_files_that_do_not_belong_together_are_refused(bench, peroxide, capfd):
     assert bench.comm.rank > 0 or "made for other physics" in capfd.readouterr().err
 
 
+def test_a_renamed_file_finds_its_models_and_another_model_in_their_place_is_refused_when_it_is_needed(bench, peroxide):
+    path, folder, chosen, _ = peroxide
+    copy = bench.folder / "renamed"
+    bench.once(shutil.copytree, folder, copy)
+    bench.once((copy / "model.h5").rename, copy / "peroxide.h5")
+    settings = bench.once(load_input, path)
+    molecule = build_molecule(settings, bench.comm)
+    surface, *_ = build_rom_surface(
+        settings, build_model(settings, bench.comm, molecule), copy / "peroxide.h5", silent(bench.comm)
+    )
+    owner = Owner(surface)
+    owner.at(np.array(chosen["windows"][1]["positions"][0]))
+    bench.once(shutil.copy, copy / "window-1" / "model.h5", copy / "window-0" / "model.h5")
+    with pytest.raises(DataFileError, match="is not the model that"):
+        owner.at(np.array(chosen["windows"][0]["positions"][0]))
+
+
+def test_figures_are_of_one_window(bench, peroxide, capfd):
+    _, folder, _, _ = peroxide
+    for name in ("model.h5", "result.json"):
+        assert bench.status("plot", folder / name, "--output", bench.folder / "plot") == 1
+        assert bench.comm.rank > 0 or "window-0" in capfd.readouterr().err
+
+
 def test_info_tells_of_windows(bench, peroxide):
     _, folder, _, _ = peroxide
     kind, lines = bench.once(describe, folder / "model.h5")
@@ -161,6 +191,8 @@ def test_info_tells_of_windows(bench, peroxide):
         ({"bond": [2, 3]}, "no internal rotation of H2O2"),
         ({"bond": [0, 1], "window": "40"}, "degrees"),
         ({"deviations": 1e-3}, "no bond of H2O2 turns"),
+        ({"window": "0.01 deg"}, "below 0.0349"),
+        ({"sampling": "inversion"}, "could invert are none"),
     ],
 )
 def test_what_does_not_turn_is_told(bench, peroxide, capfd, keys, words):

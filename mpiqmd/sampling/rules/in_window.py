@@ -8,7 +8,7 @@ coordinate is, not along straight lines, and one calculation of vibrations, at t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import pi
+from math import pi, radians
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,9 @@ from mpiqmd.sampling.rules.rule import COUNT, Body, SamplingRule, Sources, Windo
 from mpiqmd.sampling.samples import Samples
 from mpiqmd.sampling.windows import WINDOW_NOTE, Windows, spread
 
+NARROWEST = radians(2.0)
+"""Distance between two windows, at least: narrower ones have nothing of their own."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class WindowKeys(ThermalKeys, WindowedRule):
@@ -31,7 +34,7 @@ class WindowKeys(ThermalKeys, WindowedRule):
 
     count: int | None = declared(COUNT)
     window: float = key(
-        Quantity("angle", Bounds(above=0.0, maximum=2.0 * pi), ': did you mean degrees? Write "30 deg"'),
+        Quantity("angle", Bounds(minimum=NARROWEST, maximum=2.0 * pi), ': did you mean degrees? Write "30 deg"'),
         "30 deg",
         "distance between the centres of two windows, as near as symmetry allows",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import radians
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.keys.kinds import COUNT as ATOM
@@ -13,6 +14,9 @@ from mpiqmd.sampling.across import deviation_along
 from mpiqmd.sampling.rules.in_window import WindowKeys
 from mpiqmd.sampling.rules.rule import Sources, sampling_rule
 from mpiqmd.sampling.windows import Windows, from_side_to_side, lay_windows
+
+FLATTEST = radians(5.0)
+"""Angle of a pyramid in its minimum, at least: one that is flatter has no two sides."""
 
 
 @sampling_rule("inversion", "thermal motion in windows from one side of a pyramid to the other")
@@ -27,6 +31,12 @@ class InversionSampling(WindowKeys):
         modes = sources.vibrations(self.relax)
         inversion = self._inversion(modes.molecule)
         steepness = inversion.value(modes.molecule.positions_av)
+        if steepness < FLATTEST:
+            raise ConfigError(
+                f"train.sampling = 'inversion': {modes.molecule.labels[inversion.apex]} is at {inversion.shown(steepness)} in "
+                f"its minimum, {inversion.shown(FLATTEST)} at least is a pyramid. What is flat vibrates to both sides: use "
+                "train.sampling = 'normal-modes'."
+            )
         windows = lay_windows(inversion, modes.molecule, from_side_to_side(steepness, self.window))
         reach = self.deviations * deviation_along(modes, inversion, self.temperature, self.quantum)
         sources.say(

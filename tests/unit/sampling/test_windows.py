@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from mpiqmd.errors import DataFileError, GeometryError
+from mpiqmd.molecule.frame import EckartFrame
+from mpiqmd.molecule.large_amplitude import difference
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.torsion import find_torsions
 from mpiqmd.sampling.across import deviation_along, modes_across
 from mpiqmd.sampling.normal_modes import normal_modes
-from mpiqmd.sampling.windows import Windows, all_around, lay_windows, smooth_step, spread
+from mpiqmd.sampling.windows import Windows, actions, all_around, lay_windows, smooth_step, spread
 from tests.unit.molecule.test_torsion import named, shaken
 
 pytestmark = pytest.mark.serial
@@ -82,9 +84,56 @@ def test_windows_are_made_again_from_their_description():
     windows = laid(named("H2O2"))
     again = Windows.of(windows.described())
     assert again.described() == windows.described()
-    for key, value in {"overlap": 0.0, "models": [99] * 12, "centres": [], "permutations": [[0]], "half_width": "x"}.items():
+    others = list(range(12))
+    broken = [
+        ("overlap", 0.0), ("overlap", 0.1), ("half_width", "x"), ("half_width", np.inf), ("centres", []), ("centres", others),
+        ("centres", [others]), ("models", [99] * 12), ("models", [1.0] * 12), ("models", [*others[1:], 0]),
+        ("models", others[1:]), ("permutations", [[0]]), ("permutations", [[0, 0, 1, 1]] * 12), ("permutations", [[0, 1]] * 12),
+        ("mirrored", ["no"] * 12), ("coordinate", windows.coordinate.described() | {"far": [99]}),
+    ]  # fmt: skip
+    for key, value in broken:
         with pytest.raises(DataFileError, match="cannot be"):
             Windows.of(windows.described() | {key: value})
+
+
+@pytest.mark.parametrize("name", ["CH3OH", "C2H6", "CH3ONO", "CH3CH2OH"])
+def test_of_several_images_the_one_that_fits_is_taken(name):
+    molecule = named(name)
+    windows = laid(molecule)
+    coordinate, centres = windows.coordinate, windows.centres_w
+    references = [coordinate.moved(molecule.positions_av, float(centre)) for centre in centres]
+
+    def apart(operation, window, model):
+        about = molecule.with_positions(references[model])
+        upon_av = EckartFrame(about).align(operation.image(references[window])).body_positions_av
+        return np.linalg.norm(upon_av - about.positions_av + about.centre_of_mass_v, axis=1).max()
+
+    for window, (model, operation) in enumerate(zip(windows.models_w, windows.operations_w, strict=True)):
+        others = [
+            apart(other, window, model)
+            for other, sign, shift in actions(coordinate, molecule)
+            if abs(difference(coordinate, sign * centres[window] + shift, centres[model])) < 1e-6
+        ]
+        assert apart(operation, window, model) <= min(others) + 0.01
+
+
+def test_modes_are_the_same_on_any_machine():
+    """Round-off in the Hessian turns no mode round: signs and mixtures of equal ones are chosen by the largest coordinates."""
+    molecule = named("C2H6")
+    (torsion,) = find_torsions(molecule)
+    rng = np.random.default_rng(2)
+    distances = [(i, j) for i in range(8) for j in range(i)]
+    hessian_cc = np.zeros((24, 24))
+    for i, j in distances:
+        arm_v = molecule.positions_av[i] - molecule.positions_av[j]
+        row_c = np.zeros((8, 3))
+        row_c[i], row_c[j] = arm_v, -arm_v
+        hessian_cc += np.outer(row_c, row_c) / (arm_v @ arm_v) ** 2
+    first = modes_across(normal_modes(molecule, hessian_cc), torsion)
+    for _ in range(10):
+        noise_cc = 1e-14 * rng.normal(size=(24, 24))
+        again = modes_across(normal_modes(molecule, hessian_cc + noise_cc), torsion)
+        assert again.displacements_kav == pytest.approx(first.displacements_kav, abs=1e-6)
 
 
 def test_where_there_is_no_window_an_error_says_where_there_are_some():
