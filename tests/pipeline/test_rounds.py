@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mpiqmd.errors import ConvergenceError
-from mpiqmd.pipeline import checking, train
+from mpiqmd.pipeline import checking, offline
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.snapshots import SnapshotStore
 from tests.helpers.workplace import WATER, with_keys
@@ -37,7 +37,7 @@ def read_rounds(bench, folder):
 
 def test_a_model_is_made_again_until_it_is_good_and_a_kill_changes_nothing(bench, trained, monkeypatch):
     path, folder = prepared(bench, trained, "again", rom=ON_GRID, train=ASKED)
-    solved, compressed, add, compress = [], [], SnapshotStore.add, train.compress
+    solved, compressed, add, compress = [], [], SnapshotStore.add, offline.compress
 
     def noted(store, index, *state):
         solved.append((store.path.name, index))
@@ -50,7 +50,7 @@ def test_a_model_is_made_again_until_it_is_good_and_a_kill_changes_nothing(bench
         return compress(*arguments)
 
     monkeypatch.setattr(SnapshotStore, "add", noted)
-    monkeypatch.setattr(train, "compress", fail_in_round_two)
+    monkeypatch.setattr(offline, "compress", fail_in_round_two)
     assert bench.status("train", path, "--output", folder) == 1
     (first,) = read_rounds(bench, folder)
     assert first["found"]["geometries"] == 6 and len(first["added"]) >= 4

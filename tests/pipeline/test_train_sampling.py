@@ -24,7 +24,7 @@ from mpiqmd.pipeline.build import build_model, build_molecule, build_training_so
 from mpiqmd.pipeline.identity import snapshot_signature
 from mpiqmd.pipeline.job import run_job
 from mpiqmd.pipeline.results import read_result
-from mpiqmd.pipeline.sampling import choose_geometries
+from mpiqmd.pipeline.sampling import TrainingSources, choose_geometries, rule_of_input
 from mpiqmd.rom.greedy import CandidateEstimator, solve_greedily
 from mpiqmd.rom.offline import compress
 from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals
@@ -225,7 +225,8 @@ def work_of(bench, path, folder, **changes):
     molecule = build_molecule(settings, bench.comm)
     model = build_model(settings, bench.comm, molecule)
     solver = build_training_solver(settings, model, silent(bench.comm))
-    return settings, solver, choose_geometries(settings, solver, molecule, folder)
+    sources = TrainingSources(settings, solver, molecule, folder, may_compute=True)
+    return settings, solver, choose_geometries(rule_of_input(settings, molecule), sources)
 
 
 def test_a_frame_with_an_atom_nowhere_is_left_out_of_training(bench, chosen, capfd):
