@@ -44,7 +44,7 @@ class WindowFrame:
         """Return the geometry in the body frame.  Not collective.  Raises GeometryError, also outside of the window."""
         windows, cell_v = self.windows, self.inner.cell_v
         positions_av = positions_av if cell_v is None else whole(positions_av, cell_v)
-        if abs(windows.offset(self.window, positions_av)) > windows.half_width + ROUND_OFF:
+        if windows.beyond(self.window, positions_av) > ROUND_OFF:
             shown, centre = windows.coordinate.shown, float(windows.centres_w[self.window])
             here, ends = windows.coordinate.value(positions_av), (centre - windows.half_width, centre + windows.half_width)
             raise OutsideWindowError(

@@ -147,7 +147,7 @@ class WindowedSurface(WatchedSurface):
         """Return energies and forces with what is known of their errors, or errors in their places.  Collective.
 
         The extras are those of :class:`~mpiqmd.rom.error_control.ErrorControl`, and ``window`` and ``window_coordinate``.
-        Where there is no window, there is a GeometryError.
+        Where the windows' coordinate has no value, there is a GeometryError.
         """
         return in_parts(self._evaluated, positions_bav, memories)
 

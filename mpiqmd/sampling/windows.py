@@ -6,8 +6,8 @@ Window w reaches from its centre :math:`\varphi_w` as far as h to both sides, an
 .. math:: p_w(\varphi) = s\big((h - |d_w|) / o\big), \qquad s(t) = t^4 (35 - 84 t + 70 t^2 - 20 t^3),
 
 s cut off at 0 and 1: three times differentiable, and since :math:`s(t) + s(1 - t) = 1` the weights of all windows sum to 1
-where centres are :math:`2h - o` apart.  Where the coordinate has ends, the first and the last window have nothing to share
-outwards.
+where centres are :math:`2h - o` apart.  Where the coordinate has no period, the first and the last window share nothing
+outwards, and have no end there: how far their models go is for these to say.
 """
 
 from __future__ import annotations
@@ -98,6 +98,14 @@ class Windows:
         apart = self.coordinate.shown(2.0 * self.half_width - self.overlap)
         return f"{len(self)} windows of {self.coordinate.article}, {apart} apart, {len(self.distinct)} of them distinct"
 
+    def beyond(self, window: int, positions_av: np.ndarray) -> float:
+        """Return how far positions (N, 3), bohr, are beyond a window's end, negative inside, in the coordinate's unit.
+
+        Raises GeometryError where it has no value.
+        """
+        offset = self.offset(window, positions_av)
+        return -np.inf if self._is_outward(window, offset) else abs(offset) - self.half_width
+
     def offset(self, window: int, positions_av: np.ndarray) -> float:
         """Return how far positions (N, 3), bohr, are from a window's centre, signed.  Raises GeometryError."""
         return difference(self.coordinate, self.coordinate.value(positions_av), float(self.centres_w[window]))
@@ -105,31 +113,29 @@ class Windows:
     def place(self, positions_av: np.ndarray) -> Place:
         """Return the value of the coordinate at positions (N, 3), bohr, and the parts of all windows that have one there.
 
-        Raises GeometryError where there is no window, or no value of the coordinate.
+        Raises GeometryError where the coordinate has no value.
         """
         value, found = self.coordinate.value(positions_av), []
         for window, centre in enumerate(self._centres):
             offset = difference(self.coordinate, value, centre)
-            if abs(offset) > self.half_width:
-                continue
             weight, slope = self._weight(window, offset)
             if weight > 0.0:
                 found.append(Share(window, weight, slope))
-        if not found:
-            raise GeometryError(
-                f"the molecule is at {self.coordinate.shown(value)} of its {self.coordinate.name}, where there is no window; "
-                f"they reach from {self.coordinate.shown(self.centres_w[0] - self.half_width)} to "
-                f"{self.coordinate.shown(self.centres_w[-1] + self.half_width)}. Train in a wider region."
-            )
         return Place(value, found)
 
     def _weight(self, window: int, offset: float) -> tuple[float, float]:
         """Return a window's weight so far from its centre, and its derivative."""
-        outward = {0: -1.0, len(self) - 1: 1.0}.get(window, 0.0) if self.coordinate.period is None else 0.0
-        if offset * outward > 0.0:
-            return float(abs(offset) <= self.half_width), 0.0
+        if self._is_outward(window, offset):
+            return 1.0, 0.0
+        if abs(offset) > self.half_width:
+            return 0.0, 0.0
         weight, slope = smooth_step((self.half_width - abs(offset)) / self.overlap)
         return weight, -copysign(slope, offset) / self.overlap
+
+    def _is_outward(self, window: int, offset: float) -> bool:
+        """Whether there is no other window in this direction from a window's centre."""
+        outward = {0: -1.0, len(self) - 1: 1.0}.get(window, 0.0) if self.coordinate.period is None else 0.0
+        return offset * outward > 0.0
 
     def described(self) -> dict[str, Any]:
         """Return plain data from which :meth:`of` makes them again."""

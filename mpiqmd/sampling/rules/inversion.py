@@ -45,8 +45,8 @@ class InversionSampling(WindowKeys):
         )
         if reach > windows.half_width:
             sources.say(
-                f"warning: that is farther than the outermost windows, which end {inversion.shown(windows.half_width)} beyond "
-                "the minimum; a larger train.window makes them wider"
+                "warning: that is farther than samples of the outermost windows, to "
+                f"{inversion.shown(windows.half_width)} beyond the minimum; a larger train.window makes them wider"
             )
         return windows
 

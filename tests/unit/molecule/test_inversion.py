@@ -81,9 +81,10 @@ def test_windows_on_both_sides_have_one_model():
         shares = windows.place(inversion.moved(molecule.positions_av, float(value))).shares
         assert sum(share.weight for share in shares) == pytest.approx(1.0, abs=1e-13)
         assert sum(share.slope for share in shares) == pytest.approx(0.0, abs=1e-12)
-    # the coordinate has ends: outside there is nothing
-    with pytest.raises(GeometryError, match="there is no window"):
-        windows.place(inversion.moved(molecule.positions_av, 1.8 * steepness))
+    # outwards the last windows have no end
+    far_av = inversion.moved(molecule.positions_av, 1.9 * steepness)
+    assert windows.place(far_av).shares == [(2, 1.0, 0.0)] and windows.beyond(2, far_av) == -np.inf
+    assert windows.beyond(1, far_av) > 0.0
 
 
 def test_it_is_made_again_from_its_description_and_from_nothing_else():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mpiqmd.errors import DataFileError, GeometryError
+from mpiqmd.errors import DataFileError
 from mpiqmd.molecule.frame import EckartFrame
 from mpiqmd.molecule.large_amplitude import difference
 from mpiqmd.molecule.molecule import Molecule
@@ -136,14 +136,12 @@ def test_modes_are_the_same_on_any_machine():
         assert again.displacements_kav == pytest.approx(first.displacements_kav, abs=1e-6)
 
 
-def test_where_there_is_no_window_an_error_says_where_there_are_some():
+def test_a_geometry_is_inside_or_beyond_a_window():
     molecule, windows = named("H2O2"), laid(named("H2O2"))
-    few = Windows(
-        windows.coordinate, windows.centres_w[:2], windows.half_width, windows.overlap, (0, 1), windows.operations_w[:2]
-    )
-    few.place(few.coordinate.moved(molecule.positions_av, 0.2))
-    with pytest.raises(GeometryError, match=r"at 115\.0 degrees .* reach from -20\.0 degrees to 50\.0 degrees"):
-        few.place(few.coordinate.moved(molecule.positions_av, np.radians(115.0)))
+    there_av = windows.coordinate.moved(molecule.positions_av, np.radians(45.0))
+    assert np.degrees(windows.beyond(1, there_av)) == pytest.approx(-5.0)
+    assert np.degrees(windows.beyond(0, there_av)) == pytest.approx(25.0)
+    assert [share.window for share in windows.place(there_av).shares] == [1, 2]
 
 
 def test_offsets_fill_a_window_with_dense_ends():
