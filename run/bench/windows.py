@@ -76,7 +76,7 @@ class Compared:
     """
 
     def __init__(self, physics: Physics, path: Path, output: Path) -> None:
-        settings = replace(physics.settings, rom=replace(physics.settings.rom, check_every=0, on_large_error="warn"))
+        settings = replace(physics.settings, rom=replace(physics.settings.rom, check_every=0, on_large_error="stop"))
         surface, self.digest, _ = build_rom_surface(settings, physics.model, path, silent(COMM))
         assert isinstance(surface, WindowedSurface), f"{path} is no file of windows"
         self.physics, self.reduced, self.windows = physics, surface, surface.windows
@@ -153,7 +153,7 @@ def main() -> None:
         "distinct": len(compared.windows.distinct),
         "warm": errors_on_frames(compared, frames, log),
         "potential": beside_sgdml(compared, frames, arguments.sgdml_python, log) if arguments.sgdml else None,
-        "long": energy_kept(compared, start, 500.0, arguments.picoseconds, log),
+        "long": energy_kept(compared, start, arguments.long_temperature, arguments.picoseconds, log),
         "profile": profile(compared, start, log),
     }
     print(json.dumps(card, indent=2))
@@ -175,7 +175,7 @@ def relaxed(compared: Compared, value: float | None, start: Molecule, log: Log) 
 
 
 def run(compared: Compared, start: Molecule, kelvin: float, steps: int, every: int, seed: int) -> Run:
-    """Return an NVE run from a minimum with velocities of twice the temperature; it ends where there is no window any more."""
+    """Return an NVE run from a minimum with velocities of twice the temperature; it ends where the models end."""
     nuclei, owner = make_nuclei(start, (), remove_translation=True, remove_rotation=True), Owner(compared.reduced)
     velocities_av = maxwell_boltzmann(2.0 * kelvin * KELVIN_IN_HARTREE, seed, start.positions_av, nuclei)
     dynamics = Dynamics(nuclei, start.positions_av, velocities_av, TIMESTEP, NoThermostat())
@@ -288,7 +288,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("input", type=Path, help="the input that the models were trained with")
     parser.add_argument("--model", type=Path, required=True, help="the file of all windows")
     parser.add_argument("--frames", type=int, default=100, help="frames at 300 K to solve in full (default: 100)")
-    parser.add_argument("--picoseconds", type=float, default=50.0, help="length of the run at 500 K (default: 50)")
+    parser.add_argument("--picoseconds", type=float, default=50.0, help="of the long run (default: 50)")
+    parser.add_argument("--long-temperature", type=float, default=500.0, help="of the long run, kelvin (default: 500)")
     parser.add_argument("--sgdml", action="store_true", help="train an sGDML potential on the same full solutions, too")
     parser.add_argument("--sgdml-python", default=sys.executable, help="the Python that has sgdml (default: this one)")
     parser.add_argument("--output", type=Path, required=True, help="folder of the results")

@@ -138,7 +138,13 @@ RECORDS = {
                 "windows": 12,
                 "distinct": 7,
                 "warm": WINDOW_ERRORS | {"values": [0.1, 1.0], "force_largest_f": [1e-5, 2e-5]},
-                "long": {"picoseconds": 50.0, "crossings": 17, "drift_per_atom_and_ps": 1e-9, "fluctuation": 2e-6},
+                "long": {
+                    "temperature": 500.0,
+                    "picoseconds": 50.0,
+                    "crossings": 17,
+                    "drift_per_atom_and_ps": 1e-9,
+                    "fluctuation": 2e-6,
+                },
                 "profile": {"values": [0.0, 1.6, 3.1], "models": [0.010001, 0.0, 0.002], "full": [0.01, 0.0, 0.002]},
                 "potential": potential,
             }
@@ -217,7 +223,7 @@ def test_every_record_gives_a_section_with_figures(tmp_path):
     assert all(text in page for text in ("not installed", "failed", "PETSc 3.18"))
     drawn = draw_all(records, tmp_path)
     assert "| H2O2 | torsion | 12 (7 distinct) | 100 | 3.0e-06 | 2.0e-05 | 4.0e-07 | 9.0e-07 | 1.10 |" in page
-    assert "| H3N, sGDML |  | 112 full solutions | 100 |" in page and "| H2O2 | 50 | 17 | 1.0e-03 | 2.0e+00 |" in page
+    assert "| H3N, sGDML |  | 112 full solutions | 100 |" in page and "| H2O2 | 500 | 50 | 17 | 1.0e-03 | 2.0e+00 |" in page
     assert "| H2O2 | 0 | 6.2751 | 6.2757 | +6.3e-04 |" in page and "| H2O2 | 178 |" in page
     stems = {"accuracy", "ripple", "hifi-drift", "reduced-decay", "published", "windows", "potentials", "scaling"}
     assert {path.name for path in drawn} == {f"{stem}.png" for stem in stems}
