@@ -30,6 +30,13 @@ GRID_ROWS = [
 RIPPLE = {kind: {"ripple": 1e-4, "net_force": 1e-3} for kind in ("x", "diagonal", "rotation")}
 EXTRAPOLATED = [{"ranks": ranks, "direct": 0.1, "multigrid": 0.2} for ranks in (1, 2)]
 ERRORS = {"geometries": 4, "energy": 1e-6, "energy_spread": 1e-7, "force": 1e-5, "force_median": 1e-6}
+LONG_RUN = {
+    "temperature": 500.0,
+    "picoseconds": 50.0,
+    "crossings": 17,
+    "drift_per_atom_and_ps": 1e-9,
+    "fluctuation": 2e-6,
+}
 WINDOW_ERRORS = {
     "frames": 100,
     "force_rms": 3e-6,
