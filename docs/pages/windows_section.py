@@ -53,6 +53,6 @@ def _barriers(card: dict[str, Any]) -> list[list[str]]:
     full, models = (HARTREE_IN_KCAL_PER_MOL * np.array(profile[name]) for name in ("full", "models"))
     padded = np.concatenate([[-np.inf], full, [-np.inf]])
     for k in np.flatnonzero((padded[1:-1] > padded[:-2]) & (padded[1:-1] > padded[2:])):
-        name, angle = card["formula"], degrees(profile["values"][k])
-        rows.append([name, f"{angle:.0f}", f"{full[k]:.4f}", f"{models[k]:.4f}", f"{models[k] - full[k]:+.1e}"])
+        name, angle = card["formula"], round(degrees(profile["values"][k]))
+        rows.append([name, str(angle), f"{full[k]:.4f}", f"{models[k]:.4f}", f"{models[k] - full[k]:+.1e}"])
     return rows

@@ -30,6 +30,7 @@ from mpiqmd.md.thermostats.thermostat import NoThermostat
 from mpiqmd.md.velocities import maxwell_boltzmann
 from mpiqmd.molecule.body_surface import BodySurface, MovingFrame
 from mpiqmd.molecule.frame import make_frame
+from mpiqmd.molecule.large_amplitude import difference
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.relabelling import relabellings
 from mpiqmd.molecule.surface import Owner, Surface
@@ -274,7 +275,8 @@ def profile(compared: Compared, start: Molecule, log: Log) -> dict[str, list[flo
     for number, value in enumerate(values, start=1):
         begin = start.with_positions(windows.coordinate.moved(start.positions_av, float(value)))
         there_av = relaxed(compared, float(value), begin, silent(COMM)).positions_av
-        found["values"].append(windows.coordinate.value(there_av))
+        off = difference(windows.coordinate, windows.coordinate.value(there_av), float(value))
+        found["values"].append(float(value) + off)
         found["models"].append(reduced.at(there_av).energy)
         found["full"].append(full.at(there_av).energy)
         log.progress(f"profile {number}/{len(values)}", last=number == len(values))
