@@ -79,9 +79,11 @@ _TABLE = (
     Observable("force_error_estimate", "force", "latest estimate of the largest error of the force on an atom", "reduced"),
     Observable("error_age", "number", "steps since the estimates were made", "reduced", "steps"),
     Observable("hifi", "number", "1 where the step was solved in full", _GOING_ON),
-    Observable("window", "number", "window of the model that has most weight", "models of windows"),
-    Observable("window_coordinate", "number", "value of what windows are laid along: an angle in rad", "models of windows"),
-    Observable("epoch", "number", "number of the model, 1 the one given, more those that grew", _LEARNING),
+    Observable("window", "number", "window of the model that has most weight", "models of windows", "number"),
+    Observable(
+        "window_coordinate", "number", "value of what windows are laid along: an angle in rad", "models of windows", "rad"
+    ),
+    Observable("epoch", "number", "number of the model, 1 the one given, more those that grew", _LEARNING, "number"),
     Observable("on_grid", "number", "1 where the reduced energy was minimised on the grid for want of another", _GOING_ON),
 )
 OBSERVABLES = {observable.name: observable for observable in _TABLE}
