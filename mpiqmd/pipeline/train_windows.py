@@ -22,7 +22,7 @@ from mpiqmd.pipeline.sampling import TrainingSources, choose_geometries, require
 from mpiqmd.rom.model import read_notes
 from mpiqmd.rom.partial_snapshots import part_path
 from mpiqmd.rom.windowed_model import KEPT, WindowedModel, window_folder
-from mpiqmd.sampling.rules.rule import WindowedRule
+from mpiqmd.sampling.rules.rule import SamplingRule, WindowedRule
 from mpiqmd.sampling.windows import Windows
 
 ENOUGH_OF_ONE = 20
@@ -36,13 +36,13 @@ def train_in_windows(arguments: argparse.Namespace, rule: WindowedRule, sources:
     N-th window is trained, beginning with the K-th, and nothing is put together.
     """
     windows, folder, solver = rule.lay(sources), arguments.folder, sources.solver
-    sources.settings = with_share_of_validation(sources.settings, len(windows.distinct))
+    settings = with_share_of_validation(sources.settings, len(windows.distinct))
     own, results = _own(windows, arguments.part), []
     for number, window in enumerate(own, start=1):
         name = windows.coordinate.shown(float(windows.centres_w[window]))
         for log in (solver.log, solver.log.afterwards):
             log(f"window {number} of {len(own)}: {windows.coordinate.name} about {name}")
-        found = _train_one(arguments, rule, sources, windows, window)
+        found = _train_one(arguments, settings, sources, rule.in_window(windows, window), window)
         results.append({"window": window, "centre": float(windows.centres_w[window])} | found)
         if found.get("stopped") is not None:
             return {"windows": results, "stopped": found["stopped"], "exit_status": found["exit_status"]}
@@ -57,7 +57,7 @@ def train_in_windows(arguments: argparse.Namespace, rule: WindowedRule, sources:
         return {"windows": results, "part": [part, parts], "result_file": result_file}
     comm = solver.model.grid.comm
     windowed = on_rank_zero(comm, _put_together, folder, windows, solver.model.signature())
-    finding = windowed.finding(sources.settings.rom.online)
+    finding = windowed.finding(settings.rom.online)
     verdict = closing("dynamics through all windows", [finding])
     solver.log.afterwards(f"{folder / MODEL_FILE} has all {len(windows)} windows; the models in {folder}/window-* belong to it")
     solver.log.afterwards(verdict["words"])
@@ -83,15 +83,14 @@ def _own(windows: Windows, part: tuple[int, int] | None) -> list[int]:
 
 
 def _train_one(
-    arguments: argparse.Namespace, rule: WindowedRule, sources: TrainingSources, windows: Windows, window: int
+    arguments: argparse.Namespace, settings: Settings, sources: TrainingSources, rule: SamplingRule, window: int
 ) -> dict[str, Any]:
     """Train the model of one window, or only choose its geometries, and return its result.  Collective."""
-    settings, solver = sources.settings, sources.solver
-    comm, folder = solver.model.grid.comm, window_folder(arguments.folder, window)
-    plan = choose_geometries(rule.in_window(windows, window), sources)
+    solver, folder = sources.solver, window_folder(arguments.folder, window)
+    plan = choose_geometries(rule, sources)
     require_modes(settings.rom.rank, plan, solver.full.n_orbitals)
     if arguments.samples_only:
-        return write_samples(settings, folder, plan, comm, solver.log)
+        return write_samples(settings, folder, plan, solver.model.grid.comm, solver.log)
     return make_good_model(settings, folder, plan, solver)
 
 

@@ -247,12 +247,15 @@ class LearningSurface(WatchedSurface):
         """The model in use."""
         return self.filed.reduced
 
+    @property
+    def region(self) -> TrainingDistance:
+        """The geometries of the training of the model in use."""
+        return self.stage.region
+
     def _use(self, filed: Filed) -> None:
         """Let a model be the one in use.  Collective."""
-        self.filed, reduced = filed, filed.reduced
-        self.stage = self.means.make_stage(reduced, lambda: self.solver)
-        vertex = reduced.box.vertex
-        self.region = TrainingDistance(reduced.training_positions_sav, vertex, reduced.symmetries)
+        self.filed = filed
+        self.stage = self.means.make_stage(filed.reduced, lambda: self.solver)
 
     def _hear(self, solution: FullSolution) -> None:
         """Gather what was solved in full, if it differs enough.  Collective."""

@@ -74,6 +74,8 @@ class OnlineStage:
         Energies and forces in the laboratory, their errors watched.
     online
         The form in use, as ``rom.online`` has it.
+    region
+        The geometries of the training.
     frame, solver, estimator, grid_free
         The body frame, the solver on the grid, the estimator of its errors, and the grid-free solver, None without one.
     """
@@ -93,7 +95,7 @@ class OnlineStage:
         self.solver = RomSolver.from_model(model, reduced, options.minimiser, options.tolerance)
         self.estimator = ErrorEstimator(model, reduced.basis.modes)
         self.grid_free = _grid_free(model, reduced, options)
-        region = TrainingDistance(reduced.training_positions_sav, reduced.box.vertex, reduced.symmetries)
+        region = self.region = TrainingDistance(reduced.training_positions_sav, reduced.box.vertex, reduced.symmetries)
         inner: BodySurface[Any, ReducedAnswer]
         if self.grid_free is None:
             inner = grid_surface(moving, self.solver, options.forces, region)

@@ -59,10 +59,9 @@ class TrainingDistance:
 
     def between(self, body_positions_av: np.ndarray, others_sav: np.ndarray) -> float:
         """Return the distance of a geometry to the nearest of others, (S, N, 3), bohr, or of their images, in the same unit."""
-        values_sk = [self._values(positions_av) for positions_av in with_images(others_sav, self.symmetries)]
-        points_sq = np.array([self._scales_qk @ (values_k - self._mean_k) for values_k in values_sk])
-        point_q = self._scales_qk @ (self._values(body_positions_av) - self._mean_k)
-        return float(np.linalg.norm(points_sq - point_q, axis=1).min())
+        values_sk = np.array([self._values(positions_av) for positions_av in with_images(others_sav, self.symmetries)])
+        points_sq = np.ascontiguousarray((values_sk - self._mean_k) @ self._scales_qk.T)
+        return _nearest(self._values(body_positions_av), self._mean_k, self._scales_qk, points_sq)
 
     def _values(self, body_positions_av: np.ndarray) -> np.ndarray:
         if self.vertex is None:

@@ -24,7 +24,7 @@ from mpiqmd.findings import Finding
 from mpiqmd.rom.kinds import WINDOWS
 from mpiqmd.rom.pooled import pooled_notes
 from mpiqmd.rom.signature import differences, listed, plain
-from mpiqmd.rom.verdict import FULL_WARNINGS, UNCHECKED, finding_on_model, stored_verdict, warning_on_loading
+from mpiqmd.rom.verdict import FULL_WARNINGS, finding_on_model, stored_verdict, unchecked, warning_on_loading
 from mpiqmd.sampling.windows import Windows
 
 FORMAT = 1
@@ -108,9 +108,8 @@ class WindowedModel:
         lines = [self.windows.words]
         for window, notes in sorted(self.notes.items()):
             judgement = stored_verdict(notes)
-            lines.append(
-                f"  {window_folder(Path(), window)}, about {self._name(window)}: {(judgement or {}).get('words', UNCHECKED)}"
-            )
+            words = judgement["words"] if judgement else unchecked(notes)
+            lines.append(f"  {window_folder(Path(), window)}, about {self._name(window)}: {words}")
         return lines
 
     def check(self, path: Path, signature: Mapping[str, object]) -> None:

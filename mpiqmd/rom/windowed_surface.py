@@ -223,21 +223,24 @@ class WindowedSurface(WatchedSurface):
 
     def _note(self, memory: WindowsMemory, own: Sequence[tuple[_Question, Any]], found: Evaluation) -> None:
         """Let the owner's watch know of an evaluation, each window's estimates by themselves, and say how old they are."""
-        watch, now = memory.watch, memory.watch.evaluations
-        fresh = [(question, answer.extras) for question, answer in own if answer.extras.get(AGE) == 0.0]
-        memory.checked |= {question.share.window: now for question, _ in fresh}
-        if fresh:
-            energy, force = (max(extras[name] for _, extras in fresh) for name in (ENERGY_ERROR, FORCE_ERROR_SIZE))
-            watch = watch.checked(energy, force, self.limits.tolerance)
+        self._note_estimates(memory, {question.share.window: answer.extras for question, answer in own})
         known = [question.share.window for question, answer in own if AGE in answer.extras]
         if known:
-            found.extras[AGE] = float(now - min(memory.checked[window] for window in known))
-        states = [answer.extras for _, answer in own]
-        full, on_grid = (any(extras.get(name, 0.0) > 0.0 for extras in states) for name in ("hifi", "on_grid"))
-        lost = any(extras.get("hifi", 0.0) > 0.0 and AGE not in extras for extras in states)
-        distance = found.extras.get("training_distance", 0.0)
-        is_unknown, check_every = on_grid or (lost and self.limits.check_every > 0), self.limits.check_every
-        memory.watch = watch.evaluated(check_every, distance, is_unknown=is_unknown, on_grid=on_grid, full=full)
+            found.extras[AGE] = float(memory.watch.evaluations - min(memory.checked[window] for window in known))
+        full, on_grid = (found.extras.get(name, 0.0) > 0.0 for name in ("hifi", "on_grid"))
+        lost = any(answer.extras.get("hifi", 0.0) > 0.0 and AGE not in answer.extras for _, answer in own)
+        distance, check_every = found.extras.get("training_distance", 0.0), self.limits.check_every
+        is_unknown = on_grid or (lost and check_every > 0)
+        memory.watch = memory.watch.evaluated(check_every, distance, is_unknown=is_unknown, on_grid=on_grid, full=full)
+
+    def _note_estimates(self, memory: WindowsMemory, extras_of: dict[int, dict[str, float]]) -> None:
+        """Let the owner's watch know of the estimates that windows have made at this evaluation, the largest of them."""
+        fresh = {window: extras for window, extras in extras_of.items() if extras.get(AGE) == 0.0}
+        if not fresh:
+            return
+        memory.checked |= dict.fromkeys(fresh, memory.watch.evaluations)
+        energy, force = (max(extras[name] for extras in fresh.values()) for name in (ENERGY_ERROR, FORCE_ERROR_SIZE))
+        memory.watch = memory.watch.checked(energy, force, self.limits.tolerance)
 
 
 def _extras_of(own: Sequence[tuple[_Question, Evaluation]]) -> dict[str, float]:

@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mpiqmd.errors import DataFileError, GeometryError
+from mpiqmd.molecule.frame import EckartFrame
 from mpiqmd.molecule.large_amplitude import LargeAmplitude, coordinate_of, difference
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.relabelling import Relabelling, relabellings
-from mpiqmd.molecule.rigid import best_rotation
 from mpiqmd.molecule.torsion import Torsion
 
 OVERLAP = 1.0 / 3.0
@@ -264,11 +264,10 @@ def actions(coordinate: LargeAmplitude, molecule: Molecule) -> list[tuple[Relabe
 
 def _farthest(positions_av: np.ndarray, others_av: np.ndarray, molecule: Molecule) -> float:
     """Return how far an atom of one geometry is from where it is in another, bohr, when one lies upon the other."""
-    weights_a = molecule.masses_a / molecule.masses_a.sum()
-    first_av, second_av = (each - weights_a @ each for each in (positions_av, others_av))
+    other = molecule.with_positions(others_av)
     with suppress(GeometryError):
-        turned_av = first_av @ best_rotation(first_av, second_av, weights_a).T
-        return float(np.linalg.norm(turned_av - second_av, axis=1).max())
+        upon_av = EckartFrame(other).align(positions_av).body_positions_av
+        return float(np.linalg.norm(upon_av - (others_av - other.centre_of_mass_v), axis=1).max())
     return np.inf
 
 

@@ -29,7 +29,7 @@ from mpiqmd.md.nuclei import make_nuclei
 from mpiqmd.md.thermostats.thermostat import NoThermostat
 from mpiqmd.md.velocities import maxwell_boltzmann
 from mpiqmd.molecule.body_surface import BodySurface, MovingFrame
-from mpiqmd.molecule.frame import make_frame
+from mpiqmd.molecule.frame import BodyFrame, make_frame
 from mpiqmd.molecule.large_amplitude import difference
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.relabelling import relabellings
@@ -38,6 +38,7 @@ from mpiqmd.parallel.log import Log, silent
 from mpiqmd.pipeline.build import build_solver
 from mpiqmd.pipeline.reduced import build_rom_surface
 from mpiqmd.pipeline.results import write_result
+from mpiqmd.rom.error_statistics import Errors, statistics
 from mpiqmd.rom.model import read_reference
 from mpiqmd.rom.reactions import Limits, Tolerance
 from mpiqmd.rom.validation import exact_forces
@@ -81,21 +82,23 @@ class Compared:
         surface, self.digest, _ = build_rom_surface(settings, physics.model, path, silent(COMM))
         assert isinstance(surface, WindowedSurface), f"{path} is no file of windows"
         self.physics, self.reduced, self.windows = physics, surface, surface.windows
+        self.path, self.output = path, output
         exact = replace(settings, scf=replace(settings.scf, energy_tolerance=ENERGY_TOLERANCE))
 
         @cache
         def hifi_of(window: int) -> Surface:
             # in the very frame of the model: where the molecule lies in the grid is part of what it reproduces
-            reference_av, frame = read_reference(window_model(path, window))
-            moving = MovingFrame(
-                make_frame(physics.molecule.with_positions(reference_av), frame), physics.model.grid.periodic_cell_v
-            )
+            moving = MovingFrame(self.frame(window), physics.model.grid.periodic_cell_v)
             solver = HifiBodySolver(physics.model, build_solver(exact, physics.model), "none", exact.scf.extrapolation_steps)
             return BodySurface(moving, solver)
 
         limits = Limits.named(0, Tolerance.of(None), "warn")
         self.full = WindowedSurface(self.windows, hifi_of, limits, COMM)
-        self.path, self.output = path, output
+
+    def frame(self, window: int) -> BodyFrame:
+        """Return the body frame of a window's model."""
+        reference_av, name = read_reference(window_model(self.path, window))
+        return make_frame(self.physics.molecule.with_positions(reference_av), name)
 
     def training(self) -> Solved:
         """Return the training geometries of all models in their body frames, with full energies and exact forces."""
@@ -103,9 +106,7 @@ class Compared:
         for window in self.windows.distinct:
             with h5py.File(window_model(self.path, window), "r") as file:
                 positions_sav, energies_s, forces_sav = (file[f"training/{name}"][:] for name in TRAINING)
-                about = self.physics.molecule.with_positions(file["reference/positions"][:])
-                frame = make_frame(about, str(file.attrs["frame"]))
-            parts.append((positions_sav, energies_s, exact_forces(frame, positions_sav, forces_sav)))
+            parts.append((positions_sav, energies_s, exact_forces(self.frame(window), positions_sav, forces_sav)))
         positions, energies, forces = (np.concatenate(each) for each in zip(*parts, strict=True))
         return Solved(positions, energies, forces)
 
@@ -224,14 +225,11 @@ def errors_on_frames(compared: Compared, frames: Frames, log: Log) -> dict[str, 
 
 def sizes(energies_f: np.ndarray, forces_fav: np.ndarray) -> dict[str, float | int]:
     """Return the sizes of errors of energies (F,), Ha, without their mean, and of forces (F, N, 3), Ha/bohr."""
-    about_f = energies_f - energies_f.mean()
-    return {
-        "frames": len(about_f),
-        "energy_rms": float(np.sqrt(np.mean(about_f**2))),
-        "energy_largest": float(np.abs(about_f).max()),
-        "force_rms": float(np.sqrt(np.mean(forces_fav**2))),
-        "force_largest": float(np.abs(forces_fav).max()),
-    }
+    errors = Errors(energies_f, forces_fav, np.full(len(energies_f), np.nan))
+    found = statistics(errors, errors.offset)
+    assert found is not None, "there are frames"
+    of = {f"{kind}_{name}": found[kind][name] for kind in ("energy", "force") for name in ("rms", "largest")}
+    return {"frames": found["count"], **of}
 
 
 def beside_sgdml(compared: Compared, frames: Frames, python: str, log: Log) -> dict[str, Any]:
