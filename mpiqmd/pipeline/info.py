@@ -22,7 +22,6 @@ from mpiqmd.pipeline.results import read_result
 from mpiqmd.printable import printable
 from mpiqmd.rom.kinds import SNAPSHOTS, WINDOWS
 from mpiqmd.rom.model_summary import describe_model, find_singular_values
-from mpiqmd.rom.windowed_model import WindowedModel
 from mpiqmd.selfcontained import REPLICAS
 from mpiqmd.units import ATOMIC_TIME_IN_FS
 
@@ -105,6 +104,8 @@ def _summary(kind: str, contents: Contents) -> list[str]:
     if kind == "model":
         return describe_model(file)
     if kind == WINDOWS:
+        from mpiqmd.rom.windowed_model import WindowedModel  # slow to load, and seldom needed
+
         return WindowedModel.of(contents).lines()
     if kind == SNAPSHOTS:
         return _snapshots(file)
