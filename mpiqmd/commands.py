@@ -127,7 +127,8 @@ COMMANDS = {
         "With rom.on_large_error = 'learn' in the input the model grows by what it could not describe: geometries with large "
         "errors or outside its tables are solved in full, and rom.learn_batch of them that differ enough join its training. "
         "The grown models are model-epoch-2.h5 and so on, the full solutions gathered-epoch-2.h5 and so on; a line, epochs in "
-        "result.json and the verdict say when a model took the place of another, and by how much the energy jumped.\n"
+        "result.json and the verdict say when a model took the place of another, and by how much the energy jumped. All "
+        "--replicas learn from each other, and then run on all ranks; of windows each grows by what is met in it.\n"
         "A run ends early, with a checkpoint, when --walltime is nearly over, on SIGTERM, SIGUSR1 or SIGHUP (exit status 75: "
         "start the same command again), on Ctrl-C (130), and when a file called STOP appears in its folder (status 0).",
         (

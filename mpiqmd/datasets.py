@@ -35,6 +35,7 @@ WINDOWS_DATASETS: Table = {
     "windows": ("", "where the windows are and which are images of others, a JSON object"),
     "models": ("", "checksums of the models beside this file by the number of their window, a JSON object"),
     "notes": ("", "what each of them has noted of its errors, a JSON object"),
+    "elsewhere": ("", "files of models that grew in a run, seen from this one, a JSON object"),
     "signature": ("", "the physics of all models, a JSON object"),
 }
 _LEARNED: Table = {

@@ -14,7 +14,7 @@ from mpiqmd.ipi.conversation import Conversation
 from mpiqmd.ipi.serving import serve
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.interruption import Interruption, exit_status
-from mpiqmd.pipeline.surface import build_calculation, error_checks, print_checks, seen_by
+from mpiqmd.pipeline.surface import build_calculation, error_checks, growth, print_checks, print_growth, seen_by
 from mpiqmd.rom.watch import numbered
 
 if TYPE_CHECKING:
@@ -42,10 +42,12 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     ended = on_rank_zero(comm, talk.why)
     log.afterwards(served.line(ended))
     print_checks(calculation.surface, seen_by(memories), log.afterwards, numbered("evaluation"))
+    print_growth(calculation.surface, log.afterwards, numbered("evaluation"))
     signalled = None if ended in ("EXIT", "closed") else ended
     return (
         served.as_dict()
         | error_checks(calculation.surface, seen_by(memories))
+        | growth(calculation.surface)
         | {
             "solver": calculation.solver,
             "address": str(address),

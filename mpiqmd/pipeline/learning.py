@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpiqmd.config.settings import ReducedModel as RomSection
@@ -11,13 +12,14 @@ from mpiqmd.config.settings import Settings
 from mpiqmd.errors import ConfigError
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.build import build_online_stage, build_solver
+from mpiqmd.pipeline.build import build_online_stage, build_solver, rom_options
 from mpiqmd.pipeline.identity import snapshot_signature
-from mpiqmd.pipeline.reduced import load_model
+from mpiqmd.pipeline.reduced import digest_of, load_model, load_silently, load_windows
 from mpiqmd.rom.grown_models import EPOCH_FILES, Filed, GrownModels
 from mpiqmd.rom.learning import LearningSurface, Means
+from mpiqmd.rom.learning_windows import LearningWindows
 from mpiqmd.rom.model import ReducedModel
-from mpiqmd.rom.reactions import LEARN
+from mpiqmd.rom.reactions import LEARN, Limits
 from mpiqmd.rom.windowed_model import is_windowed
 
 if TYPE_CHECKING:
@@ -32,8 +34,10 @@ def learns(arguments: argparse.Namespace) -> bool:
     return arguments.model is not None and arguments.settings.rom.on_large_error == LEARN.name
 
 
-def build_learning_surface(arguments: argparse.Namespace, model: KohnShamModel, log: Log) -> tuple[LearningSurface, str]:
-    """Return the surface of a model that grows in the output folder, and the hash of the file it begins with.  Collective.
+def build_learning_surface(
+    arguments: argparse.Namespace, model: KohnShamModel, log: Log
+) -> tuple[LearningSurface | LearningWindows, str]:
+    """Return the surface of what grows in the output folder, and the hash of the file it begins with.  Collective.
 
     Raises ConfigError if that file may be written over, or the model belongs to other physics than the input.
     """
@@ -43,21 +47,46 @@ def build_learning_surface(arguments: argparse.Namespace, model: KohnShamModel, 
             f"--model {path} is among the models that an earlier run has grown in its --output, where this one is to write its "
             "own. Another folder is needed: choose another --output."
         )
-    if on_rank_zero(model.grid.comm, is_windowed, path):
-        raise ConfigError(
-            f"rom.on_large_error = 'learn' with {path}, which has the models of several windows: one model at a time grows. "
-            "Use 'hifi' or 'warn', or train the windows with more geometries."
-        )
-    reduced, digest = load_model(model, path, settings.rom.online, log)
+    build = _of_windows if on_rank_zero(model.grid.comm, is_windowed, path) else _of_one
+    return build(settings, model, path, arguments.folder, log), digest_of(model, path)
+
+
+def _of_one(settings: Settings, model: KohnShamModel, path: Path, folder: Path, log: Log) -> LearningSurface:
+    """Return the surface of one model that grows in a folder.  Collective."""
+    return _growing(settings, model, Filed(*load_model(model, path, settings.rom.online, log)), folder, log)
+
+
+def _growing(settings: Settings, model: KohnShamModel, first: Filed, folder: Path, log: Log) -> LearningSurface:
+    """Return the surface of what the first model grows to.  Collective."""
     tolerance = min(settings.scf.energy_tolerance, settings.train.energy_tolerance)
     means = Means(
-        GrownModels(model, as_it_was_made(settings, reduced), arguments.folder, log),
+        GrownModels(model, as_it_was_made(settings, first.reduced), folder, log),
         make_stage=lambda grown, make_solver: build_online_stage(settings, model, grown, log, make_solver),
         make_solver=lambda: build_solver(settings, model, energy_tolerance=tolerance),
         signature=snapshot_signature(settings, model),
         enough=settings.rom.learn_batch,
     )
-    return LearningSurface(means, Filed(reduced, digest), log), digest
+    return LearningSurface(means, first, log)
+
+
+def _of_windows(settings: Settings, model: KohnShamModel, path: Path, folder: Path, log: Log) -> LearningWindows:
+    """Return the surface of windows whose models grow in a folder.  Collective."""
+    online = settings.rom.online
+
+    def make_surface(of_window: Path, own: Path) -> LearningSurface:
+        # how good it is was said of all windows
+        return _growing(settings, model, Filed(load_silently(model, of_window, log), digest_of(model, of_window)), own, log)
+
+    return LearningWindows(
+        load_windows(model, path, online, log),
+        path,
+        folder,
+        make_surface,
+        limits=Limits.of(rom_options(settings)),
+        online=online,
+        comm=model.grid.comm,
+        cell_v=model.grid.periodic_cell_v,
+    )
 
 
 def as_it_was_made(settings: Settings, reduced: ReducedModel) -> RomSection:

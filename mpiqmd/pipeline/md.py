@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mpiqmd.findings import closing
@@ -17,8 +18,10 @@ from mpiqmd.pipeline.surface import (
     dynamics_settings,
     error_checks,
     export_extxyz,
+    growth,
     on_errors,
     print_checks,
+    print_growth,
     seen_by,
 )
 from mpiqmd.units import ATOMIC_TIME_IN_FS
@@ -64,11 +67,13 @@ def run_trajectory(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, inte
     if result["steps"] > settings.steps:
         log.afterwards(f"the numbers of all {result['steps']} steps, of an earlier run:")
     _print_summary(result, calculation.solver, log.afterwards)
+    named = partial(_step_and_time, timestep=settings.timestep)
     conditions, seen = Conditions.of(calculation.molecule, settings), seen_by([owner.memory])
     judged = judge([result], conditions)
     for quality in judged:
         log.afterwards(quality.sentence)
-    print_checks(owner.surface, seen, log.afterwards, lambda step: _step_and_time(step, settings.timestep))
+    print_checks(owner.surface, seen, log.afterwards, named)
+    print_growth(owner.surface, log.afterwards, named)
     log.afterwards(f"{', '.join(files)} are in {folder}")
     findings = [*calculation.standing(), *on_errors(owner.surface, seen), *(quality.finding for quality in judged)]
     verdict = closing(conditions.purpose, findings)
@@ -76,6 +81,7 @@ def run_trajectory(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, inte
     return (
         result
         | error_checks(owner.surface, seen)
+        | growth(owner.surface)
         | {
             "quality": [quality.sentence for quality in judged],
             "verdict": verdict,

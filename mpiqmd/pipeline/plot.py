@@ -23,7 +23,7 @@ from mpiqmd.plots.titles import formula, shown
 from mpiqmd.plots.trajectory import figure_extras, figure_internal_coordinates, figure_observables
 from mpiqmd.rom.kinds import WINDOWS
 from mpiqmd.rom.model_summary import find_singular_values
-from mpiqmd.rom.windowed_model import window_model
+from mpiqmd.rom.windowed_model import window_folder
 from mpiqmd.selfcontained import is_replicas
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _of_windows(path: Path) -> DataFileError:
     """Return the error that each window has a figure of its own."""
     return DataFileError(
         f"{path} is of the models of several windows, each with singular values of its own. Draw a model of one of them: "
-        f"{window_model(path, 0)}, say."
+        f"{window_folder(path.parent, 0) / path.name}, say."
     )
 
 

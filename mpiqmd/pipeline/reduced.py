@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +19,7 @@ from mpiqmd.rom.options import RomOptions
 from mpiqmd.rom.reactions import LEARN, REACTIONS, Limits
 from mpiqmd.rom.verdict import finding_on_model, warning_on_loading
 from mpiqmd.rom.watched import WatchedSurface
-from mpiqmd.rom.windowed_model import WindowedModel, is_windowed, window_model
+from mpiqmd.rom.windowed_model import WindowedModel, is_windowed
 from mpiqmd.rom.windowed_surface import WindowedSurface
 
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ def build_rom_surface(
     comm = model.grid.comm
     build = _of_windows if on_rank_zero(comm, is_windowed, path) else _of_one
     surface, standing = build(settings, model, path, log)
-    return surface, _digest(model, path), standing
+    return surface, digest_of(model, path), standing
 
 
 def load_model(model: KohnShamModel, path: Path, online: str, log: Log) -> tuple[ReducedModel, str]:
@@ -49,11 +47,41 @@ def load_model(model: KohnShamModel, path: Path, online: str, log: Log) -> tuple
 
     Raises ConfigError if the model belongs to other physics than ``model``.
     """
-    reduced = _loaded(model, path, log)
+    reduced = load_silently(model, path, log)
     warning = warning_on_loading(reduced.notes, online)
     if warning is not None:
         log(f"{path}: {warning}")
-    return reduced, _digest(model, path)
+    return reduced, digest_of(model, path)
+
+
+def load_silently(model: KohnShamModel, path: Path, log: Log) -> ReducedModel:
+    """Return the reduced model in a file without a word on how good it is.  Collective.
+
+    Raises ConfigError if the model belongs to other physics than ``model``.
+    """
+    reduced = ReducedModel.load(path, model.grid.comm, model.grid, model.signature())
+    log(f"reduced model {path}: {reduced.rank} modes, {len(reduced.training_positions_sav)} training geometries")
+    return reduced
+
+
+def load_windows(model: KohnShamModel, path: Path, online: str, log: Log) -> WindowedModel:
+    """Return the windows in a file, and say how good their models are in a form.  Collective.
+
+    Raises ConfigError if the models belong to other physics than ``model``.
+    """
+    windowed: WindowedModel = on_rank_zero(model.grid.comm, WindowedModel.load, path)
+    windowed.check(path, model.signature())
+    log(f"{path}: {windowed.windows.words}")
+    for warning in windowed.warnings(online):
+        log(f"{path}: {warning}")
+    return windowed
+
+
+def digest_of(model: KohnShamModel, path: Path) -> str:
+    """Return the hash of a file of a model or of windows.  Collective."""
+    digest: str | None = on_rank_zero(model.grid.comm, stored_digest, path)
+    assert digest is not None, "a model without a seal is not loaded"
+    return digest
 
 
 def refuse_learning(rom: RomOptions) -> None:
@@ -61,7 +89,7 @@ def refuse_learning(rom: RomOptions) -> None:
     if rom.on_large_error == LEARN.name:
         others = [name for name in REACTIONS if name != LEARN.name]
         raise ConfigError(
-            "rom.on_large_error = 'learn': models grow in `mpiqmd md` of one trajectory and in `mpiqmd ipi`; elsewhere allowed "
+            "rom.on_large_error = 'learn': models grow in `mpiqmd md` and in `mpiqmd ipi`; elsewhere allowed "
             f"are {', '.join(map(repr, others))}. Use 'hifi' to solve the same geometries in full, and --model with the last "
             "model-epoch-*.h5 of a run that grew."
         )
@@ -76,39 +104,13 @@ def _of_one(settings: Settings, model: KohnShamModel, path: Path, log: Log) -> t
 def _of_windows(settings: Settings, model: KohnShamModel, path: Path, log: Log) -> tuple[WatchedSurface, Finding]:
     """Return the blended surface of windows, whose models are loaded when they are first needed.  Collective."""
     comm, online = model.grid.comm, settings.rom.online
-    windowed = on_rank_zero(comm, WindowedModel.load, path)
-    windowed.check(path, model.signature())
-    windows = windowed.windows
-    log(f"{path}: {windows.words}")
-    for warning in windowed.warnings(online):
-        log(f"{path}: {warning}")
-    surface_of = _surfaces(settings, model, path, windowed, log)
-    limits, cell_v = Limits.of(rom_options(settings)), model.grid.periodic_cell_v
-    return WindowedSurface(windows, surface_of, limits, comm, cell_v), windowed.finding(online)
+    windowed = load_windows(model, path, online, log)
 
-
-def _surfaces(
-    settings: Settings, model: KohnShamModel, path: Path, windowed: WindowedModel, log: Log
-) -> Callable[[int], ErrorControl]:
-    """Return what loads the surface of a window's model when it is first asked for.  Not collective; what it returns is."""
-
-    @cache
-    def surface_of(window: int) -> ErrorControl:
+    def make_surface(window: int) -> ErrorControl:
         # days may have passed since the run began
-        on_rank_zero(model.grid.comm, windowed.require_model, path, window)
-        reduced = _loaded(model, window_model(path, window), log)
+        on_rank_zero(comm, windowed.require_model, path, window)
+        reduced = load_silently(model, windowed.model_path(path, window), log)
         return build_online_stage(settings, model, reduced, log).surface
 
-    return surface_of
-
-
-def _digest(model: KohnShamModel, path: Path) -> str:
-    digest: str | None = on_rank_zero(model.grid.comm, stored_digest, path)
-    assert digest is not None, "a model without a seal is not loaded"
-    return digest
-
-
-def _loaded(model: KohnShamModel, path: Path, log: Log) -> ReducedModel:
-    reduced = ReducedModel.load(path, model.grid.comm, model.grid, model.signature())
-    log(f"reduced model {path}: {reduced.rank} modes, {len(reduced.training_positions_sav)} training geometries")
-    return reduced
+    limits, cell_v = Limits.of(rom_options(settings)), model.grid.periodic_cell_v
+    return WindowedSurface(windowed.windows, make_surface, limits, comm, cell_v), windowed.finding(online)

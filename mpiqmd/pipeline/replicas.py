@@ -7,6 +7,10 @@ On a grid-free model the replicas of a rank advance side by side and are evaluat
 replica computes then does not depend on what the others compute, bit for bit.  Its place among them may show in the last bits,
 on processors where BLAS treats the columns of a product differently.  Fewer than four are evaluated one after the other; the
 two ways differ by round-off.
+
+With ``rom.on_large_error = "learn"`` all replicas run on all ranks, since what one of them meets all learn: a model of one
+surface grows for all.  Runs that were killed between the checkpoints of two replicas go on with the model of the one that was
+further.
 """
 
 from __future__ import annotations
@@ -29,20 +33,23 @@ from mpiqmd.md.replicas import INDEX_FILE, groups, replica_folder, require_diffe
 from mpiqmd.md.run import Steps, dynamics_steps, run_together
 from mpiqmd.md.settings import DynamicsSettings
 from mpiqmd.molecule.surface import Memory
-from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.parallel.interruption import Interruption, exit_status
 from mpiqmd.parallel.log import Log, silent
+from mpiqmd.pipeline.learning import learns
 from mpiqmd.pipeline.surface import (
     Calculation,
     build_calculation,
     dynamics_settings,
     error_checks,
     export_extxyz,
+    growth,
     on_errors,
     print_checks,
+    print_growth,
     seen_by,
 )
-from mpiqmd.rom.watch import Watch
+from mpiqmd.rom.watch import Watch, numbered
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -64,20 +71,26 @@ def run_replicas(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, interr
     """
     settings = dynamics_settings(arguments.settings, arguments.steps)
     require_different(settings, arguments.replicas)
-    alone = comm.Split(comm.rank)
+    is_shared = learns(arguments)
+    team = comm if is_shared else comm.Split(comm.rank)
     with interruption.loading():
-        calculation = build_calculation(arguments, alone, log if comm.rank == 0 else silent(alone))
+        calculation = build_calculation(arguments, team, log if comm.rank == 0 else silent(team), may_learn=True)
     log(
         f"{arguments.replicas} replicas of {calculation.molecule.formula} on the {calculation.solver} surface, "
         f"{comm.size} rank(s)"
     )
     on_rank_zero(comm, write_index, arguments.folder, range(arguments.replicas))
     started = time.perf_counter()
-    runner = _Runner(arguments, settings, calculation, alone, log if log.active else silent(alone), interruption)
-    summaries = runner.run(list(range(comm.rank, arguments.replicas, comm.size)))
+    runner = _Runner(arguments, settings, calculation, team, log if log.active else silent(team), interruption)
+    summaries = runner.run(list(range(arguments.replicas) if is_shared else range(comm.rank, arguments.replicas, comm.size)))
     gathered = comm.allgather((summaries, runner.watches, calculation.standing(), time.perf_counter() - started))
+    gathered = gathered[:1] if is_shared else gathered
     replicas = sorted((summary for part, *_ in gathered for summary in part), key=lambda summary: summary["replica"])
-    result = summarise(replicas, max(seconds for *_, seconds in gathered)) | {"solver": calculation.solver}
+    result = (
+        summarise(replicas, max(seconds for *_, seconds in gathered))
+        | {"solver": calculation.solver}
+        | growth(calculation.surface)
+    )
     watches = {replica: watch for _, part, *_ in gathered for replica, watch in part.items()}
     standing = list(dict.fromkeys(finding for _, _, part, _ in gathered for finding in part))
     _print_summary(result, log.afterwards)
@@ -114,29 +127,30 @@ def summarise(replicas: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
 
 
 class _Runner:
-    """Runs the replicas of one rank, in groups that advance together."""
+    """Runs the replicas of a team of ranks, in groups that advance together."""
 
     def __init__(
         self,
         arguments: argparse.Namespace,
         settings: DynamicsSettings,
         calculation: Calculation,
-        alone: MPI.Comm,
+        team: MPI.Comm,
         log: Log,
         interruption: Interruption,
     ) -> None:
-        self.arguments, self.settings, self.calculation, self.alone = arguments, settings, calculation, alone
+        self.arguments, self.settings, self.calculation, self.team = arguments, settings, calculation, team
         self.log, self.interruption = log, interruption
         self.reason: str | None = None
         self.watches: dict[int, Watch] = {}
 
     def run(self, own: list[int]) -> list[dict[str, Any]]:
-        """Run replicas and return their summaries.  Not collective."""
+        """Run replicas and return their summaries.  Collective over the team."""
         summaries: list[dict[str, Any]] = []
         outcomes: list[dict[str, Any] | MpiqmdError]
         for group in groups(own, self.calculation.surface.fresh(len(own)).at_once):
-            if self.interruption.reason() is not None:
-                outcomes = [{"stopped": self.interruption.reason()} for _ in group]
+            reason = decide(self.team, self.interruption.reason())
+            if reason is not None:
+                outcomes = [{"stopped": reason} for _ in group]
             else:
                 names = f"replica {group[0]}" if len(group) == 1 else f"replicas {group[0]} to {group[-1]}, side by side"
                 self.log(f"{names} ({len(summaries) + len(group)} of {len(own)} on this rank)")
@@ -183,11 +197,11 @@ class _Runner:
     def _steps(self, index: int, memory: Memory, settings: DynamicsSettings, log: Log, stop: Callable[[], str | None]) -> Steps:
         """Return one replica's dynamics, with its folder made."""
         folder = replica_folder(self.arguments.folder, index)
-        folder.mkdir(exist_ok=True)
+        on_rank_zero(self.team, lambda: folder.mkdir(exist_ok=True))
         record = self.calculation.record(folder, self.arguments, replica=index)
         seeded = replace(settings, seed=replica_seed(settings.seed, index))
         molecule = self.calculation.at_start(self.arguments.settings)
-        return dynamics_steps(molecule, memory, seeded, self.alone, log, record, stop=stop)
+        return dynamics_steps(molecule, memory, seeded, self.team, log, record, stop=stop)
 
     def _summary(self, index: int, outcome: dict[str, Any] | MpiqmdError) -> dict[str, Any]:
         """Return the summary of a replica, exporting its trajectory if that was asked for and there is one."""
@@ -196,7 +210,7 @@ class _Runner:
             self.log(f"warning: replica {index}: {outcome}")
             return summary | {"error": str(outcome)}
         if self.arguments.extxyz and "steps" in outcome:
-            export_extxyz(replica_folder(self.arguments.folder, index))
+            on_rank_zero(self.team, export_extxyz, replica_folder(self.arguments.folder, index))
         return summary | outcome
 
 
@@ -223,6 +237,7 @@ class _Worth:
         for sentence in self.sentences:
             log(sentence)
         print_checks(self.surface, self.seen, log, self._step)
+        print_growth(self.surface, log, numbered("step"))
 
     def verdict(self, standing: list[Finding]) -> dict[str, Any]:
         """Return what all of it comes to, given how good the surface is."""

@@ -30,7 +30,6 @@ from mpiqmd.pipeline.identity import surface_identity, without
 from mpiqmd.pipeline.learning import build_learning_surface, learns
 from mpiqmd.pipeline.reduced import build_rom_surface
 from mpiqmd.pipeline.results import plain
-from mpiqmd.rom.learning import LearningSurface
 from mpiqmd.rom.watch import Watch
 from mpiqmd.rom.watched import WatchedMemory, WatchedSurface
 
@@ -107,9 +106,8 @@ class Calculation:
 
     def _grown(self) -> dict[str, str]:
         """Return what a trajectory says of the models that it went through, as JSON; nothing where they cannot grow."""
-        return (
-            {"epochs": json.dumps(plain(self.surface.as_dict()["epochs"]))} if isinstance(self.surface, LearningSurface) else {}
-        )
+        grown = growth(self.surface)
+        return {"epochs": json.dumps(plain(grown["epochs"]))} if grown else {}
 
 
 def build_calculation(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, *, may_learn: bool = False) -> Calculation:
@@ -143,10 +141,17 @@ def on_ground_states(watch: GroundStateWatch) -> list[Finding]:
 def error_checks(surface: Surface, seen: Watch) -> dict[str, Any]:
     """Return ``error_checks``, what was seen of a reduced surface's errors, for ``result.json``; nothing of Hi-Fi.
 
-    With ``epochs``, the exchanges of models, where it grows, and ``gathered``, the geometries that wait for the next.  Not
-    collective.
+    Not collective.
     """
-    return surface.results(seen) if isinstance(surface, WatchedSurface) else {}
+    return {"error_checks": surface.summary(seen)} if isinstance(surface, WatchedSurface) else {}
+
+
+def growth(surface: Surface) -> dict[str, Any]:
+    """Return ``epochs``, the exchanges of models, and ``gathered``, the geometries that wait, where models grow.
+
+    For ``result.json``; nothing elsewhere.  Not collective.
+    """
+    return surface.grown() if isinstance(surface, WatchedSurface) else {}
 
 
 def print_checks(surface: Surface, seen: Watch, log: Log, name: Callable[[int], str]) -> None:
@@ -156,6 +161,16 @@ def print_checks(surface: Surface, seen: Watch, log: Log, name: Callable[[int], 
     """
     if isinstance(surface, WatchedSurface):
         for line in surface.summary_lines(seen, name):
+            log(line)
+
+
+def print_growth(surface: Surface, log: Log, name: Callable[[int], str]) -> None:
+    """Say what became of models that may grow; nothing elsewhere.  Not collective.
+
+    ``name`` says what an evaluation, counted from 0, is called.
+    """
+    if isinstance(surface, WatchedSurface):
+        for line in surface.growth_lines(name):
             log(line)
 
 

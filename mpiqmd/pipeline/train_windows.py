@@ -21,7 +21,7 @@ from mpiqmd.pipeline.results import RESULT_FILE
 from mpiqmd.pipeline.sampling import TrainingSources, choose_geometries, require_modes, write_samples
 from mpiqmd.rom.model import read_notes
 from mpiqmd.rom.partial_snapshots import part_path
-from mpiqmd.rom.windowed_model import KEPT, WindowedModel, window_folder
+from mpiqmd.rom.windowed_model import WindowedModel, kept_notes, window_folder
 from mpiqmd.sampling.rules.rule import SamplingRule, WindowedRule
 from mpiqmd.sampling.windows import Windows
 
@@ -98,7 +98,7 @@ def _put_together(folder: Path, windows: Windows, signature: dict[str, Any]) -> 
     """Write the file of all windows; rank 0."""
     paths = {window: window_folder(folder, window) / MODEL_FILE for window in windows.distinct}
     notes = {window: read_notes(path) for window, path in paths.items()}
-    kept = {window: {name: each[name] for name in KEPT if name in each} for window, each in notes.items()}
+    kept = {window: kept_notes(each) for window, each in notes.items()}
     digests = {window: str(stored_digest(path)) for window, path in paths.items()}
     windowed = WindowedModel(windows, signature, digests, kept)
     windowed.save(folder / MODEL_FILE)

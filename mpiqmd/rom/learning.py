@@ -37,7 +37,6 @@ from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.online import OnlineStage
 from mpiqmd.rom.training_distance import TrainingDistance
 from mpiqmd.rom.verdict import finding_on_model
-from mpiqmd.rom.watch import Watch
 from mpiqmd.rom.watched import WatchedSurface
 
 EPOCHS, GATHERED, DIGEST = GREW, "growth_gathered", "growth_model"
@@ -85,12 +84,17 @@ class LearningMemory(ErrorMemory):
         return super().state() | self.surface.state()
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take back what :meth:`state` returned, the model that was in use before all.  Collective."""
+        """Take back what :meth:`state` returned, the model that was in use before all.  Collective.
+
+        Where another owner has been further, it is that one's model that is in use, and what was kept of an older one is let
+        go.
+        """
         own = {name: state.pop(name) for name in (EPOCHS, GATHERED, DIGEST) if name in state}
         if own:
             self.surface.restore(own)
-        self.number = self.surface.number
+        self.number = 1 + len(own.get(EPOCHS, ()))
         super().restore(state)
+        self.follow()
 
     def follow(self) -> None:
         """Let go of what belongs to a model that is not in use any more: the next error is estimated.  Not collective."""
@@ -157,6 +161,7 @@ class LearningSurface(WatchedSurface):
         """
         for memory in memories:
             memory.follow()
+        step = max(memory.evaluations for memory in memories)
         gathered, watches = list(self.gathering.solutions), [memory.watch for memory in memories]
         answers = self.control.evaluate(positions_bav, memories)
         for answer in answers:
@@ -165,7 +170,7 @@ class LearningSurface(WatchedSurface):
         if len(self.gathering) < self.means.enough:
             return answers
         try:
-            self.grow(max(memory.watch.evaluations for memory in memories) - 1)
+            self.grow(step)
         except MpiqmdError as error:
             # as before this evaluation, from where a run goes on
             self.gathering.solutions = gathered
@@ -203,7 +208,14 @@ class LearningSurface(WatchedSurface):
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take back what :meth:`state` returned.  Collective.  Raises DataFileError if a file of the run is gone or another."""
+        """Take back what :meth:`state` returned, unless more is known already.  Collective.
+
+        The states of all owners are of one history: the latest is that of all.  Raises DataFileError if a file of the run is
+        gone or another.
+        """
+        known = len(self.epochs), len(self.gathering)
+        if any(known) and (len(state[EPOCHS]), len(state[GATHERED])) <= known:
+            return
         self.epochs = exchanges.from_array(state[EPOCHS])
         digest = bytes(state[DIGEST].astype(np.uint8)).decode(errors="replace")
         if digest != self.filed.digest:
@@ -216,31 +228,24 @@ class LearningSurface(WatchedSurface):
             self._use(found)
         self.gathering.restore(state[GATHERED], self.models.gathered_path(self.number + 1))
 
-    def results(self, watch: Watch) -> dict[str, Any]:
-        """Return the same with the exchanges and how many geometries wait, of :meth:`as_dict`.  Not collective."""
-        return super().results(watch) | self.as_dict()
-
     def standing(self) -> Finding:
         """Return how good the model in use is.  Not collective."""
         return finding_on_model(self.reduced.notes, self.models.options.online)
 
-    def findings(self, watch: Watch) -> list[Finding]:
-        """Return the same, and what the exchanges mean for the energies of a run.  Not collective."""
-        return super().findings(watch) + exchanges.findings(self.epochs, self.limits.tolerance.energy)
+    def growth_findings(self) -> list[Finding]:
+        """Return what the exchanges mean for the energies of a run.  Not collective."""
+        return exchanges.findings(self.epochs, self.limits.tolerance.energy)
 
-    def as_dict(self) -> dict[str, Any]:
+    def grown(self) -> dict[str, Any]:
         """Return ``epochs``, and ``gathered``, how many geometries wait for the next, for ``result.json``.  Not collective."""
         return {"epochs": [epoch.as_dict() for epoch in self.epochs], "gathered": len(self.gathering)}
 
-    def summary_lines(self, watch: Watch, name: Callable[[int], str]) -> list[str]:
-        """Return the same, the exchanges and what waits in words; ``name`` says what an evaluation is called.
-
-        Not collective.
-        """
+    def growth_lines(self, name: Callable[[int], str]) -> list[str]:
+        """Return the exchanges and what waits in words; ``name`` says what an evaluation is called.  Not collective."""
         waiting = len(self.gathering)
         where = self.models.gathered_path(self.number + 1).name
         rest = [f"{waiting} of {self.means.enough} geometries are gathered for the model to grow by, in {where}"]
-        return super().summary_lines(watch, name) + exchanges.lines(self.epochs, name) + (rest if waiting else [])
+        return exchanges.lines(self.epochs, name) + (rest if waiting else [])
 
     @property
     def reduced(self) -> ReducedModel:

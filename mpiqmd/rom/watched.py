@@ -23,10 +23,18 @@ class WatchedMemory(Memory):
     ----------
     watch
         What has been seen so far; after an error, what was seen before it.
+    whole
+        The memory that this one is a part of, if it is one.
     """
 
     def __init__(self) -> None:
         self.watch = Watch()
+        self.whole: WatchedMemory | None = None
+
+    @property
+    def evaluations(self) -> int:
+        """How many evaluations the owner has seen, here or elsewhere."""
+        return self.watch.evaluations if self.whole is None else self.whole.evaluations
 
 
 class WatchedSurface(ABC):
@@ -49,9 +57,9 @@ class WatchedSurface(ABC):
     def evaluate(self, positions_bav: Sequence[np.ndarray], memories: Sequence[Any]) -> list[Evaluation | MpiqmdError]:
         """Return energies and forces with what is known of their errors, or errors in their places.  Collective."""
 
-    def results(self, watch: Watch) -> dict[str, Any]:
-        """Return ``error_checks``, the summary, and what else belongs into ``result.json``.  Not collective."""
-        return {"error_checks": self.summary(watch)}
+    def grown(self) -> dict[str, Any]:
+        """Return what became of the model or the models, as plain data; nothing where they do not grow.  Not collective."""
+        return {}
 
     def summary(self, watch: Watch) -> dict[str, float | int | None]:
         """Return how many checks there were and what they found, for ``result.json``.  Not collective."""
@@ -61,6 +69,14 @@ class WatchedSurface(ABC):
         """Return the same in words; ``name`` says what an evaluation is called.  Not collective."""
         return watch.lines(self.limits.tolerance, name)
 
+    def growth_lines(self, name: Callable[[int], str]) -> list[str]:
+        """Return what became of the models in words; nothing where they do not grow.  Not collective."""
+        return []
+
     def findings(self, watch: Watch) -> list[Finding]:
         """Return whether what was seen speaks for the results.  Not collective."""
-        return watch.findings(self.limits.tolerance, self.limits.reaction.solves_large)
+        return watch.findings(self.limits.tolerance, self.limits.reaction.solves_large) + self.growth_findings()
+
+    def growth_findings(self) -> list[Finding]:
+        """Return what models that grew mean for the results; nothing where they do not grow.  Not collective."""
+        return []

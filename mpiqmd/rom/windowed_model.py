@@ -1,7 +1,8 @@
 """The models of several windows as one: a small file that says where the windows are and which models belong to them.
 
-The models themselves stay in files of their own beside it, ``window-K/model.h5``, and are loaded when the molecule first comes
-there.  Their checksums are known here: a model that was trained again is not taken for the one that was checked.
+The models themselves stay in files of their own beside it, ``window-K/model.h5`` (those that grew in a run are elsewhere, and
+the file says where), and are loaded when the molecule first comes there.  Their checksums are known here: a model that was
+trained again is not taken for the one that was checked.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from os.path import relpath
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +26,19 @@ from mpiqmd.findings import Finding
 from mpiqmd.rom.kinds import WINDOWS
 from mpiqmd.rom.pooled import pooled_notes
 from mpiqmd.rom.signature import differences, listed, plain
-from mpiqmd.rom.verdict import FULL_WARNINGS, finding_on_model, stored_verdict, unchecked, warning_on_loading
+from mpiqmd.rom.verdict import FULL_WARNINGS, GROWN, finding_on_model, stored_verdict, unchecked, warning_on_loading
 from mpiqmd.sampling.windows import Windows
 
 FORMAT = 1
-KEPT = ("errors", "verdict", FULL_WARNINGS)
+KEPT = ("errors", "verdict", FULL_WARNINGS, GROWN)
 """Notes of the models that are known without loading them."""
+MODEL_FILE = "model.h5"
 REMEDY = "A model.h5 written by `mpiqmd train` of this version is needed. Train it again: snapshots that are solved are kept."
 
 
 def window_folder(folder: Path, window: int) -> Path:
     """Return where a window's model and its training are."""
     return folder / f"window-{window}"
-
-
-def window_model(path: Path, window: int) -> Path:
-    """Return the file of a window's model beside the file of all windows."""
-    return window_folder(path.parent, window) / "model.h5"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +55,32 @@ class WindowedModel:
         Checksum of the model file of each distinct window.
     notes
         What each distinct window's model has noted of its errors.
+    elsewhere
+        Model files of distinct windows that are not where training leaves them, from the folder of the file of all.
     """
 
     windows: Windows
     signature: Mapping[str, Any]
     digests: Mapping[int, str]
     notes: Mapping[int, Mapping[str, Any]]
+    elsewhere: Mapping[int, str] = field(default_factory=dict)
+
+    def model_path(self, path: Path, window: int) -> Path:
+        """Return the file of a distinct window's model, given the file of all windows."""
+        return path.parent / self.elsewhere.get(window, window_folder(Path(), window) / MODEL_FILE)
+
+    def with_models(self, path: Path, grown: Mapping[int, tuple[Path, str, Mapping[str, Any]]], written: Path) -> WindowedModel:
+        """Return the same with other models of some windows, to be written to another file; rank 0.
+
+        ``path`` is the file of the windows as they are; of each other model the file, its checksum and its notes are given.
+        """
+        files = {window: self.model_path(path, window) for window in self.digests} | {
+            window: file for window, (file, *_) in grown.items()
+        }
+        beside = {window: relpath(file.resolve(), written.parent.resolve()) for window, file in files.items()}
+        digests = dict(self.digests) | {window: digest for window, (_, digest, _) in grown.items()}
+        notes = dict(self.notes) | {window: kept_notes(each) for window, (*_, each) in grown.items()}
+        return replace(self, digests=digests, notes=notes, elsewhere=beside)
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all.  Not collective: rank 0 calls it.  Raises DataFileError."""
@@ -73,6 +91,8 @@ class WindowedModel:
             "models": {str(window): digest for window, digest in self.digests.items()},
             "notes": {str(window): plain(notes) for window, notes in self.notes.items()},
         }
+        if self.elsewhere:
+            described["elsewhere"] = {str(window): file for window, file in self.elsewhere.items()}
         with h5py.File(content, "w") as file:
             file.attrs.update({"kind": WINDOWS, "format": FORMAT, "code_version": __version__})
             for name, value in described.items():
@@ -101,7 +121,9 @@ class WindowedModel:
         notes = {int(window): dict(each) for window, each in _object(contents, "notes").items()}
         if sorted(digests) != windows.distinct or sorted(notes) != windows.distinct:
             raise Unfit("windows and models do not belong together")
-        return cls(windows, _object(contents, "signature"), digests, notes)
+        places = _object(contents, "elsewhere") if "elsewhere" in contents.file else {}
+        elsewhere = {int(window): str(file) for window, file in places.items()}
+        return cls(windows, _object(contents, "signature"), digests, notes, elsewhere)
 
     def lines(self) -> list[str]:
         """Return what people want to know first: the windows, and how good the model of each distinct one is."""
@@ -109,7 +131,7 @@ class WindowedModel:
         for window, notes in sorted(self.notes.items()):
             judgement = stored_verdict(notes)
             words = judgement["words"] if judgement else unchecked(notes)
-            lines.append(f"  {window_folder(Path(), window)}, about {self._name(window)}: {words}")
+            lines.append(f"  {self.model_path(Path(MODEL_FILE), window).parent}, about {self.name(window)}: {words}")
         return lines
 
     def check(self, path: Path, signature: Mapping[str, object]) -> None:
@@ -127,7 +149,7 @@ class WindowedModel:
         for window, notes in sorted(self.notes.items()):
             warning = warning_on_loading(notes, online)
             if warning is not None:
-                found.append(f"window about {self._name(window)}: {warning}")
+                found.append(f"window about {self.name(window)}: {warning}")
         return found
 
     def finding(self, online: str) -> Finding:
@@ -137,21 +159,29 @@ class WindowedModel:
         if bad:
             worst, window = bad[0]
             return Finding(
-                False, f"{len(bad)} of {len(found)} distinct windows, as the one about {self._name(window)}: {worst.words}"
+                False, f"{len(bad)} of {len(found)} distinct windows, as the one about {self.name(window)}: {worst.words}"
             )
-        whole = finding_on_model(pooled_notes([self.notes[window] for _, window in found]), online)
+        pooled = pooled_notes([self.notes[window] for _, window in found])
+        unknown = [(each, window) for each, window in found if each.good is None]
+        if not pooled and unknown:
+            first, window = unknown[0]
+            return Finding(
+                None, f"{len(unknown)} of {len(found)} distinct windows, as the one about {self.name(window)}: {first.words}"
+            )
+        whole = finding_on_model(pooled, online)
         return Finding(whole.good, f"{len(found)} distinct windows together: {whole.words}")
 
-    def _name(self, window: int) -> str:
+    def name(self, window: int) -> str:
+        """Return what messages call a window: the value of the coordinate in its middle."""
         return self.windows.coordinate.shown(float(self.windows.centres_w[window]))
 
     def require_model(self, path: Path, window: int) -> None:
         """Raise DataFileError unless a window's model is there and the one that was made with this file.  Not collective."""
-        model = window_model(path, window)
+        model = self.model_path(path, window)
         if not model.is_file():
             raise DataFileError(
-                f"{path} needs {model}, which is not there: the models of windows stay beside it, in the same folder. Copy the "
-                "whole folder, or train again."
+                f"{path} needs {model}, which is not there: the models of windows stay where they are, seen from this file. "
+                "Copy the whole folder, or train again."
             )
         if stored_digest(model) != self.digests[window]:
             raise DataFileError(
@@ -166,6 +196,11 @@ def _object(contents: Contents, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Unfit(f"{name} holds a {type(value).__name__}, a JSON object is expected")
     return value
+
+
+def kept_notes(notes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those notes of a model that are known without loading it."""
+    return {name: notes[name] for name in KEPT if name in notes}
 
 
 def is_windowed(path: Path) -> bool:

@@ -12,7 +12,7 @@ only one weight is not zero, and only one model is asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from mpiqmd.sampling.windows import Place, Share, Windows
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+AnySurface = TypeVar("AnySurface", bound=Surface)
 ENERGY_ERROR, FORCE_ERROR_SIZE = "error_estimate", "force_error_estimate"
 """Estimates of errors of what is blended: blended, too."""
 COUNTED, AGE = "evaluations", "error_age"
@@ -65,7 +66,9 @@ class WindowsMemory(WatchedMemory):
     def of(self, window: int) -> Memory:
         """Return the memory of a window.  Collective where it is the first time that any owner is there."""
         if window not in self._of:
-            self._of[window] = self._fresh(window, self.company)
+            self._of[window] = found = self._fresh(window, self.company)
+            if isinstance(found, WatchedMemory):
+                found.whole = self
         return self._of[window]
 
     def state(self) -> dict[str, np.ndarray]:
@@ -108,38 +111,45 @@ class _Question(NamedTuple):
     memory: Memory
 
 
-class WindowedSurface(WatchedSurface):
+class WindowedSurface(WatchedSurface, Generic[AnySurface]):
     """The blended surface.
 
     Parameters
     ----------
     windows
         Where the windows are, and which are images of others.
-    surface_of
-        Returns the surface of the model of a distinct window, loaded when it is first needed.  Collective.
+    make_surface
+        Makes the surface of the model of a distinct window when it is first needed.  Collective.
     limits
         When errors are estimated, which are large, and what follows.
     comm
         Communicator of the surfaces.
     cell_v
         Edges (3,) of a periodic cell, bohr: a molecule spread over its images is put together first.
+
+    Attributes
+    ----------
+    surfaces
+        The surfaces that there are so far, by their distinct windows.
     """
 
     def __init__(
         self,
         windows: Windows,
-        surface_of: Callable[[int], Surface],
+        make_surface: Callable[[int], AnySurface],
         limits: Limits,
         comm: MPI.Comm,
         cell_v: np.ndarray | None = None,
     ) -> None:
         super().__init__(limits)
         self.windows, self.comm, self.cell_v = windows, comm, cell_v
-        self._surface_of = surface_of
+        self.surfaces: dict[int, AnySurface] = {}
+        self._make_surface = make_surface
 
     def fresh(self, company: int = 1) -> WindowsMemory:
         """Return the memory of a new owner, one of ``company``; it has been to no window.  Not collective."""
-        return WindowsMemory(lambda window, company: self._surface(window).fresh(company), company)
+        models_w = self.windows.models_w
+        return WindowsMemory(lambda window, company: self._surface(models_w[window]).fresh(company), company)
 
     def evaluate(
         self, positions_bav: Sequence[np.ndarray], memories: Sequence[WindowsMemory]
@@ -151,8 +161,11 @@ class WindowedSurface(WatchedSurface):
         """
         return in_parts(self._evaluated, positions_bav, memories)
 
-    def _surface(self, window: int) -> Surface:
-        return self._surface_of(self.windows.models_w[window])
+    def _surface(self, model: int) -> AnySurface:
+        """Return the surface of the model of a distinct window.  Collective where it is the first time."""
+        if model not in self.surfaces:
+            self.surfaces[model] = self._make_surface(model)
+        return self.surfaces[model]
 
     def _evaluated(
         self, positions_bav: Sequence[np.ndarray], memories: Sequence[WindowsMemory]
@@ -198,7 +211,7 @@ class WindowedSurface(WatchedSurface):
         for model in sorted({self.windows.models_w[question.share.window] for question in asked}):
             own = [question for question in asked if self.windows.models_w[question.share.window] == model]
             images, memories = [question.image_av for question in own], [question.memory for question in own]
-            answers += self._surface_of(model).evaluate(images, memories)
+            answers += self._surface(model).evaluate(images, memories)
         return answers
 
     def _blended(self, positions_av: np.ndarray, value: float, own: Sequence[tuple[_Question, Any]]) -> Evaluation:

@@ -42,7 +42,7 @@ from mpiqmd.rom.error_statistics import Errors, statistics
 from mpiqmd.rom.model import read_reference
 from mpiqmd.rom.reactions import Limits, Tolerance
 from mpiqmd.rom.validation import exact_forces
-from mpiqmd.rom.windowed_model import window_model
+from mpiqmd.rom.windowed_model import WindowedModel
 from mpiqmd.rom.windowed_surface import WindowedSurface
 from mpiqmd.statics.journaled import JournaledSurface
 from mpiqmd.statics.relaxation import relax
@@ -82,7 +82,7 @@ class Compared:
         surface, self.digest, _ = build_rom_surface(settings, physics.model, path, silent(COMM))
         assert isinstance(surface, WindowedSurface), f"{path} is no file of windows"
         self.physics, self.reduced, self.windows = physics, surface, surface.windows
-        self.path, self.output = path, output
+        self.path, self.output, self.models = path, output, WindowedModel.load(path)
         exact = replace(settings, scf=replace(settings.scf, energy_tolerance=ENERGY_TOLERANCE))
 
         @cache
@@ -97,14 +97,14 @@ class Compared:
 
     def frame(self, window: int) -> BodyFrame:
         """Return the body frame of a window's model."""
-        reference_av, name = read_reference(window_model(self.path, window))
+        reference_av, name = read_reference(self.models.model_path(self.path, window))
         return make_frame(self.physics.molecule.with_positions(reference_av), name)
 
     def training(self) -> Solved:
         """Return the training geometries of all models in their body frames, with full energies and exact forces."""
         parts = []
         for window in self.windows.distinct:
-            with h5py.File(window_model(self.path, window), "r") as file:
+            with h5py.File(self.models.model_path(self.path, window), "r") as file:
                 positions_sav, energies_s, forces_sav = (file[f"training/{name}"][:] for name in TRAINING)
             parts.append((positions_sav, energies_s, exact_forces(self.frame(window), positions_sav, forces_sav)))
         positions, energies, forces = (np.concatenate(each) for each in zip(*parts, strict=True))

@@ -14,6 +14,7 @@ from mpiqmd.molecule.bent import water_positions
 from mpiqmd.rom import offline
 from mpiqmd.units import BOHR_IN_ANGSTROM
 from tests.helpers.learned_water import SETTINGS
+from tests.helpers.peroxide import PEROXIDE
 from tests.helpers.workplace import WATER, Bench, Trained
 
 
@@ -43,6 +44,17 @@ def trained(session_folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(offline, "LearnSettings", lambda: SETTINGS)
         return Trained(path, folder, whole.run("train", path, "--output", folder))
+
+
+@pytest.fixture(scope="session")
+def peroxide(session_folder):
+    """The input and the folder of a model in two windows, trained by two parts and put together, and the result."""
+    bench = Bench(MPI.COMM_WORLD.Dup(), session_folder)
+    path, folder = bench.write("peroxide.toml", PEROXIDE), session_folder / "peroxide"
+    chosen = bench.run("train", path, "--samples-only", "--output", folder)
+    for part in ("1/2", "2/2"):
+        assert bench.status("train", path, "--part", part, "--output", folder) == 0
+    return path, folder, chosen, bench.run("train", path, "--output", folder)
 
 
 @pytest.fixture(scope="session")

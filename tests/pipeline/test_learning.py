@@ -235,14 +235,11 @@ def test_ranks_grow_the_same_model(bench, trained):
 
 
 @pytest.mark.serial
-@pytest.mark.parametrize("command", ["evaluate", "relax", "frequencies", "replicas"])
+@pytest.mark.parametrize("command", ["evaluate", "relax", "frequencies"])
 def test_elsewhere_it_is_refused(bench, trained, geometries, command, capfd):
     line = words(bench, trained, bench.folder / "out")
-    if command == "replicas":
-        line += ["--replicas", 2]
-    else:
-        line[0] = command
-        line += ["--structures", geometries[0]] if command == "evaluate" else []
+    line[0] = command
+    line += ["--structures", geometries[0]] if command == "evaluate" else []
     assert bench.status(*line) == 1
     message = capfd.readouterr().err
     assert "rom.on_large_error = 'learn'" in message and "'warn-stop', 'warn', 'stop', 'hifi'" in message

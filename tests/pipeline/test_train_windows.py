@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-from mpi4py import MPI
 
 from mpiqmd.config import load_input
 from mpiqmd.errors import DataFileError
@@ -20,52 +19,8 @@ from mpiqmd.pipeline.info import describe
 from mpiqmd.pipeline.reduced import build_rom_surface
 from mpiqmd.rom.windowed_model import WindowedModel
 from mpiqmd.sampling.windows import Windows
-from tests.helpers.workplace import Bench, with_keys
-
-PEROXIDE = """
-[system]
-symbols = ["O", "O", "H", "H"]
-positions = [[-1.35, 0.0, 0.05], [1.35, 0.0, 0.05], [-1.68, 1.5, -0.75], [1.68, -1.5, -0.75]]
-[grid]
-cell = [9.0, 8.0, 8.0]
-points = [24, 22, 22]
-order = 8
-density = "finer"
-[scf]
-frame = "body"
-[md]
-steps = 8
-timestep = 20.0
-temperature = "300 K"
-[train]
-sampling = "torsion"
-window = "180 deg"
-count = 3
-validation = 2
-rounds = 1
-energy_error = "1 Ha"
-force_error = "1 Ha/bohr"
-[relax]
-force_tolerance = 0.005
-[frequencies]
-displacement = 0.05
-[rom]
-online = "grid"
-energy_fraction = 0.99999
-on_large_error = "warn"
-"""
-"""Hydrogen peroxide on a grid that is far too coarse for physics, in two windows that a mirror leaves as they are."""
-
-
-@pytest.fixture(scope="session")
-def peroxide(session_folder):
-    """The input and the folder of a model in two windows, trained by two parts and put together, and the result."""
-    bench = Bench(MPI.COMM_WORLD.Dup(), session_folder)
-    path, folder = bench.write("peroxide.toml", PEROXIDE), session_folder / "peroxide"
-    chosen = bench.run("train", path, "--samples-only", "--output", folder)
-    for part in ("1/2", "2/2"):
-        assert bench.status("train", path, "--part", part, "--output", folder) == 0
-    return path, folder, chosen, bench.run("train", path, "--output", folder)
+from tests.helpers.peroxide import PEROXIDE
+from tests.helpers.workplace import with_keys
 
 
 def loaded(bench, folder):

@@ -28,7 +28,7 @@ from mpiqmd.rom.offline import make_reduced_model
 from mpiqmd.rom.online import OnlineStage
 from mpiqmd.rom.reactions import WARN
 from mpiqmd.rom.training_distance import TrainingDistance
-from mpiqmd.rom.watch import Watch, numbered
+from mpiqmd.rom.watch import numbered
 from mpiqmd.sampling.rules.rule import Body
 from tests.helpers.learned_water import COARSE
 from tests.helpers.tiny_water import TRAINING, UNSEEN, geometry, train
@@ -114,6 +114,30 @@ def test_what_one_owner_meets_all_learn(comm, shared_tmp_path):
 
 
 @pytest.mark.serial
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_states_of_several_owners_the_latest_is_that_of_all(serial_comm, tmp_path, order):
+    """Written before and after an exchange, and restored in any order; what belongs to the older model is let go."""
+    trained, rom = train(serial_comm), options(check_every=1, error_tolerance=1e-12)
+    surface, _ = learning_surface(trained, tmp_path, rom, enough=2)
+    owners = [Owner(surface) for _ in range(2)]
+    owners[0].at(OUTSIDE[0])
+    states = [owners[0].memory.state()]
+    owners[1].at(OUTSIDE[1])
+    owners[1].at(INSIDE)
+    states.append(owners[1].memory.state())
+    assert [len(state["growth_epochs"]) for state in states] == [0, 1]
+    again, _ = learning_surface(trained, tmp_path, rom, enough=2)
+    memories = [again.fresh() for _ in states]
+    for index in order:
+        memories[index].restore(dict(states[index]))
+    assert again.number == 2 and again.filed.digest == surface.filed.digest
+    assert np.array_equal(again.gathering.positions_sav, surface.gathering.positions_sav)
+    (one,), (other,) = (each.evaluate([INSIDE], [memories[0]]) for each in (surface, again))
+    assert one.energy == pytest.approx(other.energy, abs=1e-12) and memories[0].number == 2
+    assert memories[0].density_matrix_mm is None or len(memories[0].density_matrix_mm) == again.reduced.rank
+
+
+@pytest.mark.serial
 def test_it_looks_where_it_is_farther_out_than_it_was_found_good(serial_comm, tmp_path):
     """Beside the periodic estimates; the nearest geometries need none, and each look makes the next one due farther out."""
     trained = train(serial_comm)
@@ -137,8 +161,8 @@ def test_neighbouring_geometries_are_not_gathered(serial_comm, tmp_path):
     owner = Owner(surface)
     for body in (OUTSIDE[0], OUTSIDE[0] + 1e-3, geometry(*TRAINING[1])):
         assert owner.at(body).extras["hifi"] == 1.0
-    assert len(surface.gathering) == 1 and surface.as_dict()["gathered"] == 1
-    assert surface.summary_lines(Watch(), numbered("step")) == [
+    assert len(surface.gathering) == 1 and surface.grown()["gathered"] == 1
+    assert surface.growth_lines(numbered("step")) == [
         "1 of 3 geometries are gathered for the model to grow by, in gathered-epoch-2.h5"
     ]
 

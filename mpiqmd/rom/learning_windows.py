@@ -1,0 +1,134 @@
+"""The surface of several windows whose models grow: each by what dynamics meets in its own window and in the images of it.
+
+Nothing else is exchanged: a border is blended from the models that are in use on both sides of it.  A file of all windows with
+the models that are in use is written whenever one of them grew; it stands for all of them as the one that the run began with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mpiqmd.errors import MpiqmdError
+from mpiqmd.findings import Finding
+from mpiqmd.molecule.evaluation import Evaluation
+from mpiqmd.parallel.comm import on_rank_zero
+from mpiqmd.rom import epochs as exchanges
+from mpiqmd.rom.epochs import Epoch
+from mpiqmd.rom.grown_models import MODEL_NAME
+from mpiqmd.rom.learning import LearningSurface
+from mpiqmd.rom.reactions import Limits
+from mpiqmd.rom.windowed_model import WindowedModel, window_folder
+from mpiqmd.rom.windowed_surface import WindowedSurface, WindowsMemory
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+
+class LearningWindows(WindowedSurface[LearningSurface]):
+    """The blended surface of models that grow.
+
+    Parameters
+    ----------
+    windowed, path
+        The windows and their models as the run begins, and the file that has them.
+    folder
+        Where the run writes its models, those of a window in ``window-K``.
+    make_surface
+        Makes the surface of the model of a distinct window, given its file and the folder of the models that it grows to.
+        Collective.
+    limits
+        When errors are estimated, which are large, and what follows.
+    online
+        The form of the models that is used.
+    comm
+        Communicator of the surfaces.
+    cell_v
+        Edges (3,) of a periodic cell, bohr.
+    """
+
+    def __init__(
+        self,
+        windowed: WindowedModel,
+        path: Path,
+        folder: Path,
+        make_surface: Callable[[Path, Path], LearningSurface],
+        *,
+        limits: Limits,
+        online: str,
+        comm: MPI.Comm,
+        cell_v: np.ndarray | None = None,
+    ) -> None:
+        def make(window: int) -> LearningSurface:
+            # days may have passed since the run began
+            on_rank_zero(comm, windowed.require_model, path, window)
+            own = window_folder(folder, window)
+            on_rank_zero(comm, lambda: own.mkdir(parents=True, exist_ok=True))
+            return make_surface(windowed.model_path(path, window), own)
+
+        super().__init__(windowed.windows, make, limits, comm, cell_v)
+        self.windowed, self.path, self.folder, self.online = windowed, path, folder, online
+
+    @property
+    def number(self) -> int:
+        """Number of the file of all windows in use; the first is 1."""
+        return 1 + sum(surface.number - 1 for surface in self.surfaces.values())
+
+    def _evaluated(
+        self, positions_bav: Sequence[np.ndarray], memories: Sequence[WindowsMemory]
+    ) -> list[Evaluation | MpiqmdError]:
+        number = self.number
+        answers = super()._evaluated(positions_bav, memories)
+        for answer in answers:
+            if isinstance(answer, Evaluation):
+                answer.extras["epoch"] = float(number)
+        if self.number > number:
+            self._write()
+        return answers
+
+    def _write(self) -> None:
+        """Write the file of all windows with the models in use.  Collective.  Raises DataFileError."""
+        written = self.folder / MODEL_NAME.format(self.number)
+        on_rank_zero(self.comm, lambda: self._in_use(written).save(written))
+
+    def _in_use(self, written: Path) -> WindowedModel:
+        """Return the windows with the models in use, for a file of all of them; rank 0."""
+        models = {
+            window: (surface.models.path(surface.number), surface.filed.digest, surface.reduced.notes)
+            for window, surface in self.surfaces.items()
+            if surface.epochs
+        }
+        return self.windowed.with_models(self.path, models, written) if models else self.windowed
+
+    def grown(self) -> dict[str, Any]:
+        """Return ``epochs`` of all windows, each with its ``window``, and ``gathered``, how many geometries wait in all.
+
+        Not collective.
+        """
+        epochs = [epoch.as_dict() | {"window": window} for window, epoch in self._epochs]
+        return {"epochs": epochs, "gathered": sum(len(surface.gathering) for surface in self.surfaces.values())}
+
+    def growth_lines(self, name: Callable[[int], str]) -> list[str]:
+        """Return the exchanges and what waits in words, window by window.  Not collective."""
+        return [
+            f"window about {self.windowed.name(window)}: {line}"
+            for window, surface in sorted(self.surfaces.items())
+            for line in surface.growth_lines(name)
+        ]
+
+    def growth_findings(self) -> list[Finding]:
+        """Return what the exchanges mean for the energies of a run.  Not collective."""
+        return exchanges.findings([epoch for _, epoch in self._epochs], self.limits.tolerance.energy)
+
+    def standing(self) -> Finding:
+        """Return how good the models in use are.  Not collective."""
+        return self._in_use(self.path).finding(self.online)
+
+    @property
+    def _epochs(self) -> list[tuple[int, Epoch]]:
+        """The exchanges in the order in which they were, with their windows."""
+        found = [(window, epoch) for window, surface in sorted(self.surfaces.items()) for epoch in surface.epochs]
+        return sorted(found, key=lambda pair: pair[1].step)
