@@ -143,6 +143,7 @@ COMMANDS = {
             "topology.psf",
             "model-epoch-*.h5",
             "gathered-epoch-*.h5",
+            "window-*/*-epoch-*.h5",
             "checkpoint*.h5",
             "replicas.h5",
             "replica-*/*.h5",
@@ -165,7 +166,7 @@ COMMANDS = {
             "mpirun -n 2 mpiqmd ipi water.toml --address localhost:31415",
         ),
         "ipi",
-        patterns=("model-epoch-*.h5", "gathered-epoch-*.h5"),
+        patterns=("model-epoch-*.h5", "gathered-epoch-*.h5", "window-*/*-epoch-*.h5"),
         files=("model",),
     ),
     "compare": Command(
