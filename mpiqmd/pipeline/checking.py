@@ -57,7 +57,7 @@ def check_model(
 
     Collective.
     """
-    positions_sav, kinds_s = _drawn(plan, stage, settings.train.validation, 0.5, _seed(settings, number, 0), solver.log)
+    positions_sav, kinds_s, _ = _drawn(plan, stage, settings.train.validation, 0.5, _seed(settings, number, 0), solver.log)
     path, signature = folder / UNSEEN_FILE, snapshot_signature(settings, solver.model)
     outcome, store, places = solve_unseen(solver, path, signature, positions_sav)
     if outcome.stopped is not None:
@@ -70,11 +70,12 @@ def check_model(
 def candidates(settings: Settings, plan: Plan, stage: OnlineStage, number: int, log: Log) -> np.ndarray:
     """Return geometries of which the next round's training may have some, shape (candidates, N, 3), bohr.  Collective.
 
-    Frames of the model's own dynamics are among them where a step of it does not cost a solve on the grid.
+    Frames of the model's own dynamics are among them where a step of it does not cost a solve on the grid, and where it left
+    the model's tables.
     """
     share = 0.0 if stage.grid_free is None else FRAMES
-    positions_sav, _ = _drawn(plan, stage, CANDIDATES, share, _seed(settings, number, 1), log)
-    return positions_sav
+    positions_sav, _, left_sav = _drawn(plan, stage, CANDIDATES, share, _seed(settings, number, 1), log)
+    return np.concatenate([positions_sav, left_sav])
 
 
 def _seed(settings: Settings, number: int, purpose: int) -> int:
@@ -82,12 +83,15 @@ def _seed(settings: Settings, number: int, purpose: int) -> int:
     return settings.train.seed + SEEDS * (2 * (number - 1) + purpose)
 
 
-def _drawn(plan: Plan, stage: OnlineStage, count: int, share: float, seed: int, log: Log) -> tuple[np.ndarray, list[str]]:
+def _drawn(
+    plan: Plan, stage: OnlineStage, count: int, share: float, seed: int, log: Log
+) -> tuple[np.ndarray, list[str], np.ndarray]:
     """Return geometries in the body frame, shape (count, N, 3), bohr, a share of them frames, and the kind of each.
 
-    Collective.  Where the model's own dynamics leads out of it all the time, there are more random ones.
+    With those at which the model's own dynamics left its tables (left, N, 3), bohr.  Collective.  Where it does so all the
+    time, there are more random ones.
     """
     found = own_frames(stage, plan.reference, plan.temperature, int(share * count), seed, log)
     random_sav = plan.unseen(count - len(found.positions_sav), seed)
     kinds = ["random"] * len(random_sav) + ["dynamics"] * len(found.positions_sav)
-    return np.concatenate([random_sav, found.positions_sav]), kinds
+    return np.concatenate([random_sav, found.positions_sav]), kinds, found.left_sav

@@ -2,7 +2,8 @@
 
 A few independent runs of constant energy start from the reference geometry with velocities of twice the temperature, half of
 which ends in the potential energy, and leave a frame every so many steps.  They depend on the model and on the seed alone.  One
-that comes to where the model has no answer turns back: it goes on from the step before with random velocities.
+that comes to where the model has no answer turns back: it goes on from the step before with random velocities.  Where it left
+the tables of a grid-free model is kept: such geometries are what the training lacks.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import found
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.countdown import Countdown
+from mpiqmd.rom.learned.body_solver import OutsideTablesError
 from mpiqmd.rom.online import OnlineStage
 from mpiqmd.units import ATOMIC_TIME_IN_FS, KELVIN_IN_HARTREE
 
@@ -33,6 +35,8 @@ MOST_RUNS = 8
 """At once; grid-free models are quicker for several."""
 MOST_TURNS = 100
 """Times that runs turn back for a frame, on the average, before what is left of them is given up."""
+MOST_LEFT = 60
+"""Geometries outside of the tables that are kept."""
 VELOCITIES_OF_A_SEED = 1_000_000
 """Random velocities of one seed of the input before those of the next begin."""
 
@@ -52,10 +56,21 @@ ON_GRID = Pace(1.0 / ATOMIC_TIME_IN_FS, 20)
 
 @dataclass(frozen=True, eq=False)
 class OwnFrames:
-    """Frames in the body frame, shape (frames, N, 3), bohr, and how often a run came to where the model has no answer."""
+    """Frames of a model's dynamics, in the body frame.
+
+    Attributes
+    ----------
+    positions_sav
+        The frames, shape (frames, N, 3), bohr.
+    turns
+        How often a run came to where the model has no answer.
+    left_sav
+        Geometries at which runs left the tables, shape (left, N, 3), bohr.
+    """
 
     positions_sav: np.ndarray
     turns: int
+    left_sav: np.ndarray
 
 
 def own_frames(stage: OnlineStage, reference: Molecule, temperature: float, count: int, seed: int, log: Log) -> OwnFrames:
@@ -75,7 +90,8 @@ def own_frames(stage: OnlineStage, reference: Molecule, temperature: float, coun
         Where progress goes.
     """
     if count == 0:
-        return OwnFrames(np.empty((0, *reference.positions_av.shape)), 0)
+        nothing = np.empty((0, *reference.positions_av.shape))
+        return OwnFrames(nothing, 0, nothing)
     pace = ON_GRID if stage.grid_free is None else GRID_FREE
     runs = _Runs(stage, reference, temperature, pace, seed)
     runs.start(math.ceil(count / math.ceil(count / MOST_RUNS)), MOST_TURNS * count)
@@ -88,7 +104,8 @@ def own_frames(stage: OnlineStage, reference: Molecule, temperature: float, coun
     kelvin, apart = temperature / KELVIN_IN_HARTREE, pace.steps * pace.timestep * ATOMIC_TIME_IN_FS
     turned = f"; {runs.turns} times it turned back from where there is no answer" if runs.turns else ""
     log(f"{len(frames)} frames of the model's own dynamics at {kelvin:.0f} K, {apart:.0f} fs apart{turned}")
-    return OwnFrames(np.array(frames).reshape(-1, *reference.positions_av.shape), runs.turns)
+    left, shape = decide(stage.model.grid.comm, runs.left), (-1, *reference.positions_av.shape)
+    return OwnFrames(np.array(frames).reshape(shape), runs.turns, np.array(left).reshape(shape))
 
 
 class _Runs:
@@ -101,6 +118,7 @@ class _Runs:
         self.nuclei: Nuclei = make_nuclei(reference, (), remove_translation=True, remove_rotation=True)
         self.drawn, self.turns, self.allowed = 0, 0, 0
         self.frames: list[np.ndarray] = []
+        self.left: list[np.ndarray] = []
 
     def start(self, count: int, allowed: int) -> None:
         """Start so many runs, which may turn back so often."""
@@ -122,8 +140,10 @@ class _Runs:
         for k, answer in enumerate(answers):
             try:
                 self._accept(self.dynamics[k], found(answer))
-            except MpiqmdError:
+            except MpiqmdError as error:
                 lost.append(k)
+                if isinstance(error, OutsideTablesError) and len(self.left) < MOST_LEFT:
+                    self.left.append(self.stage.frame.align(positions[k]).body_positions_av)
         self._turn_back(decide(self.stage.model.grid.comm, lost))
         return len(self.frames) - before
 

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mpiqmd.errors import GeometryError
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Memory
 from mpiqmd.parallel.log import silent
-from mpiqmd.pipeline.own_dynamics import GRID_FREE, own_frames
+from mpiqmd.pipeline.own_dynamics import GRID_FREE, MOST_LEFT, own_frames
+from mpiqmd.rom.learned.body_solver import OutsideTablesError
 from mpiqmd.units import KELVIN_IN_HARTREE
 
 REFERENCE = Molecule(("O", "H", "H"), np.array([[0.0, 0.0, 0.0], [1.1, 1.4, 0.0], [1.1, -1.4, 0.0]]))
@@ -43,7 +43,7 @@ class Springs:
     def at(self, positions_av):
         stretches = lengths(positions_av) - REST
         if np.abs(stretches).max() > self.longest:
-            return GeometryError("torn")
+            return OutsideTablesError("torn")
         forces_av = np.zeros((3, 3))
         for (a, b), stretch in zip(PAIRS, stretches, strict=True):
             arm_v = positions_av[b] - positions_av[a]
@@ -83,6 +83,9 @@ def test_runs_turn_back_where_the_model_ends(comm):
     found = frames(comm, 8, longest=bound)
     assert found.turns > 0 and len(found.positions_sav) == 8
     assert all(np.abs(lengths(positions_av) - REST).max() <= bound for positions_av in found.positions_sav)
+    assert len(found.left_sav) == min(found.turns, MOST_LEFT)
+    beyond = [np.abs(lengths(positions_av) - REST).max() / bound for positions_av in found.left_sav]
+    assert min(beyond) > 1.0 and max(beyond) < 1.2
 
 
 def test_a_model_that_has_no_answer_anywhere_near_gives_none(comm):
