@@ -119,6 +119,12 @@ class Orbitals:
         result = np.ascontiguousarray(coefficients_nm.T) @ self.matrix_local
         return Orbitals(self.grid, result.reshape(-1, *self.grid.local_shape))
 
+    def rotate(self, rotation_nn: np.ndarray, block: int = 8192) -> None:
+        """Replace the functions by ``χ_j = Σ_i φ_i U_ij``, as many, in their own memory.  Not collective."""
+        flat, turned_nn = self.matrix_local, np.ascontiguousarray(rotation_nn.T)
+        for start in range(0, flat.shape[1], block):
+            flat[:, start : start + block] = turned_nn @ flat[:, start : start + block]
+
     def density(self, weights_n: np.ndarray) -> Field:
         """Return ``ρ(r) = Σ_i w_i φ_i(r)²``.  Not collective."""
         flat = np.einsum("i,ij,ij->j", weights_n, self.matrix_local, self.matrix_local)

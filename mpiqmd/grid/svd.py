@@ -24,6 +24,7 @@ from mpi4py import MPI
 
 from mpiqmd.errors import AccuracyError
 from mpiqmd.grid.arrays import Orbitals
+from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.petsc import PETSc, SLEPc
 from mpiqmd.parallel.comm import decide, on_rank_zero, sum_over_ranks
 from mpiqmd.parallel.dense import inverse_square_root
@@ -56,10 +57,10 @@ class Decomposition:
     coefficients_sk: np.ndarray
 
 
-def decompose(functions: Orbitals) -> Decomposition:
+def decompose(functions: Orbitals, overwrite: bool = False) -> Decomposition:
     """Return the singular value decomposition of a block of functions.  Collective.
 
-    Raises AccuracyError if the block holds NaN or infinity.
+    With ``overwrite`` the modes take the memory of the functions.  Raises AccuracyError if the block holds NaN or infinity.
     """
     grid, n = functions.grid, len(functions)
     nothing = Decomposition(functions.select(slice(0, 0)), np.empty(0), np.empty((n, 0)))
@@ -75,7 +76,7 @@ def decompose(functions: Orbitals) -> Decomposition:
             f"the {n} functions to be decomposed have norm {total}: they hold NaN or infinity, finite values "
             "are needed. Recompute the snapshots."
         )
-    return _assemble(functions, *_tall_skinny(grid.comm, matrix))
+    return _assemble(functions if overwrite else None, grid, *_tall_skinny(grid.comm, matrix))
 
 
 def _norm(comm: MPI.Comm, matrix_local: np.ndarray) -> float:
@@ -134,26 +135,42 @@ def _triplets(matrix: np.ndarray) -> Triplets:
     return left, values, right
 
 
-def _assemble(functions: Orbitals, left: np.ndarray, values: np.ndarray, right: np.ndarray) -> Decomposition:
-    """Order the triplets, fix their signs and see to it that the modes are orthonormal."""
-    grid = functions.grid
+def _assemble(memory: Orbitals | None, grid: Grid, left: np.ndarray, values: np.ndarray, right: np.ndarray) -> Decomposition:
+    """Order the triplets, fix their signs and see to it that the modes are orthonormal; they may take the memory of others."""
     order = decide(grid.comm, np.argsort(-values, kind="stable"))
-    left, values, right = left[:, order], values[order], right[:, order]
+    values, right, signs = values[order], right[:, order], np.ones(len(values))
     if len(values):
         # Of entries that are equal but for round-off the first decides, the same one on any number of ranks.
         largest = np.argmax(np.abs(right) > (1.0 - 1e-9) * np.abs(right).max(axis=0), axis=0)
         signs = decide(grid.comm, np.where(right[largest, np.arange(len(values))] < 0, -1.0, 1.0))
-        left, right = left * signs, right * signs
-    local = left.T.reshape(len(values), *grid.local_shape) / np.sqrt(grid.volume_element)
-    return Decomposition(orthonormalised(Orbitals(grid, local)), values, right)
+        right = right * signs
+    modes = Orbitals.zeros(grid, len(values)) if memory is None else memory.select(slice(0, len(values)))
+    scale = signs / np.sqrt(grid.volume_element)
+    for start in range(0, len(left), ROWS):
+        modes.matrix_local[:, start : start + ROWS] = (left[start : start + ROWS, order] * scale).T
+    orthonormalise(modes)
+    return Decomposition(modes, values, right)
 
 
 def orthonormalised(functions: Orbitals) -> Orbitals:
     """Return functions that are orthonormal to 1e-12 as they are, else the nearest such.  Collective."""
+    rotation_nn = _to_orthonormal(functions)
+    return functions if rotation_nn is None else functions.combine(rotation_nn)
+
+
+def orthonormalise(functions: Orbitals) -> None:
+    """Make functions so in their own memory.  Collective."""
+    rotation_nn = _to_orthonormal(functions)
+    if rotation_nn is not None:
+        functions.rotate(rotation_nn)
+
+
+def _to_orthonormal(functions: Orbitals) -> np.ndarray | None:
+    """Return what turns functions into the nearest orthonormal ones, None if they are such."""
     if len(functions) == 0:
-        return functions
+        return None
     overlap = functions.gram()
     worst = float(np.abs(overlap - np.eye(len(functions))).max())
     if decide(functions.grid.comm, worst <= ORTHONORMALITY):
-        return functions
-    return functions.combine(inverse_square_root(functions.grid.comm, overlap))
+        return None
+    return inverse_square_root(functions.grid.comm, overlap)

@@ -8,15 +8,19 @@ others name it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from scipy.linalg import null_space
 
 from mpiqmd.grid.arrays import Field, Orbitals
 from mpiqmd.grid.differences import Laplacian
 from mpiqmd.grid.refinement import Refinement
+from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.dense import eigh
 
 SPIN_WEIGHT = 2.0
@@ -81,9 +85,27 @@ class OrbitalSpace:
 
     def combine(self, coefficients_nm: np.ndarray) -> OrbitalSpace:
         """Return the m combinations ``χ_j = Σ_i φ_i C_ij``, with all that is known of the φ carried over.  Not collective."""
+        return self._carried(self.orbitals.combine(coefficients_nm), coefficients_nm)
+
+    @contextmanager
+    def combined_in_place(self, columns_nm: np.ndarray) -> Iterator[OrbitalSpace]:
+        """Yield :meth:`combine` of orthonormal columns (n, m), made in the memory of the orbitals.  Collective.
+
+        Until the end of the ``with`` block they are others; then they are back, but for round-off.
+        """
+        complete_nn = np.concatenate([columns_nm, null_space(columns_nm.T)], axis=1)
+        rotation_nn = decide(self.orbitals.grid.comm, complete_nn)
+        self.orbitals.rotate(rotation_nn)
+        try:
+            yield self._carried(self.orbitals.select(slice(0, columns_nm.shape[1])), columns_nm)
+        finally:
+            self.orbitals.rotate(rotation_nn.T)
+
+    def _carried(self, combined: Orbitals, coefficients_nm: np.ndarray) -> OrbitalSpace:
+        """Return combinations with all that is known of what they combine."""
         is_apart = self.refinement is not None and self._dense is not None
         dense = self.dense.combine(coefficients_nm) if is_apart else None
-        other = OrbitalSpace(self.orbitals.combine(coefficients_nm), self.refinement, dense)
+        other = OrbitalSpace(combined, self.refinement, dense)
         for laplacian, matrix_nn in self._kinetic.items():
             other._kinetic[laplacian] = coefficients_nm.T @ matrix_nn @ coefficients_nm
         for projectors, overlaps_np in self._overlaps.items():

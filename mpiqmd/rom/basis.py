@@ -18,7 +18,7 @@ import numpy as np
 
 from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.grid.arrays import Orbitals
-from mpiqmd.grid.svd import Decomposition, orthonormalised
+from mpiqmd.grid.svd import orthonormalise
 from mpiqmd.molecule.symmetry import Symmetry
 from mpiqmd.rom.closed_set import ClosedSet
 
@@ -122,11 +122,10 @@ def build_basis(
     kept = _whole_species(sigma, rank_for(sigma, energy_fraction, criterion)) if rank is None else rank
     _check_rank(kept, len(sigma))
     owners = np.repeat(np.arange(len(closed.sectors)), [len(sector.singular_values_k) for sector in closed.sectors])
-    counts = np.bincount(owners[order[:kept]], minlength=len(closed.sectors))
-    parts = [closed.decomposed(sector, int(count)) for sector, count in zip(closed.sectors, counts, strict=True) if count]
-    sigma[:kept], local = _sorted_modes(parts)
+    sigma[:kept], modes = _sorted_modes(closed, owners[order[:kept]])
+    orthonormalise(modes)
     return ReducedBasis(
-        modes=orthonormalised(Orbitals(snapshots.grid, local)),
+        modes=modes,
         singular_values_k=sigma,
         rank_sigma=ranks["sigma"],
         rank_sigma2=ranks["sigma2"],
@@ -136,11 +135,21 @@ def build_basis(
     )
 
 
-def _sorted_modes(parts: Sequence[Decomposition]) -> tuple[np.ndarray, np.ndarray]:
-    """Return singular values and this rank's modes of all sectors, descending."""
-    values = np.concatenate([part.singular_values_k for part in parts])
+def _sorted_modes(closed: ClosedSet, owners_k: np.ndarray) -> tuple[np.ndarray, Orbitals]:
+    """Return singular values and modes, descending, given the sectors that they are of as far as these are known.  Collective.
+
+    One sector after the other is put to where its modes belong: no copy of all of them is made.
+    """
+    values, modes = np.empty(len(owners_k)), Orbitals.zeros(closed.functions.grid, len(owners_k))
+    for number, sector in enumerate(closed.sectors):
+        own = np.flatnonzero(owners_k == number)
+        if len(own):
+            part = closed.decomposed(sector, len(own))
+            values[own], modes.local[own] = part.singular_values_k, part.modes.local
     order = np.argsort(-values, kind="stable")
-    return values[order], np.concatenate([part.modes.local for part in parts])[order]
+    moved = np.flatnonzero(order != np.arange(len(order)))
+    modes.local[moved] = modes.local[order[moved]]
+    return values[order], modes
 
 
 def _whole_species(sigma: np.ndarray, rank: int) -> int:

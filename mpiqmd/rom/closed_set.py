@@ -85,7 +85,7 @@ class ClosedSet:
         for start in range(0, count, BLOCK):
             block = slice(start, min(start + BLOCK, count))
             total.local[block] = self._projected(self._combined(sector.vectors_sk[:, block]), flips).local
-        found = decompose(total)
+        found = decompose(total, overwrite=True)
         return replace(found, singular_values_k=found.singular_values_k * np.sqrt(float(len(self.flips))))
 
     def _combined(self, vectors_sk: np.ndarray) -> Orbitals:

@@ -98,7 +98,12 @@ class LearnedCompiler:
             f"{len(subspaces)} latent directions over {subspaces.active_mk.shape[1]} of {len(self.modes)} modes, from "
             f"{len(self.states.positions)} geometries; up to {self._memory(found) / 1e9:.2g} GB a rank from here on"
         )
-        active = self.modes.combine(subspaces.active_mk)
+        with self.modes.combined_in_place(subspaces.active_mk) as active:
+            return self._learned(active, found)
+
+    def _learned(self, active: OrbitalSpace, found: LatentFound) -> LearnedArrays:
+        """Return the model over the active modes.  Collective."""
+        settings, subspaces = self.settings, found.subspaces
         functions = self._functions(active.dense, found)
         arrays, charged = self._draft(active, functions, found)
         fit = self._start_fit(found.labels_d, min(settings.fit, DRAFT_TERMS), least=min(5 * settings.fit, DRAFT_MINIMA))
@@ -140,9 +145,11 @@ class LearnedCompiler:
         # functions, of which there are a few for each direction, are put into order, at one point for all its images
         functions = 2 * FUNCTIONS_PER_DIRECTION * len(found.subspaces) / len(self.states.species)
         samples = self.settings.densities + self._slopes(found) + functions
-        active, dense = found.subspaces.active_mk.shape[1], self.model.density_grid.local_size
-        own = np.dtype(float).itemsize * (len(self.modes) + active) * self.model.grid.local_size
-        return own + np.dtype(np.float32).itemsize * samples * dense + np.dtype(float).itemsize * active * dense
+        dense = self.model.density_grid.local_size
+        own = np.dtype(float).itemsize * len(self.modes) * self.model.grid.local_size
+        if self.model.refinement is not None:
+            own += np.dtype(float).itemsize * found.subspaces.active_mk.shape[1] * dense
+        return own + np.dtype(np.float32).itemsize * samples * dense
 
     def _samples(self, count: int, seed: int) -> np.ndarray:
         """Return random mixtures of training geometries, shape (samples, N, 3), bohr."""

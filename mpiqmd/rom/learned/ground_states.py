@@ -36,8 +36,8 @@ class GroundStates:
 
     Attributes
     ----------
-    energy
-        The reduced energy on the grid, with the modes.
+    modes
+        The modes.
     species
         Symmetry species of the modes.
     reference
@@ -48,10 +48,10 @@ class GroundStates:
 
     def __init__(self, cores: CoreFields, modes: Orbitals, training: TrainingSet, n_coordinates: int, log: Log) -> None:
         self.cores, self.model, self.log = cores, cores.model, log
-        self.energy, model = GridEnergy(cores.model, modes), cores.model
+        model = cores.model
         self.training = training
         self.n_coordinates = n_coordinates
-        self.modes, self.comm = self.energy.modes, model.grid.comm
+        self.modes, self.comm = model.space(modes), model.grid.comm
         self.centre_av = training.positions_sav[training.central]
         self.species = decide(self.comm, Species.of(training))
         central_mn = training.orbitals_smn[training.central]
@@ -77,12 +77,12 @@ class GroundStates:
 
         Each is predicted from all before it.  Collective.
         """
-        countdown = Countdown(self.log, wanted, "reduced ground state")
+        countdown, energy = Countdown(self.log, wanted, "reduced ground state"), self._rough_energy()
         for positions_av in candidates:
             try:
                 problem = self.model.place(positions_av)
                 start_y = self._predicted(positions_av)
-                _, found_y = minimised(self.energy, self.reference, problem, start_y, self._response, SOLVED)
+                _, found_y = minimised(energy, self.reference, problem, start_y, self._response, SOLVED)
             except (ConvergenceError, GeometryError):
                 continue
             orbitals_mn, _ = orthonormalised(self.reference.spanning(found_y))
@@ -93,6 +93,10 @@ class GroundStates:
             if countdown.done == wanted:
                 return
         self.log(f"warning: {countdown.done} of {wanted} reduced ground states were found; the others did not converge")
+
+    def _rough_energy(self) -> GridEnergy:
+        """Return the reduced energy on the grid; it takes half the memory of the modes, and is not kept."""
+        return GridEnergy(self.model, self.modes.orbitals, roughly=True)
 
     def _predicted(self, positions_av: np.ndarray) -> np.ndarray:
         polynomials = determined_polynomials(np.array(self.positions), self.n_coordinates, 1.9, self.species)

@@ -48,6 +48,23 @@ def test_modes_are_orthonormal_and_reproduce_the_block(grid, rng):
     assert Orbitals(grid, again.local - functions.local).norms().max() < 1e-13
 
 
+def test_modes_may_take_the_memory_of_the_functions(grid, rng):
+    functions = snapshots(grid, rng, np.logspace(0.5, -7, 12))
+    apart, memory = decompose(functions), functions.copy()
+    there = decompose(memory, overwrite=True)
+    assert np.shares_memory(there.modes.local, memory.local)
+    assert np.array_equal(there.modes.local, apart.modes.local)
+    assert np.array_equal(there.singular_values_k, apart.singular_values_k)
+
+
+def test_functions_are_rotated_in_their_own_memory(grid, rng):
+    functions = snapshots(grid, rng, np.logspace(0, -1, 6))
+    rotation = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    expected, address = functions.combine(rotation), functions.local
+    functions.rotate(rotation, block=100)
+    assert functions.local is address and np.abs(functions.local - expected.local).max() < 1e-14
+
+
 def test_squared_projection_error_is_the_sum_of_discarded_squares(grid, rng):
     functions = snapshots(grid, rng, np.logspace(0, -3, 10))
     result = decompose(functions)

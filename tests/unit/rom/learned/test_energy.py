@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from mpiqmd.kohnsham.electrons import Electrons
 from mpiqmd.rom.learned.fitted_start import fit_one
+from mpiqmd.rom.learned.grid_solve import GridEnergy
 from mpiqmd.rom.learned.kernels import polynomial_pull
 from mpiqmd.rom.learned.packed import pad
 from mpiqmd.rom.learned.start import Start
@@ -55,7 +56,7 @@ def test_the_energy_is_that_of_the_same_orbitals_on_the_grid(water, point):
     positions_av, found = minimum(water, point)
     orbitals_mn = orbitals_of(water, found)
     np.testing.assert_allclose(orbitals_mn.T @ orbitals_mn, np.eye(4), atol=1e-10)
-    exact, _ = water.compiler.states.energy.evaluate(water.model.place(positions_av), orbitals_mn)
+    exact, _ = GridEnergy(water.model, water.compiler.modes.orbitals).evaluate(water.model.place(positions_av), orbitals_mn)
     assert found.energies_b[0] == pytest.approx(exact, abs=unseen_errors(water)[0])
 
 
@@ -79,7 +80,10 @@ def test_at_a_minimum_the_energy_on_the_grid_has_no_slope_either(water, rng):
             moved_sd = found.latent_bd[:, : len(subspaces)] + step * np.stack([direction_d, -direction_d])
             orbitals_snk, _ = subspaces.orthonormal(moved_sd)
             problem, states = water.model.place(positions_av), water.compiler.states
-            after, before = (states.energy.evaluate(problem, subspaces.active_mk @ each.T)[0] for each in orbitals_snk)
+            after, before = (
+                GridEnergy(states.model, states.modes.orbitals).evaluate(problem, subspaces.active_mk @ each.T)[0]
+                for each in orbitals_snk
+            )
             assert abs(after - before) < 2.0 * step * largest
 
 
@@ -138,7 +142,9 @@ def test_the_energy_with_moving_projectors_is_that_of_the_same_orbitals_on_the_g
     water = loose_water(cores)
     positions_av = water.training.positions_sav[3]
     found = water.solver().solve_batch(water.energy.place_batch(positions_av[None]))
-    exact, _ = water.compiler.states.energy.evaluate(water.model.place(positions_av), orbitals_of(water, found))
+    exact, _ = GridEnergy(water.model, water.compiler.modes.orbitals).evaluate(
+        water.model.place(positions_av), orbitals_of(water, found)
+    )
     assert found.energies_b[0] == pytest.approx(exact, abs=1e-5)
 
 
