@@ -1,9 +1,10 @@
 """Frames of a reduced model's own dynamics: the geometries that it is going to be asked for.
 
-A few independent runs of constant energy start from the reference geometry with velocities of twice the temperature, half of
-which ends in the potential energy, and leave a frame every so many steps.  They depend on the model and on the seed alone.  One
-that comes to where the model has no answer turns back: it goes on from the step before with random velocities.  Where it left
-the tables of a grid-free model is kept: such geometries are what the training lacks.
+A few independent runs of Langevin dynamics start from the reference geometry with velocities of twice the temperature, half of
+which goes into the potential energy, forget that, and leave a frame every so many steps.  Without friction each vibration would
+keep what it began with, and far more of them be far out than at equilibrium: 25 in 1000 beyond 5 k_B T instead of 7.  The runs
+depend on the model and on the seed alone.  One that comes to where the model has no answer turns back: it goes on from the step
+before with random velocities.  Where it left the tables of a grid-free model is kept: that is what the training lacks.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from mpiqmd.errors import MpiqmdError
 from mpiqmd.md.dynamics import Dynamics
 from mpiqmd.md.nuclei import Nuclei, make_nuclei
-from mpiqmd.md.thermostats.thermostat import NoThermostat
+from mpiqmd.md.thermostats.langevin import Langevin
 from mpiqmd.md.velocities import maxwell_boltzmann
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.molecule import Molecule
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 MOST_RUNS = 8
 """At once; grid-free models are quicker for several."""
 MOST_TURNS = 100
-"""Times that runs turn back for a frame, on the average, before what is left of them is given up."""
+"""Times that runs turn back for a frame, or for as long before the first, on the average, before they are given up."""
 MOST_LEFT = 60
 """Geometries outside of the tables that are kept."""
 VELOCITIES_OF_A_SEED = 1_000_000
@@ -43,15 +44,18 @@ VELOCITIES_OF_A_SEED = 1_000_000
 
 @dataclass(frozen=True)
 class Pace:
-    """Length of a step, atomic units of time, and steps between two frames of a run."""
+    """Length of a step, atomic units of time, steps between two frames of a run, and before it begins."""
 
     timestep: float
     steps: int
+    settling: int
 
 
-GRID_FREE = Pace(0.5 / ATOMIC_TIME_IN_FS, 200)
-ON_GRID = Pace(1.0 / ATOMIC_TIME_IN_FS, 20)
+GRID_FREE = Pace(0.5 / ATOMIC_TIME_IN_FS, 200, 1000)
+ON_GRID = Pace(1.0 / ATOMIC_TIME_IN_FS, 20, 0)
 """A step costs a solve there."""
+FRICTION = 100.0 / ATOMIC_TIME_IN_FS
+"""Time in which velocities are forgotten, atomic units of time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +98,7 @@ def own_frames(stage: OnlineStage, reference: Molecule, temperature: float, coun
         return OwnFrames(nothing, 0, nothing)
     pace = ON_GRID if stage.grid_free is None else GRID_FREE
     runs = _Runs(stage, reference, temperature, pace, seed)
-    runs.start(math.ceil(count / math.ceil(count / MOST_RUNS)), MOST_TURNS * count)
+    runs.start(math.ceil(count / math.ceil(count / MOST_RUNS)), count)
     countdown = Countdown(log, count, "own dynamics, frame")
     while len(runs.frames) < count and runs.dynamics:
         kept = min(runs.step(), count - countdown.done)
@@ -120,9 +124,9 @@ class _Runs:
         self.frames: list[np.ndarray] = []
         self.left: list[np.ndarray] = []
 
-    def start(self, count: int, allowed: int) -> None:
-        """Start so many runs, which may turn back so often."""
-        self.allowed = allowed
+    def start(self, count: int, frames: int) -> None:
+        """Start so many runs, for so many frames in all."""
+        self.allowed = MOST_TURNS * (frames + count * self.pace.settling // self.pace.steps)
         self.dynamics = [self._new(self.reference.positions_av, 2.0 * self.temperature) for _ in range(count)]
         self.memories = [self.surface.fresh(count) for _ in range(count)]
 
@@ -131,7 +135,8 @@ class _Runs:
         seed = VELOCITIES_OF_A_SEED * self.seed + self.drawn
         velocities_av = maxwell_boltzmann(temperature, seed, positions_av, self.nuclei)
         self.drawn += 1
-        return Dynamics(self.nuclei, positions_av, velocities_av, self.pace.timestep, NoThermostat())
+        friction = Langevin(self.temperature, FRICTION, seed)
+        return Dynamics(self.nuclei, positions_av, velocities_av, self.pace.timestep, friction)
 
     def step(self) -> int:
         """Move all runs by a step, or to their start, and return how many frames are kept of it.  Collective."""
@@ -150,7 +155,8 @@ class _Runs:
     def _accept(self, dynamics: Dynamics, evaluation: Evaluation) -> None:
         """Finish a run's step, and keep its frame in the body frame if it is time to."""
         dynamics.accept(evaluation)
-        if dynamics.step and dynamics.step % self.pace.steps == 0:
+        made = dynamics.step - self.pace.settling
+        if made > 0 and made % self.pace.steps == 0:
             self.frames.append(self.stage.frame.align(dynamics.positions_av).body_positions_av)
 
     def _turn_back(self, lost: list[int]) -> None:

@@ -85,7 +85,7 @@ def test_runs_turn_back_where_the_model_ends(comm):
     assert all(np.abs(lengths(positions_av) - REST).max() <= bound for positions_av in found.positions_sav)
     assert len(found.left_sav) == min(found.turns, MOST_LEFT)
     beyond = [np.abs(lengths(positions_av) - REST).max() / bound for positions_av in found.left_sav]
-    assert min(beyond) > 1.0 and max(beyond) < 1.2
+    assert min(beyond) > 1.0 and max(beyond) < 1.4
 
 
 def test_a_model_that_has_no_answer_anywhere_near_gives_none(comm):
