@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiqmd.exchange.mode_files import ANIMATION_FILE, MOLDEN_FILE, write_modes
+from mpiqmd.findings import Finding, closing
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.molecule.vibrations import Vibrations, vibrations
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.parallel.interruption import Interruption
 from mpiqmd.pipeline.surface import build_calculation
-from mpiqmd.statics.derivatives import differentiate, require_relaxed, warn_of_force
+from mpiqmd.statics.derivatives import LARGE_FORCE, differentiate, require_relaxed, warn_of_force
 from mpiqmd.statics.interruptible import InterruptibleSurface
 from mpiqmd.statics.journaled import JournaledSurface
 from mpiqmd.statics.thermochemistry import thermochemistry, thermochemistry_lines
@@ -59,6 +60,9 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     on_rank_zero(comm, write_modes, arguments.folder, found, intensities)
     viewers = f"{MOLDEN_FILE} (Molden, Jmol) and {ANIMATION_FILE} (OVITO, ASE)"
     log.afterwards(f"the modes for viewers, {viewers}, are in {arguments.folder}")
+    findings = [*calculation.standing(), *on_minimum(found, derivatives.largest_force)]
+    verdict = closing("harmonic frequencies and thermochemistry", findings)
+    log.afterwards(verdict["words"])
     return {
         "formula": molecule.formula,
         "labels": molecule.labels,
@@ -77,7 +81,18 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         "modes": found.displacements_kav,
         "hessian": derivatives.hessian_cc,
         "hessian_asymmetry": derivatives.asymmetry,
+        "verdict": verdict,
     }
+
+
+def on_minimum(found: Vibrations, force: float) -> list[Finding]:
+    """Return whether vibrations, with the largest force (Ha/bohr) where they were taken, are those of a minimum.
+
+    Not collective.
+    """
+    imaginary = f"{found.n_imaginary} imaginary modes" if found.n_imaginary else "no imaginary mode"
+    relaxed = "the geometry is relaxed" if force <= LARGE_FORCE else f"there is a force of {force:.1e} Ha/bohr"
+    return [Finding(not found.n_imaginary, imaginary), Finding(force <= LARGE_FORCE, relaxed)]
 
 
 def print_table(found: Vibrations, intensities: np.ndarray | None, largest_force: float, log: Log) -> None:

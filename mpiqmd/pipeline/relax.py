@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from mpiqmd.exchange.structure_files import write_structures
+from mpiqmd.findings import Finding, closing
 from mpiqmd.molecule.internal import InternalCoordinate
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.comm import on_rank_zero
@@ -50,6 +51,9 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     internal = both_ends(molecule, path, calculation.grid.periodic_cell_v)
     print_summary(path, internal, log.afterwards)
     log.afterwards(f"{RELAXED_FILE} and {STEPS_FILE} are in {folder}")
+    within = f"forces are within relax.force_tolerance = {settings.force_tolerance:.1e} Ha/bohr"
+    verdict = closing("vibrations and as the start of a training", [*calculation.standing(), Finding(True, within)])
+    log.afterwards(verdict["words"])
     return {
         "solver": calculation.solver,
         "optimiser": settings.optimiser,
@@ -64,6 +68,7 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
         "labels": molecule.labels,
         "internal": {coordinate.key: coordinate.values_t[1] for coordinate in internal},
         "internal_before": {coordinate.key: coordinate.values_t[0] for coordinate in internal},
+        "verdict": verdict,
     }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpiqmd.exchange.cube import write_cube
+from mpiqmd.findings import closing
 from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.ground_state import GroundState
 from mpiqmd.kohnsham.model import KohnShamModel
@@ -23,6 +24,7 @@ from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.placement import Placement
 from mpiqmd.molecule.rigid import Alignment
 from mpiqmd.pipeline.build import align, build_model, build_molecule, build_solver
+from mpiqmd.pipeline.surface import on_ground_states
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -66,10 +68,13 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, An
     }
     result["moved_by"] = placement.shift_v if placement else np.zeros(3)
     _print_summary(result, molecule, log.afterwards)
-    result["checks"] = GroundStateWatch(model, log.afterwards).look(problem, state).describe()
+    watch = GroundStateWatch(model, log.afterwards)
+    result["checks"] = watch.look(problem, state).describe()
     if arguments.density:
         write_cube(arguments.folder / "density.cube", molecule, model.valences_a, state.density, placed)
         log.afterwards(f"density written to {arguments.folder / 'density.cube'}")
+    result["verdict"] = closing("energies and forces to some mHa", on_ground_states(watch))
+    log.afterwards(result["verdict"]["words"])
     return result
 
 

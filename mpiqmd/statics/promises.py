@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from mpiqmd.errors import GeometryError
+from mpiqmd.findings import Finding, closing
 from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.molecule.surface import Owner
 from mpiqmd.parallel.countdown import Countdown
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 STEP = 0.01
 """Displacement of the central differences, bohr."""
+EXACT, RIPPLE = 1e-5, 1e-3
+"""Errors of forces beyond which the energy drifts, Ha/bohr, and ripple of the grid that is fair, Ha and Ha/bohr."""
 MOTIONS = 4
 """Random rigid motions of ``check frame``."""
 
@@ -35,7 +38,12 @@ def check_forces(owner: Owner, positions_av: np.ndarray, names: tuple[str, ...],
         countdown.advance(f"{names[a]} {'xyz'[v]} {here.forces_av[a, v]:.8f}, difference {numerical_av[a, v]:.8f} Ha/bohr")
     error = float(np.abs(here.forces_av - numerical_av).max())
     log.afterwards(f"largest difference between forces and energy differences: {error:.2e} Ha/bohr")
-    return {"forces": here.forces_av, "energy_differences": numerical_av, "largest_error": error, "step": STEP}
+    verdict = closing(
+        "dynamics that conserves its energy", [_within(error, EXACT, "forces are slopes of the energy to", "Ha/bohr")]
+    )
+    log.afterwards(verdict["words"])
+    numbers = {"forces": here.forces_av, "energy_differences": numerical_av, "largest_error": error, "step": STEP}
+    return numbers | {"verdict": verdict}
 
 
 def _central_difference(
@@ -77,5 +85,17 @@ def check_frame(owner: Owner, positions_av: np.ndarray, log: Log) -> dict[str, A
         energy_errors.append(abs(moved.energy - reference.energy))
         force_errors.append(float(np.abs(moved.forces_av @ rotation_vv - reference.forces_av).max()))
         countdown.advance(f"energy {energy_errors[-1]:.2e} Ha, forces {force_errors[-1]:.2e} Ha/bohr")
-    log.afterwards(f"largest change of energy {max(energy_errors):.2e} Ha, of forces {max(force_errors):.2e} Ha/bohr")
-    return {"energy_changes": energy_errors, "force_changes": force_errors}
+    energy, force = max(energy_errors), max(force_errors)
+    log.afterwards(f"largest change of energy {energy:.2e} Ha, of forces {force:.2e} Ha/bohr")
+    found = [
+        _within(energy, RIPPLE, "moved and turned, the energy changes by", "Ha"),
+        _within(force, RIPPLE, "forces by", "Ha/bohr"),
+    ]
+    verdict = closing("a molecule that moves and turns", found)
+    log.afterwards(verdict["words"])
+    return {"energy_changes": energy_errors, "force_changes": force_errors, "verdict": verdict}
+
+
+def _within(error: float, bound: float, words: str, unit: str) -> Finding:
+    """Return whether an error is within a bound."""
+    return Finding(error <= bound, f"{words} {error:.1e} {unit}" + ("" if error <= bound else f", more than {bound:.0e}"))

@@ -51,7 +51,7 @@ def say(bench, capfd):
 
 def test_a_good_cell_is_passed_in_silence(say):
     result, warnings = say(HYDROGEN, "scf")
-    assert warnings == result["checks"]["warnings"] == []
+    assert warnings == result["checks"]["warnings"] == [] and result["verdict"]["good"] is True
     checks = result["checks"]
     assert checks["bound"] and checks["highest_occupied"] < -0.3
     assert checks["wall_distance"] == pytest.approx(5.28) and 0 < checks["wall_energy_error"] < 9e-4
@@ -61,7 +61,8 @@ def test_a_good_cell_is_passed_in_silence(say):
 def test_unbound_electrons_and_walls_are_told_of_where_symmetry_hides_the_force(say):
     result, warnings = say(SILANE, "scf")
     assert np.abs(result["net_force"]).max() < 1e-6
-    unbound, walls = warnings
+    unbound, walls, closing = warnings
+    assert "NOT good enough for energies and forces" in closing and result["verdict"]["good"] is False
     assert "above zero" in unbound and "walls of the cell" in unbound and "grid.cell = [" in unbound
     assert "the cell is too small" in walls and "atom H2 1.38 bohr" in walls
     checks = result["checks"]

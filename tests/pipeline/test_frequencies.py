@@ -133,6 +133,8 @@ def test_the_command_on_hydrogen(bench):
     constant = -bond_v @ hessian[:3, 3:] @ bond_v
     assert frequency == pytest.approx(np.sqrt(constant * (1 / masses).sum()) * HARTREE_IN_INVERSE_CM, rel=1e-4)
     assert result["n_imaginary"] == 0 and result["hessian_asymmetry"] < 2e-3
+    # nor is the cell large enough, nor the molecule relaxed
+    assert result["verdict"]["good"] is False and "no imaginary mode" in result["verdict"]["words"]
     # half the mass of a proton for each end: with the vector normalised to 1 it is the mass of one atom
     assert result["reduced_masses"] == pytest.approx([masses[0]], rel=1e-3)
     assert result["formula"] == "H2" and result["labels"] == ["H1", "H2"]

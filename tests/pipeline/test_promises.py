@@ -46,3 +46,4 @@ def test_on_one_side_of_it_forces_are_slopes(serial_comm, share):
     owner = Owner(Edged(molecule.positions_av[0, 0] + share * STEP))
     found = check_forces(owner, molecule.positions_av, molecule.labels, silent(serial_comm))
     assert found["largest_error"] < 1e-6 < 1e-2 < np.abs(found["forces"]).max()
+    assert found["verdict"]["good"] is True
