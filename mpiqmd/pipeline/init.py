@@ -17,11 +17,13 @@ from mpiqmd.exchange.structure import Structure
 from mpiqmd.exchange.structure_files import read_structures
 from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.molecule.fitted_cell import LEFT, MOTION, room
+from mpiqmd.molecule.frame import make_frame
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.proposal import FUNCTIONAL, Proposal, count_electrons, propose
 from mpiqmd.molecule.torsion import find_torsions
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.memory import needed_memory
+from mpiqmd.sampling.rules.rule import usual_count
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -159,7 +161,7 @@ def input_text(molecule: Molecule, proposal: Proposal, structure: str, pinned: t
         timestep=f'timestep = "{"0.5" if "H" in molecule.symbols else "1"} fs"'.ljust(COMMENTS),
         pinned=f"pinned = {list(pinned)}".ljust(COMMENTS) + "# held fixed by the structure file\n" if pinned else "",
         turns=_turns(molecule),
-        count=f"# count = {40 + 4 * len(molecule)}".ljust(COMMENTS),
+        count=f"# count = {usual_count(len(molecule), make_frame(molecule).n_coordinates, shown)}".ljust(COMMENTS),
     )
 
 

@@ -30,7 +30,7 @@ TOLERANCE = 1e-6
 def solve_greedily(solver: TrainingSolver, snapshots: SnapshotOrbitals, plan: Plan, rule: CandidateRule) -> Outcome:
     """Solve candidates of the plan until the target or the count is reached, after those of an earlier run.  Collective."""
     store, log = snapshots.store, solver.log
-    count = min(rule.most(plan.reference), len(plan.samples))
+    count = min(rule.most(plan.body), len(plan.samples))
     chosen = _chosen_before(store, plan) or farthest_points(plan.samples.positions_sav, _few(plan, count), plan.symmetries)
     estimates_s = np.full(len(plan.samples), np.inf)
     estimator, seconds = CandidateEstimator(solver.model, plan.symmetries), []

@@ -43,5 +43,5 @@ class Trajectory(Structures):
 
     def samples(self, sources: Sources, body: Body) -> Samples:
         """Return the geometries in the body frame, in the order of their choice.  Collective."""
-        found, count = super().samples(sources, body), count_for(self.count, body.reference)
+        found, count = super().samples(sources, body), count_for(self.count, body)
         return found.chosen(farthest_points(found.positions_sav, count, body.symmetries))

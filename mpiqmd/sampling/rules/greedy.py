@@ -27,9 +27,9 @@ class Greedy(ThermalRule, CandidateRule):
     candidates: int = key(POSITIVE_COUNT, 100, "geometries to choose from")
     target: float = key(POSITIVE_ENERGY, 1e-6, "largest estimated energy error of a candidate at which to stop")
 
-    def most(self, molecule: Molecule) -> int:
+    def most(self, body: Body) -> int:
         """Return how many geometries are solved at most.  Not collective."""
-        return count_for(self.count, molecule)
+        return count_for(self.count, body)
 
     def reference(self, sources: Sources) -> Molecule:
         """Return the molecule at its minimum, or that of the input where a file is read.  Collective."""

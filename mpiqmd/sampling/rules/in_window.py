@@ -88,7 +88,7 @@ class WindowRule(SamplingRule):
 
     def samples(self, sources: Sources, body: Body) -> Samples:
         """Return the samples in the body frame: the reference, ends of all vibrations, and points between.  Collective."""
-        made = self._region(sources, body).samples(count_for(self.keys.count, body.reference), body.symmetries)
+        made = self._region(sources, body).samples(count_for(self.keys.count, body), body.symmetries)
         offsets_s = spread(len(made), self.windows.half_width)
         labels = [
             label | {self.name: self.centre + float(offset)} for label, offset in zip(made.labels, offsets_s, strict=True)

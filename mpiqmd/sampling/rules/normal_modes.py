@@ -68,4 +68,4 @@ class NormalModeSampling(ThermalRule):
 
     def samples(self, sources: Sources, body: Body) -> Samples:
         """Return the samples in the body frame.  Collective."""
-        return self.filled(sources, body, count_for(self.count, body.reference))
+        return self.filled(sources, body, count_for(self.count, body))
