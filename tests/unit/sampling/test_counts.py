@@ -11,7 +11,7 @@ from mpiqmd.sampling.rules.rule import count_for, usual_count
 
 @pytest.mark.parametrize(
     "atoms, coordinates, operations, expected",
-    [(3, 3, 3, 52), (4, 6, 5, 56), (5, 9, 23, 60), (5, 9, 1, 113), (6, 12, 0, 300), (1, 0, 7, 44)],
+    [(3, 3, 3, 52), (4, 6, 5, 56), (5, 9, 23, 60), (5, 9, 1, 180), (6, 12, 0, 480), (1, 0, 7, 44)],
     ids=["H2O", "NH3", "CH4", "HCOOH", "CH3OH turned", "an atom"],
 )
 def test_few_operations_need_more_geometries(atoms, coordinates, operations, expected):
