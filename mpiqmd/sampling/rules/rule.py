@@ -36,7 +36,7 @@ FEWEST, PER_ATOM, PER_COORDINATE = 40, 4, 40
 """How many geometries a molecule is trained on, at least, more for each atom, and with all their images for each coordinate.
 
 With 17 to 20 for each coordinate the forces of most geometries of HCOOH and CH3OH are right, and those of one in ten, far out,
-are wrong by a hundred times as much.  With 43 for each C2H4 is off by 4.2e-5 Ha/bohr (rms, 400 K), with 67 by 7.3e-6; CH2O has 37,
+are wrong by a hundred times as much.  With 43 C2H4 is off by 4.2e-5 Ha/bohr (rms, 400 K), with 67 by 7.3e-6; CH2O has 37,
 NH3 56, and CH4, with its 24 operations, 160.
 """
 
