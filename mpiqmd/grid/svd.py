@@ -66,7 +66,7 @@ def decompose(functions: Orbitals, overwrite: bool = False) -> Decomposition:
     nothing = Decomposition(functions.select(slice(0, 0)), np.empty(0), np.empty((n, 0)))
     if n == 0:
         return nothing
-    matrix = np.ascontiguousarray(functions.matrix_local.T)
+    matrix = np.array(functions.matrix_local.T, order="C", copy=True)
     matrix *= np.sqrt(grid.volume_element)
     total = _norm(grid.comm, matrix)
     if decide(grid.comm, total == 0.0):

@@ -25,6 +25,7 @@ from mpiqmd.errors import ConfigError, MpiqmdError, cannot_be_loaded
 from mpiqmd.launcher import CTRL_C_STATUS, leaving_at_once
 from mpiqmd.parallel.comm import everyone_arrives, on_rank_zero
 from mpiqmd.parallel.log import Log
+from mpiqmd.pipeline.apart import require_apart
 from mpiqmd.pipeline.circumstances import loaded_versions
 from mpiqmd.pipeline.results import RESULT_FILE, prepare_folder, write_result
 from mpiqmd.regular import in_words, require_regular
@@ -111,6 +112,7 @@ def _claimed(arguments: argparse.Namespace, comm: MPI.Comm) -> Iterator[None]:
     was_there = part is not None or on_rank_zero(comm, arguments.output.exists)
     on_rank_zero(comm, arguments.claim.take)
     try:
+        on_rank_zero(comm, require_apart, arguments)
         # A part removes nothing: the unfinished files are perhaps those of the others.
         folder = (arguments.output, arguments.overwrite, arguments.patterns if part is None else ())
         named = (getattr(arguments, name, None) for name in arguments.files)

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from mpiqmd.config.settings import ReducedModel as RomSection
 from mpiqmd.config.settings import Settings
-from mpiqmd.errors import ConfigError
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.build import build_online_stage, build_solver, rom_options
 from mpiqmd.pipeline.identity import snapshot_signature
 from mpiqmd.pipeline.reduced import digest_of, load_model, load_silently, load_windows
-from mpiqmd.rom.grown_models import EPOCH_FILES, Filed, GrownModels
+from mpiqmd.rom.grown_models import Filed, GrownModels
 from mpiqmd.rom.learning import LearningSurface, Means
 from mpiqmd.rom.learning_windows import LearningWindows
 from mpiqmd.rom.model import ReducedModel
@@ -39,14 +38,9 @@ def build_learning_surface(
 ) -> tuple[LearningSurface | LearningWindows, str]:
     """Return the surface of what grows in the output folder, and the hash of the file it begins with.  Collective.
 
-    Raises ConfigError if that file may be written over, or the model belongs to other physics than the input.
+    Raises ConfigError if the model belongs to other physics than the input.
     """
     settings, path = arguments.settings, arguments.model
-    if path.resolve().parent == arguments.folder.resolve() and path.match(EPOCH_FILES):
-        raise ConfigError(
-            f"--model {path} is among the models that an earlier run has grown in its --output, where this one is to write its "
-            "own. Another folder is needed: choose another --output."
-        )
     build = _of_windows if on_rank_zero(model.grid.comm, is_windowed, path) else _of_one
     return build(settings, model, path, arguments.folder, log), digest_of(model, path)
 

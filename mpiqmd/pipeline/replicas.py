@@ -18,15 +18,19 @@ from __future__ import annotations
 import argparse
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpiqmd.errors import MpiqmdError
+from mpiqmd.datafiles import taking_apart
+from mpiqmd.errors import DataFileError, MpiqmdError
 from mpiqmd.findings import Finding, closing
+from mpiqmd.md.checkpoint import load_checkpoint
 from mpiqmd.md.noise import replica_seed
 from mpiqmd.md.quality import Conditions, judge
 from mpiqmd.md.replicas import INDEX_FILE, groups, replica_folder, require_different, write_index
@@ -49,6 +53,8 @@ from mpiqmd.pipeline.surface import (
     print_growth,
     seen_by,
 )
+from mpiqmd.rom.learning import LearningSurface
+from mpiqmd.rom.learning_windows import LearningWindows
 from mpiqmd.rom.watch import Watch, numbered
 
 if TYPE_CHECKING:
@@ -80,6 +86,8 @@ def run_replicas(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, interr
         f"{comm.size} rank(s)"
     )
     on_rank_zero(comm, write_index, arguments.folder, range(arguments.replicas))
+    if is_shared:
+        recall_models(calculation, arguments.folder, range(arguments.replicas), team)
     started = time.perf_counter()
     runner = _Runner(arguments, settings, calculation, team, log if log.active else silent(team), interruption)
     summaries = runner.run(list(range(arguments.replicas) if is_shared else range(comm.rank, arguments.replicas, comm.size)))
@@ -124,6 +132,28 @@ def summarise(replicas: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
         "exit_status": 1 if failed else exit_status(stopped),
         "replicas": replicas,
     }
+
+
+def recall_models(calculation: Calculation, folder: Path, replicas: Iterable[int], comm: MPI.Comm) -> None:
+    """Let the surface be at the model of the replica that has been further than all others.  Collective.
+
+    Raises DataFileError if a model of the run is gone or another.
+    """
+    for index in replicas:
+        path = replica_folder(folder, index) / "checkpoint.h5"
+        state: dict[str, np.ndarray] = {}
+        # of what cannot be read its own replica tells
+        with suppress(DataFileError):
+            state = on_rank_zero(comm, _memory_state, path)
+        if isinstance(calculation.surface, LearningSurface | LearningWindows):
+            with taking_apart(path, "checkpoint", "One of this surface is needed. Start afresh with --overwrite."):
+                calculation.surface.recall(state)
+
+
+def _memory_state(path: Path) -> dict[str, np.ndarray]:
+    """Return what a replica's checkpoint has of its memory; nothing without a checkpoint."""
+    saved, _ = load_checkpoint(path)
+    return {} if saved is None else dict(saved.groups.get("provider", {}))
 
 
 class _Runner:

@@ -74,14 +74,14 @@ class Gathering:
             store.add(index, each.orbitals, each.energy, each.forces_av, each.eigenvalues_n)
         on_rank_zero(comm, _rename, beside, path)
 
-    def restore(self, positions_sav: np.ndarray, path: Path) -> None:
-        """Read those of these geometries (S, N, 3), bohr, which a file begins with; none of them needs none.  Collective.
+    def read(self, positions_sav: np.ndarray, path: Path) -> list[FullSolution]:
+        """Return those of these geometries (S, N, 3), bohr, which a file begins with; none of them needs none.  Collective.
 
         Raises DataFileError if it has others.
         """
-        self.solutions = []
+        found: list[FullSolution] = []
         if not len(positions_sav):
-            return
+            return found
         store = SnapshotStore(path, self.signature, self.grid.comm)
         count = len(positions_sav)
         if not (store.finished_s[:count].all() and np.array_equal(store.positions_sav[:count], positions_sav)):
@@ -91,7 +91,8 @@ class Gathering:
             )
         for index in range(count):
             numbers = float(store.energies_s[index]), store.forces_sav[index], store.eigenvalues_sn[index]
-            self.solutions.append(FullSolution(store.positions_sav[index], store.read(self.grid, index), *numbers))
+            found.append(FullSolution(store.positions_sav[index], store.read(self.grid, index), *numbers))
+        return found
 
 
 def _rename(beside: Path, path: Path) -> None:

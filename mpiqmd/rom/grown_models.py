@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mpiqmd.datafiles import stored_digest
+from mpiqmd.datafiles import stored_digest, writing
 from mpiqmd.errors import MpiqmdError
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.parallel.comm import decide, on_rank_zero
@@ -80,9 +81,24 @@ class GrownModels:
             if decide(self.comm, _is_of(found.reduced, before.reduced, solved, provenance)):
                 self.log(f"{self.path(number).name} was made of them before")
                 return found
-        grown_model(self.model, before.reduced, solved, self.options, self.log, provenance).save(self.path(number))
+        made = grown_model(self.model, before.reduced, solved, self.options, self.log, provenance)
+        aside = on_rank_zero(self.comm, put_aside, self.path(number))
+        if aside is not None:
+            self.log(f"warning: {self.path(number).name} is of another course of this run, and {aside.name} from now on")
+        made.save(self.path(number))
         # as a resumed run has it
         return self.load(number)
+
+
+def put_aside(path: Path) -> Path | None:
+    """Give a file another name, if it is there, and return that.  Not collective.  Raises DataFileError."""
+    if not path.exists():
+        return None
+    free = (path.with_name(f"{path.stem}-aside-{count}{path.suffix}") for count in itertools.count(1))
+    aside = next(each for each in free if not each.exists())
+    with writing(path):
+        path.rename(aside)
+    return aside
 
 
 def _is_of(reduced: ReducedModel, before: ReducedModel, solved: Sequence[FullSolution], provenance: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ one that is on the disk if that was made of the very same.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -73,7 +74,7 @@ class LearningMemory(ErrorMemory):
 
     def __init__(self, inner: BodyMemory, surface: LearningSurface) -> None:
         super().__init__(inner)
-        self.surface, self.number = surface, surface.number
+        self.surface, self.digest = surface, surface.filed.digest
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the same with the exchanges, the geometries that wait and the model's hash.  Collective.
@@ -92,14 +93,14 @@ class LearningMemory(ErrorMemory):
         own = {name: state.pop(name) for name in (EPOCHS, GATHERED, DIGEST) if name in state}
         if own:
             self.surface.restore(own)
-        self.number = 1 + len(own.get(EPOCHS, ()))
+            self.digest = digest_in(own)
         super().restore(state)
         self.follow()
 
     def follow(self) -> None:
         """Let go of what belongs to a model that is not in use any more: the next error is estimated.  Not collective."""
-        if self.number != self.surface.number:
-            self.number = self.surface.number
+        if self.digest != self.surface.filed.digest:
+            self.digest = self.surface.filed.digest
             self.inner.electrons.forget()
             self.density_matrix_mm = None
             self.watch = self.watch._replace(age=0, is_large=False, is_unknown=False, good_to=0.0)
@@ -132,7 +133,7 @@ class LearningSurface(WatchedSurface):
         self.epochs: list[Epoch] = []
         self.gathering = Gathering(self.models.model.grid, means.signature, means.enough)
         self.solver = OverheardSolver(means.make_solver, self._hear)
-        self._use(first)
+        self.filed, self.stage = first, self._stage(first)
         super().__init__(self.control.limits)
         reduced = first.reduced
         require_as_many_orbitals(reduced, getattr(self.solver, "n_orbitals", reduced.training_orbitals_smn.shape[2]))
@@ -176,7 +177,8 @@ class LearningSurface(WatchedSurface):
             self.gathering.solutions = gathered
             for memory, watch in zip(memories, watches, strict=True):
                 memory.watch = watch
-            return [error for _ in answers]
+            # each owner says of its own what it means for it
+            return [copy.copy(error) for _ in answers]
         return answers
 
     def grow(self, step: int) -> None:
@@ -186,14 +188,16 @@ class LearningSurface(WatchedSurface):
         self.log(f"step {step}: the model grows by {len(met)} geometries that were solved in full, and as many further out")
         centre_av = with_images(before.training_positions_sav, before.symmetries).mean(axis=0)
         solved = [*met, *beyond(self.models.model, self.solver.solver, stage.frame, met, centre_av, self.log)]
-        self._use(self.models.grow(self.filed, solved, number, step))
-        self.gathering.solutions = []
-        counts = len(before.training_positions_sav), len(self.reduced.training_positions_sav), before.rank, self.reduced.rank
-        last = met[-1]
-        energies = _energy(stage, last.positions_av), _energy(self.stage, last.positions_av), last.energy
+        grown = self.models.grow(self.filed, solved, number, step)
+        following, last = self._stage(grown), met[-1]
+        counts = len(before.training_positions_sav), len(grown.reduced.training_positions_sav), before.rank, grown.reduced.rank
+        energies = _energy(stage, last.positions_av), _energy(following, last.positions_av), last.energy
         seconds = decide(self.models.comm, time.perf_counter() - started)
-        self.epochs.append(Epoch(number, step, *counts, *energies, seconds))
-        self.log(self.epochs[-1].line)
+        epoch = Epoch(number, step, *counts, *energies, seconds)
+        # nothing has changed before all of it is there
+        self.filed, self.stage, self.gathering.solutions = grown, following, []
+        self.epochs.append(epoch)
+        self.log(epoch.line)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return what a resumed run needs to go on with the same model; see :class:`LearningMemory`.  Not collective.
@@ -207,26 +211,40 @@ class LearningSurface(WatchedSurface):
             DIGEST: np.frombuffer(self.filed.digest.encode(), np.uint8),
         }
 
+    def recall(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take back what the state of an owner has of the models, and leave the owner alone.  Collective.
+
+        Raises what :meth:`restore` does.
+        """
+        if EPOCHS in state:
+            self.restore(state)
+
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Take back what :meth:`state` returned, unless more is known already.  Collective.
 
         The states of all owners are of one history: the latest is that of all.  Raises DataFileError if a file of the run is
-        gone or another.
+        gone or another; nothing has changed then.
         """
-        known = len(self.epochs), len(self.gathering)
-        if any(known) and (len(state[EPOCHS]), len(state[GATHERED])) <= known:
+        known, epochs, digest = (len(self.epochs), len(self.gathering)), exchanges.from_array(state[EPOCHS]), digest_in(state)
+        if any(known) and (len(epochs), len(state[GATHERED])) <= known:
+            if len(epochs) == len(self.epochs) and digest != self.filed.digest:
+                raise self._another(self.number)
             return
-        self.epochs = exchanges.from_array(state[EPOCHS])
-        digest = bytes(state[DIGEST].astype(np.uint8)).decode(errors="replace")
-        if digest != self.filed.digest:
-            found = self.models.load(self.number)
-            if found.digest != digest:
-                raise DataFileError(
-                    f"{self.models.path(self.number)}: it is not the model that the checkpoint goes on with. Both files of one "
-                    "run are needed: restore it from a copy, or start afresh with --overwrite."
-                )
-            self._use(found)
-        self.gathering.restore(state[GATHERED], self.models.gathered_path(self.number + 1))
+        number, filed, stage = 1 + len(epochs), self.filed, self.stage
+        if digest != filed.digest:
+            filed = self.models.load(number)
+            if filed.digest != digest:
+                raise self._another(number)
+            stage = self._stage(filed)
+        waiting = self.gathering.read(state[GATHERED], self.models.gathered_path(number + 1))
+        self.epochs, self.filed, self.stage, self.gathering.solutions = epochs, filed, stage, waiting
+
+    def _another(self, number: int) -> DataFileError:
+        """Return the error that the file of a model is not the one of a checkpoint."""
+        return DataFileError(
+            f"{self.models.path(number)}: it is not the model that the checkpoint goes on with. Both files of one run are "
+            "needed: restore it from a copy, or start afresh with --overwrite."
+        )
 
     def standing(self) -> Finding:
         """Return how good the model in use is.  Not collective."""
@@ -257,15 +275,19 @@ class LearningSurface(WatchedSurface):
         """The geometries of the training of the model in use."""
         return self.stage.region
 
-    def _use(self, filed: Filed) -> None:
-        """Let a model be the one in use.  Collective."""
-        self.filed = filed
-        self.stage = self.means.make_stage(filed.reduced, lambda: self.solver)
+    def _stage(self, filed: Filed) -> OnlineStage:
+        """Return a model ready for use.  Collective."""
+        return self.means.make_stage(filed.reduced, lambda: self.solver)
 
     def _hear(self, solution: FullSolution) -> None:
         """Gather what was solved in full, if it differs enough.  Collective."""
         if self.gathering.wants(solution.positions_av, self.region):
             self.gathering.add(solution, self.models.gathered_path(self.number + 1))
+
+
+def digest_in(state: Mapping[str, np.ndarray]) -> str:
+    """Return the hash of the model in use that a state of a :class:`LearningMemory` has.  Not collective."""
+    return bytes(state[DIGEST].astype(np.uint8)).decode(errors="replace")
 
 
 def _energy(stage: OnlineStage, positions_av: np.ndarray) -> float:

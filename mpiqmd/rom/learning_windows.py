@@ -6,7 +6,8 @@ the models that are in use is written whenever one of them grew; it stands for a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,10 @@ from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.rom import epochs as exchanges
 from mpiqmd.rom.epochs import Epoch
 from mpiqmd.rom.grown_models import MODEL_NAME
-from mpiqmd.rom.learning import LearningSurface
+from mpiqmd.rom.learning import EPOCHS, LearningSurface
 from mpiqmd.rom.reactions import Limits
-from mpiqmd.rom.windowed_model import WindowedModel, window_folder
-from mpiqmd.rom.windowed_surface import WindowedSurface, WindowsMemory
+from mpiqmd.rom.windowed_model import MODEL_FILE, WindowedModel, put_beside, window_folder
+from mpiqmd.rom.windowed_surface import WindowedSurface, WindowsMemory, by_window
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -71,6 +72,7 @@ class LearningWindows(WindowedSurface[LearningSurface]):
 
         super().__init__(windowed.windows, make, limits, comm, cell_v)
         self.windowed, self.path, self.folder, self.online = windowed, path, folder, online
+        self._written = 1
 
     @property
     def number(self) -> int:
@@ -85,14 +87,38 @@ class LearningWindows(WindowedSurface[LearningSurface]):
         for answer in answers:
             if isinstance(answer, Evaluation):
                 answer.extras["epoch"] = float(number)
-        if self.number > number:
-            self._write()
+        if self.number == self._written:
+            return answers
+        try:
+            on_rank_zero(self.comm, self._write)
+        except MpiqmdError as error:
+            return [copy.copy(error) for _ in answers]
+        self._written = self.number
         return answers
 
+    def recall(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take back what the state of an owner has of the models, and leave the owner alone.  Collective.
+
+        Raises what :meth:`LearningSurface.restore` does.
+        """
+        for window, own in by_window(state).items():
+            if EPOCHS in own:
+                self._surface(self.windows.models_w[window]).recall(own)
+
     def _write(self) -> None:
-        """Write the file of all windows with the models in use.  Collective.  Raises DataFileError."""
+        """Write the file of all windows with the models in use, those that did not grow beside it; rank 0.
+
+        Raises DataFileError.
+        """
         written = self.folder / MODEL_NAME.format(self.number)
-        on_rank_zero(self.comm, lambda: self._in_use(written).save(written))
+        unchanged = [window for window in self.windowed.digests if not self._has_grown(window)]
+        for window in unchanged:
+            beside = window_folder(self.folder, window) / MODEL_FILE
+            put_beside(self.windowed.model_path(self.path, window), beside, self.windowed.digests[window])
+        self._in_use(written).save(written)
+
+    def _has_grown(self, window: int) -> bool:
+        return window in self.surfaces and bool(self.surfaces[window].epochs)
 
     def _in_use(self, written: Path) -> WindowedModel:
         """Return the windows with the models in use, for a file of all of them; rank 0."""
@@ -101,14 +127,15 @@ class LearningWindows(WindowedSurface[LearningSurface]):
             for window, surface in self.surfaces.items()
             if surface.epochs
         }
-        return self.windowed.with_models(self.path, models, written) if models else self.windowed
+        return self.windowed.with_models(models, written) if models else self.windowed
 
     def grown(self) -> dict[str, Any]:
-        """Return ``epochs`` of all windows, each with its ``window``, and ``gathered``, how many geometries wait in all.
+        """Return ``epochs`` of all windows and ``gathered``, how many geometries wait in all.  Not collective.
 
-        Not collective.
+        Each epoch has its ``window`` and ``file``, the number of the file of all windows, which counts those of all.
         """
-        epochs = [epoch.as_dict() | {"window": window} for window, epoch in self._epochs]
+        numbered = enumerate(self._epochs, start=2)
+        epochs = [epoch.as_dict() | {"window": window, "file": file} for file, (window, epoch) in numbered]
         return {"epochs": epochs, "gathered": sum(len(surface.gathering) for surface in self.surfaces.values())}
 
     def growth_lines(self, name: Callable[[int], str]) -> list[str]:

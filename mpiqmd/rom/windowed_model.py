@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from os.path import relpath
@@ -19,7 +21,7 @@ import h5py
 import numpy as np
 
 from mpiqmd import __version__
-from mpiqmd.datafiles import Contents, Unfit, opened, replacing, scalar, sealed, stored_digest
+from mpiqmd.datafiles import Contents, Unfit, opened, replacing, scalar, sealed, stored_digest, writing
 from mpiqmd.datasets import WINDOWS_DATASETS, annotate
 from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.findings import Finding
@@ -69,15 +71,12 @@ class WindowedModel:
         """Return the file of a distinct window's model, given the file of all windows."""
         return path.parent / self.elsewhere.get(window, window_folder(Path(), window) / MODEL_FILE)
 
-    def with_models(self, path: Path, grown: Mapping[int, tuple[Path, str, Mapping[str, Any]]], written: Path) -> WindowedModel:
+    def with_models(self, grown: Mapping[int, tuple[Path, str, Mapping[str, Any]]], written: Path) -> WindowedModel:
         """Return the same with other models of some windows, to be written to another file; rank 0.
 
-        ``path`` is the file of the windows as they are; of each other model the file, its checksum and its notes are given.
+        Of each the file, its checksum and its notes are given; the others are where training leaves them beside that file.
         """
-        files = {window: self.model_path(path, window) for window in self.digests} | {
-            window: file for window, (file, *_) in grown.items()
-        }
-        beside = {window: relpath(file.resolve(), written.parent.resolve()) for window, file in files.items()}
+        beside = {window: relpath(file.resolve(), written.parent.resolve()) for window, (file, *_) in grown.items()}
         digests = dict(self.digests) | {window: digest for window, (_, digest, _) in grown.items()}
         notes = dict(self.notes) | {window: kept_notes(each) for window, (*_, each) in grown.items()}
         return replace(self, digests=digests, notes=notes, elsewhere=beside)
@@ -180,13 +179,13 @@ class WindowedModel:
         model = self.model_path(path, window)
         if not model.is_file():
             raise DataFileError(
-                f"{path} needs {model}, which is not there: the models of windows stay where they are, seen from this file. "
-                "Copy the whole folder, or train again."
+                f"{path} needs {model}, which is not there: the models of windows stay beside it. Copy the whole folder, or "
+                "make the file anew (`mpiqmd train`, or the run in which they grew)."
             )
         if stored_digest(model) != self.digests[window]:
             raise DataFileError(
                 f"{model} is not the model that {path} was made with: it was trained again, or is damaged. Run the same "
-                "`mpiqmd train` again, which takes in what is there."
+                "`mpiqmd train` again, which takes in what is there; of a model that grew in a run restore a copy."
             )
 
 
@@ -196,6 +195,23 @@ def _object(contents: Contents, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Unfit(f"{name} holds a {type(value).__name__}, a JSON object is expected")
     return value
+
+
+def put_beside(model: Path, place: Path, digest: str) -> None:
+    """Let a model file with a checksum be in another place, too, without a copy where the file system allows it; rank 0.
+
+    Raises DataFileError, also where another file is there.
+    """
+    if place.exists():
+        if stored_digest(place) != digest:
+            raise DataFileError(f"{place} is another model than {model}, which belongs there. Choose another --output.")
+        return
+    with writing(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(model.resolve(), place)
+        except OSError:
+            shutil.copy2(model, place)
 
 
 def kept_notes(notes: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ only one weight is not zero, and only one model is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -87,18 +87,23 @@ class WindowsMemory(WatchedMemory):
         self.watch = Watch.from_array(state["guard"])
         self._of.clear()
         self.checked = {int(window): int(evaluation) for window, evaluation in state["checked"]}
-        of: dict[int, dict[str, np.ndarray]] = {}
-        for name, array in state.items():
-            if name.startswith("window_"):
-                window, own = name.removeprefix("window_").split("_", 1)
-                of.setdefault(int(window), {})[own] = array
-        for index, own_state in sorted(of.items()):
-            self.of(index).restore(own_state)
+        for window, own in by_window(state).items():
+            self.of(window).restore(own)
 
     def forget(self) -> None:
         """Be as new.  Not collective."""
         self._of.clear()
         self.watch, self.checked = Watch(), {}
+
+
+def by_window(state: Mapping[str, np.ndarray]) -> dict[int, dict[str, np.ndarray]]:
+    """Return what a state of :class:`WindowsMemory` has of each window, in their order.  Not collective."""
+    of: dict[int, dict[str, np.ndarray]] = {}
+    for name, array in state.items():
+        if name.startswith("window_"):
+            window, own = name.removeprefix("window_").split("_", 1)
+            of.setdefault(int(window), {})[own] = array
+    return dict(sorted(of.items()))
 
 
 class _Question(NamedTuple):

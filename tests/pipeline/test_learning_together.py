@@ -81,6 +81,44 @@ def test_replicas_that_are_continued_are_those_that_were_not_stopped(bench, trai
         assert same(content(bench, one), content(bench, other))
 
 
+@pytest.mark.serial
+def test_a_lost_model_ends_all_replicas_before_any_goes_on_without_it(bench, trained, capfd):
+    words, folders = replicas(bench, trained, "lost", "learned", "--steps", 5)
+    result, before = bench.run(*words), [content(bench, folder) for folder in folders]
+    assert result["epochs"]
+    (bench.folder / "lost" / "model-epoch-2.h5").rename(bench.folder / "kept.h5")
+    assert bench.status(*words[:-1], 8) == 1
+    assert "model-epoch-2.h5" in capfd.readouterr().err
+    assert all(same(content(bench, folder), run) for folder, run in zip(folders, before, strict=True))
+
+
+@pytest.mark.serial
+def test_replicas_one_after_the_other_go_on_with_the_latest_model(bench, trained):
+    """And none of the models that there are is written over."""
+    words, folders = replicas(bench, trained, "later", "grid", "--steps", 6)
+    first = bench.run(*words)
+    known = {path: path.read_bytes() for path in (bench.folder / "later").glob("model-epoch-*.h5")}
+    assert len(known) == len(first["epochs"]) > 0
+    second = bench.run(*words[:-1], 9)
+    assert second["epochs"][: len(first["epochs"])] == first["epochs"]
+    assert content(bench, folders[0])["epoch"][7] == 1.0 + len(first["epochs"])
+    assert all(path.read_bytes() == content for path, content in known.items())
+
+
+@pytest.mark.serial
+def test_models_of_another_run_are_not_written_over(bench, trained, capfd):
+    words, _ = replicas(bench, trained, "mine", "learned", "--steps", 3)
+    bench.run(*words)
+    alone = words[: words.index("--replicas")]
+    assert bench.status(*alone) == 1
+    assert "was grown by another run" in capfd.readouterr().err
+    own = [*alone, "--overwrite"]
+    own[own.index("--model") + 1] = bench.folder / "mine" / "model-epoch-2.h5"
+    assert bench.status(*own) == 1
+    assert "choose another --output" in capfd.readouterr().err
+    assert (bench.folder / "mine" / "replica-0000" / "trajectory.h5").exists()
+
+
 def test_ranks_learn_the_same_of_all_replicas(bench, trained):
     words, folders = replicas(bench, trained, "grid", "grid")
     result = bench.run(*words)
@@ -131,8 +169,11 @@ def test_each_window_grows_by_what_is_met_in_it(bench, peroxide, turned):
     if bench.comm.rank == 0:
         kind, lines = describe(grown)
         assert kind == "windows of reduced models" and any("grown since" in line for line in lines)
-    # it is used as any other
-    again = bench.run("md", path, "--model", grown, "--output", bench.folder / "again", "--steps", 1)
+    assert [epoch["file"] for epoch in epochs] == list(range(2, 2 + len(epochs)))
+    # it is used as any other, wherever the folder is
+    bench.once(shutil.copytree, folder, bench.folder / "else" / "where")
+    moved = bench.folder / "else" / "where" / grown.name
+    again = bench.run("md", path, "--model", moved, "--output", bench.folder / "again", "--steps", 1)
     assert again["steps"] == 1 and "distinct windows" in again["verdict"]["words"]
 
 
