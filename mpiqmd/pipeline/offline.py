@@ -10,6 +10,7 @@ notes and its name.
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,9 @@ def make_good_model(settings: Settings, folder: Path, plan: Plan, solver: Traini
         if following is None:
             break
         rounds.finish(following)
+        # one model at a time is in memory, though it is in cycles
+        del reduced, stage, checked
+        gc.collect()
         log(f"round {rounds.number} of at most {settings.train.rounds}: {following.words}")
     kinds = sorted({*full_warnings(reduced.notes), *solver.watch.lasting})
     keep_model(path, folder / MODEL_FILE, reduced, checked.validation.errors, kinds, settings)

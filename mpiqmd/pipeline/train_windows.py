@@ -7,6 +7,7 @@ are images of others need nothing: their models are those.
 from __future__ import annotations
 
 import argparse
+import gc
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -43,6 +44,8 @@ def train_in_windows(arguments: argparse.Namespace, rule: WindowedRule, sources:
         for log in (solver.log, solver.log.afterwards):
             log(f"window {number} of {len(own)}: {windows.coordinate.name} about {name}")
         found = _train_one(arguments, settings, sources, rule.in_window(windows, window), window)
+        # the next window's model needs the memory
+        gc.collect()
         results.append({"window": window, "centre": float(windows.centres_w[window])} | found)
         if found.get("stopped") is not None:
             return {"windows": results, "stopped": found["stopped"], "exit_status": found["exit_status"]}

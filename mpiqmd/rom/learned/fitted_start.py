@@ -183,7 +183,9 @@ def fit_one(terms_st: np.ndarray, values_sd: np.ndarray, weights_s: np.ndarray) 
 
     Rows count as their weights, without unit; coefficients have the unit of the values.  Not collective.
     """
-    seen_dt, triangle = qr_multiply(terms_st * weights_s[:, None], (values_sd * weights_s[:, None]).T, overwrite_a=True)
+    # laid out as LAPACK has it: no more copies of the largest matrix
+    weighted_ts = np.multiply(terms_st.T, weights_s, order="C")
+    seen_dt, triangle = qr_multiply(weighted_ts.T, (values_sd * weights_s[:, None]).T, overwrite_a=True)
     diagonal = np.abs(np.diag(triangle))
     if diagonal.min() > INDEPENDENT * diagonal.max():
         return solve_triangular(triangle, seen_dt.T)
