@@ -45,6 +45,8 @@ from mpiqmd.rom.learned.xc_points import Reached, Sampled, choose_xc_points
 from mpiqmd.rom.snapshots import SAME_GEOMETRY
 from mpiqmd.sampling.mixtures import normal_geometries, sample_geometries
 
+SATURATED = 0.8
+"""Latent directions for each geometry beyond which geometries are what limits them: errors of the form are far larger then."""
 DRAFT_TERMS = 715
 """Most terms of the polynomial of a first model: degree 5 in 6 coordinates, 4 in 9."""
 DRAFT_MINIMA = 1000
@@ -98,6 +100,8 @@ class LearnedCompiler:
             f"{len(subspaces)} latent directions over {subspaces.active_mk.shape[1]} of {len(self.modes)} modes, from "
             f"{len(self.states.positions)} geometries; up to {self._memory(found) / 1e9:.2g} GB a rank from here on"
         )
+        if len(subspaces) > SATURATED * len(self.states.positions):
+            self.log("nearly as many latent directions as geometries: more of these (train.count) would show more directions")
         with self.modes.combined_in_place(subspaces.active_mk) as active:
             return self._learned(active, found)
 
