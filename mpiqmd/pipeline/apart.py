@@ -6,11 +6,16 @@ import argparse
 from pathlib import Path
 
 from mpiqmd.errors import ConfigError
+from mpiqmd.rom.file_names import MODEL_NAME
+from mpiqmd.rom.reactions import LEARN
 
-LEARNING = "learn"
-"""The choice of ``rom.on_large_error`` with which models grow."""
-GROWN_FILES = ("model-epoch-*.h5", "window-*/model-epoch-*.h5")
+GROWN_FILES = (MODEL_NAME.format("*"), f"window-*/{MODEL_NAME.format('*')}")
 CHECKPOINTS = "checkpoint*.h5"
+
+
+def learns(arguments: argparse.Namespace) -> bool:
+    """Return whether a command line asks for a model that grows.  Not collective."""
+    return arguments.model is not None and arguments.settings.rom.on_large_error == LEARN.name
 
 
 def require_apart(arguments: argparse.Namespace) -> None:
@@ -21,7 +26,7 @@ def require_apart(arguments: argparse.Namespace) -> None:
     model, output = getattr(arguments, "model", None), arguments.output
     if model is None or not output.is_dir():
         return
-    grows = arguments.settings.rom.on_large_error == LEARNING
+    grows = learns(arguments)
     if not (grows or arguments.overwrite):
         return
     ours = {path.resolve() for pattern in arguments.patterns for path in output.glob(pattern)}

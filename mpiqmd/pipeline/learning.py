@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mpiqmd.config.settings import ReducedModel as RomSection
 from mpiqmd.config.settings import Settings
+from mpiqmd.datafiles import taking_apart
+from mpiqmd.errors import DataFileError
 from mpiqmd.kohnsham.model import KohnShamModel
+from mpiqmd.md.checkpoint import load_checkpoint
+from mpiqmd.md.replicas import replica_folder
+from mpiqmd.molecule.surface import Surface
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.pipeline.build import build_online_stage, build_solver, rom_options
 from mpiqmd.pipeline.identity import snapshot_signature
@@ -18,19 +27,17 @@ from mpiqmd.rom.grown_models import Filed, GrownModels
 from mpiqmd.rom.learning import LearningSurface, Means
 from mpiqmd.rom.learning_windows import LearningWindows
 from mpiqmd.rom.model import ReducedModel
-from mpiqmd.rom.reactions import LEARN, Limits
+from mpiqmd.rom.reactions import Limits
+from mpiqmd.rom.watched import WatchedSurface
 from mpiqmd.rom.windowed_model import is_windowed
 
 if TYPE_CHECKING:
+    from mpi4py import MPI
+
     from mpiqmd.parallel.log import Log
 
 COMPILATION_ERROR = "rom.compilation_error"
 """Key, in the recipe of a model, of how finely it was made: rounds of training may have made it finer than the input says."""
-
-
-def learns(arguments: argparse.Namespace) -> bool:
-    """Return whether a command line asks for a model that grows.  Not collective."""
-    return arguments.model is not None and arguments.settings.rom.on_large_error == LEARN.name
 
 
 def build_learning_surface(
@@ -90,3 +97,25 @@ def as_it_was_made(settings: Settings, reduced: ReducedModel) -> RomSection:
     if isinstance(made, float) and 0.0 < made < settings.rom.compilation_error:
         return replace(settings.rom, compilation_error=made)
     return settings.rom
+
+
+def recall_models(surface: Surface, folder: Path, replicas: Iterable[int], comm: MPI.Comm) -> None:
+    """Let the surface be at the model of the replica that has been further than all others.  Collective.
+
+    Raises DataFileError if a model of the run is gone or another.
+    """
+    assert isinstance(surface, WatchedSurface), "only reduced models grow"
+    for index in replicas:
+        path = replica_folder(folder, index) / "checkpoint.h5"
+        state: dict[str, np.ndarray] = {}
+        # of what cannot be read its own replica tells
+        with suppress(DataFileError):
+            state = on_rank_zero(comm, _memory_state, path)
+        with taking_apart(path, "checkpoint", "One of this surface is needed. Start afresh with --overwrite."):
+            surface.recall(state)
+
+
+def _memory_state(path: Path) -> dict[str, np.ndarray]:
+    """Return what a replica's checkpoint has of its memory; nothing without a checkpoint."""
+    saved, _ = load_checkpoint(path)
+    return {} if saved is None else dict(saved.groups.get("provider", {}))

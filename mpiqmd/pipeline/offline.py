@@ -28,6 +28,7 @@ from mpiqmd.pipeline.rounds import ROUNDS_FILE, Rounds, found_in, next_round, wi
 from mpiqmd.plots.singular_values import figure_singular_values
 from mpiqmd.plots.style import save_figure
 from mpiqmd.rom.basis import ReducedBasis
+from mpiqmd.rom.file_names import MODEL_FILE
 from mpiqmd.rom.greedy import solve_greedily
 from mpiqmd.rom.model import ReducedModel, complete_model
 from mpiqmd.rom.model_summary import error_table
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from mpiqmd.parallel.log import Log
 
 SNAPSHOT_FILE = "snapshots.h5"
-MODEL_FILE, DRAFT_FILE = "model.h5", "model-draft.h5"
+DRAFT_FILE = "model-draft.h5"
 
 
 def make_good_model(settings: Settings, folder: Path, plan: Plan, solver: TrainingSolver) -> dict[str, Any]:

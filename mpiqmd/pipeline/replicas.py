@@ -18,19 +18,16 @@ from __future__ import annotations
 import argparse
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mpiqmd.datafiles import taking_apart
-from mpiqmd.errors import DataFileError, MpiqmdError
+from mpiqmd.errors import MpiqmdError
 from mpiqmd.findings import Finding, closing
-from mpiqmd.md.checkpoint import load_checkpoint
 from mpiqmd.md.noise import replica_seed
 from mpiqmd.md.quality import Conditions, judge
 from mpiqmd.md.replicas import INDEX_FILE, groups, replica_folder, require_different, write_index
@@ -40,7 +37,8 @@ from mpiqmd.molecule.surface import Memory
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.parallel.interruption import Interruption, exit_status
 from mpiqmd.parallel.log import Log, silent
-from mpiqmd.pipeline.learning import learns
+from mpiqmd.pipeline.apart import learns
+from mpiqmd.pipeline.learning import recall_models
 from mpiqmd.pipeline.surface import (
     Calculation,
     build_calculation,
@@ -53,8 +51,6 @@ from mpiqmd.pipeline.surface import (
     print_growth,
     seen_by,
 )
-from mpiqmd.rom.learning import LearningSurface
-from mpiqmd.rom.learning_windows import LearningWindows
 from mpiqmd.rom.watch import Watch, numbered
 
 if TYPE_CHECKING:
@@ -87,25 +83,37 @@ def run_replicas(arguments: argparse.Namespace, comm: MPI.Comm, log: Log, interr
     )
     on_rank_zero(comm, write_index, arguments.folder, range(arguments.replicas))
     if is_shared:
-        recall_models(calculation, arguments.folder, range(arguments.replicas), team)
+        recall_models(calculation.surface, arguments.folder, range(arguments.replicas), team)
     started = time.perf_counter()
     runner = _Runner(arguments, settings, calculation, team, log if log.active else silent(team), interruption)
     summaries = runner.run(list(range(arguments.replicas) if is_shared else range(comm.rank, arguments.replicas, comm.size)))
-    gathered = comm.allgather((summaries, runner.watches, calculation.standing(), time.perf_counter() - started))
-    gathered = gathered[:1] if is_shared else gathered
-    replicas = sorted((summary for part, *_ in gathered for summary in part), key=lambda summary: summary["replica"])
-    result = (
-        summarise(replicas, max(seconds for *_, seconds in gathered))
-        | {"solver": calculation.solver}
-        | growth(calculation.surface)
-    )
-    watches = {replica: watch for _, part, *_ in gathered for replica, watch in part.items()}
-    standing = list(dict.fromkeys(finding for _, _, part, _ in gathered for finding in part))
+    parts = comm.allgather(_Part(summaries, runner.watches, calculation.standing(), time.perf_counter() - started))
+    conditions = Conditions.of(calculation.molecule, settings)
+    return _concluded(calculation, conditions, parts[:1] if is_shared else parts, arguments.folder, log)
+
+
+class _Part(NamedTuple):
+    """What a team of ranks has run: summaries, what was seen of errors, how good its surface is, and seconds."""
+
+    summaries: list[dict[str, Any]]
+    watches: dict[int, Watch]
+    standing: list[Finding]
+    seconds: float
+
+
+def _concluded(
+    calculation: Calculation, conditions: Conditions, parts: Sequence[_Part], folder: Path, log: Log
+) -> dict[str, Any]:
+    """Say what all replicas came to, and return it."""
+    replicas = sorted((summary for part in parts for summary in part.summaries), key=lambda summary: summary["replica"])
+    result = summarise(replicas, max(part.seconds for part in parts)) | {"solver": calculation.solver}
+    result |= growth(calculation.surface)
+    watches = {replica: watch for part in parts for replica, watch in part.watches.items()}
     _print_summary(result, log.afterwards)
-    worth = _Worth(calculation, Conditions.of(calculation.molecule, settings), replicas, watches)
+    worth = _Worth(calculation, conditions, replicas, watches)
     worth.print_checks(log.afterwards)
-    log.afterwards(f"replica-*/trajectory.h5, linked from {INDEX_FILE}, are in {arguments.folder}")
-    verdict = worth.verdict(standing)
+    log.afterwards(f"replica-*/trajectory.h5, linked from {INDEX_FILE}, are in {folder}")
+    verdict = worth.verdict(list(dict.fromkeys(finding for part in parts for finding in part.standing)))
     log.afterwards(verdict["words"])
     return result | {"quality": worth.sentences, "verdict": verdict}
 
@@ -132,28 +140,6 @@ def summarise(replicas: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
         "exit_status": 1 if failed else exit_status(stopped),
         "replicas": replicas,
     }
-
-
-def recall_models(calculation: Calculation, folder: Path, replicas: Iterable[int], comm: MPI.Comm) -> None:
-    """Let the surface be at the model of the replica that has been further than all others.  Collective.
-
-    Raises DataFileError if a model of the run is gone or another.
-    """
-    for index in replicas:
-        path = replica_folder(folder, index) / "checkpoint.h5"
-        state: dict[str, np.ndarray] = {}
-        # of what cannot be read its own replica tells
-        with suppress(DataFileError):
-            state = on_rank_zero(comm, _memory_state, path)
-        if isinstance(calculation.surface, LearningSurface | LearningWindows):
-            with taking_apart(path, "checkpoint", "One of this surface is needed. Start afresh with --overwrite."):
-                calculation.surface.recall(state)
-
-
-def _memory_state(path: Path) -> dict[str, np.ndarray]:
-    """Return what a replica's checkpoint has of its memory; nothing without a checkpoint."""
-    saved, _ = load_checkpoint(path)
-    return {} if saved is None else dict(saved.groups.get("provider", {}))
 
 
 class _Runner:

@@ -24,10 +24,11 @@ from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.molecule.images import whole
 from mpiqmd.molecule.molecule import Molecule
 from mpiqmd.molecule.surface import Memory, Surface
+from mpiqmd.pipeline.apart import learns
 from mpiqmd.pipeline.build import build_hifi_surface, build_model, build_molecule
 from mpiqmd.pipeline.circumstances import circumstances
 from mpiqmd.pipeline.identity import surface_identity, without
-from mpiqmd.pipeline.learning import build_learning_surface, learns
+from mpiqmd.pipeline.learning import build_learning_surface
 from mpiqmd.pipeline.reduced import build_rom_surface
 from mpiqmd.pipeline.results import plain
 from mpiqmd.rom.watch import Watch

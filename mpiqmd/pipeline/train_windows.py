@@ -17,9 +17,10 @@ from mpiqmd.config.settings import Settings
 from mpiqmd.datafiles import stored_digest
 from mpiqmd.findings import closing
 from mpiqmd.parallel.comm import on_rank_zero
-from mpiqmd.pipeline.offline import MODEL_FILE, make_good_model
+from mpiqmd.pipeline.offline import make_good_model
 from mpiqmd.pipeline.results import RESULT_FILE
 from mpiqmd.pipeline.sampling import TrainingSources, choose_geometries, require_modes, write_samples
+from mpiqmd.rom.file_names import MODEL_FILE
 from mpiqmd.rom.model import read_notes
 from mpiqmd.rom.partial_snapshots import part_path
 from mpiqmd.rom.windowed_model import WindowedModel, kept_notes, window_folder

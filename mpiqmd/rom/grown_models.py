@@ -15,15 +15,12 @@ from mpiqmd.errors import MpiqmdError
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.parallel.log import Log
+from mpiqmd.rom.file_names import GATHERED_NAME, MODEL_NAME
 from mpiqmd.rom.full_solutions import FullSolution
 from mpiqmd.rom.growth import grown_model, joined_geometries
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.rom.options import RomOptions
 from mpiqmd.rom.verdict import GROWN
-
-MODEL_NAME, GATHERED_NAME, ANY = "model-epoch-{}.h5", "gathered-epoch-{}.h5", "*"
-EPOCH_FILES = MODEL_NAME.format(ANY)
-"""Pattern of the names of grown models."""
 
 
 class Filed(NamedTuple):

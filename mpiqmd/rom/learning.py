@@ -90,9 +90,9 @@ class LearningMemory(ErrorMemory):
         Where another owner has been further, it is that one's model that is in use, and what was kept of an older one is let
         go.
         """
+        self.surface.recall(state)
         own = {name: state.pop(name) for name in (EPOCHS, GATHERED, DIGEST) if name in state}
         if own:
-            self.surface.restore(own)
             self.digest = digest_in(own)
         super().restore(state)
         self.follow()
@@ -212,19 +212,13 @@ class LearningSurface(WatchedSurface):
         }
 
     def recall(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take back what the state of an owner has of the models, and leave the owner alone.  Collective.
-
-        Raises what :meth:`restore` does.
-        """
-        if EPOCHS in state:
-            self.restore(state)
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take back what :meth:`state` returned, unless more is known already.  Collective.
+        """Take back what the state of an owner has of :meth:`state`, unless more is known already.  Collective.
 
         The states of all owners are of one history: the latest is that of all.  Raises DataFileError if a file of the run is
         gone or another; nothing has changed then.
         """
+        if EPOCHS not in state:
+            return
         known, epochs, digest = (len(self.epochs), len(self.gathering)), exchanges.from_array(state[EPOCHS]), digest_in(state)
         if any(known) and (len(epochs), len(state[GATHERED])) <= known:
             if len(epochs) == len(self.epochs) and digest != self.filed.digest:

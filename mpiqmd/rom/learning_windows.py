@@ -19,10 +19,10 @@ from mpiqmd.molecule.evaluation import Evaluation
 from mpiqmd.parallel.comm import on_rank_zero
 from mpiqmd.rom import epochs as exchanges
 from mpiqmd.rom.epochs import Epoch
-from mpiqmd.rom.grown_models import MODEL_NAME
-from mpiqmd.rom.learning import EPOCHS, LearningSurface
+from mpiqmd.rom.file_names import MODEL_FILE, MODEL_NAME
+from mpiqmd.rom.learning import LearningSurface
 from mpiqmd.rom.reactions import Limits
-from mpiqmd.rom.windowed_model import MODEL_FILE, WindowedModel, put_beside, window_folder
+from mpiqmd.rom.windowed_model import WindowedModel, put_beside, window_folder
 from mpiqmd.rom.windowed_surface import WindowedSurface, WindowsMemory, by_window
 
 if TYPE_CHECKING:
@@ -97,37 +97,33 @@ class LearningWindows(WindowedSurface[LearningSurface]):
         return answers
 
     def recall(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take back what the state of an owner has of the models, and leave the owner alone.  Collective.
+        """Take back what the state of an owner says of the models of all windows.  Collective.
 
-        Raises what :meth:`LearningSurface.restore` does.
+        Raises what :meth:`LearningSurface.recall` does.
         """
         for window, own in by_window(state).items():
-            if EPOCHS in own:
-                self._surface(self.windows.models_w[window]).recall(own)
+            self._surface(self.windows.models_w[window]).recall(own)
 
     def _write(self) -> None:
         """Write the file of all windows with the models in use, those that did not grow beside it; rank 0.
 
         Raises DataFileError.
         """
-        written = self.folder / MODEL_NAME.format(self.number)
-        unchanged = [window for window in self.windowed.digests if not self._has_grown(window)]
-        for window in unchanged:
-            beside = window_folder(self.folder, window) / MODEL_FILE
-            put_beside(self.windowed.model_path(self.path, window), beside, self.windowed.digests[window])
-        self._in_use(written).save(written)
+        written, grown = self.folder / MODEL_NAME.format(self.number), self._models
+        for window, digest in self.windowed.digests.items():
+            if window not in grown:
+                beside = window_folder(self.folder, window) / MODEL_FILE
+                put_beside(self.windowed.model_path(self.path, window), beside, digest)
+        self.windowed.with_models(grown, written).save(written)
 
-    def _has_grown(self, window: int) -> bool:
-        return window in self.surfaces and bool(self.surfaces[window].epochs)
-
-    def _in_use(self, written: Path) -> WindowedModel:
-        """Return the windows with the models in use, for a file of all of them; rank 0."""
-        models = {
+    @property
+    def _models(self) -> dict[int, tuple[Path, str, Mapping[str, Any]]]:
+        """The models in use that grew in this run: of each window the file, its checksum and its notes."""
+        return {
             window: (surface.models.path(surface.number), surface.filed.digest, surface.reduced.notes)
             for window, surface in self.surfaces.items()
             if surface.epochs
         }
-        return self.windowed.with_models(models, written) if models else self.windowed
 
     def grown(self) -> dict[str, Any]:
         """Return ``epochs`` of all windows and ``gathered``, how many geometries wait in all.  Not collective.
@@ -152,7 +148,7 @@ class LearningWindows(WindowedSurface[LearningSurface]):
 
     def standing(self) -> Finding:
         """Return how good the models in use are.  Not collective."""
-        return self._in_use(self.path).finding(self.online)
+        return self.windowed.with_models(self._models, self.path).finding(self.online)
 
     @property
     def _epochs(self) -> list[tuple[int, Epoch]]:

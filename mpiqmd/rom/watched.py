@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,10 @@ class WatchedSurface(ABC):
     def grown(self) -> dict[str, Any]:
         """Return what became of the model or the models, as plain data; nothing where they do not grow.  Not collective."""
         return {}
+
+    def recall(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take back what the state of an owner says of the model or the models; nothing where they do not grow.  Collective."""
+        return
 
     def summary(self, watch: Watch) -> dict[str, float | int | None]:
         """Return how many checks there were and what they found, for ``result.json``.  Not collective."""

@@ -25,6 +25,7 @@ from mpiqmd.datafiles import Contents, Unfit, opened, replacing, scalar, sealed,
 from mpiqmd.datasets import WINDOWS_DATASETS, annotate
 from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.findings import Finding
+from mpiqmd.rom.file_names import MODEL_FILE
 from mpiqmd.rom.kinds import WINDOWS
 from mpiqmd.rom.pooled import pooled_notes
 from mpiqmd.rom.signature import differences, listed, plain
@@ -34,7 +35,6 @@ from mpiqmd.sampling.windows import Windows
 FORMAT = 1
 KEPT = ("errors", "verdict", FULL_WARNINGS, GROWN)
 """Notes of the models that are known without loading them."""
-MODEL_FILE = "model.h5"
 REMEDY = "A model.h5 written by `mpiqmd train` of this version is needed. Train it again: snapshots that are solved are kept."
 
 

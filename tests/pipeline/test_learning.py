@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,48 +14,27 @@ from mpi4py import MPI
 from mpiqmd.ase import MPIQMD
 from mpiqmd.errors import ConfigError
 from mpiqmd.md.checkpoint import load_checkpoint
-from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.info import describe
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.rom import offline
 from mpiqmd.rom.model import ReducedModel
 from mpiqmd.units import BOHR_IN_ANGSTROM
+from tests.helpers import learning_runs as runs
 from tests.helpers.learned_water import COARSE
+from tests.helpers.learning_runs import ROM, same
 from tests.helpers.workplace import WATER, Bench, outside_environment, with_keys
 
 STEPS = 30
-MD = {"steps": STEPS, "timestep": 25.0, "temperature": "2500 K", "thermostat": "none", "checkpoint_every": 1}
-ROM = {
-    "on_large_error": "learn",
-    "learn_batch": 3,
-    "check_every": 4,
-    "force_tolerance": 8e-3,
-    "error_tolerance": 3e-3,
-}
+MD = runs.MD | {"steps": STEPS}
 """Hot enough to leave what the model was trained on twice: it grows after steps 2 and 17."""
 GREW = [2, 17]
+content = partial(runs.content, epochs=len(GREW))
 
 
 def words(bench, trained, folder, online="learned", *options, **rom):
     """The command line of a run that learns."""
     path = bench.write(f"{online}.toml", with_keys(WATER, md=MD, rom=ROM | {"online": online} | rom))
     return ["md", path, "--model", trained.model, "--output", folder, *options]
-
-
-def content(bench, folder):
-    """What a trajectory holds of every step, on every rank."""
-
-    def read():
-        file = Trajectory.open(folder / "trajectory.h5")
-        assert len(json.loads(file.attributes["epochs"])) == len(GREW)
-        return {"positions": file.positions_tav, "velocities": file.velocities_tav} | file.observables
-
-    return bench.once(read)
-
-
-def same(one, other):
-    """Whether two trajectories are the same to the last bit."""
-    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name], equal_nan=True) for name in one)
 
 
 @pytest.fixture(scope="module")

@@ -9,38 +9,24 @@ import pytest
 from mpi4py import MPI
 
 from mpiqmd.md.replicas import replica_folder
-from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.pipeline.info import describe
 from mpiqmd.pipeline.results import read_result
 from mpiqmd.rom import offline
 from mpiqmd.rom.windowed_model import WindowedModel
+from tests.helpers import learning_runs as runs
 from tests.helpers.learned_water import COARSE
+from tests.helpers.learning_runs import ROM, content, same
 from tests.helpers.peroxide import PEROXIDE
 from tests.helpers.workplace import WATER, Bench, with_keys
 
 STEPS, REPLICAS = 12, 4
-MD = {"steps": STEPS, "timestep": 25.0, "temperature": "2500 K", "thermostat": "none", "checkpoint_every": 1}
-ROM = {"on_large_error": "learn", "learn_batch": 3, "check_every": 4, "force_tolerance": 8e-3, "error_tolerance": 3e-3}
+MD = runs.MD | {"steps": STEPS}
 
 
 @pytest.fixture(autouse=True)
 def coarsely(monkeypatch):
     """Growth that learns coarsely."""
     monkeypatch.setattr(offline, "LearnSettings", lambda: COARSE)
-
-
-def content(bench, folder):
-    """What a trajectory holds of every step, on every rank."""
-
-    def read():
-        file = Trajectory.open(folder / "trajectory.h5")
-        return {"positions": file.positions_tav, "velocities": file.velocities_tav} | file.observables
-
-    return bench.once(read)
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name], equal_nan=True) for name in one)
 
 
 def replicas(bench, trained, name, online, *options):

@@ -77,7 +77,9 @@ class GroundStates:
 
         Each is predicted from all before it.  Collective.
         """
-        countdown, energy = Countdown(self.log, wanted, "reduced ground state"), self._rough_energy()
+        countdown = Countdown(self.log, wanted, "reduced ground state")
+        # half the memory of the modes once more, which is not kept
+        energy = GridEnergy(self.model, self.modes.orbitals, roughly=True)
         for positions_av in candidates:
             try:
                 problem = self.model.place(positions_av)
@@ -93,10 +95,6 @@ class GroundStates:
             if countdown.done == wanted:
                 return
         self.log(f"warning: {countdown.done} of {wanted} reduced ground states were found; the others did not converge")
-
-    def _rough_energy(self) -> GridEnergy:
-        """Return the reduced energy on the grid; it takes half the memory of the modes, and is not kept."""
-        return GridEnergy(self.model, self.modes.orbitals, roughly=True)
 
     def _predicted(self, positions_av: np.ndarray) -> np.ndarray:
         polynomials = determined_polynomials(np.array(self.positions), self.n_coordinates, 1.9, self.species)

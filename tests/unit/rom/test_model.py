@@ -11,14 +11,7 @@ from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.molecule.frame import make_frame
 from mpiqmd.rom.grid_solver import RomSolver
 from mpiqmd.rom.model import ReducedModel
-from tests.helpers.tiny_water import UNSEEN, geometry, train, water_model
-
-
-@pytest.fixture
-def trained(comm):
-    trained = train(comm)
-    yield trained
-    trained.model.grid.destroy()
+from tests.helpers.tiny_water import UNSEEN, geometry, water_model
 
 
 def test_what_is_saved_is_loaded(trained, shared_tmp_path):

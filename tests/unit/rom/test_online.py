@@ -11,13 +11,6 @@ from tests.helpers.tiny_water import TRAINING, UNSEEN, geometry, train
 LAB = Rotation.from_rotvec([0.4, -1.1, 0.7]).as_matrix()
 
 
-@pytest.fixture
-def trained(comm):
-    trained = train(comm)
-    yield trained
-    trained.model.grid.destroy()
-
-
 def in_laboratory(point, rotation=LAB, shift=(0.3, -0.2, 0.1)):
     return geometry(*point) @ rotation.T + np.array(shift)
 

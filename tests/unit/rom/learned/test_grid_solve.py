@@ -5,14 +5,7 @@ import pytest
 
 from mpiqmd.rom.learned.grid_solve import GridEnergy, ResponseHessian, minimised
 from mpiqmd.rom.learned.reference import Reference
-from tests.helpers.tiny_water import UNSEEN, geometry, train
-
-
-@pytest.fixture
-def trained(comm):
-    found = train(comm)
-    yield found
-    found.model.grid.destroy()
+from tests.helpers.tiny_water import UNSEEN, geometry
 
 
 def start(trained, modes):
