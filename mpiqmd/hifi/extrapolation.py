@@ -67,7 +67,7 @@ class OrbitalExtrapolation(Memory):
             return
         if self._history:
             overlap_nn = orbitals.gram(self._history[0])
-            orbitals = orbitals.combine(_polar_factor(decide(self.grid.comm, overlap_nn)))
+            orbitals = orbitals.combine(polar_factor(decide(self.grid.comm, overlap_nn)))
         self._history.insert(0, orbitals)
         self._positions.insert(0, np.array(positions_av, float))
         del self._history[self.steps :], self._positions[self.steps :]
@@ -134,7 +134,7 @@ def _descriptors(change: np.ndarray) -> np.ndarray:
     return np.concatenate([change, PRODUCT_WEIGHT * products])
 
 
-def _polar_factor(overlap_nn: np.ndarray) -> np.ndarray:
+def polar_factor(overlap_nn: np.ndarray) -> np.ndarray:
     """Return the orthogonal matrix, (n, n), nearest to an overlap: it turns new orbitals onto old ones.  Not collective."""
     left, _, right = np.linalg.svd(overlap_nn)
     return left @ right

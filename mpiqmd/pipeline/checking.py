@@ -59,7 +59,7 @@ def check_model(
     """
     positions_sav, kinds_s, _ = _drawn(plan, stage, settings.train.validation, 0.5, _seed(settings, number, 0), solver.log)
     path, signature = folder / UNSEEN_FILE, snapshot_signature(settings, solver.model)
-    outcome, store, places = solve_unseen(solver, path, signature, positions_sav)
+    outcome, store, places = solve_unseen(solver, path, signature, positions_sav, trained)
     if outcome.stopped is not None:
         return Checked(outcome, store, None)
     at_training = SolvedGeometries.of(trained, stage.frame, range(len(trained)))

@@ -16,11 +16,12 @@ from mpiqmd.sampling.samples import Samples
 
 
 def solve_unseen(
-    solver: TrainingSolver, path: Path, signature: Mapping[str, object], positions_sav: np.ndarray
+    solver: TrainingSolver, path: Path, signature: Mapping[str, object], positions_sav: np.ndarray, trained: SnapshotStore
 ) -> tuple[Outcome, SnapshotStore, list[int]]:
     """Solve the geometries (samples, N, 3), bohr, that a file does not know; return its store, and where they are in it.
 
-    Collective.  Raises DataFileError if the file is damaged or belongs to other physics.
+    Solutions start from those of the training.  Collective.  Raises DataFileError if the file is damaged or belongs to other
+    physics.
     """
     store = SnapshotStore(path, signature, solver.model.grid.comm)
     known = list(store.positions_sav)
@@ -30,7 +31,7 @@ def solve_unseen(
     pending = sorted({place for place in places if not store.finished_s[place]})
     if places and not pending:
         solver.log(f"{len(places)} unseen geometries are solved already")
-    return solver.solve(store, pending), store, places
+    return solver.solve(store, pending, trained), store, places
 
 
 def _place(known: list[np.ndarray], positions_av: np.ndarray) -> int:

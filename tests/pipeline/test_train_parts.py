@@ -27,10 +27,10 @@ def quick(bench):
 
 
 def same_as(result, trained):
-    """Whether energies and singular values are those of one job on all ranks, to what another number of ranks may change."""
+    """Whether energies and singular values are those of one job on all ranks, to what other starting orbitals may change."""
     assert result["rank"] == trained.result["rank"]
     assert np.allclose(result["energies"], trained.result["energies"], rtol=0, atol=1e-9)
-    assert np.allclose(result["singular_values"], trained.result["singular_values"], rtol=0, atol=1e-6)
+    assert np.allclose(result["singular_values"], trained.result["singular_values"], rtol=0, atol=1e-5)
 
 
 def test_parts_are_gathered_and_the_rest_is_solved_in_groups(bench, quick, trained, capfd):

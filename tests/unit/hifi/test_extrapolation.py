@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from mpiqmd.errors import ConfigError
-from mpiqmd.grid import Grid, Orbitals
+from mpiqmd.grid import Grid
 from mpiqmd.hifi.extrapolation import DEFAULT_STEPS, OrbitalExtrapolation, geometry_weights
-from mpiqmd.hifi.iterate import orthonormalised
-from tests.helpers.oracles import largest, random_orbitals
+from tests.helpers.oracles import largest
+from tests.helpers.smooth_orbitals import distance, smooth_family
 
 
 @pytest.fixture
@@ -15,25 +15,6 @@ def grid(comm):
     grid = Grid(comm, (5.0, 6.0, 6.5), (11, 12, 13), order=4, boundary="isolated")
     yield grid
     grid.destroy()
-
-
-def smooth_family(grid, rng):
-    """Orthonormal orbitals that depend smoothly on positions, each time rotated at random among themselves."""
-    bases = [random_orbitals(grid, rng, 3) for _ in range(5)]
-
-    def orbitals(x, rotate=True):
-        a, b = x[0, 0], x[1, 2]
-        local = sum(f * basis.local for f, basis in zip((1.0, a, b, a * b, a * a), bases, strict=True))
-        block = orthonormalised(Orbitals(grid, local))
-        return block.combine(np.linalg.qr(rng.normal(size=(3, 3)))[0]) if rotate else block
-
-    return orbitals
-
-
-def distance(one, other):
-    """Largest sine between two spans."""
-    cosines = np.linalg.svd(orthonormalised(one).gram(orthonormalised(other)))[1]
-    return float(np.sqrt(max(0.0, 1.0 - cosines.min() ** 2)))
 
 
 def path(t):
