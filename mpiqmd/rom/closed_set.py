@@ -119,10 +119,16 @@ class ClosedSet:
         return float(np.diag(self._overlaps[self.flips[0].key]).max(initial=0.0))
 
     def _overlap(self, symmetry: Symmetry) -> np.ndarray:
-        """Return ``<φ_s|g φ_t>``, some functions at a time.  Collective."""
-        blocks = [self.functions.select(slice(start, start + BLOCK)) for start in range(0, len(self.functions), BLOCK)]
-        turned = (image(block, symmetry.axes, symmetry.signs_v) for block in blocks)
-        return np.concatenate([self.functions.gram(block) for block in turned], axis=1)
+        """Return ``<φ_s|g φ_t>``, some functions at a time; half of it, which is all, if g is its own inverse.  Collective."""
+        count, is_symmetric = len(self.functions), inverse_of(symmetry).key == symmetry.key
+        overlap = np.empty((count, count))
+        for start in range(0, count, BLOCK):
+            columns, first = slice(start, start + BLOCK), start if is_symmetric else 0
+            turned = image(self.functions.select(columns), symmetry.axes, symmetry.signs_v)
+            overlap[first:, columns] = self.functions.select(slice(first, count)).gram(turned)
+            if is_symmetric:
+                overlap[columns, start:] = overlap[start:, columns].T
+        return overlap
 
     def _projected(self, functions: Orbitals, characters: dict[Flip, int]) -> Orbitals:
         """Return functions projected on one parity."""
