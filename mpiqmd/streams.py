@@ -97,6 +97,15 @@ class PatientStream(io.TextIOBase):
             self.on_loss(getattr(problem, "strerror", None) or str(problem))
 
 
+def has_terminal() -> bool:
+    """Return whether this process belongs to somebody's terminal, which a batch job and its like do not."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
 def patient(stream: TextIO | None) -> PatientStream:
     """Return a stream that never raises, which may be the given one."""
     return stream if isinstance(stream, PatientStream) else PatientStream(stream)

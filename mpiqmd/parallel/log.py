@@ -11,7 +11,7 @@ from typing import TextIO
 from mpi4py import MPI
 
 from mpiqmd.printable import printable
-from mpiqmd.streams import patient
+from mpiqmd.streams import has_terminal, patient
 
 PATIENCE = 5.0
 """Seconds between progress lines where they cannot replace each other."""
@@ -35,8 +35,8 @@ class Log:
     def __init__(self, comm: MPI.Comm, stream: TextIO | None = None, quiet: bool = False) -> None:
         self.stream = patient(stream or sys.stdout)
         self.active = comm.rank == 0 and not quiet
-        # mpirun may put a terminal of its own between the job and a file; run/water then says TERM=dumb.
-        self.is_terminal = self.stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        # mpirun may put a terminal of its own between the job and a file: of a batch job nobody has one; TERM=dumb says so, too
+        self.is_terminal = self.stream.isatty() and os.environ.get("TERM", "dumb") != "dumb" and has_terminal()
         self.prefix, self.shows_progress = "", True
         self._last_progress = -PATIENCE
         self._waiting: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 
 import pytest
@@ -106,17 +107,33 @@ def test_an_encoding_that_lacks_a_character(encoding, written):
     assert raw.getvalue() == written
 
 
-def test_only_the_log_steers_a_terminal(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
+
+def test_only_the_log_steers_a_terminal(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("mpiqmd.parallel.log.has_terminal", lambda: True)
     stream = Terminal()
     log = Log(MPI.COMM_SELF, stream)
     log.progress("step \x1b[31m1")
     log("done")
     assert stream.getvalue() == "\r\x1b[Kstep \\x1b[31m1\r\x1b[Kdone\n"
+
+
+def test_a_terminal_that_mpirun_has_made_for_a_batch_job_is_not_steered(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("mpiqmd.parallel.log.has_terminal", lambda: False)
+    stream = Terminal()
+    Log(MPI.COMM_SELF, stream).progress("step 1")
+    assert stream.getvalue() == "step 1\n"
+
+
+def test_a_process_of_a_session_of_its_own_has_no_terminal():
+    asked = "from mpiqmd.streams import has_terminal; print(has_terminal())"
+    found = subprocess.run([sys.executable, "-c", asked], start_new_session=True, capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
 
 
 def test_standard_streams_are_patient_inside_and_come_back(monkeypatch, capsys):
