@@ -15,6 +15,8 @@ from mpiqmd.units import ATOMIC_TIME_IN_FS, KELVIN_IN_HARTREE
 Differences = dict[str, dict[str, float | str]]
 """``max``, ``rms`` and ``unit`` by quantity."""
 Runs = Sequence[Trajectory]
+STILL = 1e-9
+"""Standard deviation of a coordinate, in its unit, below which it does not move."""
 
 
 def common_frames(first: Trajectory, second: Trajectory) -> tuple[Trajectory, Trajectory]:
@@ -56,6 +58,23 @@ def differences(first: Trajectory, second: Trajectory) -> Differences:
     temperature_t = first.observables["temperature"] - second.observables["temperature"]
     found["temperature"] = _measure(temperature_t / KELVIN_IN_HARTREE, "K")
     return found
+
+
+def departure(first: Trajectory, second: Trajectory) -> tuple[float, str] | None:
+    """Return how far the second goes from the first, as a share of how far the first moves, and the coordinate of that.
+
+    The largest ratio over bonds and angles of the rms difference and the standard deviation over the frames; None where
+    nothing moves.
+    """
+    shares = {}
+    for one, other in zip(coordinates_of(first), coordinates_of(second, first), strict=True):
+        moves = float(np.nanstd(one.values_t)) if np.isfinite(one.values_t).any() else 0.0
+        if one.kind != "dihedral" and moves > STILL:
+            shares[one.key] = float(_measure(one.minus(other), one.unit)["rms"]) / moves
+    if not shares:
+        return None
+    farthest = max(shares, key=lambda key: shares[key])
+    return shares[farthest], farthest
 
 
 def _measure(difference_t: np.ndarray, unit: str) -> dict[str, float | str]:

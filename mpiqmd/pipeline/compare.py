@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpiqmd.md.comparable import hints
-from mpiqmd.md.comparison import common_frames, differences
+from mpiqmd.md.comparison import common_frames, departure, differences
 from mpiqmd.md.replicas import open_runs
 from mpiqmd.md.trajectory import Trajectory
 from mpiqmd.parallel.comm import on_rank_zero
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from mpiqmd.parallel.log import Log
 
+SAME, NEARLY_SAME = 0.01, 0.1
+"""How far trajectories may part, as a share of how far the first one moves, to be the same, or nearly so."""
+
 
 def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, object]:
     """Compare ``arguments.first`` with ``arguments.second``; write figures into ``arguments.folder``.
@@ -28,9 +31,10 @@ def run(arguments: argparse.Namespace, comm: MPI.Comm, log: Log) -> dict[str, ob
     Returns
     -------
     ``labels``, ``frames``, ``time_fs`` (the range both cover), ``differences`` (for each bond length, angle,
-    energy and the temperature: ``max``, ``rms``, ``unit``), ``hints`` (what else differs), ``seconds_per_step`` of both and
-    their ratio ``speed_up`` where both files have it, ``figures``.  Where one file is a ``replicas.h5``: ``labels``,
-    ``runs``, ``frames``, ``means`` (``means``, ``errors``, ``unit`` of each), ``hints`` and ``figures``.
+    energy and the temperature: ``max``, ``rms``, ``unit``), ``verdict`` (words), ``hints`` (what else differs),
+    ``seconds_per_step`` of both and their ratio ``speed_up`` where both files have it, ``figures``.  Where one file is a
+    ``replicas.h5``: ``labels``, ``runs``, ``frames``, ``means`` (``means``, ``errors``, ``unit`` of each), ``hints`` and
+    ``figures``.
 
     Raises
     ------
@@ -67,11 +71,28 @@ def _compare_frames(first: Trajectory, second: Trajectory, folder: Path) -> dict
         "frames": len(first),
         "time_fs": [float(first.times_fs_t[0]), float(first.times_fs_t[-1])],
         "differences": differences(first, second),
+        "verdict": _verdict(departure(first, second)),
         "hints": hints(first, second),
         "seconds_per_step": seconds,
         "speed_up": seconds[0] / seconds[1] if all(seconds) else None,
         "figures": [str(path) for path in figures],
     }
+
+
+def _verdict(found: tuple[float, str] | None) -> str:
+    """Return what a departure means, in words."""
+    if found is None:
+        return "not judged: no bond or angle moves in these frames"
+    share, key = found
+    measured = f"{key.replace('_', ' ')} differs by {share:.2g} times (rms) what it moves"
+    if share < SAME:
+        return f"the same trajectory: {measured}, no coordinate by more"
+    if share < NEARLY_SAME:
+        return f"nearly the same trajectory, good for averages and spectra of this time: {measured}"
+    return (
+        f"different trajectories: {measured}. Where that is chaos and not an error, averages agree: compare replicas "
+        "(`mpiqmd md --replicas N` on both sides), and forces by `mpiqmd evaluate`"
+    )
 
 
 def table(result: dict[str, Any]) -> list[str]:
@@ -87,4 +108,5 @@ def table(result: dict[str, Any]) -> list[str]:
         slow, fast = result["seconds_per_step"]
         lines += ["", f"  time per step: {slow:.4g} s and {fast:.4g} s, ratio {result['speed_up']:.3g}"]
     lines += ["", *(f"note: {hint}" for hint in result["hints"])] if result["hints"] else []
-    return [*lines, "", *(f"  {path}" for path in result["figures"] if path.endswith(".png"))]
+    figures = [f"  {path}" for path in result["figures"] if path.endswith(".png")]
+    return [*lines, "", *figures, "", f"verdict: {result['verdict']}"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from argparse import Namespace
 
 import h5py
 import numpy as np
 import pytest
+from mpi4py import MPI
 
 from mpiqmd.errors import DataFileError
 from mpiqmd.md.checkpoint import save_checkpoint
@@ -86,6 +88,27 @@ def test_known_differences_are_found(comm, shared_tmp_path):
     names = sorted(path.name for path in shared_tmp_path.glob("figure-*"))
     assert names == sorted(f"figure-{n}.{s}" for n in ("geometry", "energy", "differences") for s in ("png", "pdf"))
     assert all(path.stat().st_size > 5000 for path in shared_tmp_path.glob("figure-*"))
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize(
+    ("moves", "follows", "words"),
+    [
+        (1.0, 1.005, "the same trajectory: "),
+        (1.0, 0.95, "nearly the same trajectory, good for"),
+        (1.0, -1.0, "different trajectories: .* differs by 2 times"),
+        (0.0, 1.0, "not judged"),
+    ],
+)
+def test_it_ends_by_saying_how_far_trajectories_part(tmp_path, moves, follows, words):
+    """The second moves so many times as far as the first, which differs from it by one less."""
+    write(tmp_path / "a.h5", "hifi", moves)
+    write(tmp_path / "b.h5", "rom", follows)
+    stream = io.StringIO()
+    log = Log(MPI.COMM_SELF, stream)
+    compare.run(arguments(tmp_path), MPI.COMM_SELF, log)
+    log.release()
+    assert re.match("verdict: " + words, stream.getvalue().splitlines()[-1])
 
 
 @pytest.mark.parametrize(
