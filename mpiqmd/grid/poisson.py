@@ -9,7 +9,7 @@ beyond the largest distance R inside the cell, which changes nothing there and m
 
 so sampling it on a period of L + R and restricting it to differences inside the cell gives weights with spectral
 accuracy (Vico, Greengard, Ferrando, J. Comput. Phys. 323, 191 (2016)).  Embedded in a grid of twice the size they
-become diagonal in a real Fourier basis, because the kernel is even along every axis.
+are those of a :class:`~mpiqmd.grid.convolution.Convolution`.
 
 On very large grids conjugate gradients with multigrid solve a difference equation of order 12 instead
 (:mod:`mpiqmd.grid.multigrid`); water's energy at a spacing of 0.1875 bohr is then 3.4e-6 Ha higher.
@@ -22,6 +22,7 @@ from functools import cached_property
 import numpy as np
 
 from mpiqmd.grid.arrays import Field
+from mpiqmd.grid.convolution import Convolution, period
 from mpiqmd.grid.grid import Grid
 from mpiqmd.grid.multigrid import MultigridPoisson, uses_multigrid
 from mpiqmd.grid.separable import SeparableOperator, fourier_basis, wave_numbers
@@ -37,9 +38,14 @@ class Poisson:
             self.multigrid = grid.attached("Poisson", lambda: MultigridPoisson(grid))
 
     @cached_property
-    def operator(self) -> SeparableOperator:
+    def operator(self) -> SeparableOperator | Convolution:
         """The direct solver, also where the iterations use multigrid: for what is done once per geometry."""
-        return _periodic(self.grid) if self.grid.is_periodic else _free_space(self.grid)
+        return self.periodic if self.grid.is_periodic else _free_space(self.grid)
+
+    @cached_property
+    def periodic(self) -> SeparableOperator:
+        """The direct solver of a periodic cell, whose Fourier basis serves elsewhere, too."""
+        return _periodic(self.grid)
 
     def solve(self, density: Field) -> Field:
         """Return the Hartree potential (Ha) of a density (bohr⁻³).  Collective."""
@@ -72,16 +78,15 @@ def _periodic(grid: Grid) -> SeparableOperator:
     return SeparableOperator(grid, bases, inverse_laplacian)
 
 
-def _free_space(grid: Grid) -> SeparableOperator:
+def _free_space(grid: Grid) -> Convolution:
     """Return the convolution with ``1 / |r|`` in an isolated cell (second equation of the module).  Not collective."""
     radius = float(np.sqrt((grid.cell_v**2).sum()))
-    padded = [2 * (n + 1) for n in grid.shape]
-    kernels = [_KernelAxis(n, grid.spacing_v[2 - axis], radius, padded[axis]) for axis, n in enumerate(grid.shape)]
+    axes = [_KernelAxis(n, grid.spacing_v[2 - axis], radius) for axis, n in enumerate(grid.shape)]
 
-    def diagonal(kz: slice, ky: slice, kx: slice) -> np.ndarray:
-        """Return the transform of the cut kernel on a part of the mode box, shape (z, y, x), bohr²."""
-        z, y, x = kernels
-        map_y, map_x = y.map[y.half(ky)], x.map[x.half(kx)]
+    def kernel(kz: np.ndarray, ky: np.ndarray, kx: np.ndarray) -> np.ndarray:
+        """Return the transform of the cut kernel at wave numbers of the padded grid, shape (z, y, x), bohr²."""
+        z, y, x = axes
+        map_y, map_x = y.map[ky], x.map[kx]
         slabs = np.empty((len(z.waves), len(map_y), len(map_x)))
         for index, wave in enumerate(z.waves):
             k = np.sqrt(wave**2 + y.waves[:, None] ** 2 + x.waves[None, :] ** 2)
@@ -89,27 +94,21 @@ def _free_space(grid: Grid) -> SeparableOperator:
             transform = 4.0 * np.pi * cut / np.maximum(k, 1e-100) ** 2
             transform[k == 0] = 2.0 * np.pi * radius**2
             slabs[index] = map_y @ transform @ map_x.T
-        return np.tensordot(z.map[z.half(kz)], slabs, axes=1)
+        return np.tensordot(z.map[kz], slabs, axes=1)
 
-    bases = tuple(fourier_basis(m, n) for m, n in zip(padded, grid.shape, strict=True))
-    return SeparableOperator(grid, bases, diagonal)
+    return Convolution(grid, kernel)
 
 
 class _KernelAxis:
     """One axis of the map from the kernel's transform on the long period to its transform on the padded grid."""
 
-    def __init__(self, n: int, spacing: float, radius: float, padded: int) -> None:
-        period = 2 * int(np.ceil(0.5 * ((n + 1) + radius / spacing)))
-        half = np.arange(period // 2 + 1)
-        self.waves = 2.0 * np.pi / (period * spacing) * half
-        self.half_index = wave_numbers(padded)
+    def __init__(self, n: int, spacing: float, radius: float) -> None:
+        padded, long = period(n), 2 * int(np.ceil(0.5 * ((n + 1) + radius / spacing)))
+        half = np.arange(long // 2 + 1)
+        self.waves = 2.0 * np.pi / (long * spacing) * half
         differences = np.arange(padded // 2 + 1)
-        to_space = np.cos(2.0 * np.pi * np.outer(differences, half) / period) / (period * spacing)
-        to_space[:, 1 : (period + 1) // 2] *= 2.0
+        to_space = np.cos(2.0 * np.pi * np.outer(differences, half) / long) / (long * spacing)
+        to_space[:, 1 : (long + 1) // 2] *= 2.0
         from_space = np.cos(2.0 * np.pi * np.outer(differences, differences) / padded) * spacing
         from_space[:, 1 : padded // 2] *= 2.0
         self.map = from_space @ to_space
-
-    def half(self, part: slice) -> np.ndarray:
-        """Return the wave numbers (indices into the kernel's half axis) of a range of basis rows."""
-        return self.half_index[part]

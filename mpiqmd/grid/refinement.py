@@ -15,7 +15,8 @@ import numpy as np
 
 from mpiqmd.grid.arrays import Field, Orbitals
 from mpiqmd.grid.grid import Grid
-from mpiqmd.grid.separable import AxisTrade, along_z, fourier_basis
+from mpiqmd.grid.pencils import AxisTrade
+from mpiqmd.grid.separable import along_z, fourier_basis
 
 
 class Refinement:

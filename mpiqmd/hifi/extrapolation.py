@@ -24,6 +24,7 @@ from mpiqmd.kohnsham.extrapolation import aspc_coefficients
 from mpiqmd.molecule.images import nearest_image
 from mpiqmd.molecule.surface import Memory
 from mpiqmd.parallel.comm import decide
+from mpiqmd.parallel.dense import polar_factor
 
 DEFAULT_STEPS = {"geometry": 10, "polynomial": 3, "aspc": 4}
 """The rules, and how many blocks each combines unless told otherwise."""
@@ -132,9 +133,3 @@ def _descriptors(change: np.ndarray) -> np.ndarray:
     """Return a change of 3 N coordinates, bohr, and its weighted products, shape (descriptors,).  Not collective."""
     products = np.outer(change, change)[np.triu_indices(len(change))]
     return np.concatenate([change, PRODUCT_WEIGHT * products])
-
-
-def polar_factor(overlap_nn: np.ndarray) -> np.ndarray:
-    """Return the orthogonal matrix, (n, n), nearest to an overlap: it turns new orbitals onto old ones.  Not collective."""
-    left, _, right = np.linalg.svd(overlap_nn)
-    return left @ right

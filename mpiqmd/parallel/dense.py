@@ -43,3 +43,12 @@ def inverse_square_root(comm: MPI.Comm, overlap_nn: np.ndarray) -> np.ndarray:
             "start from other orbitals or ask for fewer of them."
         )
     return (vectors / np.sqrt(values)) @ vectors.T
+
+
+def polar_factor(overlap_nn: np.ndarray) -> np.ndarray:
+    """Return the orthogonal matrix, (n, n), without unit, nearest to an overlap: it turns new orbitals onto old ones.
+
+    Not collective.
+    """
+    left, _, right = np.linalg.svd(overlap_nn)
+    return left @ right

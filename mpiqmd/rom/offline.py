@@ -23,6 +23,9 @@ from mpiqmd.rom.sampled_box import sampled_box
 from mpiqmd.rom.snapshot_orbitals import SnapshotOrbitals
 from mpiqmd.sampling.rules.rule import Body
 
+AT_ONCE = 16
+"""Geometries whose orbitals are projected together."""
+
 
 class SolvedGeometries(Protocol):
     """What a model keeps of its training beside the orbitals, as a :class:`~mpiqmd.rom.snapshots.SnapshotStore` has it."""
@@ -67,8 +70,16 @@ def describe_snapshots(count: int, n_symmetries: int) -> str:
 
 
 def projections(basis: ReducedBasis, snapshots: SnapshotOrbitals) -> np.ndarray:
-    """Return ``<ψ_m|φ_n>`` of the orbitals of every geometry, shape (geometries, modes, orbitals).  Collective."""
-    return np.array([basis.coefficients(snapshots.of(index)) for index in range(len(snapshots.store))])
+    """Return ``<ψ_m|φ_n>`` of the orbitals of every geometry, shape (geometries, modes, orbitals).  Collective.
+
+    Of some geometries at a time: of one alone it would take as long as it takes to read all modes.
+    """
+    count, found = len(snapshots.store), []
+    for start in range(0, count, AT_ONCE):
+        some = [snapshots.of(index).local for index in range(start, min(start + AT_ONCE, count))]
+        together_mj = basis.coefficients(Orbitals(snapshots.grid, np.concatenate(some)))
+        found += np.split(together_mj, len(some), axis=1)
+    return np.array(found)
 
 
 def make_reduced_model(

@@ -16,9 +16,9 @@ import numpy as np
 
 from mpiqmd.errors import ConfigError
 from mpiqmd.grid.grid import Grid
-from mpiqmd.hifi.interpolation import OrbitalInterpolation
 from mpiqmd.kohnsham.checks import GroundStateWatch
 from mpiqmd.kohnsham.ground_state import ElectronicSolver, GroundState
+from mpiqmd.kohnsham.interpolation import OrbitalInterpolation
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.parallel.comm import decide
 from mpiqmd.parallel.countdown import Countdown

@@ -9,7 +9,8 @@ kernel         work                           messages
 -------------  -----------------------------  --------------------------------------------------------------------------
 Laplacian      nN (3 order + 1)               halo of half the order to two neighbours per split axis
 (T + σ)^-1     4nN (n_x + n_y + n_z), single  two all-to-alls of nN numbers per split axis
-Poisson        the same with padded axes      two all-to-alls of 2N numbers per split axis (isolated)
+Poisson        periodic: the same             two all-to-alls of N numbers per split axis
+               isolated: FFTs of padded axes  two all-to-alls of 2N numbers per split axis
 V-cycle        4 sparse products a level      halo of each, one gather of the coarsest level
 Poisson by CG  12 products of order 12        12 V-cycles and halos, 3 sums each
 Gram, rotate   2n²N each                      a sum of n² numbers
@@ -31,15 +32,17 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from mpiqmd.grid.separable import MODES_EACH
+from mpiqmd.grid.convolution import period
+from mpiqmd.grid.pencils import MODES_EACH
 from mpiqmd.pipeline.results import read_result
 
-COMPUTE = ("stencil", "products64", "products32", "memory", "xc_points", "sparse", "calls")
+COMPUTE = ("stencil", "products64", "products32", "transforms", "memory", "xc_points", "sparse", "calls")
 MESSAGES = ("messages", "sent", "traded")
 RATES = {
     "stencil": "stencil terms/s",
     "products64": "flop/s, double",
     "products32": "flop/s, single",
+    "transforms": "flop/s of FFTs",
     "memory": "byte/s streamed",
     "xc_points": "xc points/s",
     "sparse": "byte/s of sparse products",
@@ -137,16 +140,34 @@ def laplacian(point: Point) -> Counts:
 def separable(point: Point, functions: int, modes: tuple[int, int, int], size: int) -> Counts:
     """Return a transform to ``modes`` along x, y and z, a multiplication and the way back, in numbers of ``size`` bytes."""
     n_z, n_y, n_x = point.shape
-    m_z, m_y, m_x = modes
-    p_z, p_y, _ = point.process_shape
-    lines = functions * point.local * m_x / n_x
-    planes = lines * m_y / n_y
-    whole = planes * m_z / n_z
+    lines, planes, whole = _modes_after(point, functions, modes)
     flops = 2.0 * 2.0 * (lines * n_x + planes * n_y + whole * n_z)
     counts: Counts = {"products64" if size == 8 else "products32": flops, "calls": 14.0}
-    own = functions * point.local
-    counts["memory"] = size * (2.0 * own + 4.0 * lines + 4.0 * planes + 5.0 * whole)
-    splits_x_only = m_x >= MODES_EACH * p_y * p_z
+    return add(counts, _passed_on(point, functions, modes, size))
+
+
+def convolution(point: Point) -> Counts:
+    """Return fast Fourier transforms of padded axes, a multiplication and the way back, of one function."""
+    m_z, m_y, m_x = (period(n) for n in point.shape)
+    modes = (m_z, m_y, m_x // 2 + 1)
+    lines, planes, whole = _modes_after(point, 1, modes)
+    flops = 2.0 * 5.0 * (lines * log2(m_x) + planes * log2(m_y) + whole * log2(m_z))
+    return add({"transforms": flops, "calls": 14.0}, _passed_on(point, 1, modes, 16))
+
+
+def _modes_after(point: Point, functions: int, modes: tuple[int, int, int]) -> tuple[float, float, float]:
+    """Return how many numbers there are after the transform of x, of y, and of z."""
+    (n_z, n_y, n_x), (m_z, m_y, m_x) = point.shape, modes
+    lines = functions * point.local * m_x / n_x
+    return lines, lines * m_y / n_y, lines * m_y / n_y * m_z / n_z
+
+
+def _passed_on(point: Point, functions: int, modes: tuple[int, int, int], size: int) -> Counts:
+    """Return what transforms move in memory and exchange, in numbers of ``size`` bytes."""
+    p_z, p_y, _ = point.process_shape
+    lines, planes, whole = _modes_after(point, functions, modes)
+    counts: Counts = {"memory": size * (2.0 * functions * point.local + 4.0 * lines + 4.0 * planes + 5.0 * whole)}
+    splits_x_only = modes[2] >= MODES_EACH * p_y * p_z
     for numbers, ranks in ((lines, p_y), (lines if splits_x_only else planes, p_z)):
         if ranks > 1:
             counts["memory"] += 2 * 6.0 * size * numbers
@@ -162,8 +183,7 @@ def precondition(point: Point) -> Counts:
 
 def poisson(point: Point) -> Counts:
     """Return the Coulomb potential of one density, directly."""
-    padded = tuple(2 * (n + 1) for n in point.shape)
-    return separable(point, 1, point.shape if point.boundary == "periodic" else padded, 8)
+    return separable(point, 1, point.shape, 8) if point.boundary == "periodic" else convolution(point)
 
 
 def xc(point: Point) -> Counts:

@@ -22,7 +22,7 @@ from mpi4py import MPI
 
 from mpiqmd.config import parse_input
 from mpiqmd.errors import ConvergenceError
-from mpiqmd.grid import Field, Orbitals, differences, separable
+from mpiqmd.grid import Field, Orbitals, differences, pencils
 from mpiqmd.hifi.abpg import AbpgSolver
 from mpiqmd.hifi.start import atomic_density, atomic_orbitals
 from mpiqmd.kohnsham.functional import Functional
@@ -130,7 +130,7 @@ def metered_model(arguments: argparse.Namespace, comm: MPI.Comm, meter: Meter) -
     if arguments.poisson == "direct":
         grid.comm = MeteredComm(grid.comm, meter)
         grid.axis_comms = (*(MeteredComm(axis, meter) for axis in grid.axis_comms[:2]), None)
-        differences.MPI = separable.MPI = WatchedMPI(meter)
+        differences.MPI = pencils.MPI = WatchedMPI(meter)
     functional = Functional(settings.xc.functional)
     table = settings.pseudopotentials.table
     pseudopotentials = load_pseudopotentials(molecule.symbols, table, functional.family, False, Path())

@@ -165,7 +165,7 @@ class _PeriodicCores:
 
     def __init__(self, grid: Grid, valences_a: np.ndarray, width: float, poisson: Poisson) -> None:
         self.grid, self.valences_a, self.width = grid, valences_a, width
-        self.transform = poisson.operator
+        self.transform = poisson.periodic
         self.waves = periodic_waves(grid)
         self.constant = np.pi * width**2 * float(valences_a.sum()) / grid.volume
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from mpiqmd.grid import Field, Orbitals
-from mpiqmd.grid import separable as separable_module
-from mpiqmd.grid.separable import AxisTrade, SeparableOperator, fourier_basis, wave_numbers
+from mpiqmd.grid import pencils as pencils_module
+from mpiqmd.grid.pencils import AxisTrade
+from mpiqmd.grid.separable import SeparableOperator, fourier_basis, wave_numbers
 from tests.helpers.oracles import everywhere, largest, local_part, on_one_rank, random_orbitals
 
 
@@ -55,7 +56,7 @@ def test_exchange_with_fewer_modes_than_ranks(comm, rng):
 @pytest.fixture(params=[0, 10**6], ids=["x is split twice", "x and y are split"])
 def route(request, monkeypatch):
     """How operators share their modes out, whatever the number of ranks would have them do."""
-    monkeypatch.setattr(separable_module, "MODES_EACH", request.param)
+    monkeypatch.setattr(pencils_module, "MODES_EACH", request.param)
 
 
 def operator(grid, rng, modes=(9, 15, 8)):
@@ -77,7 +78,7 @@ def test_applies_its_definition(grid, rng, route):
 def test_forward_is_the_part_of_the_mode_box_that_own_modes_says(grid, rng, route):
     block = random_orbitals(grid, rng, 1)
     separable, bases, _ = operator(grid, rng)
-    assert separable.splits_x_only == (separable_module.MODES_EACH == 0)
+    assert separable.pencils.splits_x_only == (pencils_module.MODES_EACH == 0)
     modes = np.einsum("az,by,cx,nzyx->nabc", *bases, everywhere(block), optimize=True)
     mine = modes[(slice(None), *separable.own_modes)]
     assert largest(grid.comm, separable.forward(block.local) - mine) < 1e-12 * np.abs(modes).max()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mpiqmd.grid import Grid
-from mpiqmd.hifi.interpolation import FEWEST, OrbitalInterpolation, kriging_weights
+from mpiqmd.kohnsham.interpolation import FEWEST, OrbitalInterpolation, kriging_weights
 from tests.helpers.oracles import random_orbitals
 from tests.helpers.smooth_orbitals import distance, smooth_family
 

@@ -20,8 +20,8 @@ import numpy as np
 
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
-from mpiqmd.hifi.extrapolation import polar_factor
 from mpiqmd.parallel.comm import decide, sum_over_ranks
+from mpiqmd.parallel.dense import polar_factor
 
 LENGTH = 2.0
 """l, bohr: orbitals are smooth, so that it is longer than most geometries are apart."""
