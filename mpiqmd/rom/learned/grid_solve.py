@@ -62,11 +62,12 @@ class GridEnergy:
         """Return the overlaps of the modes with functions, shape (modes, functions).  Collective."""
         if self._single is None:
             return self.modes.orbitals.gram(functions)
-        flat, total_mn = functions.matrix_local.astype(np.float32), np.zeros((len(self._single), len(functions)))
+        flat, total_nm = functions.matrix_local.astype(np.float32), np.zeros((len(functions), len(self._single)))
         for start in range(0, flat.shape[1], BLOCK):
             part = slice(start, start + BLOCK)
-            total_mn += self._single[:, part] @ flat[:, part].T
-        return functions.grid.volume_element * sum_over_ranks(functions.grid.comm, total_mn)
+            # the many rows of the modes on the right: on the left they are copied before they are multiplied
+            total_nm += flat[:, part] @ self._single[:, part].T
+        return functions.grid.volume_element * sum_over_ranks(functions.grid.comm, total_nm.T)
 
 
 def minimum_near(
