@@ -67,7 +67,7 @@ class GridEnergy:
             part = slice(start, start + BLOCK)
             # the many rows of the modes on the right: on the left they are copied before they are multiplied
             total_nm += flat[:, part] @ self._single[:, part].T
-        return functions.grid.volume_element * sum_over_ranks(functions.grid.comm, total_nm.T)
+        return functions.grid.volume_element * sum_over_ranks(functions.grid.comm, total_nm).T
 
 
 def minimum_near(
