@@ -35,11 +35,12 @@ from mpiqmd.rom.learned.ground_states import GroundStates
 from mpiqmd.rom.learned.interaction import interaction, mean_field
 from mpiqmd.rom.learned.latent_directions import LatentFound, latent_directions
 from mpiqmd.rom.learned.learn_settings import LearnSettings
+from mpiqmd.rom.learned.node_sums import Seen, smeared_sums
 from mpiqmd.rom.learned.one_electron import OneElectronArrays, along_motion
 from mpiqmd.rom.learned.points import choose_points
 from mpiqmd.rom.learned.polynomials import GeometryPolynomials, predicted
 from mpiqmd.rom.learned.species import blocks_of, eigh_of_blocks, parity
-from mpiqmd.rom.learned.tabulate import Seen, Tabulated, pinned_ions, tabulated_ion, with_projectors
+from mpiqmd.rom.learned.tabulate import Tabulated, pinned_ions, tabulated_ion, with_projectors
 from mpiqmd.rom.learned.training_set import TrainingSet
 from mpiqmd.rom.learned.xc_points import Reached, Sampled, choose_xc_points
 from mpiqmd.rom.snapshots import SAME_GEOMETRY
@@ -239,8 +240,11 @@ class LearnedCompiler:
         boxes = {a: box for a, box in enumerate(self.boxes) if box.axes}
         origins = equivalent(boxes, self.states.species)
         alone = [a for a in boxes if a not in origins]
-        countdown = Countdown(self.log, sum(len(boxes[a].nodes()) for a in alone), "point of the tables")
-        found = {a: tabulated_ion(self.model, modes, seen, a, boxes[a], countdown) for a in alone}
+        smeared = smeared_sums(self.model, {a: boxes[a] for a in alone}, seen, self.log)
+        countdown, found = Countdown(self.log, sum(len(boxes[a].nodes()) for a in alone), "point of the tables"), {}
+        for a in alone:
+            found[a] = tabulated_ion(self.model, modes, seen, a, boxes[a], smeared.pop(a, None))
+            countdown.advance(count=len(boxes[a].nodes()))
         for a, (origin, bits, symmetry) in origins.items():
             parities = parity(seen.functions.labels_f, bits), parity(labels_k, bits)
             found[a] = image_of(found[origin], boxes[a], symmetry, *parities)

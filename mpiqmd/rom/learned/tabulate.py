@@ -1,15 +1,11 @@
 """Tables of the moving ions' pseudopotentials, made on the grid.
 
-The local potential of an ion is tabulated on tensor Chebyshev nodes of its box.  In free space its smeared core is a sum of
-Gaussians (:meth:`~mpiqmd.kohnsham.terms.local_potential.LocalPotential.gaussians`), each a product of functions of x, y and z:
-its overlap with a function on the grid, at all nodes together, is three short products along the axes.  What is left is
-short-ranged, and summed near the box alone.  In a periodic cell every node's potential is summed over the grid.  What a model
-core does to the xc potential is added (``core_tables``).
+The local potential of an ion is tabulated on tensor Chebyshev nodes of its box, by its integrals with the density functions
+(``node_sums``).  What a model core does to the xc potential is added (``core_tables``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,43 +14,10 @@ from mpiqmd.grid.arrays import Field, Orbitals
 from mpiqmd.kohnsham.model import KohnShamModel
 from mpiqmd.kohnsham.terms.local_potential import LocalPotential
 from mpiqmd.kohnsham.terms.nonlocal_potential import NonlocalPotential
-from mpiqmd.parallel.comm import sum_over_ranks
-from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.rom.learned.chebyshev import ChebyshevBox
-from mpiqmd.rom.learned.core_tables import CoreFields, CoreTable
+from mpiqmd.rom.learned.core_tables import CoreTable
 from mpiqmd.rom.learned.data import MovingIon
-from mpiqmd.rom.learned.densities import DensityFunctions
-
-BLOCK = 8
-"""Functions, or nodes, at a time."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What an ion's potentials act on.
-
-    Attributes
-    ----------
-    functions
-        The density functions and the mean density.
-    rotation_ff
-        Turns the density functions into those in which they interact diagonally, shape (f, f).
-    smallest
-        Contribution to an energy (Ha) below which a product of polynomials is left out.
-    cores
-        The model cores, if there are any.
-    """
-
-    functions: DensityFunctions
-    rotation_ff: np.ndarray
-    smallest: float
-    cores: CoreFields
-
-    def blocks(self) -> Iterator[Orbitals]:
-        """Yield the density functions and, last, the mean density on the whole grid, a few at a time."""
-        for start in range(0, len(self.functions), BLOCK):
-            yield self.functions.block(slice(start, start + BLOCK))
-        yield Orbitals(self.functions.grid, self.functions.mean.local[None])
+from mpiqmd.rom.learned.node_sums import Seen, potential_sums, tensor_rows
 
 
 def pinned_ions(model: KohnShamModel, modes: Orbitals, boxes: list[ChebyshevBox]) -> np.ndarray:
@@ -88,15 +51,17 @@ class Tabulated:
 
 
 def tabulated_ion(
-    model: KohnShamModel, modes: Orbitals, seen: Seen, index: int, box: ChebyshevBox, countdown: Countdown
+    model: KohnShamModel, modes: Orbitals, seen: Seen, index: int, box: ChebyshevBox, smeared_nf: np.ndarray | None
 ) -> Tabulated:
-    """Return the tables and the matrices of one moving ion, but for its projectors.  Collective."""
+    """Return the tables and the matrices of one moving ion, but for its projectors.  Collective.
+
+    ``smeared_nf`` are its :func:`~mpiqmd.rom.learned.node_sums.smeared_sums`, if there are any.
+    """
     symbol = (model.molecule.symbols[index],)
     local = model.term(LocalPotential).restricted(symbol)
     degrees_kv = np.array(list(np.ndindex(box.shape)))
     first = [int(np.flatnonzero((degrees_kv == np.eye(3, dtype=int)[v]).all(axis=1))[0]) for v in box.axes]
-    tabulate = _summed if local.gaussians is None else _free
-    values_nf, fields = tabulate(local, box, seen, degrees_kv[[0, *first]], countdown)
+    values_nf, fields = potential_sums(local, box, seen, degrees_kv[[0, *first]], smeared_nf)
     energies_n = _add_core(seen, index, degrees_kv[[0, *first]], values_nf, fields)
     rest_kf = box.coefficients(values_nf).reshape(len(degrees_kv), -1)
     rest_kf[[0, *first]] = 0.0  # those are whole matrices
@@ -132,7 +97,7 @@ def _add_core(seen: Seen, index: int, degrees_kv: np.ndarray, values_nf: np.ndar
         if core.index == index:
             table = CoreTable(seen.cores, core, seen.cores.whole(seen.functions.mean))
             seen_fx = np.concatenate([table.seen(block) for block in seen.blocks()])
-            energies_n, core_nf, potentials = table.tabulate(_tensor_rows(core.box, degrees_kv), seen_fx)
+            energies_n, core_nf, potentials = table.tabulate(tensor_rows(core.box, degrees_kv), seen_fx)
             values_nf += core_nf
             for field, potential in zip(fields, potentials, strict=True):
                 field.local += potential.local
@@ -160,121 +125,3 @@ def _overlaps(
         return np.zeros((len(nodes), 0)), projectors.coupling_pp
     overlaps = np.array([nonlocal_term.projectors(symbol, node[None]).overlaps(modes) for node in nodes])
     return box.coefficients(overlaps).reshape(len(nodes), -1), projectors.coupling_pp
-
-
-def _rows(box: ChebyshevBox, degrees_kv: np.ndarray) -> list[np.ndarray]:
-    """Return, for x, y and z, the rows (k, nodes) that make coefficients of these degrees from values at the nodes."""
-    return [box.transform(v)[degrees_kv[:, v]] for v in range(3)]
-
-
-def _tensor_rows(box: ChebyshevBox, degrees_kv: np.ndarray) -> np.ndarray:
-    """Return the same for values at all nodes of the box, shape (k, nodes)."""
-    return np.einsum("kx,ky,kz->kxyz", *_rows(box, degrees_kv)).reshape(len(degrees_kv), -1)
-
-
-def _summed(
-    local: LocalPotential, box: ChebyshevBox, seen: Seen, degrees_kv: np.ndarray, countdown: Countdown
-) -> tuple[np.ndarray, list[Field]]:
-    """Return ``∫ v f dr`` at all nodes of an ion's box and the coefficients of some degrees as potentials, Ha.  Collective.
-
-    Every node's potential is summed over the grid with the density functions and, last, the mean density: (nodes, f + 1).
-    """
-    grid, nodes, weights_kn = local.grid, box.nodes(), _tensor_rows(box, degrees_kv)
-    mean, rows = Orbitals(grid, seen.functions.mean.local[None]), []
-    totals = np.zeros((len(degrees_kv), grid.local_size))
-    for start in range(0, len(nodes), BLOCK):
-        part = slice(start, start + BLOCK)
-        potentials = Orbitals(grid, np.stack([local.evaluate(node[None]).local for node in nodes[part]]))
-        rows.append(np.concatenate([seen.functions.overlaps(potentials), potentials.gram(mean)], axis=1))
-        totals += weights_kn[:, part] @ potentials.matrix_local
-        countdown.advance(count=len(potentials))
-    return np.concatenate(rows), [Field(grid, total.reshape(grid.local_shape)) for total in totals]
-
-
-def _free(
-    local: LocalPotential, box: ChebyshevBox, seen: Seen, degrees_kv: np.ndarray, countdown: Countdown
-) -> tuple[np.ndarray, list[Field]]:
-    """Return the same in free space: Gaussians axis by axis, and a short-ranged rest near the box.  Collective."""
-    grid, gaussians, near = local.grid, _Gaussians(local, box), _Near(local, box)
-    columns = [gaussians.on(fields.local) + near.on(fields) for fields in seen.blocks()]
-    countdown.advance(count=len(near.values_nq))
-    values_nf = grid.volume_element * sum_over_ranks(grid.comm, np.concatenate(columns, axis=1))
-    fields = gaussians.potentials(_rows(box, degrees_kv))
-    for field, values_q in zip(fields, _tensor_rows(box, degrees_kv) @ near.values_nq, strict=True):
-        field.local.reshape(-1)[near.points] += values_q
-    return values_nf, fields
-
-
-class _Gaussians:
-    """The smeared core of an ion at the nodes of its box as a sum of products of functions of x, y and z."""
-
-    def __init__(self, local: LocalPotential, box: ChebyshevBox) -> None:
-        assert local.gaussians is not None
-        self.grid = local.grid
-        exponents_k, self.weights_k = local.gaussians
-        axes = self.grid.local_coordinates  # z, y, x
-        # values at (grid point, Gaussian, node) along x, y and z
-        self.values = [
-            np.exp(-exponents_k[None, :, None] * (axes[2 - v].ravel()[:, None, None] - nodes) ** 2)
-            for v, nodes in enumerate(box.axis_nodes())
-        ]
-
-    def on(self, fields_fzyx: np.ndarray) -> np.ndarray:
-        """Return this rank's sums with functions at all nodes, shape (nodes, f)."""
-        part = _nonzero(fields_fzyx)
-        fields_fzyx = np.ascontiguousarray(fields_fzyx[(slice(None), *part)])
-        (x, y, z), (n_f, n_z, n_y, n_x) = (v[p] for v, p in zip(self.values, part[::-1], strict=True)), fields_fzyx.shape
-        if not fields_fzyx.size:
-            return np.zeros((x.shape[2] * y.shape[2] * z.shape[2], n_f))
-        count = len(self.weights_k)
-        along_x = (fields_fzyx.reshape(-1, n_x) @ x.reshape(n_x, -1)).reshape(n_f, n_z, n_y, count, -1)
-        result = np.zeros((n_f, x.shape[2], y.shape[2], z.shape[2]))
-        for g, weight in enumerate(self.weights_k):
-            along_y = np.tensordot(along_x[:, :, :, g], y[:, g], axes=(2, 0))  # f z X Y
-            result += weight * np.tensordot(along_y, z[:, g], axes=(1, 0))  # f X Y Z
-        return result.reshape(n_f, -1).T
-
-    def potentials(self, rows: list[np.ndarray]) -> list[Field]:
-        """Return combinations of the nodes' potentials, the weights of a node being a product of those along x, y and z."""
-        fields = []
-        for weights in zip(*rows, strict=True):
-            x, y, z = (values @ along for values, along in zip(self.values, weights, strict=True))
-            flat = np.einsum("zg,yg,g,xg->zyx", z, y, self.weights_k, x, optimize=True)
-            fields.append(Field(self.grid, np.ascontiguousarray(flat)))
-        return fields
-
-
-def _nonzero(fields_fzyx: np.ndarray) -> tuple[slice, ...]:
-    """Return the ranges along z, y and x outside of which functions vanish."""
-    present_zyx = fields_fzyx.any(axis=0)
-    used = [np.flatnonzero(present_zyx.any(axis=tuple(k for k in range(3) if k != axis))) for axis in range(3)]
-    return tuple(slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0) for places in used)
-
-
-class _Near:
-    """The short-ranged part of an ion at the nodes of its box, on the grid points within its reach.
-
-    Attributes
-    ----------
-    points
-        Their indices in this rank's flattened block.
-    values_nq
-        Ha, at every node.
-    """
-
-    def __init__(self, local: LocalPotential, box: ChebyshevBox) -> None:
-        function, nodes = local.functions[0], box.nodes()
-        self.points, self.values_nq = np.zeros(0, int), np.zeros((len(nodes), 0))
-        if function is None:
-            return
-        z, y, x = local.grid.local_coordinates
-        squares = sum((np.clip(r, box.lower_v[v], box.upper_v[v]) - r) ** 2 for v, r in enumerate((x, y, z)))
-        index = np.nonzero(np.broadcast_to(squares, local.grid.local_shape) < function.radius**2)
-        self.points = np.ravel_multi_index(index, local.grid.local_shape)
-        positions_vq = np.array([axis.ravel()[i] for axis, i in zip((x, y, z), index[::-1], strict=True)])
-        distances_nq = (np.sqrt(((positions_vq - node[:, None]) ** 2).sum(axis=0)) for node in nodes)
-        self.values_nq = np.array([function.reduced(distances_q) for distances_q in distances_nq])
-
-    def on(self, fields: Orbitals) -> np.ndarray:
-        """Return this rank's sums with functions at all nodes, shape (nodes, f)."""
-        return self.values_nq @ fields.matrix_local[:, self.points].T
