@@ -30,7 +30,9 @@ def same_as(result, trained):
     """Whether energies and singular values are those of one job on all ranks, to what other starting orbitals may change."""
     assert result["rank"] == trained.result["rank"]
     assert np.allclose(result["energies"], trained.result["energies"], rtol=0, atol=1e-9)
-    assert np.allclose(result["singular_values"], trained.result["singular_values"], rtol=0, atol=1e-5)
+    # which of the smallest are above round-off is not the same every time
+    few, many = sorted((result["singular_values"], trained.result["singular_values"]), key=len)
+    assert np.allclose(np.pad(few, (0, len(many) - len(few))), many, rtol=0, atol=1e-5)
 
 
 def test_parts_are_gathered_and_the_rest_is_solved_in_groups(bench, quick, trained, capfd):
