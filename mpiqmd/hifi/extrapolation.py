@@ -67,8 +67,7 @@ class OrbitalExtrapolation(Memory):
         if not self.steps:
             return
         if self._history:
-            overlap_nn = orbitals.gram(self._history[0])
-            orbitals = orbitals.combine(polar_factor(decide(self.grid.comm, overlap_nn)))
+            orbitals = orbitals.combine(polar_factor(self.grid.comm, orbitals.gram(self._history[0])))
         self._history.insert(0, orbitals)
         self._positions.insert(0, np.array(positions_av, float))
         del self._history[self.steps :], self._positions[self.steps :]

@@ -17,6 +17,7 @@ J. Chem. Theory Comput. 17, 6965 (2021); for kriging N. A. C. Cressie, Statistic
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.grid import Grid
@@ -73,11 +74,10 @@ class OrbitalInterpolation:
             return
         if self.n_blocks == len(self._blocks):
             self._keep_principal(len(self._blocks) // 2)
-        n_known, n_blocks = self._coefficients_sk.shape
-        turned = orbitals.combine(polar_factor(decide(self.grid.comm, orbitals.gram(self._first))))
-        self._blocks[n_blocks] = turned.local.ravel()
-        known_sk = self._coefficients_sk
-        self._coefficients_sk = np.block([[known_sk, np.zeros((n_known, 1))], [np.zeros((1, n_blocks)), np.ones((1, 1))]])
+        turned = orbitals.combine(polar_factor(self.grid.comm, orbitals.gram(self._first)))
+        self._blocks[self.n_blocks] = turned.local.ravel()
+        self._coefficients_sk = np.pad(self._coefficients_sk, ((0, 1), (0, 1)))
+        self._coefficients_sk[-1, -1] = 1.0
         self._positions.append(np.array(positions_av, float))
 
     def predict(self, positions_av: np.ndarray) -> Orbitals | None:
@@ -89,14 +89,14 @@ class OrbitalInterpolation:
         combined = weights_k @ self._blocks[: self.n_blocks]
         return Orbitals(self.grid, combined.astype(float).reshape(self._first.local.shape))
 
-    def _keep_principal(self, count: int) -> None:
-        """Replace the blocks by as many principal ones of all geometries.  Collective."""
+    def _keep_principal(self, most: int) -> None:
+        """Replace the blocks by so many principal ones of all geometries, or as many as there are.  Collective."""
         blocks = self._blocks[: self.n_blocks]
         gram_kk = self.grid.volume_element * sum_over_ranks(self.grid.comm, (blocks @ blocks.T).astype(float))
-        principal_kp, coefficients_sp = decide(self.grid.comm, _principal(gram_kk, self._coefficients_sk, count))
+        principal_kp, coefficients_sp = decide(self.grid.comm, _principal(gram_kk, self._coefficients_sk, most))
         for start in range(0, blocks.shape[1], PIECE):
             piece = blocks[:, start : start + PIECE]
-            self._blocks[:count, start : start + PIECE] = principal_kp.T.astype(np.float32) @ piece
+            self._blocks[: principal_kp.shape[1], start : start + PIECE] = principal_kp.T.astype(np.float32) @ piece
         self._coefficients_sk = coefficients_sp
 
 
@@ -105,24 +105,24 @@ def kriging_weights(known_sav: np.ndarray, positions_av: np.ndarray) -> np.ndarr
 
     Positions in bohr, those that are known of shape (samples, N, 3).
     """
-    count = len(known_sav)
+    count, known_sx = len(known_sav), known_sav.reshape(len(known_sav), -1)
     matrix = np.ones((count + 1, count + 1))
-    matrix[:count, :count] = _kernel(known_sav[:, None] - known_sav[None]) + NUGGET * np.eye(count)
+    matrix[:count, :count] = _kernel(known_sx, known_sx) + NUGGET * np.eye(count)
     matrix[count, count] = 0.0
-    right = np.append(_kernel(known_sav - positions_av), 1.0)
+    right = np.append(_kernel(known_sx, positions_av.reshape(1, -1)), 1.0)
     return np.linalg.solve(matrix, right)[:count]
 
 
-def _kernel(differences: np.ndarray) -> np.ndarray:
-    """Return k of differences (..., N, 3), bohr, without unit."""
-    return np.exp(-(differences**2).sum(axis=(-2, -1)) / (2.0 * LENGTH**2))
+def _kernel(one_sx: np.ndarray, other_tx: np.ndarray) -> np.ndarray:
+    """Return k between geometries as rows, bohr, shape (s, t), without unit."""
+    return np.exp(-cdist(one_sx, other_tx, "sqeuclidean") / (2.0 * LENGTH**2))
 
 
-def _principal(gram_kk: np.ndarray, coefficients_sk: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the principal directions of ``c_sk b_k`` over blocks b of this Gram matrix, (k, count), and c over these."""
+def _principal(gram_kk: np.ndarray, coefficients_sk: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return principal directions of ``c_sk b_k`` over blocks b of this Gram matrix, (k, p), and c over these, (s, p)."""
     values, vectors = np.linalg.eigh(gram_kk)
     kept = values > 1e-10 * values[-1]
     root_kr, inverse_kr = vectors[:, kept] * np.sqrt(values[kept]), vectors[:, kept] / np.sqrt(values[kept])
-    _, _, turned = np.linalg.svd(coefficients_sk @ root_kr, full_matrices=False)
-    turned_rp = turned[:count].T
-    return inverse_kr @ turned_rp, coefficients_sk @ root_kr @ turned_rp
+    along_sr = coefficients_sk @ root_kr
+    turned_rp = np.linalg.svd(along_sr, full_matrices=False)[2][:most].T
+    return inverse_kr @ turned_rp, along_sr @ turned_rp

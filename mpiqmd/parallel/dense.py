@@ -6,7 +6,7 @@ import numpy as np
 from mpi4py import MPI
 
 from mpiqmd.errors import AccuracyError
-from mpiqmd.parallel.comm import replicate
+from mpiqmd.parallel.comm import decide, replicate
 
 
 def eigh(comm: MPI.Comm, matrix_nn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,10 +45,10 @@ def inverse_square_root(comm: MPI.Comm, overlap_nn: np.ndarray) -> np.ndarray:
     return (vectors / np.sqrt(values)) @ vectors.T
 
 
-def polar_factor(overlap_nn: np.ndarray) -> np.ndarray:
+def polar_factor(comm: MPI.Comm, overlap_nn: np.ndarray) -> np.ndarray:
     """Return the orthogonal matrix, (n, n), without unit, nearest to an overlap: it turns new orbitals onto old ones.
 
-    Not collective.
+    Collective.
     """
     left, _, right = np.linalg.svd(overlap_nn)
-    return left @ right
+    return decide(comm, left @ right)

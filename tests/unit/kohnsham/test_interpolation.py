@@ -67,6 +67,12 @@ def test_some_blocks_are_kept_whatever_the_room(grid, rng):
     assert len(known) == 20 and 1 < known.n_blocks <= FEWEST
 
 
+def test_geometries_that_repeat_need_few_blocks(grid, rng):
+    orbitals, positions_av = smooth_family(grid, rng), scattered(rng, 1)[0]
+    known = interpolating(grid, orbitals, [positions_av] * 20, room=0.0)
+    assert len(known) == 20 and distance(known.predict(positions_av), orbitals(positions_av)) < 1e-3
+
+
 def test_nothing_known_predicts_nothing(grid):
     assert OrbitalInterpolation(grid).predict(np.zeros((2, 3))) is None
 
