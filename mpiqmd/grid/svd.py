@@ -99,6 +99,7 @@ def _tall_skinny(comm: MPI.Comm, matrix_local: np.ndarray) -> Triplets:
     blocks: list[list[np.ndarray]] = []
 
     def factor() -> tuple[np.ndarray, np.ndarray]:
+        """Decompose all triangles together; keep, rank by rank, what is to be done with each."""
         # SLEPc gets one triangle: it takes twenty times as long over all of them
         joined_q, joined_r = np.linalg.qr(np.concatenate([r for each in triangles for r in each]))
         left, values, right = _triplets(joined_r)

@@ -60,17 +60,17 @@ def differences(first: Trajectory, second: Trajectory) -> Differences:
     return found
 
 
-def departure(first: Trajectory, second: Trajectory) -> tuple[float, str] | None:
-    """Return how far the second goes from the first, as a share of how far the first moves, and the coordinate of that.
+def departure(first: Trajectory, found: Differences) -> tuple[float, str] | None:
+    """Return how far another trajectory goes from the first, as a share of how far this moves, and the coordinate of that.
 
-    The largest ratio over bonds and angles of the rms difference and the standard deviation over the frames; None where
-    nothing moves.
+    The largest ratio over bonds and angles of the rms difference and the standard deviation over the frames, given
+    :func:`differences`; None where nothing moves.
     """
     shares = {}
-    for one, other in zip(coordinates_of(first), coordinates_of(second, first), strict=True):
-        moves = float(np.nanstd(one.values_t)) if np.isfinite(one.values_t).any() else 0.0
-        if one.kind != "dihedral" and moves > STILL:
-            shares[one.key] = float(_measure(one.minus(other), one.unit)["rms"]) / moves
+    for each in coordinates_of(first):
+        moves = float(np.nanstd(each.values_t)) if np.isfinite(each.values_t).any() else 0.0
+        if each.kind != "dihedral" and moves > STILL:
+            shares[each.key] = float(found[each.key]["rms"]) / moves
     if not shares:
         return None
     farthest = max(shares, key=lambda key: shares[key])

@@ -65,13 +65,14 @@ def _compare_frames(first: Trajectory, second: Trajectory, folder: Path) -> dict
         ("differences", figure_differences),
     ):
         figures += save_figure(draw(first, second), folder / f"figure-{name}")
+    found = differences(first, second)
     seconds: list[Any] = [trajectory.attributes.get("seconds_per_step") for trajectory in (first, second)]
     return {
         "labels": labels_of(first, second),
         "frames": len(first),
         "time_fs": [float(first.times_fs_t[0]), float(first.times_fs_t[-1])],
-        "differences": differences(first, second),
-        "verdict": _verdict(departure(first, second)),
+        "differences": found,
+        "verdict": _verdict(departure(first, found)),
         "hints": hints(first, second),
         "seconds_per_step": seconds,
         "speed_up": seconds[0] / seconds[1] if all(seconds) else None,

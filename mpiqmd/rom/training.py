@@ -142,9 +142,10 @@ class TrainingSolver:
         self, watch: GroundStateWatch, store: SnapshotStore, indices: Sequence[int], known: SnapshotStore, log: Log
     ) -> Outcome:
         """Solve geometries one after the other on the ranks of a model.  Collective over them."""
+        if not indices:
+            return Outcome(None)
         model = watch.model
-        solver = self.full.make_solver(model)
-        starts = interpolation(model.grid, known) if indices else OrbitalInterpolation(model.grid)
+        solver, starts = self.full.make_solver(model), interpolation(model.grid, known)
         started, count, countdown = time.perf_counter(), 0, Countdown(log, len(indices), "solved")
         for count, index in enumerate(indices, start=1):
             stopped = decide(model.grid.comm, self.interruption.reason())
@@ -157,7 +158,7 @@ class TrainingSolver:
             watch.look(problem, state)
             store.add(index, state.orbitals, state.free_energy, state.forces_av, state.eigenvalues_n)
             countdown.advance(f"geometry {index + 1}, {state.free_energy:.8f} Ha, {state.iterations} iterations")
-        return Outcome((time.perf_counter() - started) / count if count else None)
+        return Outcome((time.perf_counter() - started) / count)
 
 
 def interpolation(grid: Grid, known: SnapshotStore) -> OrbitalInterpolation:

@@ -32,7 +32,7 @@ BLOCK = 32
 REACH = 5.0
 """Widths of a Gaussian charge beyond which 2e-12 of it is along an axis."""
 CHAIN = ["einsum_path", (0, 3), (0, 2), (0, 1)]
-"""Along x, y and z one after the other."""
+"""Along x, z and y one after the other."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,12 @@ def potential_sums(
     if local.gaussians is None:
         return _summed(local, box, seen, degrees_kv)
     grid, gaussians, near = local.grid, _Gaussians(local, box), _Near(local, box)
-    own_nf = np.concatenate([near.on(fields) for fields in seen.blocks()], axis=1)
-    if smeared_nf is None:
-        own_nf += np.concatenate([gaussians.on(fields.local) for fields in seen.blocks()], axis=1)
-    values_nf = grid.volume_element * sum_over_ranks(grid.comm, own_nf)
+    columns = []
+    for block in seen.blocks():
+        columns.append(near.on(block))
+        if smeared_nf is None:
+            columns[-1] += gaussians.on(block.local)
+    values_nf = grid.volume_element * sum_over_ranks(grid.comm, np.concatenate(columns, axis=1))
     if smeared_nf is not None:
         values_nf += smeared_nf
     fields = gaussians.potentials(rows_of(box, degrees_kv))
