@@ -49,9 +49,9 @@ def _has(feature: str) -> bool:
     return False
 
 
-AT_ONCE = 4 if _has("avx512f") else 2
-"""Rows that pass a panel together: as many sums as fit into half of the registers, of which there are 32 of eight numbers or
-16 of four."""
+AT_ONCE = 8 if _has("avx512f") else 2
+"""Rows that pass a panel together, at most: as many sums as fit into half of the registers, of which there are 32 of eight
+numbers or 16 of four."""
 READS_HALVES = _has("f16c")
 """Whether panels may hold numbers in half precision, as their bits: others would have to be taken apart by a subroutine."""
 
@@ -131,7 +131,7 @@ class _Sums:
         return builder.call(function, [left, right, total])
 
 
-_add_some, _add_one = _adder(AT_ONCE), _adder(1)
+_add_1, _add_2, _add_3, _add_4, _add_5, _add_6, _add_7, _add_8 = (_adder(min(n, AT_ONCE)) for n in range(1, 9))
 
 
 @compiled()
@@ -139,11 +139,24 @@ def packed_product(rows: np.ndarray, panels: Panels) -> np.ndarray:
     """Return ``rows @ matrix^T`` (r, o), padded with zeros, of rows (r, i or more) and a matrix in panels."""
     (values, runs, n_panels), n_rows = panels, len(rows)
     result = np.zeros((n_rows, n_panels * PANEL))
-    together = n_rows - n_rows % AT_ONCE
     for k in range(len(runs)):
         panel, first, length, begin = runs[k, 0], runs[k, 1], runs[k, 2], runs[k, 3]
-        for r in range(0, together, AT_ONCE):
-            _add_some(rows, values, result, (r, panel, first, length, begin))
-        for r in range(together, n_rows):
-            _add_one(rows, values, result, (r, panel, first, length, begin))
+        for r in range(0, n_rows, AT_ONCE):
+            place, left = (r, panel, first, length, begin), n_rows - r
+            if left >= 8:
+                _add_8(rows, values, result, place)
+            elif left == 7:
+                _add_7(rows, values, result, place)
+            elif left == 6:
+                _add_6(rows, values, result, place)
+            elif left == 5:
+                _add_5(rows, values, result, place)
+            elif left == 4:
+                _add_4(rows, values, result, place)
+            elif left == 3:
+                _add_3(rows, values, result, place)
+            elif left == 2:
+                _add_2(rows, values, result, place)
+            else:
+                _add_1(rows, values, result, place)
     return result
