@@ -1,6 +1,6 @@
 """Learned-grid models of the tiny water molecule, made once per process."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -93,6 +93,13 @@ def loose_water(cores=False):
     matrices = [solver.solve(positions_av).density_matrix_nn for positions_av in positions_sav]
     occupied = [np.linalg.eigh(matrix_mm)[1][:, -trained.model.n_occupied :] for matrix_mm in matrices]
     return _learned(trained, TrainingSet(positions_sav, np.array(occupied)), frame, COARSE)
+
+
+@lru_cache(maxsize=1)
+def matrix_water():
+    """The plain one with whole matrices for the first order of the ions, none of it read off points."""
+    water = serial_water()
+    return learn(water.trained, water.training, replace(SETTINGS, first_order=0.0))
 
 
 KINDS = {"plain": {}, "doubled": {"density_refinement": 2.0}, "cores": {"cores": True}}

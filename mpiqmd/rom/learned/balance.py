@@ -25,6 +25,7 @@ from scipy.linalg import lstsq, qr
 
 from mpiqmd.rom.learned.data import LearnedArrays, LearnedPoints, MovingIon
 from mpiqmd.rom.learned.energy import LearnedEnergy
+from mpiqmd.rom.learned.first_order import FirstOrderArrays
 from mpiqmd.rom.learned.local_ions import polynomial_rows
 from mpiqmd.rom.learned.species import blocks_of, eigh_of_blocks
 
@@ -103,7 +104,7 @@ def balanced(energy: LearnedEnergy, samples: BalanceSamples, settings: BalanceSe
     Parameters
     ----------
     energy
-        The model.
+        The model, with whole matrices: what is read off points is that of all of them.
     samples
         What it has to know.
     settings
@@ -129,7 +130,8 @@ def balanced(energy: LearnedEnergy, samples: BalanceSamples, settings: BalanceSe
     dipole = replace(arrays.dipole, functions_vf=arrays.dipole.functions_vf @ combinations_fa)
     xc = arrays.xc.combined(combinations_fa, kept.labels_a)
     points = replace(points, interaction_f=interaction_a)
-    return replace(arrays, points=points, ions=ions, dipole=dipole, xc=xc), combinations_fa
+    nothing = FirstOrderArrays.none(len(arrays.boxes), len(arrays.subspaces), len(points.mean_q))
+    return replace(arrays, points=points, ions=ions, dipole=dipole, xc=xc, first_order=nothing), combinations_fa
 
 
 def _reached(energy: LearnedEnergy, samples: BalanceSamples) -> _Reached:

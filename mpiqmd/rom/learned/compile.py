@@ -25,11 +25,14 @@ from mpiqmd.parallel.dense import eigh
 from mpiqmd.parallel.log import Log, silent
 from mpiqmd.rom.learned.balance import BalanceSamples, BalanceSettings, balanced, with_nearby
 from mpiqmd.rom.learned.chebyshev import corners, training_boxes
+from mpiqmd.rom.learned.coordinates import suitable
 from mpiqmd.rom.learned.core_tables import CoreFields
-from mpiqmd.rom.learned.data import DipoleArrays, LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
-from mpiqmd.rom.learned.densities import ChargedFunctions, DensityFunctions, density_functions
+from mpiqmd.rom.learned.data import LearnedArrays, LearnedPoints, MovingIon, StartArrays, XcPoints
+from mpiqmd.rom.learned.densities import ChargedFunctions, DensityFunctions, density_functions, dipole_of
 from mpiqmd.rom.learned.energy import LearnedEnergy
 from mpiqmd.rom.learned.equivalent_ions import equivalent, image_of
+from mpiqmd.rom.learned.first_order import FirstOrderArrays
+from mpiqmd.rom.learned.first_order_fit import samples_needed, with_first_order_read
 from mpiqmd.rom.learned.fitted_start import StartFit
 from mpiqmd.rom.learned.ground_states import GroundStates
 from mpiqmd.rom.learned.interaction import interaction, mean_field
@@ -38,7 +41,7 @@ from mpiqmd.rom.learned.learn_settings import LearnSettings
 from mpiqmd.rom.learned.node_sums import Seen, smeared_sums
 from mpiqmd.rom.learned.one_electron import OneElectronArrays, along_motion
 from mpiqmd.rom.learned.points import choose_points
-from mpiqmd.rom.learned.polynomials import GeometryPolynomials, predicted
+from mpiqmd.rom.learned.polynomials import predicted
 from mpiqmd.rom.learned.species import blocks_of, eigh_of_blocks, parity
 from mpiqmd.rom.learned.tabulate import Tabulated, pinned_ions, tabulated_ion, with_projectors
 from mpiqmd.rom.learned.training_set import TrainingSet
@@ -122,6 +125,7 @@ class LearnedCompiler:
         sampled = self._xc_samples(minima, learned)
         reached = Reached.of(subspaces, arrays.points, arrays.start, sampled, settings.seed)
         xc = self._xc_points(active.dense, found.labels_k, charged, reached)
+        arrays = self._with_first_order_read(arrays, found)
         return self._start_fit(found.labels_d, settings.fit, settings.gap).fitted(replace(arrays, xc=xc))[0]
 
     def _draft(
@@ -137,9 +141,23 @@ class LearnedCompiler:
         reached = Reached.of(subspaces, points, start, sampled, settings.seed)
         charged = ChargedFunctions(functions, rotation_ff, functions.labels_f)
         xc = self._xc_points(active.dense, found.labels_k, charged, reached)
-        dipole = _dipole(functions, rotation_ff, len(subspaces))
+        dipole = dipole_of(functions, rotation_ff, len(subspaces))
         cores = self.cores.moving
-        return LearnedArrays(subspaces, start, constant, one_electron, ions, self.boxes, points, xc, dipole, cores), charged
+        none = FirstOrderArrays.none(len(self.boxes), len(subspaces), len(points.mean_q))
+        arrays = LearnedArrays(subspaces, start, constant, one_electron, none, ions, self.boxes, points, xc, dipole, cores)
+        return arrays, charged
+
+    def _with_first_order_read(self, arrays: LearnedArrays, found: LatentFound) -> LearnedArrays:
+        """Return the model with the first order of the ions read off its points, if that is good enough.  Collective."""
+        predicted_sav, predicted_sd = self._predicted_latent(arrays.start, samples_needed(arrays), self.settings.seed + 5)
+        sampled = np.concatenate([predicted_sav, found.positions_sav]), np.concatenate([predicted_sd, found.latent_sd])
+        read = with_first_order_read(arrays, found.labels_d, sampled, self.comm, self.settings.seed)
+        good = read.error < self.settings.first_order
+        self.log(
+            f"points tell the first order of the ions' potentials to {read.error:.1e} Ha: "
+            f"{'read off them' if good else 'matrices remain'}"
+        )
+        return read.arrays if good else arrays
 
     def _slopes(self, found: LatentFound) -> int:
         """Return at how many slopes of the density to look: one counts with its images, but these are not taken elsewhere."""
@@ -171,7 +189,7 @@ class LearnedCompiler:
     def _start_fit(self, labels_d: np.ndarray, terms: int, gap: float = 0.0, least: int = 0) -> StartFit:
         """Return what fits a polynomial of at most so many terms of a species to minima, to within a gap (Ha)."""
         model, centre_av = self.model, self.states.centre_av
-        coordinates = GeometryPolynomials.spanning(self.training.positions_sav, self.frame.n_coordinates, self.states.species)
+        coordinates = suitable(self.training.positions_sav, self.frame.n_coordinates, self.states.species)
 
         def make_energy(arrays: LearnedArrays) -> LearnedEnergy:
             return LearnedEnergy(arrays, model.functional, model.valences_a, model.grid.periodic_cell_v)
@@ -289,12 +307,3 @@ class LearnedCompiler:
 def _some(samples: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Return so many of the samples (s, ...), drawn at random, or all; in their own unit.  Not collective."""
     return samples[np.random.default_rng(seed).permutation(len(samples))[:count]]
-
-
-def _dipole(functions: DensityFunctions, rotation_ff: np.ndarray, latent: int) -> DipoleArrays:
-    """Return what dipole moments are made from, without what the latent coordinates change.  Collective."""
-    grid = functions.grid
-    z, y, x = grid.local_coordinates
-    axes = Orbitals(grid, np.stack([np.broadcast_to(axis, grid.local_shape) for axis in (x, y, z)]))
-    mean_v = axes.gram(Orbitals(grid, functions.mean.local[None]))[:, 0]
-    return DipoleArrays(mean_v, functions.overlaps(axes) @ rotation_ff, np.zeros((3, latent)))

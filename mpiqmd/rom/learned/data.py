@@ -8,6 +8,7 @@ import numpy as np
 
 from mpiqmd.kohnsham.electrons import SPIN_WEIGHT
 from mpiqmd.rom.learned.chebyshev import ChebyshevBox
+from mpiqmd.rom.learned.first_order import FirstOrderArrays
 from mpiqmd.rom.learned.images import as_species, orbitals_at_images
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.one_electron import OneElectronArrays
@@ -20,17 +21,22 @@ class StartArrays:
 
     Attributes
     ----------
-    axes_dx, offset_d, degree
-        Coordinates ``axes · x - offset`` of flattened positions, and the degree of the polynomial in them.
+    axes_yx, offset_y
+        Coordinates ``axes · x - offset`` of flattened positions.
+    parents_p, factors_p, members_tg, signs_tg
+        Its products and terms (``polynomials``).
     coefficients_td
-        Shape (terms, latent directions).
+        Shape (terms, latent directions), square roots of Ha.
     inverse_hessian_dd
         Inverse second derivative of the energy in the latent coordinates at the reference.
     """
 
-    axes_dx: np.ndarray
-    offset_d: np.ndarray
-    degree: int
+    axes_yx: np.ndarray
+    offset_y: np.ndarray
+    parents_p: np.ndarray
+    factors_p: np.ndarray
+    members_tg: np.ndarray
+    signs_tg: np.ndarray
     coefficients_td: np.ndarray
     inverse_hessian_dd: np.ndarray
 
@@ -234,6 +240,8 @@ class LearnedArrays:
         Energy that depends neither on P nor on the geometry, Ha.
     one_electron
         What acts on the orbitals with whole matrices.
+    first_order
+        What is read off the points in place of some of these.
     ions
         Tables of the moving atoms.
     boxes
@@ -250,6 +258,7 @@ class LearnedArrays:
     start: StartArrays
     constant: float
     one_electron: OneElectronArrays
+    first_order: FirstOrderArrays
     ions: list[MovingIon]
     boxes: list[ChebyshevBox]
     points: LearnedPoints

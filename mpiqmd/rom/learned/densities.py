@@ -19,6 +19,7 @@ from mpiqmd.grid.chosen_points import values_at
 from mpiqmd.grid.differences import Gradient
 from mpiqmd.grid.grid import Grid
 from mpiqmd.kohnsham.electrons import BRA_AND_KET, SPIN_WEIGHT
+from mpiqmd.rom.learned.data import DipoleArrays
 from mpiqmd.rom.learned.images import as_species, orbitals_at_images
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.orbits import Orbits
@@ -272,3 +273,12 @@ def _slope_orbitals(
         (orbitals_nk,), (inverse_nn,) = subspaces.orthonormal(latent_sd[base][None])
         changes_jnk = subspaces.slopes(orbitals_nk, inverse_nn, directions_jd[number :: len(bases)])
         yield orbitals_nk[None].astype(np.float32), (BRA_AND_KET * SPIN_WEIGHT * changes_jnk).astype(np.float32)
+
+
+def dipole_of(functions: DensityFunctions, rotation_ff: np.ndarray, latent: int) -> DipoleArrays:
+    """Return what dipole moments are made from, of rotated functions (f, f), without what z (latent,) changes.  Collective."""
+    grid = functions.grid
+    z, y, x = grid.local_coordinates
+    axes = Orbitals(grid, np.stack([np.broadcast_to(axis, grid.local_shape) for axis in (x, y, z)]))
+    mean_v = axes.gram(Orbitals(grid, functions.mean.local[None]))[:, 0]
+    return DipoleArrays(mean_v, functions.overlaps(axes) @ rotation_ff, np.zeros((3, latent)))

@@ -22,26 +22,35 @@ class DensityReader:
     ----------
     interaction_f
         K, Ha, padded.
+    n_species
+        How many symmetry species there may be.
     """
 
     def __init__(self, points: LearnedPoints) -> None:
-        self._n_species, size = points.n_species, padded(len(points.mean_q))
-        at_points = by_species(points.modes_qk.T, points.labels_k, self._n_species, size)
-        reading = by_species(points.reading_fq, points.labels_f, self._n_species, size)
+        self.n_species, size = points.n_species, padded(len(points.mean_q))
+        at_points = by_species(points.modes_qk.T, points.labels_k, self.n_species, size)
+        reading = by_species(points.reading_fq, points.labels_f, self.n_species, size)
         self._at_points, self._back = Packed(at_points.T), Packed(at_points)
-        self._mean_q, self.interaction_f = np.zeros(self._n_species * size), pad(points.interaction_f)
+        self._mean_q, self.interaction_f = np.zeros(self.n_species * size), pad(points.interaction_f)
         self._mean_q[: len(points.mean_q)] = points.mean_q
         self._charges, self._potential = Packed(reading), Packed(reading.T)
 
-    def charges(self, orbitals_bnk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return c (B, f) of orbitals (B, n, k), and what these have of every species at the points (B, n, species Q).
+    def see(self, orbitals_bnk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what orbitals (B, n, k) and ρ - ρ̄ have of every species at the points, (B, n, species Q), (B, species Q).
 
-        The latter in bohr^-3/2; all are padded.
+        In bohr^-3/2 and bohr⁻³, padded.
         """
-        seen_bnq, rho_bq = kernels.see_density(orbitals_bnk, self._at_points.panels, self._n_species, SPIN_WEIGHT)
-        return self._charges.times(rho_bq - self._mean_q), seen_bnq
+        seen_bnq, rho_bq = kernels.see_density(orbitals_bnk, self._at_points.panels, self.n_species, SPIN_WEIGHT)
+        return seen_bnq, rho_bq - self._mean_q
 
-    def pull(self, response_bf: np.ndarray, seen_bnq: np.ndarray, applied_bnk: np.ndarray) -> None:
-        """Add what dE/dc (B, f), Ha, does to the orbitals (B, n, k), given those at the points."""
-        potential_bq = self._potential.times(response_bf)
-        kernels.add_local(potential_bq, seen_bnq, self._n_species, self._back.panels, applied_bnk)
+    def charges(self, changes_bq: np.ndarray) -> np.ndarray:
+        """Return c (B, f), bohr^-3/2, padded, of ρ - ρ̄ at the points."""
+        return self._charges.times(changes_bq)
+
+    def potential(self, response_bf: np.ndarray) -> np.ndarray:
+        """Return what acts at the points (B, species Q), Ha bohr³, given dE/dc (B, f), Ha."""
+        return self._potential.times(response_bf)
+
+    def pull(self, potential_bq: np.ndarray, seen_bnq: np.ndarray, applied_bnk: np.ndarray) -> None:
+        """Add what acts at the points (B, species Q) to ``Ũ H`` (B, n, k), given the orbitals there."""
+        kernels.add_local(potential_bq, seen_bnq, self.n_species, self._back.panels, applied_bnk)

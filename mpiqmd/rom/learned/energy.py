@@ -3,8 +3,9 @@
     E(z, x) = E_ii(x) + const + w tr(Ũ h(x) Ũ^T) + w tr(Ũ β(x) D β(x)^T Ũ^T)
               + l_0(x) + c·l(x) + ½ c·K c + Σ_q w_q R(ρ̄_q + c·b_q),          c = ζ (ρ - ρ̄) at the points
 
-Each term has its file: ``one_electron`` (h), ``nonlocal_ions`` (β), ``local_ions`` (l), ``density_reader`` (c) and
-``xc_remainder`` (R).  Gradients in z and x are the exact derivatives of this function.
+Each term has its file: ``one_electron`` (h), ``first_order`` (what of h is linear in x, read off the points),
+``nonlocal_ions`` (β), ``local_ions`` (l), ``density_reader`` (c) and ``xc_remainder`` (R).  Gradients in z and x are the exact
+derivatives of this function.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from mpiqmd.rom.learned import kernels
 from mpiqmd.rom.learned.core_density import PlacedCores
 from mpiqmd.rom.learned.data import LearnedArrays
 from mpiqmd.rom.learned.density_reader import DensityReader
+from mpiqmd.rom.learned.first_order import FirstOrder
 from mpiqmd.rom.learned.ion_repulsion import IonTables
 from mpiqmd.rom.learned.latent_orbitals import LatentOrbitals
 from mpiqmd.rom.learned.local_ions import WITH_SLOPES, LocalIon, polynomial_rows
@@ -39,8 +41,8 @@ class Placed:
         How far outside the tabulated boxes each geometry is, bohr; 0 inside.
     base_b, base_gradient_bav
         Energy that does not depend on P (Ha), and its derivative (Ha/bohr).
-    displacements_bl
-        Along which the one-electron matrices act.
+    displacements_bl, read_bl
+        Along which the one-electron matrices act, and what is read off the points in their place, bohr.
     tables_baif
         l(x) of each moving ion on the density functions, Ha, and its derivatives with its position, Ha/bohr; padded.
     overlaps
@@ -54,6 +56,7 @@ class Placed:
     base_b: np.ndarray
     base_gradient_bav: np.ndarray
     displacements_bl: np.ndarray
+    read_bl: np.ndarray
     tables_baif: np.ndarray
     overlaps: list[np.ndarray]
     cores: PlacedCores | None
@@ -114,7 +117,9 @@ class LearnedEnergy:
         self.arrays, self.valences_a = arrays, valences_a
         self.orbitals, self.one_electron = LatentOrbitals(arrays.subspaces), OneElectron(arrays.one_electron)
         self.repulsion = IonTables(valences_a, cell_v, arrays.boxes)
-        self.reader, self.xc = DensityReader(arrays.points), XcRemainder(arrays.xc, functional, arrays.cores, cell_v)
+        self.reader = DensityReader(arrays.points)
+        self.first_order = FirstOrder(arrays.first_order, self.reader.n_species)
+        self.xc = XcRemainder(arrays.xc, functional, arrays.cores, cell_v)
         active = arrays.subspaces.active_mk.shape[1]
         self._local = [LocalIon(ion) for ion in arrays.ions]
         self._nonlocal = {ion.index: NonlocalIon(ion, active) for ion in arrays.ions if len(ion.coupling_pp)}
@@ -137,8 +142,11 @@ class LearnedEnergy:
             if ion.index in self._nonlocal:
                 overlaps.append(self._nonlocal[ion.index].look_up(rows_bik))
         displacements_bl = self.one_electron.displacements(positions_bav)
+        read_bl = self.first_order.displacements(positions_bav)
         cores = self.xc.place(positions_bav, base_b, base_gradient_bav)
-        return Placed(positions_bav, excess_b, base_b, base_gradient_bav, displacements_bl, tables_baif, overlaps, cores)
+        return Placed(
+            positions_bav, excess_b, base_b, base_gradient_bav, displacements_bl, read_bl, tables_baif, overlaps, cores
+        )
 
     def evaluate(self, placed: Placed, latent_bd: np.ndarray) -> Evaluated:
         """Return energies and their derivatives at padded latent coordinates (B, d)."""
@@ -149,24 +157,34 @@ class LearnedEnergy:
         gradient_bav += along_bx.reshape(gradient_bav.shape)
         for projectors, overlaps_bipk in zip(self._nonlocal.values(), placed.overlaps, strict=True):
             projectors.add(orbitals_bnk, overlaps_bipk, applied_bnk, energies_b, gradient_bav)
-        charges_bf = self._add_density_terms(placed, orbitals_bnk, applied_bnk, energies_b, gradient_bav)
+        state = orbitals_bnk, latent_bd
+        charges_bf = self._add_density_terms(placed, state, applied_bnk, energies_b, gradient_bav)
         kernels.add_external_slopes(placed.tables_baif, charges_bf, self._moving, gradient_bav)
         slopes_bd = self.orbitals.pull(orbitals_bnk, inverse_bnn, applied_bnk)
+        slopes_bd += self.first_order.slopes(placed.read_bl)
         return Evaluated(energies_b, slopes_bd, gradient_bav, charges_bf)
 
     def _add_density_terms(
         self,
         placed: Placed,
-        orbitals_bnk: np.ndarray,
+        state: tuple[np.ndarray, np.ndarray],
         applied_bnk: np.ndarray,
         energies_b: np.ndarray,
         gradient_bav: np.ndarray,
     ) -> np.ndarray:
-        """Add the energies of the density, their Hamiltonian on the orbitals and what pulls at model cores; return c (B, f)."""
-        charges_bf, seen_bnq = self.reader.charges(orbitals_bnk)
+        """Add the energies of the density, their Hamiltonian on the orbitals and what pulls at atoms; return c (B, f).
+
+        The state is given by orbitals (B, n, k) and latent coordinates (B, d).
+        """
+        orbitals_bnk, latent_bd = state
+        seen_bnq, changes_bq = self.reader.see(orbitals_bnk)
+        charges_bf = self.reader.charges(changes_bq)
         response_bf = kernels.respond(charges_bf, placed.tables_baif, self.reader.interaction_f, energies_b)
         self.xc.add(charges_bf, response_bf, energies_b, placed.cores, gradient_bav)
-        self.reader.pull(response_bf, seen_bnq, applied_bnk)
+        potential_bq = self.reader.potential(response_bf)
+        along_bx = self.first_order.add(changes_bq, latent_bd, placed.read_bl, energies_b, potential_bq)
+        gradient_bav += along_bx.reshape(gradient_bav.shape)
+        self.reader.pull(potential_bq, seen_bnq, applied_bnk)
         return charges_bf
 
     def dipoles(self, positions_bav: np.ndarray, charges_bf: np.ndarray, steps_bd: np.ndarray) -> np.ndarray:

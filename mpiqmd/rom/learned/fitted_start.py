@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import lstsq, qr_multiply, solve_triangular
+from scipy.linalg import qr_multiply, solve_triangular
 
 from mpiqmd.parallel.comm import decide, on_rank_zero
 from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.log import Log
+from mpiqmd.rom.learned.coordinates import AnyCoordinates, PrincipalCoordinates, highest
 from mpiqmd.rom.learned.data import LearnedArrays, StartArrays
 from mpiqmd.rom.learned.energy import LearnedEnergy
-from mpiqmd.rom.learned.polynomials import GeometryPolynomials, within
+from mpiqmd.rom.learned.polynomials import GeometryPolynomials
 from mpiqmd.rom.learned.solver import LearnedSolver
 from mpiqmd.rom.learned.species import Species
 
@@ -27,12 +28,12 @@ LEAST_CURVATURE = 0.1
 """Of the energy in a latent coordinate, in that without the response of the density: less is no curvature of a minimum."""
 BATCH = 32
 """Minima that are looked for together."""
-INDEPENDENT = 1e-9
+INDEPENDENT = 1e-7
 """What a term of a polynomial has beside all others, relative to the largest, if the samples tell it from them."""
 MOST_TERMS = 6188
-"""Of a polynomial, of one symmetry species: all up to degree 9 in 6 coordinates, 6 in 9, 5 in 12."""
+"""Of a polynomial, of one symmetry species: all up to degree 9 in 6 coordinates, 5 in 12."""
 LEAST_DEGREE = 3
-"""Of the polynomials that are tried first."""
+"""Degree, or order, of the polynomials that are tried first."""
 SAMPLES_PER_TERM, MORE_SAMPLES = 2.2, 40
 """Geometries for each term of a polynomial, and beside them."""
 OVERSAMPLING = 1.5
@@ -65,7 +66,7 @@ class StartFit:
     draw
         Returns the first so many of a sequence of random geometries (at most count, N, 3), bohr.
     coordinates
-        Internal coordinates of the molecule, with their symmetry species.
+        Those of the molecule, of which polynomials are made.
     labels_d
         Symmetry species of the latent coordinates.
     terms
@@ -81,7 +82,7 @@ class StartFit:
     make_energy: Callable[[LearnedArrays], LearnedEnergy]
     centre_av: np.ndarray
     draw: Callable[[int], np.ndarray]
-    coordinates: GeometryPolynomials
+    coordinates: AnyCoordinates
     labels_d: np.ndarray
     terms: int
     gap: float
@@ -99,22 +100,36 @@ class StartFit:
         start, dipole = replace(arrays.start, inverse_hessian_dd=inverse_dd), replace(arrays.dipole, slopes_vd=dipole_slopes_vd)
         arrays = replace(arrays, start=start, dipole=dipole)
         minima = _Minima(np.empty((0, *self.centre_av.shape)), np.empty((0, len(inverse_dd))), 0)
-        for polynomials in self._tried():
+        for order in self._tried():
+            polynomials = self.coordinates.polynomials(order)
             minima = self._more(arrays, minima, max(self.least, int(SAMPLES_PER_TERM * polynomials.largest) + MORE_SAMPLES))
-            start, gap = on_rank_zero(self.comm, _fitted, minima, inverse_dd, polynomials, self.labels_d)
+            start, gap = on_rank_zero(self.comm, self._fitted, minima, inverse_dd, order)
             arrays = replace(arrays, start=start)
-            self.log(
-                f"a polynomial of degree {start.degree} predicts minima to {gap:.1e} Ha, from {len(minima.latent_sd)} of them"
-            )
+            count = len(start.members_tg)
+            self.log(f"a polynomial of {count} terms predicts minima to {gap:.1e} Ha, from {len(minima.latent_sd)} of them")
             if gap <= self.gap:
                 break
         return arrays, minima.positions_sav, minima.latent_sd
 
-    def _tried(self) -> Iterator[GeometryPolynomials]:
-        """Yield the polynomials that are tried one after the other, of ascending degree."""
-        highest = within(self.coordinates, lambda polynomials: polynomials.largest <= self.terms)
-        for degree in range(min(LEAST_DEGREE, highest.degree), highest.degree + 1):
-            yield highest.of_degree(degree)
+    def _tried(self) -> Iterator[int]:
+        """Yield the degrees, or orders, that are tried one after the other."""
+        most = highest(self.coordinates, lambda polynomials: polynomials.largest <= self.terms)
+        yield from range(min(LEAST_DEGREE, most), most + 1)
+
+    def _fitted(self, minima: _Minima, inverse_dd: np.ndarray, order: int) -> tuple[StartArrays, float]:
+        """Return the start of at most this order, and the median of how far above minima that it has not seen it is, Ha."""
+        positions_sav, latent_sd = minima.positions_sav, minima.latent_sd
+        most = len(positions_sav) / OVERSAMPLING
+        order = highest(self.coordinates, lambda polynomials: polynomials.largest <= most, order)
+        polynomials = self.coordinates.polynomials(order)
+        unseen = np.arange(len(latent_sd)) % HELD_OUT == HELD_OUT - 1
+        square_s = np.sum((positions_sav - positions_sav.mean(axis=0)) ** 2, axis=(1, 2))
+        weights_s = 1.0 / (square_s / square_s.mean() + NEAR)
+        coefficients_td = fit(polynomials, positions_sav[~unseen], latent_sd[~unseen], self.labels_d, weights_s[~unseen])
+        off_sd = polynomials.terms(positions_sav[unseen]) @ coefficients_td - latent_sd[unseen]
+        gaps_s = 0.5 * np.sum(off_sd * np.linalg.solve(inverse_dd, off_sd.T).T, axis=1)
+        used = np.flatnonzero(coefficients_td.any(axis=1))
+        return polynomials.chosen(used).start(coefficients_td[used], inverse_dd), float(np.median(gaps_s))
 
     def _more(self, arrays: LearnedArrays, minima: _Minima, count: int) -> _Minima:
         """Return the minima at the first so many samples, those that are inside the tables; ranks share the work."""
@@ -141,23 +156,6 @@ def _found(solver: LearnedSolver, samples_bav: np.ndarray) -> tuple[np.ndarray, 
     return placed.positions_bav[good], minima.latent_bd[good, : len(solver.energy.arrays.subspaces)]
 
 
-def _fitted(
-    minima: _Minima, inverse_dd: np.ndarray, polynomials: GeometryPolynomials, labels_d: np.ndarray
-) -> tuple[StartArrays, float]:
-    """Return the start of at most this degree, and the median of how far above minima that it has not seen it is, Ha."""
-    positions_sav, latent_sd = minima.positions_sav, minima.latent_sd
-    highest, most = polynomials.degree, len(positions_sav) / OVERSAMPLING
-    polynomials = within(polynomials, lambda lower: lower.degree <= highest and lower.largest <= most)
-    unseen = np.arange(len(latent_sd)) % HELD_OUT == HELD_OUT - 1
-    square_s = np.sum((positions_sav - positions_sav.mean(axis=0)) ** 2, axis=(1, 2))
-    weights_s = 1.0 / (square_s / square_s.mean() + NEAR)
-    coefficients_td = fit(polynomials, positions_sav[~unseen], latent_sd[~unseen], labels_d, weights_s[~unseen])
-    off_sd = polynomials.terms(positions_sav[unseen]) @ coefficients_td - latent_sd[unseen]
-    gaps_s = 0.5 * np.sum(off_sd * np.linalg.solve(inverse_dd, off_sd.T).T, axis=1)
-    start = StartArrays(polynomials.axes, polynomials.offset, polynomials.degree, coefficients_td, inverse_dd)
-    return start, float(np.median(gaps_s))
-
-
 def fit(
     polynomials: GeometryPolynomials,
     positions_sav: np.ndarray,
@@ -179,7 +177,7 @@ def fit(
 
 
 def fit_one(terms_st: np.ndarray, values_sd: np.ndarray, weights_s: np.ndarray) -> np.ndarray:
-    """Return the coefficients (t, d) that fit values best, the smallest where samples do not determine them.
+    """Return the coefficients (t, d) that fit values best, zero for terms that samples do not tell from others.
 
     Rows count as their weights, without unit; coefficients have the unit of the values.  Not collective.
     """
@@ -189,7 +187,13 @@ def fit_one(terms_st: np.ndarray, values_sd: np.ndarray, weights_s: np.ndarray) 
     diagonal = np.abs(np.diag(triangle))
     if diagonal.min() > INDEPENDENT * diagonal.max():
         return solve_triangular(triangle, seen_dt.T)
-    return lstsq(triangle, seen_dt.T, cond=INDEPENDENT, lapack_driver="gelsy")[0]
+    # the frame makes terms of the atoms' coordinates depend on each other
+    rotated_dt, independent, order = qr_multiply(triangle, seen_dt, pivoting=True, overwrite_a=True)
+    diagonal = np.abs(np.diag(independent))
+    rank = int(np.sum(diagonal > INDEPENDENT * diagonal[0]))
+    coefficients_td = np.zeros((terms_st.shape[1], values_sd.shape[1]))
+    coefficients_td[order[:rank]] = solve_triangular(independent[:rank, :rank], rotated_dt[:, :rank].T)
+    return coefficients_td
 
 
 def determined_polynomials(
@@ -200,8 +204,9 @@ def determined_polynomials(
     There are so many geometries a term at least, and at most ``n_coordinates`` coordinates; images count as geometries, so all
     terms count, whatever their species.
     """
-    coordinates = GeometryPolynomials.spanning(positions_sav, n_coordinates, species)
-    return within(coordinates, lambda polynomials: oversampling * len(polynomials) <= len(positions_sav))
+    coordinates = PrincipalCoordinates.spanning(positions_sav, n_coordinates, species)
+    most = len(positions_sav)
+    return coordinates.polynomials(highest(coordinates, lambda polynomials: oversampling * len(polynomials) <= most))
 
 
 def _responses(energy: LearnedEnergy, positions_av: np.ndarray, displacement: float = 1e-4) -> tuple[np.ndarray, np.ndarray]:

@@ -12,12 +12,12 @@ from mpiqmd.compiling import compiled
 
 
 @compiled()
-def polynomial_terms(
+def products(
     positions: np.ndarray, axes: np.ndarray, offset: np.ndarray, parents: np.ndarray, factors: np.ndarray
 ) -> np.ndarray:
-    """Return the terms (B, t), without unit, of polynomials of ``axes · x - offset`` at positions (B, 3 N).
+    """Return products (B, p), without unit, of the coordinates ``axes · x - offset`` at positions (B, 3 N).
 
-    The terms are 1 and products of coordinates, each one factor more than its parent.
+    The first is 1, each other one has one factor more than its parent.
     """
     size, count = len(positions), len(parents) + 1
     result, x = np.empty((size, count)), np.empty(len(offset))
@@ -30,6 +30,39 @@ def polynomial_terms(
         result[b, 0] = 1.0
         for k in range(count - 1):
             result[b, k + 1] = result[b, parents[k]] * x[factors[k]]
+    return result
+
+
+@compiled()
+def terms(values: np.ndarray, members: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    """Return the sums ``Σ_g s_tg p_{m_tg}``, shape (B, t), without unit, of values of products (B, p)."""
+    result = np.zeros((len(values), len(members)))
+    for b in range(len(values)):
+        for t in range(len(members)):
+            for g in range(members.shape[1]):
+                result[b, t] += signs[t, g] * values[b, members[t, g]]
+    return result
+
+
+@compiled()
+def polynomial_pull(
+    values: np.ndarray, weights: np.ndarray, members: tuple[np.ndarray, np.ndarray], parents: np.ndarray, factors: np.ndarray
+) -> np.ndarray:
+    """Return ``Σ_t w_t ∂(term t)/∂y``, shape (B, y), unit of w; coordinates come after the first of the products.
+
+    ``values`` (B, p) are the products at y, ``members`` those of each term and their signs; ``weights`` (B, t) may be padded.
+    """
+    (places, signs), n_coordinates = members, factors.max() + 1
+    result = np.zeros((len(values), n_coordinates))
+    for b in range(len(values)):
+        adjoint = np.zeros(values.shape[1])
+        for t in range(len(places)):
+            for g in range(places.shape[1]):
+                adjoint[places[t, g]] += signs[t, g] * weights[b, t]
+        for k in range(len(parents) - 1, -1, -1):
+            value, factor = adjoint[k + 1], factors[k]
+            adjoint[parents[k]] += value * values[b, factor + 1]
+            result[b, factor] += value * values[b, parents[k]]
     return result
 
 

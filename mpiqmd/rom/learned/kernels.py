@@ -219,26 +219,6 @@ def add_nonlocal(
 
 
 @compiled()
-def polynomial_pull(
-    terms: np.ndarray, weights: np.ndarray, parents: np.ndarray, factors: np.ndarray, n_coordinates: int
-) -> np.ndarray:
-    """Return ``Σ_t w_t ∂y^t/∂y``, shape (B, y), unit of w, for products of coordinates, each a factor more than its parent.
-
-    ``terms`` (B, t) are the products at y, the first one 1, then the coordinates themselves; ``weights`` may be
-    padded.
-    """
-    result = np.zeros((len(terms), n_coordinates))
-    adjoint = np.empty(terms.shape[1])
-    for b in range(len(terms)):
-        adjoint[:] = weights[b, : len(adjoint)]
-        for k in range(len(parents) - 1, -1, -1):
-            value, factor = adjoint[k + 1], factors[k]
-            adjoint[parents[k]] += value * terms[b, factor + 1]
-            result[b, factor] += value * terms[b, parents[k]]
-    return result
-
-
-@compiled()
 def newton_steps(slopes: np.ndarray, inverse_hessian: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the steps ``-B^-1 g`` (B, d) and what they gain (B,), given slopes g (B, d) and the packed inverse Hessian."""
     steps, gains = packed_product(slopes, inverse_hessian), np.empty(len(slopes))

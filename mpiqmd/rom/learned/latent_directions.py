@@ -71,7 +71,7 @@ def latent_directions(states: GroundStates, candidates: Iterator[np.ndarray], se
     subspaces = LatentSubspaces(active_mk, np.ascontiguousarray(spanning_mn.T @ active_mk), directions_dnk)
     polynomials = determined_polynomials(positions_sav, states.n_coordinates, 1.9, states.species)
     fitted_td = decide(comm, fit(polynomials, positions_sav, latent_sd, labels_d))
-    start = StartArrays(polynomials.axes, polynomials.offset, polynomials.degree, fitted_td, np.eye(len(subspaces)))
+    start = polynomials.start(fitted_td, np.eye(len(subspaces)))
     return LatentFound(subspaces, positions_sav, latent_sd, labels_d, labels_k, start)
 
 

@@ -25,6 +25,8 @@ class LearnSettings:
         Mean energy that the latent directions may leave out.
     active
         The same for the combinations of modes in which these lie.
+    first_order
+        By how much the first order of the ions may be off where it is read off the points; matrices remain where that is more.
     functions
         Singular value of the density functions down to which they are kept.
     responses
@@ -54,6 +56,7 @@ class LearnSettings:
     least_solves: int = 40
     latent: float = USUAL_ERROR
     active: float = 1e-7
+    first_order: float = USUAL_ERROR
     functions: float = 5e-6
     responses: float = 1e-4
     per_function: float = 2.0
@@ -75,6 +78,7 @@ class LearnSettings:
             self,
             latent=share * self.latent,
             active=share * self.active,
+            first_order=share * self.first_order,
             functions=float(np.sqrt(share)) * self.functions,
             gap=share * self.gap,
             densities=int(more * self.densities),

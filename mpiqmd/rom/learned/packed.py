@@ -30,7 +30,7 @@ def by_species(values_jq: np.ndarray, labels_j: np.ndarray, n_species: int, size
     """Return rows (j, species size), of any unit, with their values at the points of their species, zeros at the others."""
     result = np.zeros((len(values_jq), n_species, size))
     result[np.arange(len(labels_j)), labels_j, : values_jq.shape[1]] = values_jq
-    return result.reshape(len(values_jq), -1)
+    return result.reshape(len(values_jq), n_species * size)
 
 
 def halved(values: np.ndarray) -> np.ndarray:

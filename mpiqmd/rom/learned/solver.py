@@ -2,9 +2,9 @@
 
     z <- z - B^-1 dE/dz,     E - E_min ≈ gap = ½ dE/dz · B^-1 dE/dz
 
-The start is so good that one evaluation is mostly enough.  The energy there is that of a valid density matrix, above the
-minimum by the gap, which is known; with the prediction's own derivative (``start``) the forces are its exact gradient.  After
-further evaluations they are so up to the product of two errors, that of z and that of the derivative of z_p.
+The start is so good that one or two evaluations are mostly enough.  The energy at the first is that of a valid density matrix,
+above the minimum by the gap, which is known; with the prediction's own derivative (``start``) the forces are its exact
+gradient.  After further evaluations they are so up to the product of two errors, that of z and that of the derivative of z_p.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from mpiqmd.rom.learned.anderson import accelerated
 from mpiqmd.rom.learned.energy import Evaluated, LearnedEnergy, Placed
 from mpiqmd.rom.learned.start import Start
 
-GAIN_PER_TOLERANCE = 100.0
-"""What a last step may gain (Ha) in units of ``rom.tolerance``: 1e-7 Ha by default, far below what modes and tables leave."""
+GAIN_PER_TOLERANCE = 10.0
+"""What a last step may gain (Ha) in units of ``rom.tolerance``: 1e-8 Ha by default, for which forces of methanol are off by
+1e-5 Ha/bohr where the start is far off; with 1e-7 Ha it was the largest error of all, 2e-5 and up to 3e-4 Ha/bohr."""
 TOGETHER = 3
 """Evaluations that a batch makes together."""
 
@@ -97,7 +98,7 @@ class LearnedSolver:
         All are evaluated together a few times, the first time at the predicted minimum, and each is taken where its own
         step gains too little; those that are then still too far from theirs go on by themselves.
         """
-        latent_bd, terms_bt = self.start.predict(placed.positions_bav)
+        latent_bd, products_bp = self.start.predict(placed.positions_bav)
         taken, found = self._evaluated(placed, latent_bd, 1)
         pending_b = ~(found.gaps_b < self.tolerance)  # so that NaN is not accepted
         pending_b[len(pending_b) if count is None else count :] = False
@@ -112,7 +113,7 @@ class LearnedSolver:
             pending_b &= ~(there.gaps_b < self.tolerance)
         failures = {b: e for b in np.flatnonzero(pending_b).tolist() if (e := self._go_on(placed, taken, found, b)) is not None}
         gradient_bav = taken.gradient_bav
-        self.start.add_gradient(terms_bt, taken.slopes_bd, gradient_bav)
+        self.start.add_gradient(products_bp, taken.slopes_bd, gradient_bav)
         dipoles_bv = self.energy.dipoles(placed.positions_bav, taken.charges_bf, found.steps_bd)
         last_bd = found.latent_bd + found.steps_bd
         return Minima(last_bd, taken.energies_b, gradient_bav, dipoles_bv, found.gaps_b, found.evaluations_b, failures)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import comb
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from mpiqmd.errors import DataFileError
 from mpiqmd.rom.learned.assembly import Assembly, box_arrays
 from mpiqmd.rom.learned.chebyshev import ChebyshevBox
 from mpiqmd.rom.learned.data import DipoleArrays, LearnedArrays, LearnedPoints, MovingCore, MovingIon, StartArrays, XcPoints
+from mpiqmd.rom.learned.first_order import FirstOrderArrays
 from mpiqmd.rom.learned.latent import LatentSubspaces
 from mpiqmd.rom.learned.one_electron import OneElectronArrays
 from mpiqmd.rom.learned.species import MOST
@@ -19,21 +19,25 @@ from mpiqmd.rom.learned.species import MOST
 PREFIX = "learned/"
 _SUBSPACES = {"active_mk": "m k", "origin_nk": "n k", "directions_dnk": "d n k"}
 """Names and axes: m modes, k active ones, n orbitals, d latent directions."""
-_START = {"axes_dx": "y x", "offset_d": "y", "coefficients_td": "t d", "inverse_hessian_dd": "d d"}
-"""The same, with y coordinates of flattened positions x and t terms."""
+_START = {"axes_yx": "y x", "offset_y": "y", "signs_tg": "t g", "coefficients_td": "t d", "inverse_hessian_dd": "d d"}
+_PRODUCTS = {"parents_p": "w", "factors_p": "w", "members_tg": "t g"}
+"""The same, with y coordinates of flattened positions x, w products of them beside 1, and t terms of g products."""
 _POINTS = {"modes_qk": "q k", "mean_q": "q", "reading_fq": "f q", "interaction_f": "f"}
 """The same, with q points and f density functions."""
-_SPECIES = {"points": {"labels_k": "k", "labels_f": "f"}, "xc": {"labels_f": "f"}}
+_SPECIES = {"points": {"labels_k": "k", "labels_f": "f"}, "xc": {"labels_f": "f"}, "first_order": {"labels_l": "r"}}
 """Whole numbers, by group."""
 _XC = {"weights_q": "p", "functions_fq": "f p", "slopes_vfq": "3 f s", "mean_q": "p", "mean_slope_vq": "3 s"}
 """The same, with p points of xc and s of them or, for an LDA, none."""
 _ONE_ELECTRON = {"constant_kk": "k k", "first_order_lkk": "l k k", "axes_lx": "l x", "offset_l": "l"}
 """The same, with l directions of motion."""
+_FIRST_ORDER = {"axes_lx": "r x", "offset_l": "r", "mean_l": "r", "latent_ld": "r d", "at_points_lq": "r q"}
+"""The same, with r directions of motion along which it is read off the points instead."""
 _DIPOLE = {"mean_v": "3", "functions_vf": "3 f", "slopes_vd": "3 d"}
 _GROUPS = {
     "subspaces": _SUBSPACES,
     "start": _START,
     "one_electron": _ONE_ELECTRON,
+    "first_order": _FIRST_ORDER,
     "points": _POINTS,
     "xc": _XC,
     "dipole": _DIPOLE,
@@ -47,7 +51,7 @@ def to_arrays(learned: LearnedArrays, prefix: str = PREFIX) -> dict[str, np.ndar
         named |= {f"{group}/{name}": getattr(getattr(learned, group), name) for name in names}
     for group, names in _SPECIES.items():
         named |= {f"{group}/{name}": getattr(getattr(learned, group), name) for name in names}
-    named["start/degree"] = np.array(learned.start.degree)
+    named |= {f"start/{name}": getattr(learned.start, name) for name in _PRODUCTS}
     named |= box_arrays(learned.boxes)
     for ion in learned.ions:
         named |= {f"ions/{ion.index}/{name}": getattr(ion, name) for name in _ION}
@@ -96,17 +100,34 @@ class _Assembly(Assembly):
         """Return the arrays of one group by name."""
         return {name: self.take(f"{group}/{name}", axes) for name, axes in names.items()}
 
+    def start(self, group: dict[str, np.ndarray]) -> StartArrays:
+        """Return the start, with products that the kernels can make one after the other."""
+        products = {name: self.take(f"start/{name}", axes, integer=True) for name, axes in _PRODUCTS.items()}
+        start = StartArrays(**group, **products)
+        before_p, count = np.arange(len(start.parents_p)), self.shapes.lengths["y"]
+        made = (start.parents_p >= 0) & (start.parents_p <= before_p) & (start.factors_p >= 0) & (start.factors_p < count)
+        first = (start.parents_p[:count] == 0) & (start.factors_p[:count] == before_p[:count])
+        members_tg = start.members_tg
+        if not (made.all() and first.all() and len(first) == count) or ((members_tg < 0) | (members_tg > len(before_p))).any():
+            raise Unfit("the polynomial of the start has terms that cannot be made")
+        return start
+
+    def first_order(self) -> FirstOrderArrays:
+        """Return what is read off the points; files from before there was such a thing have matrices only."""
+        if "first_order/mean_l" in self.named:
+            return FirstOrderArrays(**self.group("first_order", _FIRST_ORDER), **self.labels("first_order"))
+        lengths = self.shapes.lengths
+        return FirstOrderArrays.none(lengths["x"] // 3, lengths["d"], lengths["q"])
+
     def whole(self) -> LearnedArrays:
         """Return the model."""
-        groups = {name: self.group(name, names) for name, names in _GROUPS.items()}
+        groups = {name: self.group(name, names) for name, names in _GROUPS.items() if name != "first_order"}
         subspaces, one_electron = LatentSubspaces(**groups["subspaces"]), OneElectronArrays(**groups["one_electron"])
-        start = StartArrays(**groups["start"], degree=int(self.take("start/degree", "", True)))
+        start = self.start(groups["start"])
         points, dipole = LearnedPoints(**groups["points"], **self.labels("points")), DipoleArrays(**groups["dipole"])
         positions_vq = self.take(_POSITIONS, "3 p") if _POSITIONS in self.named else np.zeros((3, 0))
         xc = XcPoints(**groups["xc"], **self.labels("xc"), positions_vq=positions_vq)
         lengths, boxes = self.shapes.lengths, self.boxes()
-        if start.degree < 0 or lengths["t"] != comb(lengths["y"] + start.degree, start.degree):
-            raise Unfit("the polynomial of the start has other terms than its degree asks for")
         if not lengths["q"] or not lengths["p"] or (xc.weights_q < 0.0).any():
             raise Unfit("there are no points, or weights of xc are negative")
         if xc.labels_f.any() and (positions_vq.size or not np.array_equal(xc.labels_f, points.labels_f)):
@@ -118,7 +139,10 @@ class _Assembly(Assembly):
         if cores and not positions_vq.shape[1]:
             raise Unfit("there are moving cores, but no positions of the points of xc")
         constant = float(self.take("constant", ""))
-        return LearnedArrays(subspaces, start, constant, one_electron, ions, boxes, points, xc, dipole, cores)
+        first_order = self.first_order()
+        if (first_order.labels_l >= points.n_species).any():
+            raise Unfit("what is read off the points of the learned grid is of a species that they do not have")
+        return LearnedArrays(subspaces, start, constant, one_electron, first_order, ions, boxes, points, xc, dipole, cores)
 
     def labels(self, group: str) -> dict[str, np.ndarray]:
         """Return the symmetry species of one group by name."""

@@ -55,6 +55,7 @@ def operations(bench: Bench) -> dict[str, float]:
         "orbitals at points, and back": 2 * n * points * active,
         "charges and potentials": 2 * functions * (points + xc),
         "one-electron matrices": n * matrices,
+        "first order of the ions at points": 2 * arrays.first_order.at_points_lq.size,
         "latent directions": 2 * np.count_nonzero(arrays.subspaces.directions_dnk),
         "predicted start": 2 * np.count_nonzero(arrays.start.coefficients_td),
         "step": directions**2,

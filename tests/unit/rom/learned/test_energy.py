@@ -9,7 +9,6 @@ from scipy.spatial.transform import Rotation
 from mpiqmd.kohnsham.electrons import Electrons
 from mpiqmd.rom.learned.fitted_start import fit_one
 from mpiqmd.rom.learned.grid_solve import GridEnergy
-from mpiqmd.rom.learned.kernels import polynomial_pull
 from mpiqmd.rom.learned.packed import pad
 from mpiqmd.rom.learned.start import Start
 from tests.helpers.learned_water import RANK, loose_water, serial_water
@@ -212,23 +211,7 @@ def test_a_projector_density_matrix_is_returned_over_all_modes(water):
     assert np.trace(matrix_mm) == pytest.approx(4.0, abs=1e-10)
 
 
-def test_polynomials_are_differentiated_exactly(rng):
-    polynomials = serial_water().solver().start.polynomials
-    axes, offset = polynomials.axes, polynomials.offset
-    flat = (np.linalg.pinv(axes) @ (offset + rng.uniform(-0.5, 0.5, size=len(axes)))).reshape(1, -1, 3)
-    weights = rng.normal(size=(1, len(polynomials)))
-
-    def value(y):
-        moved = (flat.ravel() + np.linalg.pinv(axes) @ y).reshape(1, -1, 3)
-        return float((polynomials.terms(moved) @ weights.T).item())
-
-    pull = polynomial_pull(polynomials.terms(flat), weights, polynomials.parents, polynomials.factors, len(axes))[0]
-    for k in range(len(axes)):
-        step = 1e-4 * np.eye(len(axes))[k]
-        assert pull[k] == pytest.approx((value(step) - value(-step)) / 2e-4, rel=1e-5, abs=1e-6)
-
-
-def test_a_start_that_samples_do_not_determine_is_the_smallest_that_fits(rng):
+def test_terms_that_samples_do_not_tell_from_others_are_left_out(rng):
     """Mixtures of few geometries span fewer coordinates than the molecule has: terms of the others are not told apart."""
     terms, latent = rng.normal(size=(50, 20)), rng.normal(size=(20, 3))
     terms[:, 15:] = terms[:, :5] * (1.0 + 1e-14)

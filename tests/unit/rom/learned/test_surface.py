@@ -234,7 +234,7 @@ def test_a_file_holds_all_of_it(make, tmp_path):
 
 
 @pytest.mark.serial
-@pytest.mark.parametrize("name", ["constant", "points/reading_fq", "ions/1/right_jf", "start/degree", "boxes/1"])
+@pytest.mark.parametrize("name", ["constant", "points/reading_fq", "ions/1/right_jf", "start/members_tg", "boxes/1"])
 def test_a_file_whose_parts_do_not_fit_is_refused(name):
     arrays = to_arrays(serial_water().arrays)
     arrays[f"learned/{name}"] = np.concatenate([np.atleast_1d(arrays[f"learned/{name}"])] * 2)
@@ -242,6 +242,17 @@ def test_a_file_whose_parts_do_not_fit_is_refused(name):
         from_arrays(arrays)
     del arrays[f"learned/{name}"]
     with pytest.raises(DataFileError, match="train again"):
+        from_arrays(arrays)
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize(("name", "value"), [("parents_p", 7), ("factors_p", 99), ("members_tg", -1), ("factors_p", 1)])
+def test_polynomials_that_would_read_elsewhere_are_refused(name, value):
+    """Of a product that comes later, or that there is not; and the first coordinate is the first."""
+    arrays = to_arrays(serial_water().arrays)
+    arrays[f"learned/start/{name}"] = arrays[f"learned/start/{name}"].copy()
+    arrays[f"learned/start/{name}"][0] = value
+    with pytest.raises(DataFileError, match="terms that cannot be made"):
         from_arrays(arrays)
 
 
