@@ -20,6 +20,7 @@ from mpiqmd.errors import ConfigError, DataFileError
 from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.svd import orthonormalise
 from mpiqmd.molecule.symmetry import Symmetry
+from mpiqmd.parallel.log import Log
 from mpiqmd.rom.closed_set import ClosedSet
 
 CRITERIA = ("sigma", "sigma2")
@@ -89,6 +90,7 @@ def build_basis(
     criterion: str = "sigma",
     rank: int | None = None,
     symmetries: Sequence[Symmetry] = (),
+    log: Log | None = None,
 ) -> ReducedBasis:
     """Compress snapshots to a reduced basis.  Collective.
 
@@ -102,6 +104,8 @@ def build_basis(
         Keep exactly this many instead; all above round-off if it is larger than their number is an error.
     symmetries
         Operations that map the reference onto itself, a group without its identity; the set is closed under them.
+    log
+        Where to report of a long compression.
 
     Raises
     ------
@@ -110,7 +114,7 @@ def build_basis(
     DataFileError
         If the snapshots are all zero.
     """
-    closed = ClosedSet(snapshots, symmetries)
+    closed = ClosedSet(snapshots, symmetries, log)
     sigma = np.concatenate([sector.singular_values_k for sector in closed.sectors])
     if len(sigma) == 0:
         raise DataFileError(

@@ -22,10 +22,14 @@ from mpiqmd.grid.arrays import Orbitals
 from mpiqmd.grid.images import even_or_odd, image
 from mpiqmd.grid.svd import Decomposition, decompose
 from mpiqmd.molecule.symmetry import Symmetry, identity, inverse_of, product_of
+from mpiqmd.parallel.countdown import Countdown
 from mpiqmd.parallel.dense import eigh
+from mpiqmd.parallel.log import Log, silent
 
 BLOCK = 32
 """Functions whose images are in memory at a time."""
+MANY = 100
+"""Overlaps of so many of these take long enough to tell how long."""
 SMALLEST = 1e-15
 """Eigenvalue, relative to the largest, below which there is round-off only: singular values of 3e-8 of the largest."""
 
@@ -60,6 +64,8 @@ class ClosedSet:
         The functions, one block.
     symmetries
         The group, without its identity.
+    log
+        Where to report of many overlaps.
 
     Attributes
     ----------
@@ -67,15 +73,20 @@ class ClosedSet:
         Singular values of the closed set by parity.
     """
 
-    def __init__(self, functions: Orbitals, symmetries: Sequence[Symmetry]) -> None:
+    def __init__(self, functions: Orbitals, symmetries: Sequence[Symmetry], log: Log | None = None) -> None:
         self.functions = functions
         group = [identity(len(symmetries[0].permutation_a) if symmetries else 0), *symmetries]
         self.flips = [symmetry for symmetry in group if symmetry.is_flip]
         self.exchanges = list({symmetry.axes: symmetry for symmetry in reversed(group)}.values())[::-1]
         self._overlaps: dict[object, np.ndarray] = {}
-        for symmetry in group:
-            backwards = self._overlaps.get(inverse_of(symmetry).key)
-            self._overlaps[symmetry.key] = self._overlap(symmetry) if backwards is None else backwards.T
+        # those of an operation and of its inverse are each other's transposes
+        distinct = {min(symmetry.key, inverse_of(symmetry).key): symmetry for symmetry in group}
+        pieces = len(distinct) * -(-len(functions) // BLOCK)
+        told = log if log and pieces > MANY else silent(functions.grid.comm)
+        countdown = Countdown(told, pieces, f"overlaps of {BLOCK} snapshots")
+        for symmetry in distinct.values():
+            self._overlaps[symmetry.key] = self._overlap(symmetry, countdown)
+            self._overlaps.setdefault(inverse_of(symmetry).key, self._overlaps[symmetry.key].T)
         self.sectors = [self._sector(characters) for characters in _characters([_signs(flip) for flip in self.flips])]
 
     def decomposed(self, sector: Sector, count: int) -> Decomposition:
@@ -118,7 +129,7 @@ class ClosedSet:
         """Largest squared norm of a function, a bound for what round-off there is."""
         return float(np.diag(self._overlaps[self.flips[0].key]).max(initial=0.0))
 
-    def _overlap(self, symmetry: Symmetry) -> np.ndarray:
+    def _overlap(self, symmetry: Symmetry, countdown: Countdown) -> np.ndarray:
         """Return ``<φ_s|g φ_t>``, some functions at a time; half of it, which is all, if g is its own inverse.  Collective."""
         count, is_symmetric = len(self.functions), inverse_of(symmetry).key == symmetry.key
         overlap = np.empty((count, count))
@@ -128,6 +139,7 @@ class ClosedSet:
             overlap[first:, columns] = self.functions.select(slice(first, count)).gram(turned)
             if is_symmetric:
                 overlap[columns, start:] = overlap[start:, columns].T
+            countdown.advance()
         return overlap
 
     def _projected(self, functions: Orbitals, characters: dict[Flip, int]) -> Orbitals:

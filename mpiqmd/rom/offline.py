@@ -51,7 +51,7 @@ def compress(snapshots: Orbitals, symmetries: Sequence[Symmetry], options: RomOp
 
     Raises ConfigError if the rank or the fraction is impossible.
     """
-    basis = build_basis(snapshots, options.energy_fraction, options.criterion, options.rank, symmetries)
+    basis = build_basis(snapshots, options.energy_fraction, options.criterion, options.rank, symmetries, log)
     most = basis.rank if options.rank is not None or options.max_rank is None else options.max_rank
     capped = most < basis.rank
     if capped:
