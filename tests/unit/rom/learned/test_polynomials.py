@@ -17,20 +17,38 @@ pytestmark = pytest.mark.serial
 WATER = Molecule(("O", "H", "H"), geometry(*TRAINING[0]))
 NONE = Species([], np.zeros((1, 1)), np.zeros((9, 9)))
 ETHENE = np.array([[0, 1.2, 0], [0, -1.2, 0], [1.7, 2.3, 0], [-1.7, 2.3, 0], [1.7, -2.3, 0], [-1.7, -2.3, 0]], float)
-FLIPS = [((-1.0, 1.0, 1.0), (0, 1, 3, 2, 5, 4)), ((1.0, -1.0, 1.0), (1, 0, 4, 5, 2, 3)), ((1.0, 1.0, -1.0), (0, 1, 2, 3, 4, 5))]
-"""Three planes of symmetry: signs of the axes, and where the atoms go."""
+METHANE = 1.2 * np.array([[0, 0, 0], [1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]], float)
+PLAIN, EXCHANGED = (0, 1, 2), (1, 0, 2)
+CASES = {
+    "three mirrors": (
+        ETHENE,
+        [
+            Symmetry(PLAIN, np.array([-1.0, 1.0, 1.0]), np.array([0, 1, 3, 2, 5, 4])),
+            Symmetry(PLAIN, np.array([1.0, -1.0, 1.0]), np.array([1, 0, 4, 5, 2, 3])),
+            Symmetry(PLAIN, np.array([1.0, 1.0, -1.0]), np.arange(6)),
+        ],
+    ),
+    "axes exchanged": (
+        METHANE,
+        [
+            Symmetry(PLAIN, np.array([-1.0, -1.0, 1.0]), np.array([0, 2, 1, 4, 3])),
+            Symmetry(EXCHANGED, np.array([1.0, 1.0, 1.0]), np.array([0, 1, 2, 4, 3])),
+        ],
+    ),
+}
 
 
-@pytest.fixture
-def ethene(rng):
-    """Species, and moved geometries that are closed under all eight operations."""
-    operations = [Symmetry((0, 1, 2), np.array(signs), np.array(permutation)) for signs, permutation in FLIPS]
-    over_positions = np.zeros((18, 18))
+@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+def symmetric(request, rng):
+    """Species, and moved geometries that are closed under all operations."""
+    positions_av, operations = request.param
+    over_positions = np.zeros((positions_av.size, positions_av.size))
     for bit, operation in enumerate(operations):
-        moved = np.array([operation.image(unit.reshape(6, 3)).ravel() for unit in np.eye(18)])
-        over_positions += 2**bit * 0.5 * (np.eye(18) - moved)
+        assert np.allclose(operation.image(positions_av), positions_av)
+        moved = np.array([operation.image(unit.reshape(-1, 3)).ravel() for unit in np.eye(positions_av.size)])
+        over_positions += 2**bit * 0.5 * (np.eye(positions_av.size) - moved)
     species = Species(operations, np.zeros((1, 1)), over_positions)
-    moved_sav = ETHENE + rng.uniform(-0.2, 0.2, size=(5, 6, 3))
+    moved_sav = positions_av + rng.uniform(-0.2, 0.2, size=(5, *positions_av.shape))
     return species, np.concatenate([moved_sav, *(g.image(moved_sav) for _, g in species.group())])
 
 
@@ -61,11 +79,11 @@ def test_many_body_polynomials_pay_for_every_atom(rng):
     assert len(polynomials) == coordinates.size(order) == allowed.sum()
 
 
-def test_terms_are_of_their_species_and_as_many_as_products(ethene):
-    species, closed_sav = ethene
+def test_terms_are_of_their_species_and_as_many_as_products(symmetric):
+    species, closed_sav = symmetric
     coordinates = AtomCoordinates.spanning(closed_sav, species)
     polynomials = coordinates.polynomials(5)
-    assert len(polynomials) == coordinates.size(5) and len(set(polynomials.labels_t)) == 8
+    assert len(polynomials) == coordinates.size(5) and len(set(polynomials.labels_t)) == len(species)
     here = polynomials.terms(closed_sav[:1])[0]
     for bits, operation in species.group():
         there = polynomials.terms(operation.image(closed_sav[:1]))[0]
@@ -77,16 +95,16 @@ def test_terms_are_of_their_species_and_as_many_as_products(ethene):
     assert np.linalg.matrix_rank(products) == len(polynomials)
 
 
-def test_small_molecules_have_complete_polynomials(ethene):
-    species, closed_sav = ethene
+def test_small_molecules_have_complete_polynomials(symmetric):
+    species, closed_sav = symmetric
     assert isinstance(suitable(closed_sav, 12, species), AtomCoordinates)
     water = np.array([geometry(*point) for point in TRAINING])
     assert isinstance(suitable(water, 3, NONE), PrincipalCoordinates)
 
 
-def test_polynomials_are_differentiated_exactly(ethene, rng):
-    species, closed_sav = ethene
-    for coordinates, order in ((AtomCoordinates.spanning(closed_sav, species), 6), (suitable(closed_sav[:, :3], 9, NONE), 3)):
+def test_polynomials_are_differentiated_exactly(symmetric, rng):
+    species, closed_sav = symmetric
+    for coordinates, order in ((AtomCoordinates.spanning(closed_sav, species), 6), (suitable(closed_sav[:, -3:], 9, NONE), 3)):
         polynomials, position = coordinates.polynomials(order), closed_sav[:1, : coordinates.axes_yx.shape[1] // 3]
         weights, step = rng.normal(size=(1, len(polynomials))), 1e-5
         members, lineage = (polynomials.members_tg, polynomials.signs_tg), (polynomials.parents_p, polynomials.factors_p)
