@@ -4,6 +4,7 @@ latent directions   principal ones of training orbitals and of reduced ground st
 density functions   principal components of the densities and slopes that these reach
 points              where the density functions are told apart, and those of the xc remainder
 tables              what the moving ions' potentials are for the density functions
+first order         what points tell of that of the potentials, once they are chosen
 start               the finished model's own minima at many geometries, as a polynomial
 """
 
@@ -151,13 +152,9 @@ class LearnedCompiler:
         """Return the model with the first order of the ions read off its points, if that is good enough.  Collective."""
         predicted_sav, predicted_sd = self._predicted_latent(arrays.start, samples_needed(arrays), self.settings.seed + 5)
         sampled = np.concatenate([predicted_sav, found.positions_sav]), np.concatenate([predicted_sd, found.latent_sd])
-        read = with_first_order_read(arrays, found.labels_d, sampled, self.comm, self.settings.seed)
-        good = read.error < self.settings.first_order
-        self.log(
-            f"points tell the first order of the ions' potentials to {read.error:.1e} Ha: "
-            f"{'read off them' if good else 'matrices remain'}"
-        )
-        return read.arrays if good else arrays
+        fit = with_first_order_read(arrays, found.labels_d, sampled, self.comm, self.settings.seed)
+        self.log(fit.describe(self.settings.first_order))
+        return fit.arrays if fit.error < self.settings.first_order else arrays
 
     def _slopes(self, found: LatentFound) -> int:
         """Return at how many slopes of the density to look: one counts with its images, but these are not taken elsewhere."""

@@ -46,6 +46,11 @@ class FirstOrderFit:
     arrays: LearnedArrays
     error: float
 
+    def describe(self, tolerance: float) -> str:
+        """Return how good it is, and what follows from a tolerance (Ha).  Not collective."""
+        what = "read off them" if self.error < tolerance else "matrices remain"
+        return f"points tell the first order of the ions' potentials to {self.error:.1e} Ha: {what}"
+
 
 def with_first_order_read(
     arrays: LearnedArrays, labels_d: np.ndarray, sampled: tuple[np.ndarray, np.ndarray], comm: MPI.Comm, seed: int
