@@ -281,7 +281,7 @@ class ReducedModel:
     tolerance: float = key(
         Number(Bounds(above=0.0, maximum=1e-2)),
         1e-9,
-        "largest residual of the reduced density matrix; learned: a tenth of the energy that a last step may gain, Ha",
+        "largest residual of the reduced density matrix; learned: a hundredth of the energy that a last step may gain, Ha",
         role="compile",
     )
     check_every: int = key(

@@ -2,8 +2,8 @@
 
     z <- z - B^-1 dE/dz,     E - E_min ≈ gap = ½ dE/dz · B^-1 dE/dz
 
-The start is so good that one or two evaluations are mostly enough.  The energy at the first is that of a valid density matrix,
-above the minimum by the gap, which is known; with the prediction's own derivative (``start``) the forces are its exact
+The start is so good that one evaluation is mostly enough.  The energy there is that of a valid density matrix, above the
+minimum by the gap, which is known; with the prediction's own derivative (``start``) the forces are its exact
 gradient.  After further evaluations they are so up to the product of two errors, that of z and that of the derivative of z_p.
 """
 
@@ -18,9 +18,8 @@ from mpiqmd.rom.learned.anderson import accelerated
 from mpiqmd.rom.learned.energy import Evaluated, LearnedEnergy, Placed
 from mpiqmd.rom.learned.start import Start
 
-GAIN_PER_TOLERANCE = 10.0
-"""What a last step may gain (Ha) in units of ``rom.tolerance``: 1e-8 Ha by default, for which forces of methanol are off by
-1e-5 Ha/bohr where the start is far off; with 1e-7 Ha it was the largest error of all, 2e-5 and up to 3e-4 Ha/bohr."""
+GAIN_PER_TOLERANCE = 100.0
+"""What a last step may gain (Ha) in units of ``rom.tolerance``: 1e-7 Ha by default, far below what modes and tables leave."""
 TOGETHER = 3
 """Evaluations that a batch makes together."""
 
